@@ -1,0 +1,43 @@
+"""Neural fields: what a signal is fitted with. Plain ``nn.Module``s; any module of yours works in their place."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from torch import nn
+
+from softmine.domain import SoftmineError
+from softmine.fields.fourier import FourierField
+from softmine.fields.hash_grid import HashGrid, HashGridField
+from softmine.fields.siren import Siren
+
+__all__ = ["FIELDS", "FourierField", "HashGrid", "HashGridField", "Siren", "create"]
+
+FIELDS = ("hashgrid", "siren", "fourier")
+
+
+def create(name: str, shape: Sequence[int], channels: int, *, log2_table_size: int = 19) -> nn.Module:
+    """The field called ``name``, sized for a signal.
+
+    Args:
+        name: ``hashgrid``, ``siren`` or ``fourier``.
+        shape: cells of the signal along each axis.
+        channels: values a coordinate.
+        log2_table_size: of the hash grid.
+
+    Raises:
+        SoftmineError: no field has that name.
+    """
+    dim = len(shape)
+    if name == "hashgrid":
+        finest = [max(2, min(size, 2048)) for size in shape]
+        return HashGridField(dim, channels, log2_table_size=log2_table_size, finest_resolution=finest)
+    if name == "siren":
+        return Siren(dim, channels)
+    if name == "fourier":
+        return FourierField(dim, channels)
+    near = difflib.get_close_matches(name, FIELDS, n=1, cutoff=0.4)
+    raise SoftmineError(
+        f"unknown field '{name}': {f'did you mean {near[0]}? ' if near else ''}choose one of {', '.join(FIELDS)}"
+    )

@@ -1,0 +1,157 @@
+"""Multi-resolution hash grid (Mueller et al., SIGGRAPH 2022, arXiv 2201.05989) in plain torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from softmine.domain import Coords, SoftmineError, Values
+from softmine.fields.mlp import mlp
+
+# One odd factor an axis (section 3 of the paper; the fourth as in tiny-cuda-nn). The first is 1, so that
+# neighbours along the first axis stay neighbours in memory.
+_PRIMES = (1, 2654435761, 805459861, 3674653429)
+
+
+class HashGrid(nn.Module):
+    """Encodes coordinates by linear interpolation in grids of growing resolution.
+
+    A level whose (resolution + 1)^D vertices fit into ``2 ** log2_table_size`` rows stores them densely; a finer
+    level shares that many rows through a spatial hash. All levels lie in one table, one after the other.
+
+    Args:
+        dim: axes of the coordinates, 1 to 4.
+        levels: number of grids L.
+        features: features a vertex F.
+        log2_table_size: base-2 logarithm of the rows of a hashed level.
+        base_resolution: cells along each axis of the coarsest level; one number, or one an axis.
+        finest_resolution: cells along each axis of the finest level; one number, or one an axis.
+
+    Example:
+        >>> grid = HashGrid(dim=2, levels=4, finest_resolution=64)
+        >>> grid(torch.rand(5, 2)).shape
+        torch.Size([5, 8])
+    """
+
+    resolutions: Tensor
+    offsets: Tensor
+    strides: Tensor
+    corners: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        levels: int = 16,
+        features: int = 2,
+        log2_table_size: int = 19,
+        base_resolution: int | Sequence[int] = 16,
+        finest_resolution: int | Sequence[int] = 2048,
+    ) -> None:
+        super().__init__()
+        if not 1 <= dim <= 4:
+            raise SoftmineError(f"a hash grid has 1 to 4 dimensions, not {dim}")
+        if levels < 1 or features < 1 or not 1 <= log2_table_size <= 28:
+            raise SoftmineError(
+                f"a hash grid needs at least one level and feature and a table of 2^1 to 2^28 rows, not "
+                f"{levels} levels, {features} features, 2^{log2_table_size} rows"
+            )
+        self.dim, self.levels, self.features = dim, levels, features
+        self.table_size = 1 << log2_table_size
+        resolutions = _resolutions(dim, levels, base_resolution, finest_resolution)
+        sizes = [math.prod(n + 1 for n in level) for level in resolutions]
+        self.dense_levels = sum(size <= self.table_size for size in sizes)
+        rows = [min(size, self.table_size) for size in sizes]
+        strides = [[math.prod(n + 1 for n in level[:axis]) for axis in range(dim)] for level in resolutions]
+        self.register_buffer("resolutions", torch.tensor(resolutions), persistent=False)
+        self.register_buffer("strides", torch.tensor(strides), persistent=False)
+        offsets = torch.tensor(rows).cumsum(0) - torch.tensor(rows)
+        self.register_buffer("offsets", offsets, persistent=False)
+        corners = torch.cartesian_prod(*[torch.tensor([0, 1])] * dim).view(-1, dim)
+        self.register_buffer("corners", corners, persistent=False)
+        self.register_buffer("primes", torch.tensor(_PRIMES[:dim]), persistent=False)
+        self.primes: Tensor
+        self.table = nn.Parameter(torch.empty(sum(rows), features).uniform_(-1e-4, 1e-4))
+
+    @property
+    def outputs(self) -> int:
+        """Width of the encoding, L * F."""
+        return self.levels * self.features
+
+    def forward(self, coords: Coords) -> Float[Tensor, "n f"]:
+        """Features (N, L * F) at coordinates (N, D) in [0, 1]; differentiable in the table and the coordinates."""
+        position = coords.clamp(0.0, 1.0).unsqueeze(1) * self.resolutions
+        cell = torch.minimum(position.detach().long(), self.resolutions - 1)
+        fraction = (position - cell).unsqueeze(2)
+        vertex = cell.unsqueeze(2) + self.corners
+        weights = torch.where(self.corners == 1, fraction, 1 - fraction).prod(-1)
+        rows = self.rows(vertex)
+        features = self.table.index_select(0, rows.flatten()).view(*rows.shape, self.features)
+        return (weights.unsqueeze(-1) * features).sum(2).flatten(1)
+
+    def rows(self, vertex: Int[Tensor, "n levels corners d"]) -> Int[Tensor, "n levels corners"]:
+        """Table rows of integer vertices (N, L, 2^D, D)."""
+        dense = (vertex[:, : self.dense_levels] * self.strides[: self.dense_levels, None]).sum(-1)
+        hashed = vertex[:, self.dense_levels :] * self.primes
+        mixed = hashed[..., 0]
+        for axis in range(1, self.dim):
+            mixed = mixed ^ hashed[..., axis]
+        rows = torch.cat((dense, mixed & (self.table_size - 1)), 1)
+        return rows + self.offsets[:, None]
+
+    def extra_repr(self) -> str:
+        """Shape of the grids, for ``print``."""
+        finest = " x ".join(str(n) for n in self.resolutions[-1].tolist())
+        return (
+            f"{self.levels} levels x {self.features} features, {len(self.table)} rows, "
+            f"{self.dense_levels} dense, finest {finest}"
+        )
+
+
+class HashGridField(nn.Module):
+    """A hash grid and a small perceptron: coordinates (N, D) in, values (N, C) out.
+
+    Args:
+        dim: axes of the coordinates, 1 to 4.
+        channels: values a coordinate, C.
+        hidden: width of the perceptron's layers.
+        layers: its number of hidden layers.
+        **grid: arguments of ``HashGrid``.
+    """
+
+    learning_rate = 1e-2
+
+    def __init__(self, dim: int, channels: int, *, hidden: int = 64, layers: int = 2, **grid) -> None:
+        super().__init__()
+        self.encoding = HashGrid(dim, **grid)
+        self.network = mlp(self.encoding.outputs, channels, hidden=hidden, layers=layers)
+
+    def forward(self, coords: Coords) -> Values:
+        """Values (N, C) at coordinates (N, D) in [0, 1]."""
+        return self.network(self.encoding(coords))
+
+
+def _resolutions(
+    dim: int, levels: int, base: int | Sequence[int], finest: int | Sequence[int]
+) -> list[list[int]]:
+    """Cells along each axis of each level: a geometric series from base to finest."""
+    lows = [base] * dim if isinstance(base, int) else list(base)
+    highs = [finest] * dim if isinstance(finest, int) else list(finest)
+    if len(lows) != dim or len(highs) != dim or min(lows + highs) < 1:
+        raise SoftmineError(
+            f"resolutions {base} and {finest} do not fit {dim} dimensions: give one positive number, or one an axis"
+        )
+    series = []
+    for level in range(levels):
+        share = level / (levels - 1) if levels > 1 else 1.0
+        series.append(
+            [
+                round(min(low, high) * (high / min(low, high)) ** share)
+                for low, high in zip(lows, highs, strict=True)
+            ]
+        )
+    return series

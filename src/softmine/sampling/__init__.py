@@ -1,0 +1,26 @@
+"""Samplers: where to train. Each is an ``nn.Module`` that speaks draw, weigh, update."""
+
+from __future__ import annotations
+
+from softmine.sampling.edges import edge_prior
+from softmine.sampling.langevin import PRESETS, Langevin, LangevinSettings
+from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.protocol import Probe, Sampler
+from softmine.sampling.random import RandomStream
+from softmine.sampling.registry import SAMPLERS, create, parse
+from softmine.sampling.uniform import Uniform
+
+__all__ = [
+    "PRESETS",
+    "SAMPLERS",
+    "Langevin",
+    "LangevinSettings",
+    "PiecewiseConstant",
+    "Probe",
+    "RandomStream",
+    "Sampler",
+    "Uniform",
+    "create",
+    "edge_prior",
+    "parse",
+]

@@ -1,0 +1,58 @@
+"""A density that is constant on each cell of a grid, sampled exactly."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Box, Coords, PerSample, SoftmineError
+from softmine.sampling.random import RandomStream
+
+
+class PiecewiseConstant(nn.Module):
+    """Draws coordinates with a density proportional to one non-negative weight a grid cell.
+
+    The cumulative sum is kept in float64 and searched, because ``torch.multinomial`` stops at 2^24 cells and
+    loses accuracy well before.
+
+    Args:
+        weights: non-negative, finite, not all zero; as many axes as the domain has, any shape.
+
+    Raises:
+        SoftmineError: a weight is negative or not finite, or all are zero.
+
+    Example:
+        >>> density = PiecewiseConstant(torch.tensor([0.0, 3.0, 1.0, 0.0]))
+        >>> density.density(torch.tensor([[0.3], [0.6], [0.9]]))
+        tensor([3., 1., 0.])
+    """
+
+    cumulative: Tensor
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        cumulative = weights.detach().double().flatten().cumsum(0)
+        if weights.min() < 0 or not torch.isfinite(cumulative[-1]) or cumulative[-1] <= 0:
+            raise SoftmineError(
+                f"weights of shape {tuple(weights.shape)} are no density: they must be non-negative, "
+                "finite and not all zero"
+            )
+        self.grid = Box(weights.shape)
+        self.register_buffer("cumulative", cumulative / cumulative[-1])
+
+    def draw(self, n: int, random: RandomStream) -> Coords:
+        """Coordinates (n, D), float32."""
+        chance = random.uniform(n, 1, dtype=torch.float64).flatten()
+        cells = torch.searchsorted(self.cumulative, chance, right=True)
+        cells = cells.clamp(max=self.grid.cells - 1)
+        corner = self.grid.centres(cells)
+        jitter = random.uniform(n, self.grid.dim) - 0.5
+        coords = corner + jitter / self.grid.scale(jitter)
+        return coords.clamp(0.0, 1.0 - 2.0**-24)
+
+    def density(self, coords: Coords) -> PerSample:
+        """The density relative to uniform, q/u, at coordinates (N, D); its mean over the domain is one."""
+        cells = self.grid.cell(coords)
+        upper = self.cumulative[cells]
+        lower = torch.where(cells > 0, self.cumulative[(cells - 1).clamp(min=0)], 0.0)
+        return ((upper - lower) * self.grid.cells).to(coords.dtype)

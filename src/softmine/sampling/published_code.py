@@ -1,0 +1,76 @@
+"""The arithmetic of the authors' release, step by step, so that the two can be compared.
+
+Facts of ubc-vision/nf-soft-mining at its latest commit (``examples/datasets/lmc.py`` and
+``examples/train_ngp_nerf_prop.py``), re-implemented from a description. Where it differs from the paper:
+
+- samples are rounded to whole pixels, and hidden positions lie in [0, 1] with ``pixel = position * (size - 1)``;
+- the drift is the gradient of the *mean* weighted loss per *pixel*, divided by the weighted loss and added to a
+  *normalised* position, so the step depends on the batch size and on the picture's size;
+- squared error is differentiated, so the score is twice that of Q, and the target is held constant;
+- alpha warms up as min(step / 1000, alpha), so it reaches its target at step 1000 * alpha;
+- weights are Q^-alpha, clamped to [0.2, mean + standard deviation of the batch];
+- samples of low *weighted* loss are drawn anew, ties included, after the uniform share was placed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from softmine.domain import Coords, PerSample
+
+if TYPE_CHECKING:
+    from softmine.sampling.langevin import LangevinSettings
+
+
+def snap(positions: Coords, size: Tensor) -> Coords:
+    """Centres (N, D), in unit coordinates, of the pixels nearest to hidden positions (N, D) in [0, 1]."""
+    return ((positions * (size - 1)).round() + 0.5) / size
+
+
+def weights(importance: PerSample, step: Tensor, settings: LangevinSettings) -> PerSample:
+    """Loss weights (N,), not normalised."""
+    exponent = (step.float() / max(settings.warmup, 1)).clamp(max=settings.alpha)
+    raw = importance.clamp_min(settings.importance_floor) ** -exponent
+    least, greatest = settings.weight_bounds
+    upper = (raw.mean() + raw.std()).clamp(max=greatest)
+    return torch.minimum(raw.clamp_min(least), upper)
+
+
+def move(
+    positions: Coords,
+    gradient_per_pixel: Coords,
+    loss_scale: float | Tensor,
+    weighted_loss: PerSample,
+    noise: Coords,
+    settings: LangevinSettings,
+) -> Coords:
+    """Hidden positions (N, D) after drift and noise, before leavers are replaced."""
+    eps = torch.finfo(torch.float32).eps
+    score = gradient_per_pixel / ((loss_scale * weighted_loss).unsqueeze(-1) + eps)
+    return positions + settings.drift * score + noise
+
+
+def replace(
+    moved: Coords,
+    weighted_loss: PerSample,
+    fresh: Coords,
+    anew: Coords,
+    size: Tensor,
+    fresh_count: int,
+    reinit_count: int,
+) -> Coords:
+    """Positions (N, D) after the uniform share and the redrawn samples were put in, clamped to [0, 1].
+
+    ``fresh`` are uniform positions; ``anew`` unit coordinates from the prior, of which the pixel is taken.
+    """
+    count = len(moved)
+    anew = (anew * size).floor() / (size - 1).clamp_min(1)
+    threshold = torch.topk(weighted_loss, min(reinit_count + 1, count), largest=False).values.max()
+    outside = ((moved < 0) | (moved > 1) | moved.isnan()).any(-1)
+    redraw = outside | (weighted_loss <= threshold)
+    is_fresh = torch.arange(count, device=moved.device) >= count - fresh_count
+    moved = torch.where(is_fresh.unsqueeze(-1), fresh, moved)
+    return torch.where(redraw.unsqueeze(-1), anew, moved).clamp(0.0, 1.0)

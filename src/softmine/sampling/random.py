@@ -1,0 +1,82 @@
+"""A random stream whose whole state is two integers in buffers.
+
+Counter-based (SplitMix64: Steele, Lea and Flood, OOPSLA 2014), because a ``torch.Generator`` is bound to one
+device, is not part of ``state_dict`` and does not trace under ``torch.compile(fullgraph=True)``. The same
+seed gives the same numbers on every device.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Coords
+
+
+def _signed(value: int) -> int:
+    """The 64-bit pattern of ``value`` as a signed integer, which is what torch holds."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+_STEP = _signed(0x9E3779B97F4A7C15)
+_MIX_1 = _signed(0xBF58476D1CE4E5B9)
+_MIX_2 = _signed(0x94D049BB133111EB)
+
+
+def _shift(bits: Tensor, count: int) -> Tensor:
+    """Logical right shift; torch's own keeps the sign."""
+    return (bits >> count) & ((1 << (64 - count)) - 1)
+
+
+def _mix(bits: Tensor) -> Tensor:
+    bits = (bits ^ _shift(bits, 30)) * _MIX_1
+    bits = (bits ^ _shift(bits, 27)) * _MIX_2
+    return bits ^ _shift(bits, 31)
+
+
+class RandomStream(nn.Module):
+    """Random numbers that resume exactly from ``state_dict`` and follow ``.to(device)``.
+
+    Args:
+        seed: any integer. None takes one from torch's global generator, so that ``torch.manual_seed`` rules.
+
+    Example:
+        >>> stream = RandomStream(seed=0)
+        >>> stream.uniform(3, 2).shape
+        torch.Size([3, 2])
+    """
+
+    key: Tensor
+    counter: Tensor
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__()
+        if seed is None:
+            seed = int(torch.randint(1 << 62, ()).item())
+        # Mixed twice, so that seeds 0, 1, 2 ... start at unrelated places of the one long cycle.
+        key = _mix(_mix(torch.tensor(_signed(seed % (1 << 64)))) + _STEP)
+        self.register_buffer("key", key)
+        self.register_buffer("counter", torch.zeros((), dtype=torch.int64))
+
+    def bits(self, count: int) -> Tensor:
+        """The next ``count`` words of 64 random bits, int64 (count,)."""
+        index = torch.arange(1, count + 1, device=self.key.device) + self.counter
+        self.counter.add_(count)
+        return _mix(self.key + index * _STEP)
+
+    def uniform(self, n: int, dim: int, dtype: torch.dtype = torch.float32) -> Coords:
+        """Uniform numbers in [0, 1), shape (n, dim); 24 random bits each, 53 for float64."""
+        digits = 53 if dtype == torch.float64 else 24
+        bits = _shift(self.bits(n * dim), 64 - digits)
+        return (bits.to(dtype) * 2.0**-digits).view(n, dim)
+
+    def normal(self, n: int, dim: int) -> Coords:
+        """Standard normal float32 numbers, shape (n, dim), by the Box-Muller transform."""
+        pairs = (n * dim + 1) // 2
+        bits = self.bits(pairs)
+        radius = (-2.0 * ((_shift(bits, 32).float() + 0.5) * 2.0**-32).log()).sqrt()
+        angle = (bits & 0xFFFFFFFF).float() * (2.0 * math.pi * 2.0**-32)
+        both = torch.cat((radius * angle.cos(), radius * angle.sin()))
+        return both[: n * dim].view(n, dim)

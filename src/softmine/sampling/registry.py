@@ -1,0 +1,109 @@
+"""Samplers by name, with their options in the same word: ``langevin:alpha=0.8,prior=edges``."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from softmine.domain import Box, SoftmineError
+from softmine.sampling.edges import edge_prior
+from softmine.sampling.langevin import Langevin, LangevinSettings
+from softmine.sampling.protocol import Sampler
+from softmine.sampling.uniform import Uniform
+
+SAMPLERS: dict[str, Callable[..., Sampler]] = {"uniform": Uniform, "langevin": Langevin}
+
+
+def create(
+    spec: str,
+    domain: Box,
+    batch_size: int,
+    *,
+    seed: int | None = None,
+    edges: Callable[[], Tensor] | None = None,
+) -> Sampler:
+    """The sampler that a word describes.
+
+    Args:
+        spec: a name, or ``name:option=value,option=value``; the options are the sampler's own arguments.
+        domain: where coordinates live.
+        batch_size: coordinates a draw.
+        seed: of the sampler's random stream.
+        edges: gives the signal's gradient magnitude on a grid, for ``prior=edges``.
+
+    Raises:
+        SoftmineError: no sampler or option has that name (the nearest are offered), or a value is out of range.
+
+    Example:
+        >>> create("langevin:alpha=0.8,preset=paper", Box((64, 64)), 256, seed=0)
+        Langevin(
+          Box((64, 64)), batch_size=256, preset='paper'
+          (random): RandomStream()
+        )
+    """
+    name, options = parse(spec)
+    prior = options.get("prior")
+    if prior == "edges":
+        if edges is None:
+            raise SoftmineError(f"sampler '{spec}': this signal has no edges to draw from")
+        options["prior"] = edge_prior(edges())
+    elif prior == "uniform":
+        options["prior"] = None
+    elif prior is not None:
+        raise SoftmineError(f"sampler '{spec}': the prior is 'uniform' or 'edges', not '{prior}'")
+    return SAMPLERS[name](domain, batch_size, seed=seed, **options)
+
+
+def parse(spec: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of a sampler's description; raises SoftmineError where either is unknown."""
+    name, _, rest = spec.partition(":")
+    if name not in SAMPLERS:
+        raise SoftmineError(f"unknown sampler '{name}': {_suggest(name, list(SAMPLERS))}")
+    known = _options(name)
+    options: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, text = part.partition("=")
+        key = key.strip().replace("-", "_")
+        if not equals:
+            raise SoftmineError(f"sampler '{spec}': write options as {name}:option=value, not '{part}'")
+        if key not in known:
+            raise SoftmineError(f"sampler '{name}' has no option '{key}': {_suggest(key, known)}")
+        options[key] = _value(text.strip())
+        kind = known[key]
+        if kind is float and isinstance(options[key], int):
+            options[key] = float(options[key])
+        if kind is not None and (type(options[key]) is not kind):
+            raise SoftmineError(f"sampler '{spec}': {key} needs a {kind.__name__}, not '{text}'")
+    return name, options
+
+
+def _options(name: str) -> dict[str, type | None]:
+    """Names of a sampler's options, and the type each must have where that is plain."""
+    plain = {"float": float, "int": int, "bool": bool, "str": str}
+    options: dict[str, type | None] = {}
+    for parameter in inspect.signature(SAMPLERS[name]).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "seed":
+            options[parameter.name] = plain.get(str(parameter.annotation))
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            for field in LangevinSettings.__dataclass_fields__.values():
+                if field.name != "weight_bounds":
+                    options[field.name] = plain.get(str(field.type))
+    return options
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _suggest(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    choices = f"choose one of {', '.join(known)}"
+    return f"did you mean {' or '.join(near)}? ({choices})" if near else choices

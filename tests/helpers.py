@@ -1,0 +1,31 @@
+"""What several tests need."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import stats
+
+FALSE_ALARM = 1e-5
+"""Chance that a statistical test fails although the code is right (seeds are fixed, so it is spent once)."""
+
+
+def chi_square_p(counts, expected) -> float:
+    """P-value of counts against expected counts of the same total; cells expected below 5 are merged."""
+    counts, expected = np.asarray(counts, float).ravel(), np.asarray(expected, float).ravel()
+    expected = expected * counts.sum() / expected.sum()
+    order = np.argsort(expected)
+    small = order[np.cumsum(expected[order]) < 5]
+    small = order[: max(len(small) + 1, int((expected < 5).sum()))] if (expected < 5).any() else []
+    if len(small):
+        keep = np.setdiff1d(np.arange(len(counts)), small)
+        counts = np.append(counts[keep], counts[small].sum())
+        expected = np.append(expected[keep], expected[small].sum())
+    statistic = ((counts - expected) ** 2 / expected).sum()
+    return float(stats.chi2.sf(statistic, len(counts) - 1))
+
+
+def histogram(coords: torch.Tensor, bins: int) -> np.ndarray:
+    """Counts of unit coordinates (N, D) on a grid of ``bins`` cells an axis."""
+    points = coords.detach().numpy()
+    return np.histogramdd(points, bins=[np.linspace(0, 1, bins + 1)] * points.shape[1])[0]

@@ -1,0 +1,288 @@
+"""Soft mining by Langevin Monte Carlo: weights, score, moves and what the chain converges to."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import FALSE_ALARM, chi_square_p, histogram
+
+from softmine import Box, Langevin, SoftmineError
+from softmine.sampling import PiecewiseConstant
+
+
+def bumps(native, centres, spread):
+    """A mixture of equal Gaussians over native coordinates (N, D), smooth and positive."""
+    square = (native.unsqueeze(1) - centres.to(native)).square().sum(-1)
+    return torch.exp(-0.5 * square / spread**2).sum(1)
+
+
+def walk(sampler, importance, steps):
+    """Runs a sampler on a fixed importance(coords) as a user's loop would."""
+    for _ in range(steps):
+        coords = sampler.draw()
+        error = importance(coords)
+        weights = sampler.weigh(error.detach())
+        (weights * error.square()).mean().backward()
+        sampler.update()
+    return sampler.particles
+
+
+def one_step(sampler, error_of, loss_scale=1.0):
+    """Draw, weigh and backward for residuals (N, C); returns coordinates and residuals."""
+    coords = sampler.draw()
+    residual = error_of(coords)
+    loss = residual.square().mean(-1)
+    weights = sampler.weigh(residual.detach().abs().mean(-1), loss.detach())
+    ((weights * loss).mean() * loss_scale).backward()
+    return coords, residual
+
+
+PLAIN = {"uniform_share": 0.0, "reinit_share": 0.0, "importance_floor": 0.0}
+
+
+@pytest.mark.parametrize(("batch", "size"), [(1500, 48), (6000, 48), (6000, 192)])
+def test_the_chain_samples_its_importance_in_one_dimension(batch, size):
+    """With a = b^2 / 2 and small steps the chain's histogram is Q, at every batch and signal size."""
+    box = Box((size,))
+    unit = size / 48
+    centres = torch.tensor([[15.0], [33.0]]) * unit
+    noise = 1.0 * unit
+    sampler = Langevin(box, batch, drift=noise**2 / 2, noise=noise, seed=1, **PLAIN)
+    particles = walk(sampler, lambda x: bumps(box.to_native(x), centres, 5.0 * unit), 1200)
+    middles = (torch.arange(24 * 40) + 0.5).unsqueeze(-1) / (24 * 40)
+    expected = bumps(box.to_native(middles), centres, 5.0 * unit).reshape(24, 40).sum(1)
+    assert chi_square_p(histogram(particles, 24), expected) > FALSE_ALARM
+    assert chi_square_p(histogram(particles, 24), np.ones(24)) < 1e-20, "the test can fail"
+
+
+def test_the_chain_samples_its_importance_in_two_dimensions():
+    # Edges lie at least four spreads away: a sample that leaves is redrawn uniformly, which is no part of Q.
+    box = Box((32, 40))
+    centres = torch.tensor([[13.0, 15.0], [19.0, 25.0]])
+    sampler = Langevin(box, 5000, drift=0.245, noise=0.7, seed=2, **PLAIN)
+    particles = walk(sampler, lambda x: bumps(box.to_native(x), centres, 3.0), 1200)
+    fine = box.centres(torch.arange(box.cells))
+    expected = bumps(box.to_native(fine), centres, 3.0).reshape(8, 4, 8, 5).sum((1, 3))
+    assert chi_square_p(histogram(particles, 8), expected) > FALSE_ALARM
+
+
+def test_a_step_is_the_same_in_pixels_at_every_batch_and_picture_size():
+    moves = []
+    for batch, size in ((64, 100), (512, 100), (64, 1000)):
+        box = Box((size, size))
+        sampler = Langevin(box, batch, drift=3.0, noise=0.0, seed=0, **PLAIN)
+        start = torch.tensor([[30.0, 40.0]]).expand(batch, 2)
+        sampler.particles.copy_(box.to_unit(start))
+        centres = torch.tensor([[35.0, 44.0]])
+        after = walk(sampler, lambda x, b=box, c=centres: bumps(b.to_native(x), c, 6.0), 1)
+        moves.append(box.to_native(after)[0] - start[0])
+    torch.testing.assert_close(moves[0], torch.tensor([5.0, 4.0]) / 36 * 3, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(moves[1], moves[0], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(moves[2], moves[0], rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("loss_scale", [1.0, 1024.0])
+def test_the_score_is_the_gradient_of_log_importance(alpha, loss_scale):
+    """One channel: grad log |e|, exactly, whatever the weights and the loss scale."""
+    box = Box((50, 70))
+    sampler = Langevin(box, 256, alpha=alpha, warmup=0, seed=3, **PLAIN)
+
+    def error_of(x):
+        return ((7 * x[:, :1]).sin() + 1.5 * x[:, 1:] ** 2 + 0.3).abs() + 0.1
+
+    one_step(sampler, error_of, loss_scale)
+    native = box.to_native(sampler.draw().detach()).requires_grad_()
+    exact = torch.autograd.grad(error_of(box.to_unit(native)).log().sum(), native)[0]
+    # draw() cleared the gradient, so it is made again at the same particles.
+    one_step(sampler, error_of, loss_scale)
+    torch.testing.assert_close(sampler.score(loss_scale), exact, rtol=1e-3, atol=1e-5)
+
+
+def test_the_score_of_several_channels_is_that_of_the_root_mean_square():
+    box = Box((50, 70))
+    sampler = Langevin(box, 128, alpha=0.6, warmup=0, seed=4, **PLAIN)
+
+    def error_of(x):
+        return torch.stack(((5 * x[:, 0]).cos(), x[:, 1] - 2, x[:, 0] * x[:, 1] + 0.2), -1)
+
+    one_step(sampler, error_of)
+    native = box.to_native(sampler.particles.clone()).requires_grad_()
+    exact = torch.autograd.grad(
+        error_of(box.to_unit(native)).square().mean(-1).sqrt().log().sum(), native
+    )[0]
+    torch.testing.assert_close(sampler.score(), exact, rtol=1e-3, atol=1e-5)
+
+
+def test_the_score_of_absolute_error_needs_its_power():
+    box = Box((30,))
+    sampler = Langevin(box, 64, loss_power=1.0, seed=5, **PLAIN)
+    coords = sampler.draw()
+    error = 1 + coords[:, 0] ** 2
+    weights = sampler.weigh(error.detach())
+    (weights * error).mean().backward()
+    x = sampler.particles
+    torch.testing.assert_close(sampler.score(), 2 * x / (1 + x**2) / 30)
+
+
+def test_the_floor_smooths_the_score_where_the_error_vanishes():
+    box = Box((100,))
+    sampler = Langevin(box, 1001, **{**PLAIN, "importance_floor": 0.1}, seed=6)
+    sampler.particles.copy_(torch.linspace(0, 0.999, 1001).unsqueeze(-1))
+    _, residual = one_step(sampler, lambda x: x - 0.5)
+    floor = 0.1 * residual.detach().abs().mean()
+    offset = residual.detach()
+    exact = offset / (offset**2 + floor**2) / 100
+    torch.testing.assert_close(sampler.score(), exact, rtol=1e-3, atol=1e-5)
+    assert torch.isfinite(sampler.score()).all()
+
+
+def test_alpha_warms_up_linearly_and_reaches_its_target_at_step_1000():
+    sampler = Langevin(Box((8,)), 4, alpha=0.6)
+    for step, expected in ((0, 0.0), (250, 0.15), (999, 0.5994), (1000, 0.6), (5000, 0.6)):
+        sampler.step.fill_(step)
+        assert sampler.alpha.item() == pytest.approx(expected)
+
+
+def test_weights_are_importance_to_the_minus_alpha_normalised_for_a_chain():
+    importance = torch.tensor([0.1, 0.2, 0.4, 0.8])
+    sampler = Langevin(Box((8,)), 4, alpha=0.5, warmup=0, importance_floor=0.0)
+    relative = importance * (1 / importance).mean()
+    torch.testing.assert_close(sampler.weigh(importance), relative**-0.5)
+    torch.testing.assert_close(sampler.weigh(importance * 1000), relative**-0.5)
+    hard = Langevin(Box((8,)), 4, alpha=0.0, warmup=0)
+    torch.testing.assert_close(hard.weigh(importance), torch.ones(4))
+    bounded = Langevin(Box((8,)), 4, alpha=1.0, warmup=0, weight_bounds=(0.5, 1.2))
+    assert bounded.weigh(importance).min() == 0.5
+    assert bounded.weigh(importance).max() == pytest.approx(1.2)
+
+
+def test_weights_estimate_the_density_of_a_chain_in_equilibrium():
+    """For x ~ Q the mean of 1/Q is 1/mean(Q), so the weights at alpha = 1 are u/q within a few per cent."""
+    table = torch.linspace(0.2, 2.0, 64)
+    density = PiecewiseConstant(table)
+    sampler = Langevin(Box((64,)), 20_000, alpha=1.0, warmup=0, importance_floor=0.0, seed=7)
+    coords = density.draw(20_000, sampler.random)
+    weights = sampler.weigh(table[density.grid.cell(coords)])
+    torch.testing.assert_close(weights, 1 / density.density(coords), rtol=0.03, atol=0.0)
+
+
+def test_an_error_of_zero_harms_nothing():
+    for importance in (torch.zeros(16), torch.tensor([0.0] + [1.0] * 15)):
+        sampler = Langevin(Box((8, 8)), 16, alpha=1.0, warmup=0, seed=0)
+        coords = sampler.draw()
+        weights = sampler.weigh(importance)
+        assert torch.isfinite(weights).all()
+        (weights * coords.sum(-1) * importance**2).mean().backward()
+        sampler.update()
+        assert sampler.domain.contains(sampler.particles).all()
+
+
+def constant_error(coords):
+    return 1 + 0 * coords.sum(-1)
+
+
+def test_redrawn_and_fresh_samples_cover_the_whole_domain():
+    shares = ((1.0, 0.0), (0.0, 1.0), (0.3, 0.4))
+    for preset in ("paper", "published-code"):
+        for uniform_share, reinit_share in shares:
+            sampler = Langevin(
+                Box((40, 40)), 2000, preset=preset, uniform_share=uniform_share,
+                reinit_share=reinit_share, noise=0.0, drift=0.0, seed=8,
+            )
+            count = int(round((uniform_share + reinit_share) * 2000))
+            counts = 0
+            for _ in range(20):
+                before = sampler.particles.clone()
+                # Distinct errors, so that exactly the lowest share is redrawn.
+                walk(sampler, lambda x: 1 + x.sum(-1), 1)
+                moved = (sampler.particles != before).any(-1)
+                counts = counts + histogram(sampler.particles[moved], 5)
+                if preset == "paper" and (uniform_share == 0 or reinit_share == 0):
+                    assert moved.sum() == count
+            assert chi_square_p(counts, np.ones(25)) > FALSE_ALARM, (preset, uniform_share)
+
+
+def test_the_lowest_of_the_chain_are_redrawn_from_the_prior():
+    weights = torch.zeros(10)
+    weights[7] = 1
+    sampler = Langevin(
+        Box((100,)), 100, prior=PiecewiseConstant(weights), drift=0.0, noise=0.0,
+        uniform_share=0.2, reinit_share=0.1, seed=9,
+    )
+    sampler.particles.copy_(torch.linspace(0, 0.495, 100).unsqueeze(-1))
+    before = sampler.particles.clone()
+    walk(sampler, lambda x: 1 + x[:, 0], 1)
+    moved = (sampler.particles != before).flatten()
+    assert moved.nonzero().flatten().tolist() == [*range(10), *range(80, 100)]
+    assert ((sampler.particles[:10] >= 0.7) & (sampler.particles[:10] < 0.8)).all()
+
+
+def test_samples_that_leave_come_back_and_nan_gradients_do_not_stay():
+    sampler = Langevin(Box((10, 10)), 500, noise=30.0, drift=0.0, **PLAIN, seed=10)
+    walk(sampler, constant_error, 5)
+    assert sampler.domain.contains(sampler.particles).all()
+    coords = sampler.draw()
+    weights = sampler.weigh(torch.full((500,), float("nan")))
+    (weights * coords.sum(-1)).mean().backward()
+    sampler.update()
+    assert sampler.domain.contains(sampler.particles).all()
+
+
+def test_state_dict_resumes_exactly():
+    def importance(x):
+        return 1 + (9 * x).sin().sum(-1) / 3
+
+    for preset in ("paper", "published-code"):
+        one = Langevin(Box((20, 30)), 300, preset=preset, seed=11)
+        walk(one, importance, 7)
+        two = Langevin(Box((20, 30)), 300, preset=preset, seed=99)
+        two.load_state_dict(one.state_dict())
+        walk(one, importance, 5)
+        walk(two, importance, 5)
+        assert torch.equal(one.particles, two.particles)
+        assert torch.equal(one.step, two.step)
+
+
+def test_the_state_is_only_tensors_and_no_parameter():
+    sampler = Langevin(Box((20, 30)), 300)
+    assert set(sampler.state_dict()) == {"particles", "step", "random.key", "random.counter"}
+    assert list(sampler.parameters()) == []
+
+
+def test_check_names_what_is_missing():
+    sampler = Langevin(Box((20, 30)), 8)
+    sampler.draw()
+    with pytest.raises(SoftmineError, match=r"call weigh\(\) and backward\(\)"):
+        sampler.update()
+    sampler.weigh(torch.rand(8))
+    with pytest.raises(SoftmineError, match="no gradient reached the drawn coordinates"):
+        sampler.check()
+    (sampler.draw() * 0).sum().backward()
+    with pytest.raises(SoftmineError, match="zero for every sample"):
+        sampler.check()
+    (sampler.draw() * float("inf")).sum().backward()
+    with pytest.raises(SoftmineError, match="not finite"):
+        sampler.check()
+    (sampler.draw() ** 2).sum().backward()
+    sampler.check()
+
+
+def test_the_importance_must_have_one_number_a_sample():
+    sampler = Langevin(Box((20, 30)), 8)
+    with pytest.raises(SoftmineError, match=r"one importance for each of the 8 samples.*\(4,\)"):
+        sampler.weigh(torch.rand(4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"preset": "papr"}, "unknown preset 'papr': choose one of paper, published-code"),
+        ({"alhpa": 0.5}, "no setting 'alhpa'"),
+        ({"alpha": -1.0}, "alpha is -1.0"),
+        ({"uniform_share": 1.5}, "uniform_share is 1.5"),
+        ({"noise": float("nan")}, "noise is nan"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(SoftmineError, match=message):
+        Langevin(Box((20, 30)), 8, **settings)

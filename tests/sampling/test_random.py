@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import torch
+from helpers import FALSE_ALARM, chi_square_p
+from scipy import stats
+
+from softmine.sampling import RandomStream
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_uniform_numbers_are_uniform_in_every_axis_and_jointly(dtype):
+    numbers = RandomStream(seed=3).uniform(200_000, 2, dtype=dtype)
+    assert numbers.dtype == dtype
+    assert numbers.min() >= 0
+    assert numbers.max() < 1
+    counts = np.histogram2d(*numbers.T.numpy(), bins=32, range=[[0, 1], [0, 1]])[0]
+    assert chi_square_p(counts, np.ones(1024)) > FALSE_ALARM
+
+
+def test_normal_numbers_are_standard_normal():
+    numbers = RandomStream(seed=4).normal(100_001, 1).flatten().numpy()
+    assert stats.kstest(numbers, "norm").pvalue > FALSE_ALARM
+
+
+def test_the_two_halves_of_box_muller_are_independent():
+    numbers = RandomStream(seed=5).normal(200_000, 1).flatten().numpy()
+    first, second = numbers[:100_000], numbers[100_000:]
+    assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(100_000)
+    assert abs(np.corrcoef(first**2, second**2)[0, 1]) < 5 / np.sqrt(100_000)
+
+
+def test_low_and_high_bits_are_fair():
+    bits = RandomStream(seed=6).bits(100_000)
+    for position in (0, 1, 31, 32, 62, 63):
+        ones = int(((bits >> position) & 1).sum())
+        assert stats.binomtest(ones, 100_000).pvalue > FALSE_ALARM
+
+
+def test_neighbouring_seeds_give_unrelated_streams():
+    streams = torch.stack([RandomStream(seed).uniform(50_000, 1).flatten() for seed in range(4)])
+    correlation = np.corrcoef(streams.numpy()) - np.eye(4)
+    assert np.abs(correlation).max() < 5 / np.sqrt(50_000)
+
+
+def test_a_stream_resumes_from_its_state():
+    stream = RandomStream(seed=1)
+    stream.uniform(7, 3)
+    other = RandomStream(seed=2)
+    other.load_state_dict(stream.state_dict())
+    assert torch.equal(stream.normal(11, 2), other.normal(11, 2))
+
+
+def test_without_a_seed_torch_rules():
+    torch.manual_seed(9)
+    first = RandomStream().uniform(4, 1)
+    torch.manual_seed(9)
+    assert torch.equal(first, RandomStream().uniform(4, 1))
+    assert not torch.equal(first, RandomStream().uniform(4, 1))

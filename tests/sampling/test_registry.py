@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from softmine import Box, Langevin, SoftmineError
+from softmine.sampling import SAMPLERS, Sampler, create
+
+BOX = Box((16, 16))
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_every_sampler_speaks_the_protocol(name):
+    sampler = create(name, BOX, 32, seed=0)
+    assert isinstance(sampler, Sampler)
+    assert isinstance(sampler, torch.nn.Module)
+    coords = sampler.draw(lambda x: x.sum(-1))
+    assert coords.shape == (32, 2)
+    error = (coords - 0.3).square().sum(-1)
+    weights = sampler.weigh(error.detach())
+    assert weights.shape == (32,)
+    assert not weights.requires_grad
+    if coords.requires_grad:
+        (weights * error).mean().backward()
+    sampler.check()
+    sampler.update()
+    assert BOX.contains(sampler.draw(lambda x: x.sum(-1))).all()
+
+
+def test_options_follow_the_name():
+    sampler = create("langevin:alpha=0.8,warmup=10,preset=published-code,noise=1", BOX, 32)
+    assert isinstance(sampler, Langevin)
+    assert sampler.settings.alpha == 0.8
+    assert sampler.settings.warmup == 10
+    assert sampler.settings.noise == 1.0
+    assert sampler.preset == "published-code"
+
+
+def test_an_edge_prior_is_made_from_the_signal():
+    edges = torch.zeros(4, 4)
+    edges[1, 2] = 1
+    sampler = create("langevin:prior=edges", BOX, 32, edges=lambda: edges)
+    assert sampler.prior.density(torch.tensor([[0.3, 0.6]])) > 15
+    with pytest.raises(SoftmineError, match="no edges"):
+        create("langevin:prior=edges", BOX, 32)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("langevn", "unknown sampler 'langevn': did you mean langevin"),
+        ("xyz", "unknown sampler 'xyz': choose one of uniform, langevin"),
+        ("langevin:alpa=1", "no option 'alpa': did you mean alpha"),
+        ("langevin:alpha", "write options as langevin:option=value"),
+        ("langevin:alpha=soft", "alpha needs a float, not 'soft'"),
+        ("langevin:warmup=1.5", "warmup needs a int"),
+        ("langevin:prior=lines", "the prior is 'uniform' or 'edges'"),
+        ("uniform:seed=3", "no option 'seed'"),
+    ],
+)
+def test_mistakes_are_named(spec, message):
+    with pytest.raises(SoftmineError, match=message):
+        create(spec, BOX, 32)

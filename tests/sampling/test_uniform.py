@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+from helpers import FALSE_ALARM, chi_square_p, histogram
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from softmine import Box, SoftmineError, Uniform
+
+
+@pytest.mark.parametrize("stratified", [False, True])
+@pytest.mark.parametrize("shape", [(50,), (40, 60), (9, 10, 11)])
+def test_draws_cover_the_domain_evenly(shape, stratified):
+    sampler = Uniform(Box(shape), 500, stratified=stratified, seed=0)
+    counts = sum(histogram(sampler.draw(), 5) for _ in range(200))
+    # Strata make counts more even than chance, so that the test is one-sided for both.
+    assert chi_square_p(counts, np.ones_like(counts)) > FALSE_ALARM
+
+
+def test_strata_are_each_hit_once():
+    sampler = Uniform(Box((64, 64)), 64, stratified=True, seed=0)
+    assert sampler.strata.tolist() == [8, 8]
+    assert (histogram(sampler.draw(), 8) == 1).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    shape=st.lists(st.integers(1, 3000), min_size=1, max_size=4),
+    batch=st.integers(1, 300),
+    stratified=st.booleans(),
+)
+def test_any_shape_and_batch_gives_coordinates_inside(shape, batch, stratified):
+    box = Box(shape)
+    coords = Uniform(box, batch, stratified=stratified, seed=1).draw()
+    assert coords.shape == (batch, len(shape))
+    assert box.contains(coords).all()
+
+
+def test_weights_are_one_and_update_moves_nothing():
+    sampler = Uniform(Box((8,)), 4, seed=0)
+    sampler.draw()
+    assert sampler.weigh(torch.rand(4)).tolist() == [1, 1, 1, 1]
+    sampler.check()
+    sampler.update()
+
+
+@pytest.mark.parametrize("batch", [0, -1, 10**9])
+def test_an_absurd_batch_size_is_refused(batch):
+    with pytest.raises(SoftmineError, match="batch size"):
+        Uniform(Box((8,)), batch)

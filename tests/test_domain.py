@@ -1,0 +1,43 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from softmine import Box, SoftmineError
+
+shapes = st.lists(st.integers(1, 5000), min_size=1, max_size=4)
+
+
+@settings(deadline=None)
+@given(shape=shapes, data=st.data())
+def test_cells_and_their_centres_agree(shape, data):
+    box = Box(shape)
+    cells = torch.tensor(data.draw(st.lists(st.integers(0, box.cells - 1), min_size=1, max_size=20)))
+    centres = box.centres(cells)
+    assert box.contains(centres).all()
+    assert torch.equal(box.cell(centres), cells)
+
+
+@settings(deadline=None)
+@given(shape=shapes)
+def test_native_units_are_cells(shape):
+    box = Box(shape)
+    corner = box.to_native(torch.ones(1, box.dim))
+    assert corner.tolist() == [[float(size) for size in shape]]
+    torch.testing.assert_close(box.to_unit(corner), torch.ones(1, box.dim))
+
+
+def test_the_box_is_half_open_and_nan_is_outside():
+    box = Box((4, 4))
+    coords = torch.tensor([[0.0, 0.0], [0.5, 1.0], [-1e-9, 0.5], [0.5, float("nan")], [0.99, 0.99]])
+    assert box.contains(coords).tolist() == [True, False, False, False, True]
+
+
+def test_cells_are_row_major():
+    assert Box((3, 5)).cell(torch.tensor([[0.5, 0.9]])).item() == 1 * 5 + 4
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, -1), (1, 2, 3, 4, 5)])
+def test_other_shapes_are_refused(shape):
+    with pytest.raises(SoftmineError, match="1 to 4 axes"):
+        Box(shape)
