@@ -7,23 +7,51 @@ The three lines of soft mining, in a loop you own::
     sampler.update()                         # move to where the error is
 """
 
-from softmine.domain import Box, SoftmineError
-from softmine.fields import FourierField, HashGrid, HashGridField, Siren
-from softmine.sampling import Langevin, PiecewiseConstant, Sampler, Uniform, edge_prior
-from softmine.signals import Image, Signal
+from __future__ import annotations
 
-__all__ = [
-    "Box",
-    "FourierField",
-    "HashGrid",
-    "HashGridField",
-    "Image",
-    "Langevin",
-    "PiecewiseConstant",
-    "Sampler",
-    "Signal",
-    "Siren",
-    "SoftmineError",
-    "Uniform",
-    "edge_prior",
-]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from softmine.domain import Box as Box
+    from softmine.errors import SoftmineError as SoftmineError
+    from softmine.fields import FourierField as FourierField
+    from softmine.fields import HashGrid as HashGrid
+    from softmine.fields import HashGridField as HashGridField
+    from softmine.fields import Siren as Siren
+    from softmine.sampling import Langevin as Langevin
+    from softmine.sampling import PiecewiseConstant as PiecewiseConstant
+    from softmine.sampling import Sampler as Sampler
+    from softmine.sampling import Uniform as Uniform
+    from softmine.sampling import edge_prior as edge_prior
+    from softmine.signals import Image as Image
+    from softmine.signals import Signal as Signal
+
+# Imported when first used, so that the command line answers mistakes and --help without waiting for torch.
+_HOMES = {
+    "Box": "domain",
+    "FourierField": "fields",
+    "HashGrid": "fields",
+    "HashGridField": "fields",
+    "Image": "signals",
+    "Langevin": "sampling",
+    "PiecewiseConstant": "sampling",
+    "Sampler": "sampling",
+    "Signal": "signals",
+    "Siren": "fields",
+    "SoftmineError": "errors",
+    "Uniform": "sampling",
+    "edge_prior": "sampling",
+}
+
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'softmine' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"softmine.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

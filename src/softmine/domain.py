@@ -17,20 +17,22 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from softmine.errors import SoftmineError
+
+__all__ = ["Box", "Cells", "Coords", "Flags", "PerAxis", "PerSample", "SoftmineError", "Values"]
+
 Coords = Float[Tensor, "n d"]
 """Unit coordinates, shape (N, D)."""
 PerSample = Float[Tensor, "n"]
 """One number a sample, shape (N,)."""
+PerAxis = Float[Tensor, "d"]
+"""One number an axis, shape (D,)."""
 Flags = Bool[Tensor, "n"]
 """One truth value a sample, shape (N,)."""
 Cells = Int[Tensor, "n"]
 """Flat (row-major) cell indices, shape (N,)."""
 Values = Float[Tensor, "n c"]
 """Signal values, shape (N, C)."""
-
-
-class SoftmineError(ValueError):
-    """Something the caller can put right; its message says what is wrong, where, and what to do."""
 
 
 class Box:
@@ -71,7 +73,7 @@ class Box:
         """Number of grid cells."""
         return math.prod(self.shape)
 
-    def scale(self, like: Tensor) -> Float[Tensor, "d"]:
+    def scale(self, like: Tensor) -> PerAxis:
         """Cells along each axis, shape (D,), with the device and dtype of ``like``."""
         return torch.tensor(self.shape, dtype=like.dtype, device=like.device)
 

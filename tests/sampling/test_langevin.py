@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from helpers import FALSE_ALARM, chi_square_p, histogram
 
 from softmine import Box, Langevin, SoftmineError
 from softmine.sampling import PiecewiseConstant
+
+from helpers import FALSE_ALARM, chi_square_p, histogram
 
 
 def bumps(native, centres, spread):
@@ -107,9 +108,7 @@ def test_the_score_of_several_channels_is_that_of_the_root_mean_square():
 
     one_step(sampler, error_of)
     native = box.to_native(sampler.particles.clone()).requires_grad_()
-    exact = torch.autograd.grad(
-        error_of(box.to_unit(native)).square().mean(-1).sqrt().log().sum(), native
-    )[0]
+    exact = torch.autograd.grad(error_of(box.to_unit(native)).square().mean(-1).sqrt().log().sum(), native)[0]
     torch.testing.assert_close(sampler.score(), exact, rtol=1e-3, atol=1e-5)
 
 
@@ -186,10 +185,16 @@ def test_redrawn_and_fresh_samples_cover_the_whole_domain():
     for preset in ("paper", "published-code"):
         for uniform_share, reinit_share in shares:
             sampler = Langevin(
-                Box((40, 40)), 2000, preset=preset, uniform_share=uniform_share,
-                reinit_share=reinit_share, noise=0.0, drift=0.0, seed=8,
+                Box((40, 40)),
+                2000,
+                preset=preset,
+                uniform_share=uniform_share,
+                reinit_share=reinit_share,
+                noise=0.0,
+                drift=0.0,
+                seed=8,
             )
-            count = int(round((uniform_share + reinit_share) * 2000))
+            count = round((uniform_share + reinit_share) * 2000)
             counts = 0
             for _ in range(20):
                 before = sampler.particles.clone()
@@ -206,8 +211,14 @@ def test_the_lowest_of_the_chain_are_redrawn_from_the_prior():
     weights = torch.zeros(10)
     weights[7] = 1
     sampler = Langevin(
-        Box((100,)), 100, prior=PiecewiseConstant(weights), drift=0.0, noise=0.0,
-        uniform_share=0.2, reinit_share=0.1, seed=9,
+        Box((100,)),
+        100,
+        prior=PiecewiseConstant(weights),
+        drift=0.0,
+        noise=0.0,
+        uniform_share=0.2,
+        reinit_share=0.1,
+        seed=9,
     )
     sampler.particles.copy_(torch.linspace(0, 0.495, 100).unsqueeze(-1))
     before = sampler.particles.clone()

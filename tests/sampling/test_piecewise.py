@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from helpers import FALSE_ALARM, chi_square_p, histogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmine import SoftmineError
 from softmine.sampling import PiecewiseConstant, RandomStream, edge_prior
+
+from helpers import FALSE_ALARM, chi_square_p, histogram
 
 
 @pytest.mark.parametrize("shape", [(40,), (8, 8), (4, 4, 4)])

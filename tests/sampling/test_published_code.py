@@ -29,9 +29,7 @@ def test_one_step_matches_the_release(step):
     residual = residual_of(coords)
     importance = residual.detach().abs().mean(-1).numpy()
     correction = (1 / np.maximum(importance, EPS16)) ** min(step / 1000, 0.6)
-    correction = np.minimum(
-        np.maximum(correction, 0.2), correction.mean() + correction.std(ddof=1)
-    )
+    correction = np.minimum(np.maximum(correction, 0.2), correction.mean() + correction.std(ddof=1))
     weighted = torch.tensor(correction) * residual.square().mean(-1)
     (1024 * weighted.mean()).backward()
     per_pixel = coords.grad.numpy() / [HEIGHT, WIDTH]

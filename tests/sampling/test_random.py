@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from helpers import FALSE_ALARM, chi_square_p
 from scipy import stats
 
 from softmine.sampling import RandomStream
+
+from helpers import FALSE_ALARM, chi_square_p
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from helpers import FALSE_ALARM, chi_square_p, histogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmine import Box, SoftmineError, Uniform
+
+from helpers import FALSE_ALARM, chi_square_p, histogram
 
 
 @pytest.mark.parametrize("stratified", [False, True])

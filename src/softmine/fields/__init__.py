@@ -12,9 +12,12 @@ from softmine.fields.fourier import FourierField
 from softmine.fields.hash_grid import HashGrid, HashGridField
 from softmine.fields.siren import Siren
 
-__all__ = ["FIELDS", "FourierField", "HashGrid", "HashGridField", "Siren", "create"]
+__all__ = ["FIELDS", "LEARNING_RATES", "FourierField", "HashGrid", "HashGridField", "Siren", "create"]
 
 FIELDS = ("hashgrid", "siren", "fourier")
+
+LEARNING_RATES = {"hashgrid": 1e-2, "siren": 1e-4, "fourier": 1e-3}
+"""Adam's learning rate that suits each field."""
 
 
 def create(name: str, shape: Sequence[int], channels: int, *, log2_table_size: int = 19) -> nn.Module:

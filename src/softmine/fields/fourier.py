@@ -24,7 +24,6 @@ class FourierField(nn.Module):
         layers: its number of hidden layers.
     """
 
-    learning_rate = 1e-3
     projection: Tensor
 
     def __init__(

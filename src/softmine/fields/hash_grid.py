@@ -123,8 +123,6 @@ class HashGridField(nn.Module):
         **grid: arguments of ``HashGrid``.
     """
 
-    learning_rate = 1e-2
-
     def __init__(self, dim: int, channels: int, *, hidden: int = 64, layers: int = 2, **grid) -> None:
         super().__init__()
         self.encoding = HashGrid(dim, **grid)

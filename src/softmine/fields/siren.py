@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -25,8 +26,6 @@ class Siren(nn.Module):
         omega: frequency factor of the other layers.
     """
 
-    learning_rate = 1e-4
-
     def __init__(
         self,
         dim: int,
@@ -39,14 +38,15 @@ class Siren(nn.Module):
     ) -> None:
         super().__init__()
         widths = [dim] + [hidden] * (layers + 1)
-        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.last = nn.Linear(hidden, channels)
         self.omegas = [first_omega] + [omega] * layers
         bound = math.sqrt(6 / hidden) / omega
         with torch.no_grad():
-            for index, linear in enumerate([*self.linears, self.last]):
+            self.last.weight.uniform_(-bound, bound)
+            for index, linear in enumerate(self.linears):
                 spread = 1 / dim if index == 0 else bound
-                linear.weight.uniform_(-spread, spread)
+                nn.init.uniform_(linear.get_parameter("weight"), -spread, spread)
 
     def forward(self, coords: Coords) -> Values:
         """Values (N, C) at coordinates (N, D) in [0, 1]."""

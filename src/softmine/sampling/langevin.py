@@ -150,7 +150,7 @@ class Langevin(nn.Module):
             smooth = (importance**power + floor**power) ** (1.0 / power)
             smooth = smooth.clamp_min(torch.finfo(torch.float32).tiny)
             relative = smooth * smooth.reciprocal().mean()
-            weights = relative ** -self.alpha
+            weights = relative**-self.alpha
             weights = weights.clamp(*self.settings.weight_bounds)
         self._importance, self._loss, self._weights = importance, loss, weights
         return weights
@@ -271,9 +271,7 @@ def _resolve(preset: str, changes: dict[str, Any]) -> LangevinSettings:
     except TypeError:
         known = LangevinSettings.__dataclass_fields__
         unknown = ", ".join(sorted(set(changes) - set(known)))
-        raise SoftmineError(
-            f"Langevin has no setting '{unknown}': choose from {', '.join(known)}"
-        ) from None
+        raise SoftmineError(f"Langevin has no setting '{unknown}': choose from {', '.join(known)}") from None
     check_share("uniform_share", settings.uniform_share)
     check_share("reinit_share", settings.reinit_share)
     for name in ("alpha", "warmup", "drift", "noise", "importance_floor"):

@@ -12,7 +12,7 @@ from softmine.domain import Box, Coords, PerSample, SoftmineError
 Probe = Callable[[Coords], PerSample]
 """Error (N,) of the field at coordinates (N, D), without gradient: for samplers that look before they choose."""
 
-MAX_BATCH_SIZE = 2**26
+MAX_BATCH_SIZE = 2**22
 
 
 @runtime_checkable

@@ -1,0 +1,83 @@
+"""``softmine compare``: samplers side by side, on the same field and the same clock."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from softmine.cli.inputs import load_image
+from softmine.domain import SoftmineError
+from softmine.study.compare import CompareSettings, compare_image
+from softmine.study.report import write_compare_report
+from softmine.training import devices
+from softmine.training.fit_image import interruptible
+from softmine.training.run_folder import check_free
+
+
+@dataclass(frozen=True)
+class CompareImage(CompareSettings):
+    """Compare samplers on a picture: PSNR at equal time and equal steps, with a report.
+
+    PATH is a PNG, JPEG, TIFF, NPY or EXR file, or builtin:NAME. Without it, a built-in picture is used. Every run
+    trains for --seconds or --steps; runs take turns, and only training is on the clock.
+    """
+
+    path: Annotated[str | None, Positional, arg(metavar="[PATH]", help_behavior_hint="")] = None
+    """Picture to fit: a file, or builtin:NAME (astronaut, retina, hubble, ...)."""
+    out: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
+    """Folder for results.json, report.html and pictures. Default: a new folder under runs/."""
+
+
+def compare_image_command(arguments: list[str]) -> int:
+    """Runs ``softmine compare image`` and returns the exit code."""
+    args = tyro.cli(CompareImage, prog="softmine compare image", args=arguments)
+    settings = CompareSettings(**{f.name: getattr(args, f.name) for f in fields(CompareSettings)})
+    settings.check()
+    devices.choose(settings.device)
+    if args.out:
+        check_free(args.out)
+    image = load_image(args.path)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = args.out or Path("runs") / f"compare-{Path(image.name).stem}-{stamp}"
+    check_free(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SoftmineError(f"cannot write the folder {folder}: {error.strerror}") from error
+    console = Console(highlight=False)
+    with interruptible() as interrupted:
+        command = shlex.join(["softmine", "compare", "image", *arguments])
+        results = compare_image(folder, image, settings, console, command=command, interrupted=interrupted)
+    _print_summary(results, console)
+    console.print(f"report: {write_compare_report(folder)}", soft_wrap=True)
+    return 0 if results["complete"] else 130
+
+
+def _print_summary(results: dict[str, Any], console: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("sampler", overflow="fold")
+    for name in ("batch", "PSNR dB", "sooner (time)", "sooner (steps)", "overhead"):
+        table.add_column(name, justify="right")
+    for line in results["summary"]:
+        spread = f" ±{line['psnr_std']:.2f}" if line["psnr_std"] else ""
+        table.add_row(
+            line["sampler"],
+            f"{line['batch_size']:,}",
+            f"{line['psnr_mean']:.2f}{spread}",
+            _times(line["speedup_seconds"]),
+            _times(line["speedup_steps"]),
+            "-" if line["overhead"] is None else f"{line['overhead']:+.0%}",
+        )
+    console.print(table)
+
+
+def _times(speedup: float | None) -> str:
+    return "never" if speedup is None else f"{speedup:.2f}x"

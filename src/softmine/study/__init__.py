@@ -1,0 +1,1 @@
+"""Comparisons, their statistics, and reports."""

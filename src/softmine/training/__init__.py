@@ -1,0 +1,1 @@
+"""Training: the loop, its clock, evaluation, the run folder and checkpoints."""

@@ -1,0 +1,38 @@
+"""From settings to a trainer that is ready to go."""
+
+from __future__ import annotations
+
+import torch
+
+from softmine import fields, sampling
+from softmine.signals import Image
+from softmine.training.settings import FieldSettings
+from softmine.training.trainer import Trainer
+
+
+def build_trainer(
+    image: Image,
+    settings: FieldSettings,
+    *,
+    sampler: str,
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+) -> Trainer:
+    """A trainer whose field, for one seed, starts from the same parameters whatever the sampler."""
+    torch.manual_seed(seed)
+    field = fields.create(
+        settings.field, image.shape[:2], image.channels, log2_table_size=settings.log2_table_size
+    )
+    rate = settings.learning_rate or fields.LEARNING_RATES[settings.field]
+    chosen = sampling.create(sampler, image.domain, batch_size, seed=seed, edges=image.edges)
+    if isinstance(chosen, torch.nn.Module):
+        chosen.to(device)
+    return Trainer(
+        field.to(device),
+        image,
+        chosen,
+        budget=settings.budget,
+        learning_rate=rate,
+        device=device,
+    )

@@ -1,0 +1,130 @@
+"""The loop: one training step, and a stretch of them under the training clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Coords, PerSample, SoftmineError
+from softmine.sampling import Sampler
+from softmine.signals import Signal
+from softmine.training.budget import Budget, cosine_decay
+from softmine.training.devices import synchronize
+from softmine.training.record import SampleRecord
+from softmine.training.timing import StepTimer, TrainingClock
+
+
+class Diverged(SoftmineError):
+    """The loss stopped being a finite number."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(
+            f"the loss turned NaN or infinite at step {step}: lower --learning-rate (training has stopped)"
+        )
+        self.step = step
+
+
+class Trainer:
+    """Fits a field to a signal at the coordinates a sampler chooses.
+
+    Args:
+        field: coordinates (N, D) to values (N, C).
+        signal: what it learns.
+        sampler: where it learns it.
+        budget: when it ends; the learning rate follows the share of it that is spent.
+        learning_rate: Adam's, at the start.
+        device: where everything lives.
+    """
+
+    def __init__(
+        self,
+        field: nn.Module,
+        signal: Signal,
+        sampler: Sampler,
+        *,
+        budget: Budget,
+        learning_rate: float,
+        device: torch.device,
+    ) -> None:
+        self.field, self.signal, self.sampler = field, signal, sampler
+        self.budget, self.learning_rate, self.device = budget, learning_rate, device
+        self.optimizer = torch.optim.Adam(
+            field.parameters(), lr=learning_rate, betas=(0.9, 0.99), eps=1e-15, fused=True
+        )
+        self.step = 0
+        self.clock = TrainingClock(device)
+        self.timer = StepTimer(device)
+        self.record = SampleRecord(signal.domain, device)
+        self.loss = torch.zeros((), device=device)
+        self._first_bad = torch.full((), torch.iinfo(torch.int64).max, device=device)
+        self._checked = False
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent."""
+        return self.budget.progress(self.step, self.clock.seconds)
+
+    @property
+    def samples(self) -> int:
+        """Coordinates trained on so far."""
+        return self.step * self.sampler.batch_size
+
+    def advance(self, pause: Callable[[], bool]) -> None:
+        """Trains until the budget is spent or ``pause()`` says so, which is asked before every step.
+
+        Raises:
+            Diverged: the loss is no longer finite; says since which step.
+            SoftmineError: the sampler misses a gradient it needs (looked for once, after the first step).
+        """
+        with self.clock:
+            while self.progress < 1.0 and not pause():
+                self._train_step()
+        self.timer.read()
+        first_bad = int(self._first_bad.item())
+        if first_bad <= self.step:
+            raise Diverged(first_bad)
+
+    def _train_step(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * cosine_decay(self.progress)
+        sampler, mark = self.sampler, self.timer.mark
+        mark()
+        coords = sampler.draw(self._probe if sampler.needs_probe else None)
+        mark()
+        target = self.signal(coords if sampler.follows_signal else coords.detach())
+        residual = self.field(coords) - target
+        loss = residual.square().mean(-1)
+        mark()
+        weights = sampler.weigh(residual.detach().abs().mean(-1), loss.detach())
+        mark()
+        objective = (weights * loss).mean()
+        self.optimizer.zero_grad()
+        objective.backward()
+        mark()
+        if not self._checked:
+            sampler.check()
+            self._checked = True
+        sampler.update()
+        mark()
+        self.optimizer.step()
+        self.step += 1
+        self._watch(objective.detach())
+        self.record.add(coords.detach())
+        mark()
+        self.timer.end_step()
+
+    def _watch(self, objective: Tensor) -> None:
+        """Notes the loss, and the first step at which it was not finite, without waiting for the device."""
+        self.loss = objective
+        bad = torch.where(torch.isfinite(objective), self._first_bad, self.step)
+        self._first_bad = torch.minimum(self._first_bad, bad)
+
+    @torch.no_grad()
+    def _probe(self, coords: Coords) -> PerSample:
+        return (self.field(coords) - self.signal(coords)).abs().mean(-1)
+
+    def wait(self) -> None:
+        """Waits for the device."""
+        synchronize(self.device)
