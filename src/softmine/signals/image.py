@@ -1,0 +1,264 @@
+"""Pictures as signals."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from softmine.domain import Box, Cells, Coords, SoftmineError, Values
+from softmine.signals import builtin, image_files, maps
+from softmine.signals.fingerprint import hash_array, hash_file
+from softmine.signals.mapped import Mapped
+from softmine.signals.pixels import DTYPES, check_layout, value_range
+
+LOAD_BYTES = 512 * 2**20
+"""Uncompressed files up to this size are loaded into memory, larger ones are memory-mapped."""
+
+_SHIFT = 2**15
+
+
+class Image(torch.nn.Module):
+    """A picture that answers at any coordinates, by bilinear look-up.
+
+    Pixels are kept as their file stores them and become floats a batch at a time. Pixels in memory
+    are a buffer, so ``.to(device)`` moves them (they are not part of the ``state_dict``); pixels
+    that stay in their file are read where a batch needs them and sent to its device.
+
+    Args:
+        pixels: the picture, shape (H, W) or (H, W, C) with 1 to 4 channels; uint8, uint16, float16,
+            float32, float64 or bool.
+        name: what to call it in reports.
+        path: the file it came from.
+        fingerprint: a hash of its content; by default of its dtype, shape and bytes.
+        copy: whether to copy the pixels; if not, they must not be changed afterwards.
+
+    Attributes:
+        shape: (H, W, C).
+        channels: C.
+        domain: ``Box((H, W))``; coordinates are (row, column).
+        dtype: name of the stored type, such as ``uint8``.
+        value_range: raw values that map to 0 and to 1: the range of an integer type; for floats
+            (0, 1) when all values lie in it, else (min, max).
+        in_memory: whether the pixels are in memory, or stay in their file.
+
+    Raises:
+        SoftmineError: the pixels are not a picture, or some are NaN or infinite.
+
+    Example:
+        >>> image = Image(np.array([[0, 255]], dtype=np.uint8))
+        >>> image(torch.tensor([[0.5, 0.25], [0.5, 0.5]]))
+        tensor([[0.0000],
+                [0.5000]])
+    """
+
+    pixels: Tensor
+    size: Tensor
+
+    def __init__(
+        self,
+        pixels: np.ndarray | Tensor | Mapped,
+        name: str = "image",
+        *,
+        path: Path | None = None,
+        fingerprint: str | None = None,
+        copy: bool = True,
+    ) -> None:
+        super().__init__()
+        where = f"cannot read {path}" if path else f"cannot use the pixels of {name!r}"
+        self.name, self.path = name, path
+        self.mapped = pixels if isinstance(pixels, Mapped) else None
+        array = _to_array(pixels, where)
+        self.shape = check_layout(array.shape, array.dtype, where)
+        array = array.reshape(self.shape)
+        self.channels = self.shape[2]
+        self.domain = Box(self.shape[:2])
+        self.dtype = array.dtype.name
+        self.fingerprint = fingerprint or hash_array(array)
+        self.value_range = low, high = (
+            self.mapped.value_range(where) if self.mapped else value_range(array, where)
+        )
+        self._zero, self._span = low, high - low
+        # Ranges that float32 cannot divide by, or values finer than it resolves.
+        extreme = max(abs(low), self._span, 1 / self._span) > 1e30
+        self._work = torch.float64 if extreme or self.dtype == "float64" else torch.float32
+        stored = torch.empty(0)
+        if self.in_memory:
+            stored = _to_buffer(array, copy)
+            self._zero -= _SHIFT if self.dtype == "uint16" else 0
+        self.register_buffer("pixels", stored, persistent=False)
+        self.register_buffer("size", torch.tensor(self.shape[:2]), persistent=False)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], *, in_memory: bool | None = None) -> Image:
+        """Read a picture file: PNG, JPEG, WebP, BMP, PPM, TIFF, EXR, NPY and their like.
+
+        The format is told by the content, not by the file's name. Alpha is kept as a channel.
+
+        Args:
+            path: the file.
+            in_memory: whether to load an uncompressed TIFF or NPY into memory or leave it in its
+                file; by default what is larger than ``LOAD_BYTES`` stays there.
+
+        Raises:
+            SoftmineError: the file is missing, damaged or not one picture; the message says which
+                file, what is wrong with it and what to do.
+        """
+        path = Path(path)
+        pixels = image_files.read(path)
+        if isinstance(pixels, Mapped):
+            if in_memory is None:
+                in_memory = pixels.view.nbytes <= LOAD_BYTES
+            pixels = pixels.load() if in_memory else pixels
+        elif in_memory is False:
+            raise SoftmineError(
+                f"cannot read {path} from where it lies: only an uncompressed TIFF or an NPY file "
+                "can be memory-mapped; leave in_memory out"
+            )
+        return cls(pixels, path.stem, path=path, fingerprint=hash_file(path), copy=False)
+
+    @classmethod
+    def builtin(cls, name: str = "astronaut") -> Image:
+        """A picture that comes with scikit-image, by name (see ``softmine.signals.builtin``).
+
+        Raises:
+            SoftmineError: there is none of that name.
+        """
+        return cls(builtin.load(name), name)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pixels are in memory, or stay in their file."""
+        return self.mapped is None
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        return f"{self.name!r}, shape={self.shape}, dtype={self.dtype}, in_memory={self.in_memory}"
+
+    def forward(self, coords: Coords) -> Values:
+        """Values (N, C) at unit coordinates (N, 2), in [0, 1] and in the dtype of ``coords``.
+
+        Pixel (i, j) has its centre at ((i + 0.5)/H, (j + 0.5)/W); values are linear between
+        centres, constant beyond the outermost ones, and differentiable with respect to ``coords``.
+        NaN coordinates give NaN.
+
+        Raises:
+            SoftmineError: ``coords`` is not a float tensor of shape (N, 2).
+        """
+        if coords.ndim != 2 or coords.shape[1] != 2 or not coords.is_floating_point():
+            raise SoftmineError(
+                "a picture is asked at float (row, column) coordinates of shape (N, 2), not "
+                f"{tuple(coords.shape)} {coords.dtype}"
+            )
+        work = torch.promote_types(coords.dtype, self._work)
+        size = self.size.to(coords.device)
+        last = size - 1
+        position = (coords.to(work) * size - 0.5).clamp(min=0).minimum(last)
+        first = position.detach().nan_to_num(0.0).long()
+        corner = torch.stack((first, (first + 1).minimum(last)))
+        cells = corner[:, None, :, 0] * self.shape[1] + corner[None, :, :, 1]
+        values = self._gather(cells.reshape(-1), work).view(2, 2, coords.shape[0], self.channels)
+        fraction = (position - first).unsqueeze(-1)
+        values = torch.lerp(values[:, 0], values[:, 1], fraction[:, 1])
+        values = torch.lerp(values[0], values[1], fraction[:, 0])
+        return ((values - self._zero) / self._span).to(coords.dtype)
+
+    def _gather(self, cells: Cells, work: torch.dtype) -> Values:
+        if self.mapped:
+            values = self.mapped.gather(cells.numpy(force=True), self._numpy_work)
+            return torch.from_numpy(values).to(cells.device, work)
+        if self.channels == 1:  # a flat look-up takes half the time of one of rows
+            return self.pixels.view(-1).index_select(0, cells).unsqueeze(-1).to(work)
+        return self.pixels.index_select(0, cells).to(work)
+
+    def rows(self, start: int, stop: int) -> Float[np.ndarray, "rows width channels"]:
+        """Rows [start, stop) as float32 in [0, 1], shape (stop - start, W, C).
+
+        Raises:
+            SoftmineError: the rows are not all in the picture.
+        """
+        height, width, _ = self.shape
+        if not 0 <= start <= stop <= height:
+            raise SoftmineError(f"rows {start} to {stop} are not all in {self.name!r}, which has {height}")
+        if self.mapped:
+            return self._to_unit(self.mapped.rows(start, stop, self._numpy_work))
+        block = self.pixels[start * width : stop * width].numpy(force=True)
+        return self._to_unit(block.astype(self._numpy_work).reshape(-1, width, self.channels))
+
+    def preview(self, max_side: int) -> Float[np.ndarray, "h w c"]:
+        """A small version as float32 in [0, 1], its longer side at most ``max_side`` pixels.
+
+        Averaged when the picture is in memory; pixels picked from a grid when it is not.
+
+        Raises:
+            SoftmineError: ``max_side`` is below 1.
+        """
+        if not self.mapped:
+            return maps.preview(self, max_side)
+        height, width, _ = self.shape
+        h, w = maps.preview_shape(height, width, max_side)
+        rows = (2 * np.arange(h) + 1) * height // (2 * h)
+        columns = (2 * np.arange(w) + 1) * width // (2 * w)
+        return self._to_unit(self.mapped.sample(rows, columns, self._numpy_work))
+
+    def edges(self, max_cells: int = 2**20) -> Float[Tensor, "h w"]:
+        """Sobel magnitude of the grey picture on at most ``max_cells`` equal cells, on the CPU.
+
+        Read in blocks of rows, so it takes little memory at any size. Transparent pixels count
+        as black.
+
+        Raises:
+            SoftmineError: ``max_cells`` is below 1.
+        """
+        return maps.edges(self, max_cells)
+
+    def to_raw(self, values: Float[np.ndarray, ...]) -> np.ndarray:
+        """Values in [0, 1], any shape, as the picture's file would store them.
+
+        Integers and booleans are rounded, and clipped to their type's range; NaN becomes 0.
+        Floats are clipped to what their type holds.
+        """
+        dtype = np.dtype(self.dtype)
+        low, high = self.value_range
+        raw = values.astype(self._numpy_work) * (high - low) + low
+        if dtype.kind == "f":
+            limit = np.finfo(dtype).max
+            return np.clip(raw, -limit, limit).astype(dtype)
+        return np.rint(np.clip(np.nan_to_num(raw), low, high)).astype(dtype)
+
+    @property
+    def _numpy_work(self) -> np.dtype:
+        return np.dtype(np.float64 if self._work == torch.float64 else np.float32)
+
+    def _to_unit(self, raw: np.ndarray) -> np.ndarray:
+        raw -= self._zero
+        raw /= self._span
+        return raw.astype(np.float32, copy=False)
+
+
+def _to_array(pixels: np.ndarray | Tensor | Mapped, where: str) -> np.ndarray:
+    if isinstance(pixels, Mapped):
+        return pixels.view
+    if isinstance(pixels, Tensor):
+        name = str(pixels.dtype).removeprefix("torch.")
+        if name not in DTYPES:
+            raise SoftmineError(f"{where}: its values are {name}; convert them to one of {', '.join(DTYPES)}")
+        return pixels.numpy(force=True)
+    return np.asarray(pixels)
+
+
+def _to_buffer(array: np.ndarray, copy: bool) -> Tensor:
+    """Pixels (H, W, C) as torch keeps them, shape (H * W, C)."""
+    native = array.dtype.newbyteorder("=")
+    if array.dtype.name == "uint16":
+        # torch has few operations on uint16; int16 holds it in the same space, shifted.
+        array = (array.astype(native, order="C") ^ np.uint16(_SHIFT)).view(np.int16)
+    elif copy or not array.flags.writeable:  # torch warns of memory it may not write
+        array = np.array(array, native, order="C")
+    else:
+        array = np.ascontiguousarray(array, native)
+    return torch.from_numpy(array).view(-1, array.shape[2])
