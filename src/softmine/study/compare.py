@@ -12,7 +12,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from softmine.domain import SoftmineError
-from softmine.sampling import parse
+from softmine.sampling import check_spec
 from softmine.sampling.protocol import check_batch_size
 from softmine.signals import Image
 from softmine.study.summary import summarize
@@ -47,7 +47,7 @@ class CompareSettings(FieldSettings):
         if not self.samplers or not self.batch_sizes:
             raise SoftmineError("a comparison needs at least one sampler and one batch size")
         for sampler in self.samplers:
-            parse(sampler)
+            check_spec(sampler)
         for batch_size in self.batch_sizes:
             check_batch_size(batch_size)
         for name, values in (("--samplers", self.samplers), ("--batch-sizes", self.batch_sizes)):
@@ -226,6 +226,7 @@ def _write_pictures(
             "reconstruction": f"images/{stem}-reconstruction.png",
             "error": f"images/{stem}-error.png",
             "error_scale": scale,
+            "density_range": [1 / pictures.DENSITY_RANGE, pictures.DENSITY_RANGE],
             "samples": [f"images/{entry['file']}" for entry in samples],
         }
 

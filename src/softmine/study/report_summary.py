@@ -1,0 +1,194 @@
+"""The summary of a comparison: one row for every sampler and batch size."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from statistics import fmean, median
+from typing import Any
+
+from softmine.study import report_text as text
+from softmine.study.report_curves import Spread, deviation, reach, read_points, spread
+
+BASELINE = "uniform"
+Group = tuple[str, int | None]
+"""A sampler and its batch size."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the summary: a sampler at a batch size.
+
+    Args:
+        sampler: as the comparison names it, with its options.
+        batch_size: samples a step.
+        name: the sampler in short.
+        label: its name in charts, with the batch size where one sampler has several.
+        prose: its name in a sentence.
+        runs: its runs, as in the file.
+        psnr: mean final PSNR in dB.
+        deviation: standard deviation of that over seeds; ``None`` for one seed.
+        speedup_seconds: how many times sooner it reaches uniform's final PSNR; ``None`` for never.
+        speedup_steps: the same in steps.
+        overhead: step time over uniform's, minus 1.
+        step_ms: median time of a step.
+        sampler_ms: the sampler's part of it.
+        memory: peak memory in MB.
+        by_seconds: its curve over training time.
+        by_step: its curve over steps.
+        gain: mean final PSNR above the baseline's; ``None`` for the baseline itself.
+        baseline: whether the others are measured against it.
+    """
+
+    sampler: str
+    batch_size: int | None
+    name: str
+    label: str
+    prose: str
+    runs: list[dict[str, Any]]
+    psnr: float | None
+    deviation: float | None
+    speedup_seconds: float | None
+    speedup_steps: float | None
+    overhead: float | None
+    step_ms: float | None
+    sampler_ms: float | None
+    memory: float | None
+    by_seconds: Spread | None
+    by_step: Spread | None
+    gain: float | None = None
+    baseline: bool = False
+
+
+def _level(row: Row) -> float:
+    return row.psnr if row.psnr is not None else -math.inf
+
+
+def _group(item: dict[str, Any]) -> Group:
+    batch = text.number(item.get("batch_size"))
+    return str(item.get("sampler") or "unnamed"), None if batch is None else round(batch)
+
+
+def _groups(data: dict[str, Any]) -> tuple[dict[Group, list[dict[str, Any]]], dict[Group, Any]]:
+    """Runs and summary lines by group, in the order of the file."""
+    runs: dict[Group, list[dict[str, Any]]] = {}
+    for item in text.listing(data.get("runs")):
+        if isinstance(item, dict):
+            runs.setdefault(_group(item), []).append(item)
+    stated: dict[Group, Any] = {}
+    for item in text.listing(data.get("summary")):
+        if isinstance(item, dict):
+            group = _group(item)
+            own = [other for other in runs if other[0] == group[0]]
+            # A line without a batch size speaks of the sampler's only group.
+            stated[own[0] if group[1] is None and len(own) == 1 else group] = item
+    return runs, stated
+
+
+def _median_of(runs: list[dict[str, Any]], key: str) -> float | None:
+    values = [value for run in runs if (value := text.number(run.get(key))) is not None]
+    return float(median(values)) if values else None
+
+
+def _row(group: Group, name: str, runs: list[dict[str, Any]], stated: dict[str, Any]) -> Row:
+    curves = [read_points(run.get("curve"), "seconds") for run in runs]
+    finals = [curve.psnr[-1] for curve in curves if curve.psnr]
+    mean, over_seeds = text.number(stated.get("psnr_mean")), text.number(stated.get("psnr_std"))
+    if not stated and finals:
+        mean, over_seeds = fmean(finals), deviation(finals)
+    return Row(
+        sampler=group[0],
+        batch_size=group[1],
+        name=name,
+        label=name,
+        prose=name,
+        runs=runs,
+        psnr=mean,
+        deviation=over_seeds if len(finals) != 1 else None,
+        speedup_seconds=text.number(stated.get("speedup_seconds")),
+        speedup_steps=text.number(stated.get("speedup_steps")),
+        overhead=text.number(stated.get("overhead")),
+        step_ms=_median_of(runs, "step_ms_median"),
+        sampler_ms=_median_of(runs, "sampler_ms_median"),
+        memory=_median_of(runs, "peak_rss_mb"),
+        by_seconds=spread(curves),
+        by_step=spread([read_points(run.get("curve"), "step") for run in runs]),
+    )
+
+
+def speedup(row: Row, base: Row, by: str) -> float | None:
+    """How many times sooner ``row`` reaches the baseline's final PSNR, by "seconds" or "step".
+
+    The file's own figure where it speaks of this baseline, that is of the same batch size; else
+    from the median curves. ``None`` if it never does.
+    """
+    if row.batch_size == base.batch_size:
+        return row.speedup_seconds if by == "seconds" else row.speedup_steps
+    curves = (row.by_seconds, base.by_seconds) if by == "seconds" else (row.by_step, base.by_step)
+    if curves[0] is None or curves[1] is None:
+        return None
+    when = reach(curves[0], curves[1].median[-1])
+    return curves[1].x[-1] / when if when else None
+
+
+def table(data: dict[str, Any]) -> list[Row]:
+    """The rows of ``results.json``, best first; runs that its summary leaves out get their own.
+
+    The baseline is uniform sampling, at the batch size that suits it best where there are several.
+    """
+    runs, stated = _groups(data)
+    groups = list({**runs, **stated})
+    names = text.short_names(sampler for sampler, _ in groups)
+    rows = [_row(group, names[group[0]], runs.get(group, []), stated.get(group, {})) for group in groups]
+    uniform = [row for row in rows if row.sampler == BASELINE]
+    base = max(uniform, key=_level, default=None)
+    sizes = {row.batch_size for row in uniform}
+    lines = Counter(sampler for sampler, _ in groups)
+    finished = []
+    for row in rows:
+        changes: dict[str, Any] = {"baseline": row is base}
+        if lines[row.sampler] > 1:
+            size = text.count(row.batch_size)
+            changes.update(label=f"{row.name} {size}", prose=f"{row.name} at batch {size}")
+        if base is not None and row is not base:
+            if row.psnr is not None and base.psnr is not None:
+                changes["gain"] = row.psnr - base.psnr
+            if row.batch_size not in sizes and row.speedup_seconds is None:
+                changes["speedup_seconds"] = speedup(row, base, "seconds")
+                changes["speedup_steps"] = speedup(row, base, "step")
+        finished.append(replace(row, **changes))
+    return sorted(finished, key=_level, reverse=True)
+
+
+def strip(rows: list[Row]) -> dict[str, dict[str, float]]:
+    """Where each row's PSNR and spread lie between the lowest and the highest, in percent."""
+    known = [(row, row.psnr, row.deviation or 0.0) for row in rows if row.psnr is not None]
+    low = min((psnr - wide for _, psnr, wide in known), default=0.0)
+    span = max((psnr + wide for _, psnr, wide in known), default=0.0) - low
+    if len(known) < 2 or span < 1e-6:
+        return {}
+
+    def place(value: float) -> float:
+        return round(4 + 92 * (value - low) / span, 2)
+
+    return {
+        row.label: {"at": place(psnr), "from": place(psnr - wide), "to": place(psnr + wide)}
+        for row, psnr, wide in known
+    }
+
+
+def best_figures(rows: list[Row]) -> dict[str, float | None]:
+    """The best figure of every column, for highlighting; ``None`` where there is no choice."""
+    better = {
+        "psnr": max,
+        "speedup_seconds": max,
+        "speedup_steps": max,
+        "step_ms": min,
+        "memory": min,
+    }
+    best: dict[str, float | None] = {}
+    for key, choose in better.items():
+        values = [value for row in rows if (value := getattr(row, key)) is not None]
+        best[key] = choose(values) if len(set(values)) > 1 else None
+    return best

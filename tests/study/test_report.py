@@ -1,0 +1,567 @@
+"""Reports: self-contained, escaped, and written from whatever a folder holds."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from softmine import SoftmineError
+from softmine.study import charts, report_images, report_text
+from softmine.study.report import write_compare_report, write_fit_report
+from softmine.study.report_curves import Points, reach, spread
+from softmine.study.report_summary import table
+from softmine.study.report_verdict import verdict
+
+NASTY = "a<script>alert(1)</script>&\"quoted'.png"
+
+
+class Page(HTMLParser):
+    """What a browser would load, and the text a reader sees."""
+
+    VOID = frozenset({"meta", "link", "img", "br", "input"})
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(convert_charrefs=True)
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.html = path.read_text(encoding="utf-8")
+        self.feed(self.html)
+        self.close()
+        assert self.open == []
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+
+def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> Image.Image:
+    rough = np.random.default_rng(seed).integers(0, 256, (8, 8, channels), dtype=np.uint8)
+    image = Image.fromarray(rough[..., 0] if channels == 1 else rough)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "task": "image",
+        "created": "2026-11-22T09:06:00+00:00",
+        "command": "softmine fit image pluto.jpg",
+        "signal": {
+            "name": "pluto.jpg",
+            "path": "/data/pluto.jpg",
+            "shape": [64, 48, 3],
+            "dtype": "uint8",
+            "fingerprint": "abc",
+            "value_range": [0, 255],
+        },
+        "settings": {
+            "sampler": "langevin:alpha=0.8",
+            "field": "hashgrid",
+            "steps": 400,
+            "seconds": None,
+            "batch_size": 2048,
+            "learning_rate": 0.01,
+            "obscure_key": [1, {"deep": None}],
+        },
+        "seed": 0,
+        "device": {"type": "cpu", "name": "AMD EPYC", "threads": 2},
+        "versions": {"softmine": "0.1.0"},
+        "parameters": 1234567,
+        **changes,
+    }
+
+
+def metrics(count: int = 4, subset: bool = False) -> list[dict[str, Any]]:
+    return [
+        {
+            "step": 100 * i,
+            "seconds": 2.0 * i,
+            "psnr": 20.0 + 3 * math.sqrt(i),
+            "ssim": 0.2 * i,
+            "loss": 0.1 / i,
+            "samples": 204800 * i,
+            "pixels": 1024,
+            "subset": subset,
+        }
+        for i in range(1, count + 1)
+    ]
+
+
+def write_run(run: Path, lines: list[dict[str, Any]] | None = None, **changes: Any) -> Path:
+    run.mkdir(exist_ok=True)
+    (run / "config.json").write_text(json.dumps(config(**changes)))
+    rows = metrics() if lines is None else lines
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (run / "status.json").write_text(json.dumps({"state": "finished", "step": 400, "seconds": 8.0}))
+    return run
+
+
+def write_images(run: Path, shape: tuple[int, int], channels: int = 3, **notes: Any) -> None:
+    folder = run / "images"
+    folder.mkdir()
+    picture(*shape, channels).save(folder / "target.png")
+    picture(*shape, channels, seed=1).save(folder / "reconstruction.png")
+    report_images.tinted(picture(*shape, 1)).save(folder / "error.png")
+    for name in ("early", "middle", "late"):
+        picture(*shape, 1).save(folder / f"samples_{name}.png")
+    (folder / "images.json").write_text(json.dumps(notes))
+
+
+def one_run(sampler: str, final: float, seed: int = 0, batch: int = 2048) -> dict[str, Any]:
+    curve = [
+        {"step": 100 * i, "seconds": 2.0 * i, "psnr": final - 6 / i + 1.5 + seed / 100, "ssim": 0.5}
+        for i in range(1, 5)
+    ]
+    return {
+        "sampler": sampler,
+        "seed": seed,
+        "batch_size": batch,
+        "steps": 400,
+        "train_seconds": 8.0,
+        "step_ms_median": 20.0,
+        "sampler_ms_median": 0.4,
+        "peak_rss_mb": 900,
+        "curve": curve,
+    }
+
+
+def results(finals: dict[str, float], seeds: int = 2, **changes: Any) -> dict[str, Any]:
+    baseline = finals.get("uniform", math.inf)
+    return {
+        "schema": 1,
+        "task": "image",
+        "created": "2026-11-22T09:06:00+00:00",
+        "command": "softmine compare image",
+        "signal": {"name": "pluto.jpg", "shape": [64, 48, 3]},
+        "settings": {"samplers": list(finals), "batch_sizes": [2048], "seconds": 8.0, "steps": None},
+        "device": {"type": "cpu", "name": "AMD EPYC", "threads": 2},
+        "versions": {"softmine": "0.1.0"},
+        "runs": [one_run(name, psnr, seed) for name, psnr in finals.items() for seed in range(seeds)],
+        "summary": [
+            {
+                "sampler": name,
+                "batch_size": 2048,
+                "psnr_mean": psnr,
+                "psnr_std": 0.02 if seeds > 1 else 0.0,
+                "speedup_seconds": 2.0 if psnr > baseline else (1.0 if name == "uniform" else None),
+                "speedup_steps": 2.5 if psnr > baseline else (1.0 if name == "uniform" else None),
+                "overhead": 0.25,
+            }
+            for name, psnr in finals.items()
+        ],
+        **changes,
+    }
+
+
+def write_comparison(folder: Path, data: dict[str, Any]) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(data))
+    return folder
+
+
+def fit(run: Path) -> Page:
+    return Page(write_fit_report(run))
+
+
+def compare(folder: Path, finals: dict[str, float], **more: Any) -> Page:
+    return Page(write_compare_report(write_comparison(folder, results(finals, **more))))
+
+
+def assert_self_contained(page: Page) -> None:
+    assert all(link.startswith("data:") for link in page.links)
+    assert not {"iframe", "object", "embed", "base"} & set(page.tags)
+    assert "url(" not in page.html
+    assert "@import" not in page.html
+    assert not re.search(r"https?://", page.html)
+
+
+def test_fit_report_says_the_result_and_needs_no_other_file(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    write_images(run, (64, 48), error_scale=0.2, reconstruction_note="every pixel")
+    page = fit(run)
+    assert_self_contained(page)
+    assert page.tags.count("img") == 6
+    for words in (
+        "26.0 dB after 400 steps, 8 s of training",
+        "langevin (alpha=0.8)",
+        "hash grid",
+        "AMD EPYC (CPU, 2 threads)",
+        "20% of the value range, or more (51 in a range of 0 to 255)",
+        "The clock counts training only",
+        "Obscure key",
+        "softmine fit image pluto.jpg",
+    ):
+        assert words in page.text
+    assert "interrupted" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("interrupted", "This run was interrupted at step 250, after 5 s of training."),
+        ("stopped-nan", "no longer a number (NaN)"),
+        ("running", "was not finished"),
+        (None, "left no record of how it ended"),
+    ],
+)
+def test_fit_report_says_how_the_run_ended(tmp_path: Path, state: str | None, words: str) -> None:
+    run = write_run(tmp_path / "run", metrics(1))
+    if state is None:
+        (run / "status.json").unlink()
+    else:
+        status = {"state": state, "step": 250, "seconds": 5.0, "message": "see <here>"}
+        (run / "status.json").write_text(json.dumps(status))
+    page = fit(run)
+    assert words in page.text
+    assert "too few evaluations for a curve" in page.text
+    assert state is None or "See <here>" in page.text
+
+
+def test_fit_report_says_when_figures_are_of_a_subset(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", metrics(subset=True))
+    assert "fixed subset of 1,024 pixels, 33% of the picture, not on every pixel" in fit(run).text
+    status = {"state": "finished", "step": 400, "seconds": 8.0, "psnr_all_pixels": 25.5}
+    (run / "status.json").write_text(json.dumps(status))
+    page = fit(run)
+    assert "25.5 dB after 400 steps" in page.text
+    assert "during training it was measured on a fixed subset" in page.text
+
+
+def test_fit_report_survives_damaged_files(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 500, "seconds": 10, "psnr": null}\n{"step": 600}\nnonsense\n[1]\n')
+        file.write('{"step": 700, "seconds": 14, "psnr": NaN, "ssim": "x"}\n{"step": 800, "se')
+    (run / "status.json").write_text("{")
+    (run / "images").mkdir()
+    (run / "images" / "images.json").write_text("[]")
+    (run / "images" / "target.png").write_bytes(b"not a picture")
+    page = fit(run)
+    assert "26.0 dB after 400 steps" in page.text
+    assert "img" not in page.tags
+
+
+def test_fit_report_of_an_empty_config(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert "No quality was measured" in fit(tmp_path).text
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    signal = {**config()["signal"], "name": NASTY, "path": NASTY, "fingerprint": NASTY}
+    run = write_run(tmp_path / "run", signal=signal, command=NASTY, versions={NASTY: NASTY})
+    (run / "images").mkdir()
+    (run / "images" / "images.json").write_text(json.dumps({"reconstruction_note": NASTY}))
+    picture(8, 8).save(run / "images" / "target.png")
+    page = fit(run)
+    assert page.tags.count("script") == 1
+    assert NASTY in page.text
+    data = results({"uniform": 25.0, NASTY: 26.0}, command=NASTY)
+    page = Page(write_compare_report(write_comparison(tmp_path / "compare", data)))
+    assert page.tags.count("script") == 1
+
+
+def test_a_detail_is_shown_only_at_full_size(tmp_path: Path) -> None:
+    signal = {**config()["signal"], "shape": [640, 700, 1]}
+    run = write_run(tmp_path / "run", signal=signal)
+    write_images(run, (640, 700), 1)
+    damaged = np.array(Image.open(run / "images" / "target.png"))
+    damaged[320:576, 384:640] ^= 128
+    Image.fromarray(damaged).save(run / "images" / "reconstruction.png")
+    assert "pixels at row 320, column 384, at full size" in fit(run).text
+    write_run(run, signal={**signal, "shape": [1280, 1400, 1]})
+    assert "at full size" not in fit(run).text
+
+
+@pytest.mark.parametrize(("shape", "channels"), [((24, 16), 3), ((40, 400), 2), ((1, 1), 4), ((9, 7), 1)])
+def test_pictures_of_any_shape(tmp_path: Path, shape: tuple[int, int], channels: int) -> None:
+    run = write_run(tmp_path / "run")
+    write_images(run, shape, channels)
+    page = fit(run)
+    assert page.tags.count("img") == 6
+    assert ('class="frame see-through"' in page.html) == (channels in (2, 4))
+
+
+def test_large_pictures_are_reduced_and_do_not_trip_the_guard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (1500, 900, 3), np.uint8))
+    image.save(tmp_path / "noise.png")
+    opened = report_images.open_picture(tmp_path / "noise.png")
+    assert opened is not None
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    embedded = report_images.embed(opened, 1200, limit=100_000)
+    assert max(embedded.width, embedded.height) <= 1200
+    assert len(embedded.uri) < 140_000
+
+
+def test_sixteen_bit_pictures_are_opened(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 257, 65535]], np.uint16)).save(tmp_path / "deep.png")
+    opened = report_images.open_picture(tmp_path / "deep.png")
+    assert opened is not None
+    assert np.asarray(opened).tolist() == [[0, 1, 255]]
+
+
+@pytest.mark.parametrize("write", [write_fit_report, write_compare_report])
+def test_missing_and_damaged_inputs_are_named(tmp_path: Path, write: Any) -> None:
+    name = "config.json" if write is write_fit_report else "results.json"
+    with pytest.raises(SoftmineError, match="there is no folder"):
+        write(tmp_path / "nowhere")
+    with pytest.raises(SoftmineError, match=f"holds no {name}"):
+        write(tmp_path)
+    (tmp_path / name).write_text('{"schema": 1,\n  broken')
+    with pytest.raises(SoftmineError, match=r"not valid JSON \(line 2, column 3\)"):
+        write(tmp_path)
+    (tmp_path / name).write_text("[]")
+    with pytest.raises(SoftmineError, match="should hold a JSON object"):
+        write(tmp_path)
+    (tmp_path / name).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SoftmineError, match="cannot be read"):
+        write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path / "run")
+    before = write_fit_report(run).read_bytes()
+    files = sorted(path.name for path in run.iterdir())
+
+    def fail(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(SoftmineError, match="No space left on device"):
+        write_fit_report(run)
+    assert (run / "report.html").read_bytes() == before
+    assert sorted(path.name for path in run.iterdir()) == files
+
+
+def test_names_that_utf8_cannot_hold(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", signal={**config()["signal"], "name": "caf\udce9.png"})
+    assert "caf?.png" in fit(run).text
+
+
+def test_winner_and_time(tmp_path: Path) -> None:
+    page = compare(tmp_path / "c", {"uniform": 26.5, "langevin": 27.7})
+    assert_self_contained(page)
+    assert "langevin reaches uniform\u2019s final 26.5 dB in 0.50 of the time" in page.text
+    assert "It ends 1.20 dB higher: 27.70 against 26.50 dB after 8 s of training each." in page.text
+    assert page.html.count('<tr class="first">') == 1
+    assert "+25%" in page.text
+
+
+def test_equal_steps_are_named_with_their_overhead(tmp_path: Path) -> None:
+    settings = {"seconds": None, "steps": 400}
+    page = compare(tmp_path / "c", {"uniform": 26.5, "langevin": 27.7}, settings=settings)
+    assert "in 0.40 of the steps" in page.text
+    assert "Its steps take +25% time." in page.text
+
+
+@pytest.mark.parametrize(
+    ("finals", "words"),
+    [
+        (
+            {"uniform": 26.5, "edges": 26.0},
+            "No sampler beats uniform: the next, edges, ends lower by 0.50 dB",
+        ),
+        ({"uniform": 26.5, "edges": 26.52}, "No clear winner: edges and uniform end within 0.05 dB"),
+        ({"uniform": 26.5}, "uniform ends at 26.5 dB"),
+        ({"edges": 26.0}, "There is no result of uniform sampling"),
+        ({}, "No run of this comparison was evaluated"),
+    ],
+)
+def test_headlines_are_honest(tmp_path: Path, finals: dict[str, float], words: str) -> None:
+    assert words in compare(tmp_path / "c", finals).text
+
+
+def test_a_gain_within_the_spread_is_a_tie() -> None:
+    data = results({"uniform": 26.5, "edges": 26.8})
+    for line in data["summary"]:
+        line["psnr_std"] = 0.3
+    assert not verdict(table(data), 8.0, None).clear
+
+
+def test_one_seed_is_named_as_a_doubt(tmp_path: Path) -> None:
+    page = compare(tmp_path / "c", {"uniform": 26.5, "langevin": 27.7}, seeds=1)
+    assert "how much of this is chance is not known" in page.text
+    assert "\u00b1" not in page.text
+    assert "<polygon" not in page.html
+
+
+def test_twelve_samplers_interrupted(tmp_path: Path) -> None:
+    finals = {"uniform": 26.5, **{f"sampler-{i}": 26 + i / 5 for i in range(11)}}
+    data = results(finals, complete=False)
+    for run in data["runs"][:3]:
+        run["curve"] = []
+    data["runs"][5]["curve"] = [{"step": 1, "seconds": 0.1, "psnr": None}]
+    data["runs"][7]["diverged_at"] = 123
+    del data["summary"][4:]
+    page = Page(write_compare_report(write_comparison(tmp_path / "c", data)))
+    assert "This comparison was not finished." in page.text
+    assert "4 runs of 24 hold no evaluation" in page.text
+    assert "diverged at step 123" in page.text
+
+
+def test_several_batch_sizes_are_compared_with_the_best_uniform() -> None:
+    data = results({"uniform": 26.5, "langevin": 26.4})
+    data["runs"] += [one_run("uniform", 26.9, seed, 8192) for seed in range(2)]
+    data["summary"].append({"sampler": "uniform", "batch_size": 8192, "psnr_mean": 26.9, "psnr_std": 0})
+    rows = table(data)
+    assert [(row.label, row.baseline) for row in rows] == [
+        ("uniform 8,192", True),
+        ("uniform 2,048", False),
+        ("langevin", False),
+    ]
+    assert rows[2].gain == pytest.approx(-0.5)
+
+
+def test_a_tuned_baseline_at_another_batch_size_gives_speedups_from_the_curves() -> None:
+    data = results({"langevin": 28.0})
+    data["runs"] += [one_run("uniform", 26.0, seed, 8192) for seed in range(2)]
+    langevin, uniform = table(data)
+    assert uniform.baseline
+    assert langevin.speedup_seconds == pytest.approx(8 / 3.5, rel=0.2)
+    assert "8,192 samples a step" in verdict([langevin, uniform], 8.0, None).rest
+
+
+def test_compare_pictures_side_by_side(tmp_path: Path) -> None:
+    data = results({"uniform": 26.5, "langevin": 27.7}, signal={"name": "a", "shape": [620, 640, 1]})
+    (tmp_path / "images").mkdir()
+    for index, name in enumerate(("uniform", "langevin")):
+        stem = f"images/{name}"
+        picture(620, 640, 1, seed=index).save(tmp_path / f"{stem}.png")
+        data["runs"][2 * index]["images"] = {
+            "reconstruction": f"{stem}.png",
+            "error": f"{stem}.png",
+            "error_scale": 0.1,
+            "samples": [f"{stem}.png", "images/missing.png", "../outside.png"],
+        }
+    page = Page(write_compare_report(write_comparison(tmp_path, data)))
+    assert page.tags.count("img") == 2 + 2 + 2 + 2
+    assert "10% of the value range" in page.text
+    assert "Pixel for pixel, where langevin and uniform differ most" in page.text
+
+
+def test_pictures_outside_the_folder_are_not_read(tmp_path: Path) -> None:
+    picture(8, 8).save(tmp_path / "secret.png")
+    run = write_run(tmp_path / "run")
+    (run / "images").mkdir()
+    samples = [{"file": name} for name in ("../../secret.png", str(tmp_path / "secret.png"), 3, "")]
+    (run / "images" / "images.json").write_text(json.dumps({"samples": samples}))
+    assert "img" not in fit(run).tags
+
+
+JUNK: tuple[Any, ...] = (None, "x<y", [], {}, -1, math.nan, 10**400, True, [[]], [None], {"a": []})
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    found = [path] if path else []
+    for key, item in items:
+        inner = (*path, key)
+        found += leaves(item, inner) if isinstance(item, dict | list) else [inner]
+    return found
+
+
+def replaced(value: Any, path: tuple[Any, ...], junk: Any) -> Any:
+    value = copy.deepcopy(value)
+    place = value
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = junk
+    return value
+
+
+def test_no_value_in_any_place_breaks_the_reports(tmp_path: Path) -> None:
+    data = results({"uniform": 26.5, "langevin": 27.7}, seeds=1)
+    for run in data["runs"]:
+        del run["curve"][1:3]
+    for turn, path in enumerate(leaves(data)):
+        folder = write_comparison(tmp_path / "c", replaced(data, path, JUNK[turn % len(JUNK)]))
+        write_compare_report(folder)
+    for turn, path in enumerate(leaves(config())):
+        run = write_run(tmp_path / "run")
+        changed = replaced(config(), path, JUNK[turn % len(JUNK)])
+        (run / "config.json").write_text(json.dumps(changed))
+        write_fit_report(run)
+    lines = metrics(2)
+    for turn, path in enumerate(leaves(lines)):
+        write_fit_report(write_run(tmp_path / "run", replaced(lines, path, JUNK[turn % len(JUNK)])))
+
+
+def test_labels_keep_apart_and_in_order() -> None:
+    placed = charts.place_labels([50.0, 52.0, 51.0, 200.0, 0.0], 17.0, 300.0)
+    assert sorted(placed) == [placed[i] for i in (4, 0, 2, 1, 3)]
+    assert min(np.diff(sorted(placed))) >= 17.0 - 1e-9
+    assert placed[3] == 200.0
+    assert np.mean([placed[i] for i in (0, 1, 2)]) == pytest.approx(51.0)
+    assert max(charts.place_labels([299.0] * 5, 17.0, 300.0)) <= 300.0
+
+
+def test_charts_of_little_data() -> None:
+    empty = charts.Line("none", [], [])
+    assert charts.draw([empty], title="t", note="n", across="x") is None
+    one = charts.draw([empty, charts.Line("one", [0.0], [25.0])], title="t", note="n", across="x")
+    assert one is not None
+    assert [curve.name for curve in one.curves] == ["one"]
+    assert "nan" not in repr(one)
+
+
+def test_median_curves() -> None:
+    runs = [Points([1.0, 2.0, 3.0], [20.0 + i, 22.0 + i, 24.0 + i]) for i in (0, 1, 5)]
+    middle = spread([*runs, Points([], [])])
+    assert middle is not None
+    assert middle.x[-1] == 3.0
+    assert (middle.low[-1], middle.median[-1], middle.high[-1]) == (24.0, 25.0, 29.0)
+    assert reach(middle, 24.0) == pytest.approx(2.5, abs=0.02)
+    assert reach(middle, 26.0) is None
+    assert spread([]) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (report_text.duration(48.2), "48 s"),
+        (report_text.duration(0.25), "250 ms"),
+        (report_text.duration(725), "12 min 5 s"),
+        (report_text.duration(7260), "2 h 1 min"),
+        (report_text.compact(12_599_920), "12.6 M"),
+        (report_text.compact(999_999), "1 M"),
+        (report_text.significant(2133.0), "2,130"),
+        (report_text.signed(-0.001), "0.00"),
+        (report_text.signed(0.4), "+0.40"),
+        (report_text.signed(-0.4), "\u22120.40"),
+        (report_text.decibel(None), report_text.NOTHING),
+        (report_text.moment("2026-11-22T09:06:00Z"), "22 November 2026, 09:06 UTC"),
+        (report_text.moment("yesterday"), "yesterday"),
+        (report_text.short_names(["edges:a=1,b=2", "edges:b=2"])["edges:a=1,b=2"], "edges a=1"),
+    ],
+)
+def test_words(written: str, expected: str) -> None:
+    assert written.replace(report_text.GLUE, " ") == expected
