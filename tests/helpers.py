@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 from scipy import stats
@@ -29,3 +31,13 @@ def histogram(coords: torch.Tensor, bins: int) -> np.ndarray:
     """Counts of unit coordinates (N, D) on a grid of ``bins`` cells an axis."""
     points = coords.detach().numpy()
     return np.histogramdd(points, bins=[np.linspace(0, 1, bins + 1)] * points.shape[1])[0]
+
+
+def run_quietly(words: list[str]) -> None:
+    """Runs the command line in a process of its own, with its output thrown away."""
+    from softmine.cli.main import main
+
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    raise SystemExit(main(words))

@@ -27,6 +27,18 @@ def test_native_units_are_cells(shape):
     torch.testing.assert_close(box.to_unit(corner), torch.ones(1, box.dim))
 
 
+@settings(deadline=None)
+@given(shape=shapes)
+def test_snapping_goes_to_the_centre_of_the_same_cell_and_lets_the_gradient_pass(shape):
+    box = Box(shape)
+    coords = torch.rand(20, box.dim, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    snapped = box.snap(coords)
+    assert torch.equal(box.cell(snapped), box.cell(coords))
+    torch.testing.assert_close(snapped.detach(), box.centres(box.cell(coords)))
+    snapped.sum().backward()
+    assert torch.equal(coords.grad, torch.ones_like(coords))
+
+
 def test_the_box_is_half_open_and_nan_is_outside():
     box = Box((4, 4))
     coords = torch.tensor([[0.0, 0.0], [0.5, 1.0], [-1e-9, 0.5], [0.5, float("nan")], [0.99, 0.99]])

@@ -85,6 +85,16 @@ class Box:
         """Native coordinates (N, D) in unit coordinates."""
         return native / self.scale(native)
 
+    def snap(self, coords: Coords) -> Coords:
+        """Moves coordinates (N, D) to the centres of their cells; the gradient passes as if they had not moved.
+
+        A picture is known at its pixels' centres and measured there. To train only there:
+        ``points = box.snap(sampler.draw())``.
+        """
+        scale = self.scale(coords)
+        centres = ((coords.detach() * scale).floor() + 0.5) / scale
+        return coords + (centres - coords.detach()) if coords.requires_grad else centres
+
     def contains(self, coords: Coords) -> Flags:
         """Which coordinates (N, D) lie in [0, 1)^D; shape (N,). NaN does not."""
         return ((coords >= 0) & (coords < 1)).all(-1)

@@ -7,7 +7,7 @@ from softmine.sampling.langevin import PRESETS, Langevin, LangevinSettings
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, Sampler
 from softmine.sampling.random import RandomStream
-from softmine.sampling.registry import SAMPLERS, create, parse
+from softmine.sampling.registry import SAMPLERS, check_spec, create, parse
 from softmine.sampling.uniform import Uniform
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "RandomStream",
     "Sampler",
     "Uniform",
+    "check_spec",
     "create",
     "edge_prior",
     "parse",

@@ -8,11 +8,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from softmine.domain import Box, SoftmineError
 from softmine.sampling.edges import edge_prior
 from softmine.sampling.langevin import Langevin, LangevinSettings
+from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Sampler
 from softmine.sampling.uniform import Uniform
 
@@ -34,7 +36,8 @@ def create(
         domain: where coordinates live.
         batch_size: coordinates a draw.
         seed: of the sampler's random stream.
-        edges: gives the signal's gradient magnitude on a grid, for ``prior=edges``.
+        edges: gives the signal's gradient magnitude on a grid. Where it is given, samplers with a prior draw
+            from edges unless told ``prior=uniform``, as the paper does for pictures.
 
     Raises:
         SoftmineError: no sampler or option has that name (the nearest are offered), or a value is out of range.
@@ -47,16 +50,21 @@ def create(
         )
     """
     name, options = parse(spec)
-    prior = options.get("prior")
-    if prior == "edges":
-        if edges is None:
-            raise SoftmineError(f"sampler '{spec}': this signal has no edges to draw from")
-        options["prior"] = edge_prior(edges())
-    elif prior == "uniform":
-        options["prior"] = None
-    elif prior is not None:
-        raise SoftmineError(f"sampler '{spec}': the prior is 'uniform' or 'edges', not '{prior}'")
+    if "prior" in _options(name):
+        options["prior"] = _prior(spec, options.get("prior"), edges)
     return SAMPLERS[name](domain, batch_size, seed=seed, **options)
+
+
+def _prior(spec: str, prior: object, edges: Callable[[], Tensor] | None) -> PiecewiseConstant | None:
+    if prior is None:
+        prior = "edges" if edges is not None else "uniform"
+    if prior == "uniform":
+        return None
+    if prior != "edges":
+        raise SoftmineError(f"sampler '{spec}': the prior is 'uniform' or 'edges', not '{prior}'")
+    if edges is None:
+        raise SoftmineError(f"sampler '{spec}': this signal has no edges to draw from")
+    return edge_prior(edges())
 
 
 def parse(spec: str) -> tuple[str, dict[str, Any]]:
@@ -80,6 +88,11 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
         if kind is not None and (type(options[key]) is not kind):
             raise SoftmineError(f"sampler '{spec}': {key} needs a {kind.__name__}, not '{text}'")
     return name, options
+
+
+def check_spec(spec: str) -> None:
+    """Raises SoftmineError where ``create`` would, without a signal at hand."""
+    create(spec, Box((2, 2)), batch_size=4, seed=0, edges=lambda: torch.ones(2, 2))
 
 
 def _options(name: str) -> dict[str, type | None]:

@@ -137,6 +137,7 @@ def compare_image(
         "signal": {"name": image.name, "shape": list(image.shape)},
         "settings": asdict(settings),
         "measured": evaluator.describe(),
+        "density_range": [1 / pictures.DENSITY_RANGE, pictures.DENSITY_RANGE],
         "device": devices.describe(device),
         "versions": versions(),
         "complete": False,
@@ -226,7 +227,6 @@ def _write_pictures(
             "reconstruction": f"images/{stem}-reconstruction.png",
             "error": f"images/{stem}-error.png",
             "error_scale": scale,
-            "density_range": [1 / pictures.DENSITY_RANGE, pictures.DENSITY_RANGE],
             "samples": [f"images/{entry['file']}" for entry in samples],
         }
 

@@ -35,4 +35,5 @@ def build_trainer(
         budget=settings.budget,
         learning_rate=rate,
         device=device,
+        snap=settings.snap,
     )

@@ -10,7 +10,7 @@ from tyro.conf import arg
 
 from softmine.errors import SoftmineError
 from softmine.fields import FIELDS
-from softmine.sampling import parse
+from softmine.sampling import check_spec
 from softmine.sampling.protocol import check_batch_size
 from softmine.training.budget import Budget
 
@@ -33,6 +33,8 @@ class FieldSettings:
     """Adam's learning rate at the start; it falls along a cosine to a twentieth."""
     log2_table_size: Annotated[int, arg(metavar="N")] = 19
     """Base-2 logarithm of the rows of each hashed level of a hash grid."""
+    snap: bool = True
+    """Train at pixel centres, where quality is measured; --no-snap trains on the interpolation between them too."""
     evaluations: Annotated[int, arg(metavar="N")] = 20
     """Evaluations spread evenly over the run (a few more come early)."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
@@ -74,7 +76,7 @@ class FitSettings(FieldSettings):
     def check(self) -> None:
         """Raises SoftmineError if a setting is out of range."""
         super().check()
-        parse(self.sampler)
+        check_spec(self.sampler)
         check_batch_size(self.batch_size)
         if not 0 <= self.checkpoint_every < math.inf:
             raise SoftmineError(f"--checkpoint-every is {self.checkpoint_every}: give seconds, 0 or more")

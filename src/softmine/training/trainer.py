@@ -36,6 +36,8 @@ class Trainer:
         budget: when it ends; the learning rate follows the share of it that is spent.
         learning_rate: Adam's, at the start.
         device: where everything lives.
+        snap: train at the centres of cells (pixels) only, where the signal is known, instead of on the
+            interpolation between them too.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class Trainer:
         budget: Budget,
         learning_rate: float,
         device: torch.device,
+        snap: bool = False,
     ) -> None:
+        self.snap = snap
         self.field, self.signal, self.sampler = field, signal, sampler
         self.budget, self.learning_rate, self.device = budget, learning_rate, device
         self.optimizer = torch.optim.Adam(
@@ -93,8 +97,9 @@ class Trainer:
         mark()
         coords = sampler.draw(self._probe if sampler.needs_probe else None)
         mark()
-        target = self.signal(coords if sampler.follows_signal else coords.detach())
-        residual = self.field(coords) - target
+        points = self.signal.domain.snap(coords) if self.snap else coords
+        target = self.signal(points if sampler.follows_signal else points.detach())
+        residual = self.field(points) - target
         loss = residual.square().mean(-1)
         mark()
         weights = sampler.weigh(residual.detach().abs().mean(-1), loss.detach())
@@ -123,6 +128,8 @@ class Trainer:
 
     @torch.no_grad()
     def _probe(self, coords: Coords) -> PerSample:
+        if self.snap:
+            coords = self.signal.domain.snap(coords)
         return (self.field(coords) - self.signal(coords)).abs().mean(-1)
 
     def wait(self) -> None:

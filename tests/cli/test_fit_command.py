@@ -1,0 +1,164 @@
+"""``softmine fit image`` as people run it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from safetensors.torch import load_file
+
+from softmine.cli.main import main
+
+TINY = ["--log2-table-size", "8", "--batch-size", "64", "--evaluations", "4"]
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "picture.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 24, 3), dtype=np.uint8)
+    Pillow.fromarray(pixels).save(path)
+    return path
+
+
+def fit(picture, out, *more):
+    return main(["fit", "image", str(picture), "--out", str(out), *TINY, *more])
+
+
+def last_checkpoint(run):
+    return load_file(sorted((run / "checkpoints").iterdir())[-1])
+
+
+def check_whole(run):
+    """Every file of a run folder can be read."""
+    json.loads((run / "config.json").read_text())
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        json.loads(line)
+    for file in (run / "images").glob("*.png"):
+        Pillow.open(file).load()
+    for file in (run / "checkpoints").iterdir():
+        load_file(file)
+
+
+def test_a_run_folder_has_everything(picture, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert fit(picture, run, "--steps", "40") == 0
+    printed = capsys.readouterr().out
+    assert "PSNR and SSIM over all 480 pixels" in printed
+    assert "step 40/40" in printed
+    assert f"report: {run / 'report.html'}" in printed
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert files == {
+        "config.json",
+        "metrics.jsonl",
+        "status.json",
+        "report.html",
+        "checkpoints/step-00000040.safetensors",
+        *(f"images/{name}.png" for name in ("target", "reconstruction", "error")),
+        *(f"images/samples_{name}.png" for name in ("early", "middle", "late")),
+        "images/images.json",
+    }
+    check_whole(run)
+    config = json.loads((run / "config.json").read_text())
+    assert config["schema"] == 1
+    assert config["seed"] == 0
+    assert config["signal"]["shape"] == [20, 24, 3]
+    assert len(config["signal"]["fingerprint"]) >= 64
+    assert {"softmine", "torch", "numpy", "python"} <= set(config["versions"])
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines][-1] == 40
+    assert lines[-1]["psnr"] > lines[0]["psnr"]
+    assert json.loads((run / "status.json").read_text())["state"] == "finished"
+    assert list(tmp_path.glob(".*")) == []
+    HTMLParser().feed((run / "report.html").read_text())
+
+
+def test_an_interrupted_and_resumed_run_ends_bit_identical(picture, tmp_path):
+    assert fit(picture, tmp_path / "straight", "--steps", "60") == 0
+    for sampler in ("uniform", "langevin"):
+        straight, broken = tmp_path / f"straight-{sampler}", tmp_path / f"broken-{sampler}"
+        assert fit(picture, straight, "--steps", "60", "--sampler", sampler) == 0
+        # Same schedule, cut at a checkpoint: as after a kill, later files are gone.
+        assert fit(picture, broken, "--steps", "60", "--sampler", sampler, "--checkpoint-every", "0.001") == 0
+        kept = sorted((broken / "checkpoints").iterdir())
+        kept[-1].unlink()
+        (broken / "images" / ".target.png.tmp").touch()
+        assert main(["fit", "image", "--resume", str(broken)]) == 0
+        one, two = last_checkpoint(straight), last_checkpoint(broken)
+        assert one.keys() == two.keys()
+        for name in one:
+            if name.startswith(("field.", "optimizer.", "sampler.")):
+                assert one[name].equal(two[name]), name
+        assert not (broken / "images" / ".target.png.tmp").exists()
+        steps = [json.loads(line)["step"] for line in (broken / "metrics.jsonl").read_text().splitlines()]
+        assert steps == sorted(set(steps))
+
+
+def test_a_finished_run_can_be_extended(picture, tmp_path):
+    run = tmp_path / "run"
+    assert fit(picture, run, "--steps", "20") == 0
+    assert main(["fit", "image", "--resume", str(run), "--steps", "30"]) == 0
+    assert json.loads((run / "config.json").read_text())["settings"]["steps"] == 30
+    assert json.loads((run / "status.json").read_text())["step"] == 30
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_a_report(picture, tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "softmine.cli.main", "fit", "image", str(picture), "--out", str(run)]
+    process = subprocess.Popen(
+        [*command, *TINY, "--seconds", "600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 60
+    while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+        if (run / "status.json").exists():
+            time.sleep(1.0)
+            break
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors.decode()
+    assert "continue with --resume" in errors.decode()
+    assert "Traceback" not in errors.decode()
+    assert json.loads((run / "status.json").read_text())["state"] == "interrupted"
+    assert "interrupted" in (run / "report.html").read_text()
+    check_whole(run)
+    step = json.loads((run / "status.json").read_text())["step"]
+    assert step > 0
+    assert main(["fit", "image", "--resume", str(run), "--steps", str(step + 5)]) == 0
+
+
+def test_a_diverging_run_keeps_its_last_good_checkpoint(picture, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert fit(picture, run, "--steps", "200", "--learning-rate", "1e30") == 1
+    assert "the loss turned NaN or infinite at step" in capsys.readouterr().err
+    assert json.loads((run / "status.json").read_text())["state"] == "stopped-nan"
+    assert (run / "report.html").exists()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (3, 2), (200, 1)])
+def test_tiny_pictures_are_fitted(tmp_path, shape):
+    np.save(tmp_path / "tiny.npy", np.full(shape, 7, np.uint8))
+    assert fit(tmp_path / "tiny.npy", tmp_path / "run", "--steps", "5") == 0
+
+
+def test_a_16_bit_picture_comes_back_in_16_bits(tmp_path):
+    import tifffile
+
+    pixels = np.random.default_rng(0).integers(0, 65535, (20, 24), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "deep.tif", pixels)
+    assert fit(tmp_path / "deep.tif", tmp_path / "run", "--steps", "5") == 0
+    back = tifffile.imread(tmp_path / "run" / "images" / "reconstruction.tif")
+    assert back.dtype == np.uint16
+    assert back.shape == pixels.shape
+
+
+def test_without_a_path_a_built_in_picture_is_fitted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "image", "--steps", "2", *TINY]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith("astronaut-langevin-")
+    assert "512 x 512 RGB" in capsys.readouterr().out

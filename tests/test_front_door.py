@@ -1,0 +1,98 @@
+"""What the README, the examples and the checks promise."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "softmine"
+
+# A package may import those to its right, and itself (DESIGN: arrows go one way).
+ALLOWED = {
+    "errors": set(),
+    "domain": {"errors"},
+    "sampling": {"domain"},
+    "kernels": {"errors"},
+    "signals": {"domain", "errors"},
+    "fields": {"domain", "errors", "kernels"},
+    "training": {"domain", "errors", "sampling", "kernels", "signals", "fields"},
+    "study": {"domain", "errors", "sampling", "kernels", "signals", "fields", "training"},
+    "cli": {"domain", "errors", "sampling", "kernels", "signals", "fields", "training", "study"},
+}
+
+
+def readme_snippets():
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+
+
+def run(*words, cwd=ROOT):
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.mark.parametrize("index", range(len(readme_snippets())))
+def test_the_readmes_python_runs(index, tmp_path):
+    snippet = readme_snippets()[index]
+    short = re.sub(r"range\(\d+\)", "range(3)", snippet)
+    done = run("-W", "error", "-c", short, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_has_python_to_run():
+    assert len(readme_snippets()) >= 1
+
+
+def test_the_readmes_commands_name_files_that_exist():
+    text = (ROOT / "README.md").read_text()
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        if not link.startswith("http"):
+            assert (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("[0-9]*.py")), ids=lambda path: path.name)
+def test_examples_run(example):
+    done = run("-W", "error", str(example), "--steps", "3")
+    assert done.returncode == 0, done.stderr
+    assert "dB after 3 steps" in done.stdout
+
+
+@pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_arrows_between_packages_point_one_way(file):
+    package = file.relative_to(SOURCE).parts[0].removesuffix(".py")
+    if package == "__init__":
+        return
+    for node in ast.walk(ast.parse(file.read_text())):
+        modules = []
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            modules = [node.module]
+            if node.module == "softmine":
+                modules = [f"softmine.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        for module in modules:
+            parts = module.split(".")
+            if parts[0] == "softmine":
+                assert parts[1] in ALLOWED[package] | {package}, f"{file.name} imports {module}"
+            elif package == "sampling":
+                assert parts[0] in {"torch", *sys.stdlib_module_names}, f"{file.name} imports {module}"
+
+
+@pytest.mark.parametrize(
+    "command", [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("basedpyright", "--level", "error")]
+)
+def test_the_source_passes_its_checks(command):
+    done = run("-m", *command)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+
+
+def test_public_names_are_there():
+    import softmine
+
+    for name in softmine.__all__:
+        assert getattr(softmine, name) is not None
+    assert set(softmine.__all__) <= set(dir(softmine))
+    with pytest.raises(AttributeError, match="no attribute 'Langvin'"):
+        _ = softmine.Langvin

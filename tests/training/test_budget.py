@@ -1,0 +1,40 @@
+import pytest
+
+from softmine import SoftmineError
+from softmine.training.budget import Budget, cosine_decay, evaluation_points
+
+
+def test_whichever_is_spent_first_counts():
+    budget = Budget(steps=100, seconds=10.0)
+    assert budget.progress(50, 1.0) == 0.5
+    assert budget.progress(50, 9.0) == 0.9
+    assert budget.progress(150, 0.0) == 1.0
+
+
+def test_the_learning_rate_falls_from_one_to_its_end():
+    rates = [cosine_decay(p / 10, final=0.1) for p in range(11)]
+    assert rates[0] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.1)
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("count", [1, 2, 20, 100])
+def test_evaluation_points_rise_and_end_with_the_budget(count):
+    points = evaluation_points(count)
+    assert points == sorted(set(points))
+    assert points[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "message"),
+    [
+        (None, None, "needs a number"),
+        (0, None, "--steps is 0"),
+        (None, -1.0, "--seconds is -1"),
+        (None, float("nan"), "--seconds is nan"),
+        (None, float("inf"), "--seconds is inf"),
+    ],
+)
+def test_impossible_budgets_are_refused(steps, seconds, message):
+    with pytest.raises(SoftmineError, match=message):
+        Budget(steps, seconds)

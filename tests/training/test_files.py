@@ -1,0 +1,40 @@
+import json
+
+import pytest
+
+from softmine.training.files import remove_leftovers, replacing, write_json, write_json_lines, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    file = tmp_path / "a.txt"
+    write_text(file, "old")
+    with pytest.raises(RuntimeError), replacing(file) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_numbers_that_json_cannot_hold_become_null(tmp_path):
+    write_json(tmp_path / "a.json", {"x": float("nan"), "y": [float("inf"), 1.5], "path": tmp_path})
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "x": None,
+        "y": [None, 1.5],
+        "path": str(tmp_path),
+    }
+
+
+def test_json_lines(tmp_path):
+    write_json_lines(tmp_path / "a.jsonl", [{"a": 1}, {"a": 2}])
+    assert (tmp_path / "a.jsonl").read_text() == '{"a": 1}\n{"a": 2}\n'
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+    (tmp_path / "images").mkdir()
+    left = tmp_path / "images" / ".a.png.tmp"
+    left.touch()
+    kept = tmp_path / "images" / "a.png"
+    kept.touch()
+    remove_leftovers(tmp_path)
+    assert kept.exists()
+    assert not left.exists()

@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+import torch
+
+from softmine import Box, HashGridField, Image, Langevin, SoftmineError, Uniform
+from softmine.training import checkpoint
+from softmine.training.budget import Budget
+from softmine.training.trainer import Diverged, Trainer
+
+CPU = torch.device("cpu")
+PIXELS = (np.random.default_rng(1).random((24, 20, 3)) * 255).astype(np.uint8)
+
+
+def make_trainer(sampler=Langevin, steps=40, rate=1e-2, seed=0, field=None):
+    torch.manual_seed(seed)
+    image = Image(PIXELS)
+    field = field or HashGridField(2, 3, levels=4, log2_table_size=8, finest_resolution=20)
+    return Trainer(
+        field,
+        image,
+        sampler(image.domain, 64, seed=seed),
+        budget=Budget(steps=steps),
+        learning_rate=rate,
+        device=CPU,
+    )
+
+
+def parameters(trainer):
+    return torch.cat([p.detach().flatten() for p in trainer.field.parameters()])
+
+
+@pytest.mark.parametrize("sampler", [Uniform, Langevin])
+def test_training_lowers_the_loss(sampler):
+    trainer = make_trainer(sampler, steps=400)
+    trainer.advance(lambda: trainer.step >= 5)
+    before = trainer.loss.item()
+    trainer.advance(lambda: False)
+    assert trainer.step == 400
+    assert trainer.loss.item() < before / 2
+
+
+@pytest.mark.parametrize("stop", [1, 17])
+def test_a_checkpoint_resumes_bit_identically(tmp_path, stop):
+    straight = make_trainer()
+    straight.advance(lambda: False)
+    first = make_trainer()
+    first.advance(lambda: first.step >= stop)
+    checkpoint.save(tmp_path / "a.safetensors", first)
+    second = make_trainer(seed=5)
+    checkpoint.load(tmp_path / "a.safetensors", second)
+    assert second.step == stop
+    second.advance(lambda: False)
+    assert torch.equal(parameters(straight), parameters(second))
+    assert torch.equal(straight.sampler.particles, second.sampler.particles)
+    assert torch.equal(straight.record.counts, second.record.counts)
+
+
+def test_a_checkpoint_of_another_field_is_refused(tmp_path):
+    checkpoint.save(tmp_path / "a.safetensors", make_trainer())
+    other = make_trainer(field=HashGridField(2, 3, levels=5, log2_table_size=8))
+    with pytest.raises(SoftmineError, match="does not fit this run"):
+        checkpoint.load(tmp_path / "a.safetensors", other)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 200, -10])
+def test_a_damaged_checkpoint_is_named(tmp_path, keep):
+    file = tmp_path / "a.safetensors"
+    checkpoint.save(file, make_trainer())
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(SoftmineError, match=r"checkpoint .*a\.safetensors cannot be read"):
+        checkpoint.load(file, make_trainer())
+
+
+def test_a_tied_field_can_be_saved(tmp_path):
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = torch.nn.Linear(2, 3)
+            self.two = self.one
+
+        def forward(self, coords):
+            return self.two(coords)
+
+    trainer = make_trainer(field=Tied())
+    trainer.advance(lambda: trainer.step >= 3)
+    checkpoint.save(tmp_path / "a.safetensors", trainer)
+    again = make_trainer(field=Tied(), seed=3)
+    checkpoint.load(tmp_path / "a.safetensors", again)
+    assert torch.equal(parameters(trainer), parameters(again))
+
+
+def test_a_diverging_loss_names_its_step():
+    class Poisoned(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(2, 3)
+            self.calls = 0
+
+        def forward(self, coords):
+            self.calls += 1
+            return self.linear(coords) * (float("nan") if self.calls == 7 else 1.0)
+
+    trainer = make_trainer(Uniform, field=Poisoned())
+    with pytest.raises(Diverged, match="NaN or infinite at step 7"):
+        trainer.advance(lambda: False)
+
+
+def test_a_field_without_coordinate_gradient_is_named_at_once():
+    class Blind(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(2, 3)
+
+        def forward(self, coords):
+            return self.linear(coords.detach())
+
+    class Flat(Image):
+        def forward(self, coords):
+            return super().forward(coords.detach())
+
+    image = Flat(PIXELS)
+    trainer = Trainer(
+        Blind(), image, Langevin(Box((24, 20)), 16), budget=Budget(steps=5), learning_rate=1e-3, device=CPU
+    )
+    with pytest.raises(SoftmineError, match="no gradient reached the drawn coordinates"):
+        trainer.advance(lambda: False)
+
+
+def test_the_clock_counts_training_and_nothing_else():
+    trainer = make_trainer(steps=10)
+    trainer.advance(lambda: trainer.step >= 5)
+    stopped = trainer.clock.seconds
+    assert stopped > 0
+    torch.randn(500, 500) @ torch.randn(500, 500)
+    assert trainer.clock.seconds == stopped
+    trainer.advance(lambda: False)
+    step_ms, sampler_ms = trainer.timer.medians()
+    assert len(trainer.timer.step_ms) == 10
+    assert 0 < sampler_ms < step_ms
+    assert sum(trainer.timer.step_ms) / 1e3 <= trainer.clock.seconds
+
+
+def test_the_record_counts_every_fourth_draw():
+    trainer = make_trainer(steps=8)
+    trainer.advance(lambda: False)
+    trainer.record.close(8)
+    ((first, last, counts),) = trainer.record.stretches
+    assert (first, last) == (0, 8)
+    assert counts.sum() == 2 * 64
