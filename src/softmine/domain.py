@@ -89,7 +89,8 @@ class Box:
         """Moves coordinates (N, D) to the centres of their cells; the gradient passes as if they had not moved.
 
         A picture is known at its pixels' centres and measured there. To train only there:
-        ``points = box.snap(sampler.draw())``.
+        ``points = box.snap(sampler.draw())``. A bilinear look-up has a kink at every centre; its gradient there is
+        the difference to one neighbour.
         """
         scale = self.scale(coords)
         centres = ((coords.detach() * scale).floor() + 0.5) / scale

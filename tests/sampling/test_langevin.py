@@ -150,7 +150,7 @@ def test_weights_are_importance_to_the_minus_alpha_normalised_for_a_chain():
     torch.testing.assert_close(sampler.weigh(importance * 1000), relative**-0.5)
     hard = Langevin(Box((8,)), 4, alpha=0.0, warmup=0)
     torch.testing.assert_close(hard.weigh(importance), torch.ones(4))
-    bounded = Langevin(Box((8,)), 4, alpha=1.0, warmup=0, weight_bounds=(0.5, 1.2))
+    bounded = Langevin(Box((8,)), 4, alpha=1.0, warmup=0, weight_min=0.5, weight_max=1.2)
     assert bounded.weigh(importance).min() == 0.5
     assert bounded.weigh(importance).max() == pytest.approx(1.2)
 
@@ -159,10 +159,53 @@ def test_weights_estimate_the_density_of_a_chain_in_equilibrium():
     """For x ~ Q the mean of 1/Q is 1/mean(Q), so the weights at alpha = 1 are u/q within a few per cent."""
     table = torch.linspace(0.2, 2.0, 64)
     density = PiecewiseConstant(table)
-    sampler = Langevin(Box((64,)), 20_000, alpha=1.0, warmup=0, importance_floor=0.0, seed=7)
+    sampler = Langevin(Box((64,)), 20_000, alpha=1.0, warmup=0, seed=7, **PLAIN)
     coords = density.draw(20_000, sampler.random)
     weights = sampler.weigh(table[density.grid.cell(coords)])
     torch.testing.assert_close(weights, 1 / density.density(coords), rtol=0.03, atol=0.0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_full_weight_is_unbiased_for_a_chain_in_equilibrium_with_a_uniform_share(share):
+    """At alpha = 1 the weighted mean is the uniform mean, within its standard error, whatever the uniform share."""
+    table = torch.full((100,), 0.05)
+    table[40:45] = 4.0
+    density = PiecewiseConstant(table)
+    count = 100_000
+    sampler = Langevin(
+        Box((100,)),
+        count,
+        alpha=1.0,
+        warmup=0,
+        seed=8,
+        uniform_share=share,
+        reinit_share=0.0,
+        importance_floor=0.0,
+    )
+    fresh = int(share * count)
+    coords = torch.cat((density.draw(count - fresh, sampler.random), sampler.random.uniform(fresh, 1)))
+    importance = table[density.grid.cell(coords)]
+    values = importance**2 + coords[:, 0]
+    weighted = sampler.weigh(importance) * values
+    exact = (table**2).mean().item() + 0.5
+    # The normaliser is estimated from the same samples, which widens the error: 6 standard errors.
+    standard_error = (weighted.std() + values.mean()) / count**0.5
+    assert abs(weighted.mean().item() - exact) < 6 * standard_error
+    if share < 1:
+        assert abs(values.mean().item() - exact) > 20 * standard_error, "the test can fail"
+
+
+def test_half_precision_does_not_merge_positions():
+    sampler = Langevin(Box((4000, 4000)), 4096, seed=0, prior=PiecewiseConstant(torch.rand(8, 8)))
+    before = sampler.particles.clone()
+    sampler.half()
+    assert torch.equal(sampler.particles, before)
+    assert sampler.prior.cumulative.dtype == torch.float64
+
+
+def test_the_prior_is_no_state():
+    sampler = Langevin(Box((20, 30)), 8, prior=PiecewiseConstant(torch.rand(8, 8)))
+    assert not any("prior" in name for name in sampler.state_dict())
 
 
 def test_an_error_of_zero_harms_nothing():
@@ -292,6 +335,11 @@ def test_the_importance_must_have_one_number_a_sample():
         ({"alpha": -1.0}, "alpha is -1.0"),
         ({"uniform_share": 1.5}, "uniform_share is 1.5"),
         ({"noise": float("nan")}, "noise is nan"),
+        ({"noise": float("inf")}, "noise is inf"),
+        ({"loss_power": 0.0}, "loss_power is 0"),
+        ({"warmup": 2.5}, "warmup is 2.5"),
+        ({"alpha": "soft"}, "alpha is soft"),
+        ({"weight_min": 2.0, "weight_max": 1.0}, "weight_min 2.0 is above weight_max 1.0"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

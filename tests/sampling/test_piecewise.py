@@ -21,6 +21,13 @@ def test_draws_follow_the_weights(shape):
     assert chi_square_p(counts[busy], weights.numpy()[busy]) > FALSE_ALARM
 
 
+def test_no_draw_falls_into_a_cell_of_no_weight():
+    weights = torch.zeros(1000, 1000)
+    weights[::2, ::2] = 1
+    density = PiecewiseConstant(weights)
+    assert (density.density(density.draw(1_000_000, RandomStream(0))) > 3.9).all()
+
+
 def test_draws_are_uniform_inside_a_cell():
     density = PiecewiseConstant(torch.tensor([0.0, 1.0, 0.0, 0.0]))
     coords = density.draw(50_000, RandomStream(2))

@@ -62,3 +62,8 @@ def test_one_step_matches_the_release(step):
 def test_it_asks_for_a_constant_target():
     assert not Langevin(Box((8, 8)), 4, preset="published-code").follows_signal
     assert Langevin(Box((8, 8)), 4).follows_signal
+
+
+def test_a_batch_of_one_has_finite_weights():
+    sampler = Langevin(Box((8, 8)), 1, preset="published-code")
+    assert torch.isfinite(sampler.weigh(torch.tensor([0.5]))).all()

@@ -50,6 +50,7 @@ def test_a_large_picture_is_measured_on_a_fixed_subset(picture, monkeypatch):
     image = Image(picture)
     one, two = Evaluator(image, CPU), Evaluator(image, CPU)
     assert torch.equal(one.cells, two.cells)
+    assert len(one.cells.unique()) == 700
     result = one(Shifted(image, 0.1))
     assert result.subset
     assert result.pixels == 700
@@ -61,6 +62,12 @@ def test_a_large_picture_is_measured_on_a_fixed_subset(picture, monkeypatch):
 def test_a_picture_too_small_for_ssim_has_none():
     image = Image(np.zeros((3, 5), np.uint8))
     assert Evaluator(image, CPU)(Shifted(image, 0.1)).ssim is None
+
+
+def test_a_field_that_is_not_finite_has_no_psnr(picture):
+    image = Image(picture)
+    assert math.isnan(Evaluator(image, CPU)(Shifted(image, math.nan)).psnr)
+    assert math.isnan(peak_signal_to_noise(torch.tensor([math.nan]), torch.zeros(1)))
 
 
 def test_psnr_of_equal_tensors_is_infinite():

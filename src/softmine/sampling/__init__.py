@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from softmine.sampling.edges import edge_prior
-from softmine.sampling.langevin import PRESETS, Langevin, LangevinSettings
+from softmine.sampling.langevin import Langevin
+from softmine.sampling.langevin_settings import PRESETS, LangevinSettings
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, Sampler
 from softmine.sampling.random import RandomStream

@@ -2,49 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Box, Coords, PerSample, SoftmineError
+from softmine.domain import Box, Coords, Flags, PerSample, SoftmineError
 from softmine.sampling import published_code
+from softmine.sampling.langevin_settings import resolve
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.protocol import Probe, check_batch_size, check_share
+from softmine.sampling.protocol import Probe, check_batch_size
 from softmine.sampling.random import RandomStream
-
-
-@dataclass(frozen=True)
-class LangevinSettings:
-    """Every number of the method; ``PRESETS`` holds two sets of them."""
-
-    alpha: float = 0.6
-    """Softness of the mining: 0 is hard mining, 1 unbiased importance sampling."""
-    warmup: int = 1000
-    """Updates over which alpha grows from 0 to its target."""
-    drift: float = 2.0
-    """Step a along the score, in native units squared (pixels^2). a = b^2 / 2 samples Q itself."""
-    noise: float = 2.0
-    """Standard deviation b of the random step, in native units (pixels)."""
-    uniform_share: float = 0.1
-    """Share of the batch drawn uniformly at every step."""
-    reinit_share: float = 0.1
-    """Share of the chain, that of lowest importance, drawn anew at every step."""
-    importance_floor: float = 0.01
-    """Q is sqrt(Q^2 + floor^2), the floor in units of the batch's mean Q: keeps log Q smooth where Q touches 0."""
-    weight_bounds: tuple[float, float] = (0.0, float("inf"))
-    """Least and greatest loss weight."""
-    loss_power: float = 2.0
-    """The loss grows as this power of the importance: 2 for squared error, 1 for absolute error."""
-
-
-PRESETS: dict[str, LangevinSettings] = {
-    "paper": LangevinSettings(),
-    "published-code": LangevinSettings(
-        drift=20.0, noise=0.02, importance_floor=2.0**-10, weight_bounds=(0.2, float("inf"))
-    ),
-}
 
 
 class Langevin(nn.Module):
@@ -52,8 +20,9 @@ class Langevin(nn.Module):
 
     Q is the importance given to ``weigh``, usually the mean absolute error. Its score ``grad log Q`` costs
     nothing: it is recovered from the gradient that the training backward pass leaves in the drawn coordinates.
-    The loss is weighted by ``(u / q)^alpha``, where ``q / u`` is estimated as ``Q(x_n) * mean_m(1 / Q(x_m))``
-    because a chain does not know its normaliser; the estimate does not change when Q is scaled.
+    The loss is weighted by ``(u / q)^alpha``. A chain does not know its normaliser, so its ``q / u`` is estimated as
+    ``Q(x_n) * mean_m(1 / Q(x_m))``, which does not change when Q is scaled, and mixed with the uniform share. At
+    alpha = 1 the loss is unbiased as far as the chain has reached Q; samples drawn anew have not.
 
     At every update the samples that left the domain, and the share of lowest importance, are drawn anew from
     ``prior``; the last ``uniform_share`` of the batch is always a fresh uniform draw from the whole domain.
@@ -100,7 +69,7 @@ class Langevin(nn.Module):
         self.domain = domain
         self.batch_size = check_batch_size(batch_size)
         self.preset = preset
-        self.settings = _resolve(preset, settings)
+        self.settings = resolve(preset, settings)
         self.prior = prior
         self.random = RandomStream(seed)
         self.register_buffer("particles", self.random.uniform(batch_size, domain.dim))
@@ -149,11 +118,22 @@ class Langevin(nn.Module):
             floor = self.settings.importance_floor * importance.mean()
             smooth = (importance**power + floor**power) ** (1.0 / power)
             smooth = smooth.clamp_min(torch.finfo(torch.float32).tiny)
-            relative = smooth * smooth.reciprocal().mean()
-            weights = relative**-self.alpha
-            weights = weights.clamp(*self.settings.weight_bounds)
+            weights = self._density(smooth) ** -self.alpha
+            weights = weights.clamp(self.settings.weight_min, self.settings.weight_max)
         self._importance, self._loss, self._weights = importance, loss, weights
         return weights
+
+    def _density(self, importance: PerSample) -> PerSample:
+        """Estimated density q / u (N,) of the batch: a mixture of the chain and the uniform share.
+
+        For samples of the chain, x ~ Q, the mean of 1/Q is 1 / mean(Q), which normalises Q.
+        """
+        count = self.batch_size - self._fresh_count
+        if count == 0:
+            return torch.ones_like(importance)
+        share = self._fresh_count / self.batch_size
+        chain = importance * importance[:count].reciprocal().mean()
+        return (1 - share) * chain + share
 
     @property
     def alpha(self) -> Tensor:
@@ -187,11 +167,11 @@ class Langevin(nn.Module):
         gradient, weights, loss, importance = self._after_backward()
         noise = self.random.normal(self.batch_size, self.domain.dim) * self.settings.noise
         fresh = self.random.uniform(self.batch_size, self.domain.dim)
-        anew = fresh if self.prior is None else self.prior.draw(self.batch_size, self.random)
         if self.preset == "published-code":
             moved = published_code.move(
                 self.particles, gradient / self._size, loss_scale, weights * loss, noise, self.settings
             )
+            anew = fresh if self.prior is None else self.prior.draw(self.batch_size, self.random)
             moved = published_code.replace(
                 moved, weights * loss, fresh, anew, self._size, self._fresh_count, self._reinit_count
             )
@@ -199,7 +179,7 @@ class Langevin(nn.Module):
             step = self.settings.drift * self.score(loss_scale) + noise
             moved = self.particles + step / self._size
             redraw = ~self.domain.contains(moved) | self._lowest(importance)
-            moved = torch.where(redraw.unsqueeze(-1), anew, moved)
+            moved = torch.where(redraw.unsqueeze(-1), self._anew(redraw, fresh), moved)
             moved = torch.where(self._is_fresh.unsqueeze(-1), fresh, moved)
         self.particles.copy_(moved)
         self.step.add_(1)
@@ -237,7 +217,21 @@ class Langevin(nn.Module):
             )
         return self._coords.grad, self._weights, self._loss, self._importance
 
-    def _lowest(self, importance: PerSample) -> Tensor:
+    def _anew(self, redraw: Flags, fresh: Coords) -> Coords:
+        """Coordinates (N, D) for the flagged samples: from the prior, or uniform where there is none.
+
+        Drawing from a prior costs a search, so only as many are drawn as are usually flagged; the leavers of a tiny
+        signal can be more, and those beyond are uniform.
+        """
+        if self.prior is None:
+            return fresh
+        count = min(self.batch_size, self._reinit_count + self.batch_size // 16 + 1)
+        pool = self.prior.draw(count, self.random)
+        place = redraw.cumsum(0) - 1
+        drawn = pool[place.clamp(0, count - 1)]
+        return torch.where((place < count).unsqueeze(-1), drawn, fresh)
+
+    def _lowest(self, importance: PerSample) -> Flags:
         """Flags (N,) of the chain's ``reinit_share`` of lowest importance."""
         flags = torch.zeros_like(self._is_fresh)
         if self._reinit_count:
@@ -257,24 +251,10 @@ class Langevin(nn.Module):
         self._coords = torch.zeros_like(self.particles).requires_grad_()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Langevin:
+        particles = self.particles
         super()._apply(fn, recurse)
+        # Only the device may change: in half precision positions would merge.
+        self.particles = particles.to(self.particles.device)
         self._lay_out()
         self._importance = self._loss = self._weights = None
         return self
-
-
-def _resolve(preset: str, changes: dict[str, Any]) -> LangevinSettings:
-    if preset not in PRESETS:
-        raise SoftmineError(f"unknown preset '{preset}': choose one of {', '.join(PRESETS)}")
-    try:
-        settings = replace(PRESETS[preset], **changes)
-    except TypeError:
-        known = LangevinSettings.__dataclass_fields__
-        unknown = ", ".join(sorted(set(changes) - set(known)))
-        raise SoftmineError(f"Langevin has no setting '{unknown}': choose from {', '.join(known)}") from None
-    check_share("uniform_share", settings.uniform_share)
-    check_share("reinit_share", settings.reinit_share)
-    for name in ("alpha", "warmup", "drift", "noise", "importance_floor"):
-        if not getattr(settings, name) >= 0:
-            raise SoftmineError(f"{name} is {getattr(settings, name)}, but it must not be negative")
-    return settings

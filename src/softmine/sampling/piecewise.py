@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -38,17 +40,20 @@ class PiecewiseConstant(nn.Module):
                 "finite and not all zero"
             )
         self.grid = Box(weights.shape)
-        self.register_buffer("cumulative", cumulative / cumulative[-1])
+        # Made from the signal, so no state of its own.
+        self.register_buffer("cumulative", cumulative / cumulative[-1], persistent=False)
 
     def draw(self, n: int, random: RandomStream) -> Coords:
         """Coordinates (n, D), float32."""
-        chance = random.uniform(n, 1, dtype=torch.float64).flatten()
-        cells = torch.searchsorted(self.cumulative, chance, right=True)
+        chance, *jitter = random.uniform(n, 1 + self.grid.dim, dtype=self.cumulative.dtype).unbind(-1)
+        cells = torch.searchsorted(self.cumulative, chance.contiguous(), right=True)
         cells = cells.clamp(max=self.grid.cells - 1)
-        corner = self.grid.centres(cells)
-        jitter = random.uniform(n, self.grid.dim) - 0.5
-        coords = corner + jitter / self.grid.scale(jitter)
-        return coords.clamp(0.0, 1.0 - 2.0**-24)
+        axes = []
+        for size, offset in zip(reversed(self.grid.shape), reversed(jitter), strict=True):
+            # Not quite to the cell's borders, which float32 could round across.
+            axes.append((cells % size + offset.clamp(size * 2.0**-23, 1 - size * 2.0**-23)) / size)
+            cells = cells // size
+        return torch.stack(axes[::-1], -1).float().clamp(max=1.0 - 2.0**-24)
 
     def density(self, coords: Coords) -> PerSample:
         """The density relative to uniform, q/u, at coordinates (N, D); its mean over the domain is one."""
@@ -56,3 +61,10 @@ class PiecewiseConstant(nn.Module):
         upper = self.cumulative[cells]
         lower = torch.where(cells > 0, self.cumulative[(cells - 1).clamp(min=0)], 0.0)
         return ((upper - lower) * self.grid.cells).to(coords.dtype)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> PiecewiseConstant:
+        # Only the device may change: the sum needs its digits. Apple's GPUs have no float64.
+        device = fn(torch.empty(0)).device
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.cumulative = self.cumulative.to(device, dtype)
+        return self

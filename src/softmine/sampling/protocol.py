@@ -56,15 +56,15 @@ class Sampler(Protocol):
 
 def check_batch_size(batch_size: int) -> int:
     """Returns a sensible batch size, or raises SoftmineError."""
-    if not 1 <= batch_size <= MAX_BATCH_SIZE:
+    if not isinstance(batch_size, int) or not 1 <= batch_size <= MAX_BATCH_SIZE:
         raise SoftmineError(
-            f"batch size {batch_size} is out of range: give a number from 1 to {MAX_BATCH_SIZE}"
+            f"batch size {batch_size} is out of range: give a whole number from 1 to {MAX_BATCH_SIZE}"
         )
     return batch_size
 
 
 def check_share(name: str, share: float) -> float:
     """Returns a share in [0, 1], or raises SoftmineError."""
-    if not 0.0 <= share <= 1.0:
+    if not isinstance(share, (int, float)) or not 0.0 <= share <= 1.0:
         raise SoftmineError(f"{name} is {share}, but a share lies between 0 and 1")
     return share

@@ -14,15 +14,11 @@ Facts of ubc-vision/nf-soft-mining at its latest commit (``examples/datasets/lmc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from softmine.domain import Coords, PerSample
-
-if TYPE_CHECKING:
-    from softmine.sampling.langevin import LangevinSettings
+from softmine.sampling.langevin_settings import LangevinSettings
 
 
 def snap(positions: Coords, size: Tensor) -> Coords:
@@ -34,9 +30,8 @@ def weights(importance: PerSample, step: Tensor, settings: LangevinSettings) -> 
     """Loss weights (N,), not normalised."""
     exponent = (step.float() / max(settings.warmup, 1)).clamp(max=settings.alpha)
     raw = importance.clamp_min(settings.importance_floor) ** -exponent
-    least, greatest = settings.weight_bounds
-    upper = (raw.mean() + raw.std()).clamp(max=greatest)
-    return torch.minimum(raw.clamp_min(least), upper)
+    upper = (raw.mean() + raw.std(correction=min(1, len(raw) - 1))).clamp(max=settings.weight_max)
+    return torch.minimum(raw.clamp_min(settings.weight_min), upper)
 
 
 def move(

@@ -2,7 +2,7 @@
 
 Counter-based (SplitMix64: Steele, Lea and Flood, OOPSLA 2014), because a ``torch.Generator`` is bound to one
 device, is not part of ``state_dict`` and does not trace under ``torch.compile(fullgraph=True)``. The same
-seed gives the same numbers on every device.
+seed gives the same bits on every device.
 """
 
 from __future__ import annotations

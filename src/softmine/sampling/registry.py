@@ -13,7 +13,8 @@ from torch import Tensor
 
 from softmine.domain import Box, SoftmineError
 from softmine.sampling.edges import edge_prior
-from softmine.sampling.langevin import Langevin, LangevinSettings
+from softmine.sampling.langevin import Langevin
+from softmine.sampling.langevin_settings import LangevinSettings
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Sampler
 from softmine.sampling.uniform import Uniform
@@ -104,8 +105,7 @@ def _options(name: str) -> dict[str, type | None]:
             options[parameter.name] = plain.get(str(parameter.annotation))
         elif parameter.kind is parameter.VAR_KEYWORD:
             for field in LangevinSettings.__dataclass_fields__.values():
-                if field.name != "weight_bounds":
-                    options[field.name] = plain.get(str(field.type))
+                options[field.name] = plain.get(str(field.type))
     return options
 
 

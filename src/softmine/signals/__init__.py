@@ -11,7 +11,6 @@ __all__ = ["Image", "Signal"]
 
 
 @runtime_checkable
-@runtime_checkable
 class Signal(Protocol):
     """What training needs to know of a signal.
 

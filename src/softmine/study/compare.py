@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -92,6 +93,9 @@ class Contestant:
         trainer = self.trainer
         trainer.record.close(trainer.step)
         result = self.evaluator(trainer.field)
+        if math.isnan(result.psnr):
+            self.diverged_at, self.points = trainer.step, []
+            return
         point = {"step": trainer.step, "seconds": round(trainer.clock.seconds, 4)}
         self.curve.append({**point, "psnr": result.psnr, "ssim": result.ssim})
 
@@ -107,6 +111,7 @@ class Contestant:
             "step_ms_median": step_ms,
             "sampler_ms_median": sampler_ms,
             "peak_rss_mb": devices.peak_memory_mb(),
+            "finished": self.done and self.diverged_at is None,
             "diverged_at": self.diverged_at,
             "curve": self.curve,
         }
@@ -194,9 +199,6 @@ def _race(
                 if len(contestant.curve) > evaluations:
                     progress.line(f"{label}  {contestant.trainer.progress:4.0%}{_latest(contestant)}")
             turn += 1
-    for contestant in contestants:
-        if interrupted() and contestant.trainer.step and not contestant.done:
-            contestant.evaluate()
 
 
 def _latest(contestant: Contestant) -> str:

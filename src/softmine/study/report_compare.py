@@ -104,7 +104,7 @@ def _run_lines(rows: list[Row]) -> list[dict[str, Any]]:
                 {
                     **{key: run.get(key) for key in (
                         "seed", "batch_size", "steps", "train_seconds", "step_ms_median",
-                        "sampler_ms_median", "peak_rss_mb",
+                        "sampler_ms_median",
                     )},
                     "sampler": row.sampler,
                     "diverged_at": text.number(run.get("diverged_at")),

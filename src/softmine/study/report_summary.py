@@ -34,7 +34,6 @@ class Row:
         overhead: step time over uniform's, minus 1.
         step_ms: median time of a step.
         sampler_ms: the sampler's part of it.
-        memory: peak memory in MB.
         by_seconds: its curve over training time.
         by_step: its curve over steps.
         gain: mean final PSNR above the baseline's; ``None`` for the baseline itself.
@@ -54,7 +53,6 @@ class Row:
     overhead: float | None
     step_ms: float | None
     sampler_ms: float | None
-    memory: float | None
     by_seconds: Spread | None
     by_step: Spread | None
     gain: float | None = None
@@ -111,7 +109,6 @@ def _row(group: Group, name: str, runs: list[dict[str, Any]], stated: dict[str, 
         overhead=text.number(stated.get("overhead")),
         step_ms=_median_of(runs, "step_ms_median"),
         sampler_ms=_median_of(runs, "sampler_ms_median"),
-        memory=_median_of(runs, "peak_rss_mb"),
         by_seconds=spread(curves),
         by_step=spread([read_points(run.get("curve"), "step") for run in runs]),
     )
@@ -185,7 +182,6 @@ def best_figures(rows: list[Row]) -> dict[str, float | None]:
         "speedup_seconds": max,
         "speedup_steps": max,
         "step_ms": min,
-        "memory": min,
     }
     best: dict[str, float | None] = {}
     for key, choose in better.items():

@@ -42,8 +42,10 @@ class Evaluator:
         rows, columns, _ = image.shape
         self.subset = image.domain.cells > ALL_PIXELS
         if self.subset:
-            random = torch.Generator().manual_seed(20231200075 % 2**31)
-            self.cells = torch.randint(image.domain.cells, (SUBSET,), generator=random)
+            random = torch.Generator().manual_seed(231200075)
+            # Distinct pixels without a list of all: twice as many as needed, doubles dropped, in random order.
+            drawn = torch.randint(image.domain.cells, (2 * SUBSET,), generator=random).unique()
+            self.cells = drawn[torch.randperm(len(drawn), generator=random)[:SUBSET]]
             self.tiles = [
                 (
                     int(torch.randint(rows - min(TILE, rows) + 1, (), generator=random)),
@@ -100,8 +102,14 @@ def values_at(function: nn.Module, coords: Coords, device: torch.device) -> Valu
 
 
 def peak_signal_to_noise(prediction: Tensor, target: Tensor) -> float:
-    """PSNR in dB for a peak of 1; infinite where both are equal."""
-    error = (prediction.double() - target.double()).square().mean().item()
+    """PSNR in dB for a peak of 1: infinite where both are equal, NaN where a prediction is not finite."""
+    return decibels((prediction.double() - target.double()).square().mean().item())
+
+
+def decibels(error: float) -> float:
+    """A mean squared error as PSNR in dB for a peak of 1."""
+    if not math.isfinite(error):
+        return math.nan
     return -10 * math.log10(error) if error > 0 else math.inf
 
 

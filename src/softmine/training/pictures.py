@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 from torch import nn
 
 from softmine.signals import Image
-from softmine.training.evaluation import values_at
+from softmine.training.evaluation import decibels, values_at
 from softmine.training.files import replacing, write_json
 from softmine.training.record import SampleRecord
 
@@ -46,8 +46,7 @@ class Reconstruction:
     @property
     def psnr(self) -> float:
         """In dB for a peak of 1."""
-        error = float(np.square(self.values - self.target, dtype=np.float32).mean(dtype=np.float64))
-        return -10 * math.log10(error) if error > 0 else math.inf
+        return decibels(float(np.square(self.values - self.target).mean(dtype=np.float64)))
 
 
 def reconstruct(

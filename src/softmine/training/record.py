@@ -9,6 +9,7 @@ from softmine.domain import Box, Coords
 
 MOST_CELLS = 96
 EVERY = 4
+MOST_STRETCHES = 80
 
 
 class SampleRecord:
@@ -40,6 +41,14 @@ class SampleRecord:
             self.stretches.append((self._since, step, self.counts.cpu().reshape(self.grid.shape)))
             self.counts = torch.zeros_like(self.counts)
             self._since = step
+            if len(self.stretches) > MOST_STRETCHES:
+                self._merge()
+
+    def _merge(self) -> None:
+        """Joins neighbours two by two, so that a run with many evaluations keeps a small record."""
+        pairs = zip(self.stretches[::2], self.stretches[1::2], strict=False)
+        joined = [(first, last, one + two) for (first, _, one), (_, last, two) in pairs]
+        self.stretches = joined + self.stretches[2 * len(joined) :]
 
     def state(self) -> dict[str, Tensor]:
         """All closed stretches as tensors, and what is counted since."""
