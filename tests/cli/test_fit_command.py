@@ -1,6 +1,7 @@
 """``softmine fit image`` as people run it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,10 +10,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Pillow
 from safetensors.torch import load_file
 
 from softmine.cli.main import main
+from softmine.training.trainer import Trainer
 
 TINY = ["--log2-table-size", "8", "--batch-size", "64", "--evaluations", "4"]
 
@@ -44,6 +47,11 @@ def check_whole(run):
         load_file(file)
 
 
+def status(run):
+    file = run / "status.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
 def test_a_run_folder_has_everything(picture, tmp_path, capsys):
     run = tmp_path / "run"
     assert fit(picture, run, "--steps", "40") == 0
@@ -57,6 +65,7 @@ def test_a_run_folder_has_everything(picture, tmp_path, capsys):
         "metrics.jsonl",
         "status.json",
         "report.html",
+        "checkpoints/step-00000001.safetensors",
         "checkpoints/step-00000040.safetensors",
         *(f"images/{name}.png" for name in ("target", "reconstruction", "error")),
         *(f"images/samples_{name}.png" for name in ("early", "middle", "late")),
@@ -112,14 +121,11 @@ def test_ctrl_c_leaves_a_checkpoint_and_a_report(picture, tmp_path):
     process = subprocess.Popen(
         [*command, *TINY, "--seconds", "600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    deadline = time.monotonic() + 60
-    while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline and process.poll() is None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None and not status(run).get("step"):
         time.sleep(0.05)
-        if (run / "status.json").exists():
-            time.sleep(1.0)
-            break
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors.decode()
     assert "continue with --resume" in errors.decode()
     assert "Traceback" not in errors.decode()
@@ -131,12 +137,86 @@ def test_ctrl_c_leaves_a_checkpoint_and_a_report(picture, tmp_path):
     assert main(["fit", "image", "--resume", str(run), "--steps", str(step + 5)]) == 0
 
 
-def test_a_diverging_run_keeps_its_last_good_checkpoint(picture, tmp_path, capsys):
+def test_a_diverging_run_keeps_its_last_good_checkpoint(picture, tmp_path, capsys, monkeypatch):
+    def train_step(trainer):
+        step(trainer)
+        if trainer.step == 7:
+            with torch.no_grad():
+                next(iter(trainer.field.parameters())).fill_(float("nan"))
+
+    step = Trainer._train_step
+    monkeypatch.setattr(Trainer, "_train_step", train_step)
     run = tmp_path / "run"
-    assert fit(picture, run, "--steps", "200", "--learning-rate", "1e30") == 1
-    assert "the loss turned NaN or infinite at step" in capsys.readouterr().err
-    assert json.loads((run / "status.json").read_text())["state"] == "stopped-nan"
+    assert fit(picture, run, "--steps", "20") == 1
+    error = capsys.readouterr().err
+    assert "the loss turned NaN or infinite at step" in error
+    assert "start a new run with a lower --learning-rate" in error
+    kept = [int(path.stem[5:]) for path in sorted((run / "checkpoints").iterdir())]
+    assert kept
+    assert kept[-1] < 7
+    assert f"the last good checkpoint, step {kept[-1]}, is kept" in error
+    assert all(value.isfinite().all() for name, value in last_checkpoint(run).items() if "field" in name)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == kept[-1]
+    assert all(line["psnr"] is not None for line in lines)
+    assert status(run)["state"] == "stopped-nan"
+    assert status(run)["step"] == kept[-1]
     assert (run / "report.html").exists()
+
+
+def test_one_step_into_nowhere_is_not_finished(picture, tmp_path):
+    run = tmp_path / "run"
+    assert fit(picture, run, "--steps", "1", "--learning-rate", "1e38") == 1
+    assert status(run)["state"] == "stopped-nan"
+    assert list((run / "checkpoints").iterdir()) == []
+
+
+def test_one_step_is_evaluated_once_and_an_exact_fit_is_infinite(tmp_path, capsys):
+    np.save(tmp_path / "black.npy", np.zeros((8, 8), np.uint8))
+    run = tmp_path / "run"
+    assert fit(tmp_path / "black.npy", run, "--steps", "1", "--evaluations", "20") == 0
+    assert "PSNR inf dB" in capsys.readouterr().out
+    (line,) = (run / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["psnr"] is None
+    assert main(["fit", "image", "--resume", str(run)]) == 0
+
+
+def test_names_are_not_markup_and_streams_print_what_they_can(tmp_path):
+    name = os.fsencode(tmp_path) + b"/[bold]\xff\xe9.npy"
+    np.save(tmp_path / "plain.npy", np.zeros((4, 4), np.uint8))
+    os.rename(tmp_path / "plain.npy", name)  # noqa: PTH104
+    run = tmp_path / "[red]run"
+    command = [
+        sys.executable,
+        "-m",
+        "softmine.cli.main",
+        "fit",
+        "image",
+        name,
+        "--out",
+        run,
+        *TINY,
+        "--steps",
+        "2",
+    ]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"[bold]" in done.stdout
+    assert b"[red]run/report.html" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end differently there")
+def test_a_reader_that_leaves_does_not_end_training(picture, tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "softmine.cli.main", "fit", "image", picture, "--out", run, *TINY]
+    process = subprocess.Popen([*command, "--steps", "5"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(timeout=120) == 0, errors.decode()
+    assert errors == b""
+    assert status(run)["state"] == "finished"
+    process.stderr.close()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (3, 2), (200, 1)])

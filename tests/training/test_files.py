@@ -2,17 +2,28 @@ import json
 
 import pytest
 
+from softmine.errors import SoftmineError
 from softmine.training.files import remove_leftovers, replacing, write_json, write_json_lines, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     file = tmp_path / "a.txt"
     write_text(file, "old")
-    with pytest.raises(RuntimeError), replacing(file) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def write_half():
+        with replacing(file) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_write_that_the_system_refuses_names_the_file(tmp_path):
+    with pytest.raises(SoftmineError, match=r"cannot write .*absent.a\.txt: No such file"):
+        write_text(tmp_path / "absent" / "a.txt", "text")
 
 
 def test_numbers_that_json_cannot_hold_become_null(tmp_path):

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, fields
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from softmine.cli.inputs import load_image
-from softmine.domain import SoftmineError
+from softmine.cli.console import PlainConsole
+from softmine.cli.inputs import default_folder, load_image
+from softmine.cli.parse import parse
 from softmine.study.compare import CompareSettings, compare_image
 from softmine.study.report import write_compare_report
-from softmine.training import devices
-from softmine.training.fit_image import interruptible
-from softmine.training.run_folder import check_free
+from softmine.training import devices, new_folder
+from softmine.training.interrupt import INTERRUPTED, Interrupted, stop_if
+from softmine.training.progress import decibels
 
 
 @dataclass(frozen=True)
@@ -36,29 +35,31 @@ class CompareImage(CompareSettings):
     """Folder for results.json, report.html and pictures. Default: a new folder under runs/."""
 
 
-def compare_image_command(arguments: list[str]) -> int:
+def compare_image_command(arguments: list[str], interrupted: Interrupted) -> int:
     """Runs ``softmine compare image`` and returns the exit code."""
-    args = tyro.cli(CompareImage, prog="softmine compare image", args=arguments)
+    args = parse(CompareImage, "softmine compare image", arguments)
     settings = CompareSettings(**{f.name: getattr(args, f.name) for f in fields(CompareSettings)})
     settings.check()
     devices.choose(settings.device)
     if args.out:
-        check_free(args.out)
+        new_folder.check_free(args.out)
+    stop_if(interrupted)
     image = load_image(args.path)
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = args.out or Path("runs") / f"compare-{Path(image.name).stem}-{stamp}"
-    check_free(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SoftmineError(f"cannot write the folder {folder}: {error.strerror}") from error
-    console = Console(highlight=False)
-    with interruptible() as interrupted:
-        command = shlex.join(["softmine", "compare", "image", *arguments])
-        results = compare_image(folder, image, settings, console, command=command, interrupted=interrupted)
+    stop_if(interrupted)
+    folder = new_folder.plain(args.out or default_folder("compare", Path(image.name).stem))
+    new_folder.check_free(folder)
+    made = new_folder.make(folder)
+    console = PlainConsole()
+    command = shlex.join(["softmine", "compare", "image", *arguments])
+    results = compare_image(folder, image, settings, console, command=command, interrupted=interrupted)
+    if interrupted() and not results["runs"]:
+        new_folder.take_away(folder, ("results.json", "images"), made)
+        stop_if(interrupted)
+    # The page first: a table that cannot be printed must not cost it.
+    report = write_compare_report(folder)
     _print_summary(results, console)
-    console.print(f"report: {write_compare_report(folder)}", soft_wrap=True)
-    return 0 if results["complete"] else 130
+    console.print(f"report: {report}", soft_wrap=True)
+    return 0 if results["complete"] else INTERRUPTED
 
 
 def _print_summary(results: dict[str, Any], console: Console) -> None:
@@ -71,7 +72,7 @@ def _print_summary(results: dict[str, Any], console: Console) -> None:
         table.add_row(
             line["sampler"],
             f"{line['batch_size']:,}",
-            f"{line['psnr_mean']:.2f}{spread}",
+            decibels(line["psnr_mean"]) + spread,
             _times(line["speedup_seconds"]),
             _times(line["speedup_steps"]),
             "-" if line["overhead"] is None else f"{line['overhead']:+.0%}",

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
 
+from softmine.cli.complain import complain
 from softmine.errors import SoftmineError
+from softmine.training.failures import sentence
+from softmine.training.interrupt import (
+    INTERRUPTED,
+    Interrupted,
+    Interruption,
+    interruptible,
+    stop_if,
+)
 
 COMMANDS: dict[tuple[str, ...], str] = {
     ("fit", "image"): "fit a neural field to a picture",
@@ -17,29 +27,37 @@ COMMANDS: dict[tuple[str, ...], str] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0 done, 1 diverged, 2 bad input, 130 interrupted."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    # Read when torch is loaded, which is why nothing above imports it. Idle OpenMP threads otherwise spin for so
-    # long that one other busy process makes a training step several times slower, not twice.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    try:
-        return _run(words)
-    except SoftmineError as error:
-        print(f"softmine: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("softmine: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has left; there is nobody to tell.
-        sys.stderr.close()
-        return 1
-    except MemoryError:
-        print("softmine: out of memory: use a smaller --batch-size or --log2-table-size", file=sys.stderr)
-        return 2
+    """Runs one command; returns the exit code: 0 done, 1 diverged, 2 bad input or no room, 130 interrupted."""
+    # First of all, because loading torch takes seconds and does not bear an exception in its middle.
+    with interruptible() as interrupted:
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        for stream in (sys.stdout, sys.stderr):
+            # A name that the terminal cannot show must not end a run. Streams put in place by others may not know how.
+            with contextlib.suppress(AttributeError, ValueError, OSError):
+                stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+        # Read when torch is loaded, which is why nothing above imports it. Idle OpenMP threads otherwise spin for so
+        # long that one other busy process makes a training step several times slower, not twice.
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        try:
+            return _run(words, interrupted)
+        except KeyboardInterrupt:
+            complain("interrupted")
+            return INTERRUPTED
+        except BrokenPipeError:
+            # Whoever read our output has left; there is nobody to tell.
+            from softmine.cli.console import send_nowhere
+
+            send_nowhere()
+            return 1
+        except Exception as error:
+            message = sentence(error)
+            if message is None:
+                raise
+            complain(message)
+            return 2
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], interrupted: Interruption) -> int:
     if words[:1] == ["--version"]:
         from importlib.metadata import version
 
@@ -47,7 +65,11 @@ def _run(words: list[str]) -> int:
         return 0
     for command in COMMANDS:
         if tuple(words[: len(command)]) == command:
-            return _function(command)(words[len(command) :])
+            interrupted.loading = True
+            function = _function(command)
+            interrupted.loading = False
+            stop_if(interrupted)
+            return function(words[len(command) :], interrupted)
     asked_for_help = any(word in ("-h", "--help") for word in words)
     plain = [word for word in words if not word.startswith("-")]
     if plain and not any(command[: len(plain)] == tuple(plain) for command in COMMANDS):
@@ -56,7 +78,7 @@ def _run(words: list[str]) -> int:
     return 0 if asked_for_help or not words else 2
 
 
-def _function(command: tuple[str, ...]) -> Callable[[list[str]], int]:
+def _function(command: tuple[str, ...]) -> Callable[[list[str], Interrupted], int]:
     # Imported when called: help and mistakes should not wait for torch.
     if command == ("fit", "image"):
         from softmine.cli.fit import fit_image_command

@@ -8,7 +8,12 @@ from typing import Annotated
 
 import tyro
 
+from softmine.cli.console import PlainConsole
+from softmine.cli.parse import parse
+from softmine.errors import SoftmineError
 from softmine.study.report import write_compare_report, write_fit_report
+from softmine.training.interrupt import Interrupted, stop_if
+from softmine.training.new_folder import unusable
 
 
 @dataclass(frozen=True)
@@ -19,10 +24,17 @@ class Report:
     """Folders made by softmine fit or softmine compare."""
 
 
-def report_command(arguments: list[str]) -> int:
+def report_command(arguments: list[str], interrupted: Interrupted) -> int:
     """Runs ``softmine report`` and returns the exit code."""
-    args = tyro.cli(Report, prog="softmine report", args=arguments)
+    args = parse(Report, "softmine report", arguments)
+    if not args.runs:
+        raise SoftmineError("softmine report needs at least one folder")
+    console = PlainConsole()
     for folder in args.runs:
-        write = write_compare_report if (folder / "results.json").exists() else write_fit_report
-        print(write(folder))
+        stop_if(interrupted)
+        try:
+            compared = (folder / "results.json").exists()
+        except OSError as error:
+            raise unusable("write a report on", folder, error) from error
+        console.print(str((write_compare_report if compared else write_fit_report)(folder)), soft_wrap=True)
     return 0

@@ -1,4 +1,4 @@
-"""Multi-resolution hash grid (Mueller et al., SIGGRAPH 2022, arXiv 2201.05989) in plain torch."""
+"""Multi-resolution hash grid (Mueller et al., SIGGRAPH 2022, arXiv 2201.05989)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from torch import Tensor, nn
 
 from softmine.domain import Coords, SoftmineError, Values
 from softmine.fields.mlp import mlp
-
-# One odd factor an axis (section 3 of the paper; the fourth as in tiny-cuda-nn). The first is 1, so that
-# neighbours along the first axis stay neighbours in memory.
-_PRIMES = (1, 2654435761, 805459861, 3674653429)
+from softmine.kernels import hash_encode, torch_twin
 
 
 class HashGrid(nn.Module):
@@ -39,7 +36,6 @@ class HashGrid(nn.Module):
 
     resolutions: Tensor
     offsets: Tensor
-    strides: Tensor
     corners: Tensor
 
     def __init__(
@@ -66,15 +62,11 @@ class HashGrid(nn.Module):
         sizes = [math.prod(n + 1 for n in level) for level in resolutions]
         self.dense_levels = sum(size <= self.table_size for size in sizes)
         rows = [min(size, self.table_size) for size in sizes]
-        strides = [[math.prod(n + 1 for n in level[:axis]) for axis in range(dim)] for level in resolutions]
         self.register_buffer("resolutions", torch.tensor(resolutions), persistent=False)
-        self.register_buffer("strides", torch.tensor(strides), persistent=False)
         offsets = torch.tensor(rows).cumsum(0) - torch.tensor(rows)
         self.register_buffer("offsets", offsets, persistent=False)
         corners = torch.cartesian_prod(*[torch.tensor([0, 1])] * dim).view(-1, dim)
         self.register_buffer("corners", corners, persistent=False)
-        self.register_buffer("primes", torch.tensor(_PRIMES[:dim]), persistent=False)
-        self.primes: Tensor
         self.table = nn.Parameter(torch.empty(sum(rows), features).uniform_(-1e-4, 1e-4))
 
     @property
@@ -84,24 +76,13 @@ class HashGrid(nn.Module):
 
     def forward(self, coords: Coords) -> Float[Tensor, "n f"]:
         """Features (N, L * F) at coordinates (N, D) in [0, 1]; differentiable in the table and the coordinates."""
-        position = coords.clamp(0.0, 1.0).unsqueeze(1) * self.resolutions
-        cell = torch.minimum(position.detach().long(), self.resolutions - 1)
-        fraction = (position - cell).unsqueeze(2)
-        vertex = cell.unsqueeze(2) + self.corners
-        weights = torch.where(self.corners == 1, fraction, 1 - fraction).prod(-1)
-        rows = self.rows(vertex)
-        features = self.table.index_select(0, rows.flatten()).view(*rows.shape, self.features)
-        return (weights.unsqueeze(-1) * features).sum(2).flatten(1)
+        return hash_encode(
+            coords, self.table, self.resolutions, self.offsets, self.table_size, self.dense_levels
+        )
 
     def rows(self, vertex: Int[Tensor, "n levels corners d"]) -> Int[Tensor, "n levels corners"]:
         """Table rows of integer vertices (N, L, 2^D, D)."""
-        dense = (vertex[:, : self.dense_levels] * self.strides[: self.dense_levels, None]).sum(-1)
-        hashed = vertex[:, self.dense_levels :] * self.primes
-        mixed = hashed[..., 0]
-        for axis in range(1, self.dim):
-            mixed = mixed ^ hashed[..., axis]
-        rows = torch.cat((dense, mixed & (self.table_size - 1)), 1)
-        return rows + self.offsets[:, None]
+        return torch_twin.rows_of(vertex, self.resolutions, self.offsets, self.table_size, self.dense_levels)
 
     def extra_repr(self) -> str:
         """Shape of the grids, for ``print``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ import jinja2
 
 from softmine.domain import SoftmineError
 from softmine.study import report_text as text
+from softmine.training.files import write_bytes
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -102,12 +102,5 @@ def write_page(template: str, context: Mapping[str, Any], path: Path) -> Path:
     )
     # File names from other systems can hold what UTF-8 cannot.
     payload = page.encode("utf-8", "replace")
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_bytes(payload)
-        draft.replace(path)
-    except OSError as error:
-        raise SoftmineError(f"cannot write the report {path}: {error.strerror or error}") from None
-    finally:
-        draft.unlink(missing_ok=True)
+    write_bytes(path, payload)
     return path

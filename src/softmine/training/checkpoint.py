@@ -25,12 +25,14 @@ def save(path: Path, trainer: Trainer) -> None:
     tensors.update(_prefixed("sampler", _state(trainer.sampler)))
     tensors.update(_prefixed("record", trainer.record.state()))
     plain: dict[str, Any] = {}
-    for index, state in trainer.optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{key}"] = value
-            else:
-                plain[f"{index}.{key}"] = value
+    for number, optimizer in enumerate(trainer.optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                name = f"{number}.{index}.{key}"
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{name}"] = value
+                else:
+                    plain[name] = value
     tensors["random.cpu"] = torch.get_rng_state()
     if trainer.device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(trainer.device)
@@ -68,12 +70,14 @@ def load(path: Path, trainer: Trainer) -> None:
     try:
         trainer.field.load_state_dict(_under("field", tensors))
         _module(trainer.sampler).load_state_dict(_under("sampler", tensors))
-        state: dict[int, dict[str, Any]] = {}
-        for name, value in {**_under("optimizer", tensors), **header["optimizer"]}.items():
-            index, key = name.split(".", 1)
-            state.setdefault(int(index), {})[key] = value
-        groups = trainer.optimizer.state_dict()["param_groups"]
-        trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        saved = {**_under("optimizer", tensors), **header["optimizer"]}
+        for number, optimizer in enumerate(trainer.optimizers):
+            state: dict[int, dict[str, Any]] = {}
+            for name, value in _under(str(number), saved).items():
+                index, key = name.split(".", 1)
+                state.setdefault(int(index), {})[key] = value
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
         trainer.record.load(_under("record", tensors))
     except (RuntimeError, ValueError, KeyError) as error:
         first = str(error).strip().splitlines()[0]
@@ -99,6 +103,6 @@ def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _under(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
     start = prefix + "."
-    return {name[len(start) :]: tensor for name, tensor in tensors.items() if name.startswith(start)}
+    return {name[len(start) :]: value for name, value in values.items() if name.startswith(start)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -10,27 +11,42 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from softmine.errors import SoftmineError
+
 TEMPORARY = ".tmp"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; what is written there takes its place when the block ends well."""
+    """Yields a temporary path beside ``path``; what is written there takes its place when the block ends well.
+
+    Raises:
+        SoftmineError: the file cannot be written; says which and why.
+    """
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            # A write to a full disk names no file by itself.
+            raise SoftmineError(f"cannot write {path}: {error.strerror or error}") from error
         raise
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a binary file."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -15,12 +15,19 @@ BAR = 20
 
 def duration(seconds: float) -> str:
     """Seconds as a person writes them: 42 s, 3:20, 1:05:00."""
+    if not seconds < 1e9:
+        return "forever"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60}:{whole % 60:02d}"
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def decibels(psnr: float | None) -> str:
+    """A PSNR in two decimals; ``inf`` for an exact fit, which JSON files keep as null."""
+    return "inf" if psnr is None else f"{psnr:.2f}"
 
 
 def quantity(number: float) -> str:
@@ -74,7 +81,7 @@ class Progress:
     def line(self, text: str) -> None:
         """Prints a line where there is no terminal to redraw one in."""
         if self._live is None:
-            self.console.print(text, soft_wrap=True)
+            self.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def say(self, text: str) -> None:
         """Shows what is being done when it is not training."""
@@ -87,7 +94,7 @@ class Progress:
         total = f"/{self.steps:,}" if self.steps else ""
         parts: list[Any] = [
             f"step {step:,}{total}",
-            f"PSNR {self.psnr:.2f} dB" if self.psnr is not None else "PSNR ...",
+            f"PSNR {decibels(self.psnr)} dB" if self.psnr is not None else "PSNR ...",
             f"ETA {duration(left)}" if left is not None else "ETA ...",
             f"{speed:.3g} it/s",
             f"{quantity(speed * self.batch_size)} samples/s",

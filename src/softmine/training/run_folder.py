@@ -8,15 +8,15 @@ all, so a run that is killed at any moment can be resumed.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
-from softmine.domain import SoftmineError
+from softmine.errors import SoftmineError
+from softmine.training import new_folder
 from softmine.training.files import remove_leftovers, write_json, write_json_lines
 
 KEPT_CHECKPOINTS = 2
+PARTS = ("checkpoints", "images")
 
 
 class RunFolder:
@@ -28,47 +28,59 @@ class RunFolder:
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
         self.path, self.config = path, config
         self.metrics: list[dict[str, Any]] = []
+        self.is_new = False
+        self._made: list[Path] = []
 
     @classmethod
     def create(cls, path: Path, config: dict[str, Any]) -> RunFolder:
         """Makes the folder, with its ``config.json`` in it from the first moment it exists.
 
+        A folder that is there already and empty stays (it may be a mount point, or under a parent that cannot be
+        written), and its ``config.json`` is the first thing in it.
+
         Raises:
             SoftmineError: it exists and is not empty, or it cannot be written.
         """
-        check_free(path)
-        starting = path.with_name(f".{path.name}.starting-{os.getpid()}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            starting.mkdir()
-            (starting / "checkpoints").mkdir()
-            (starting / "images").mkdir()
-            write_json(starting / "config.json", config)
-            starting.replace(path)
-        except OSError as error:
-            shutil.rmtree(starting, ignore_errors=True)
-            raise SoftmineError(f"cannot write the run folder {path}: {error.strerror}") from error
-        return cls(path, config)
+        path = new_folder.plain(path)
+        new_folder.check_free(path)
+
+        def fill(folder: Path) -> None:
+            write_json(folder / "config.json", config)
+            for part in PARTS:
+                (folder / part).mkdir()
+
+        run = cls(path, config)
+        run.is_new = True
+        run._made = new_folder.make(path, fill)
+        return run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Opens a run's folder and clears what a killed process left behind.
+        """Opens the folder of a run, and changes nothing in it; call ``rewind`` before going on.
 
         Raises:
             SoftmineError: there is no run in the folder, or its ``config.json`` is damaged.
         """
+        path = new_folder.plain(path)
         file = path / "config.json"
-        if not path.exists():
-            raise SoftmineError(f"there is no run at {path}: the folder does not exist")
-        if not file.is_file():
-            raise SoftmineError(f"{path} is no run folder: it holds no config.json")
+        try:
+            if not path.exists():
+                raise SoftmineError(f"there is no run at {path}: the folder does not exist")
+            if not file.is_file():
+                raise SoftmineError(f"{path} is no run folder: it holds no config.json")
+        except OSError as error:
+            raise new_folder.unusable("open the run", path, error) from error
         try:
             config = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             config = None
-        if not isinstance(config, dict) or config.get("schema") != 1 or "settings" not in config:
+        if not isinstance(config, dict) or not _is_config(config):
             raise SoftmineError(f"{file} is not the config.json of a softmine run: it cannot be resumed")
         return cls(path, config)
+
+    def discard(self) -> None:
+        """Takes away a new run that never trained: what ``create`` made, and nothing else."""
+        new_folder.take_away(self.path, ("config.json", "status.json", "metrics.jsonl", *PARTS), self._made)
 
     def checkpoint_path(self, step: int) -> Path:
         """Where the checkpoint of ``step`` belongs."""
@@ -77,16 +89,18 @@ class RunFolder:
     @property
     def checkpoints(self) -> list[Path]:
         """All checkpoints, oldest first."""
-        return sorted((self.path / "checkpoints").glob("step-*.safetensors"))
+        return sorted((self.path / "checkpoints").glob("step-*.safetensors"), key=_step_of)
+
+    @property
+    def done(self) -> int:
+        """The step of the newest checkpoint, from which the run would go on; 0 without one."""
+        found = self.checkpoints
+        return _step_of(found[-1]) if found else 0
 
     def drop_old_checkpoints(self) -> None:
         """Keeps the newest two."""
         for old in self.checkpoints[:-KEPT_CHECKPOINTS]:
             old.unlink(missing_ok=True)
-
-    def image(self, name: str) -> Path:
-        """Path of a picture in the run folder."""
-        return self.path / "images" / name
 
     def add_metrics(self, line: dict[str, Any]) -> None:
         """Adds one evaluation to ``metrics.jsonl``."""
@@ -94,15 +108,15 @@ class RunFolder:
         write_json_lines(self.path / "metrics.jsonl", self.metrics)
 
     def rewind(self, step: int) -> None:
-        """Readies the folder for going on from ``step``: later evaluations and leftovers go."""
-        for folder in ("checkpoints", "images"):
-            (self.path / folder).mkdir(exist_ok=True)
+        """Readies the folder for going on from ``step``: later evaluations, damaged lines and leftovers go."""
+        for part in PARTS:
+            (self.path / part).mkdir(exist_ok=True)
         remove_leftovers(self.path)
         file = self.path / "metrics.jsonl"
         self.metrics = []
         if file.exists():
-            lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-            self.metrics = [line for line in lines if line["step"] <= step]
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            self.metrics = [line for text in lines if (line := _evaluation(text)) and line["step"] <= step]
             write_json_lines(file, self.metrics)
 
     def set_config(self, config: dict[str, Any]) -> None:
@@ -113,22 +127,34 @@ class RunFolder:
     def set_status(
         self, state: str, step: int, seconds: float, message: str = "", **more: float | None
     ) -> None:
-        """Replaces ``status.json``; ``state`` is running, finished, interrupted or stopped-nan."""
+        """Replaces ``status.json``; ``state`` is running, finished, interrupted, stopped-nan or failed."""
         status = {"state": state, "step": step, "seconds": round(seconds, 3), "message": message}
         write_json(self.path / "status.json", {**status, **more})
 
 
-def check_free(path: Path) -> None:
-    """Raises SoftmineError unless ``path`` can become a new folder: absent or empty, under a writable parent."""
-    if path.is_dir():
-        if any(path.iterdir()):
-            raise SoftmineError(
-                f"the folder {path} exists and is not empty: choose another --out, or continue with --resume {path}"
-            )
-    elif path.exists():
-        raise SoftmineError(f"cannot write the folder {path}: a file of that name exists")
-    parent = path.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise SoftmineError(f"cannot write the folder {path}: {parent} is not a writable folder")
+def _step_of(checkpoint: Path) -> int:
+    number = checkpoint.stem.removeprefix("step-")
+    return int(number) if number.isdecimal() else -1
+
+
+def _is_config(config: dict[str, Any]) -> bool:
+    """Whether this is a run's configuration, with what resuming needs in it."""
+    signal = config.get("signal")
+    if (
+        config.get("schema") != 1
+        or not isinstance(config.get("settings"), dict)
+        or not isinstance(signal, dict)
+    ):
+        return False
+    texts = isinstance(signal.get("name"), str) and isinstance(signal.get("fingerprint"), str)
+    return texts and isinstance(signal.get("path"), (str, type(None)))
+
+
+def _evaluation(text: str) -> dict[str, Any] | None:
+    """One line of ``metrics.jsonl``; None where it is damaged, as a line cut by a full disk is."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(line, dict) and isinstance(line.get("step"), int) and {"psnr", "ssim"} <= line.keys()
+    return line if whole else None

@@ -11,7 +11,7 @@ from softmine.domain import Coords, PerSample, SoftmineError
 from softmine.sampling import Sampler
 from softmine.signals import Signal
 from softmine.training.budget import Budget, cosine_decay
-from softmine.training.devices import synchronize
+from softmine.training.optimizers import make_optimizers
 from softmine.training.record import SampleRecord
 from softmine.training.timing import StepTimer, TrainingClock
 
@@ -21,7 +21,8 @@ class Diverged(SoftmineError):
 
     def __init__(self, step: int) -> None:
         super().__init__(
-            f"the loss turned NaN or infinite at step {step}: lower --learning-rate (training has stopped)"
+            f"the loss turned NaN or infinite at step {step}, so training has stopped: start again with a lower "
+            "--learning-rate"
         )
         self.step = step
 
@@ -53,10 +54,8 @@ class Trainer:
     ) -> None:
         self.snap = snap
         self.field, self.signal, self.sampler = field, signal, sampler
-        self.budget, self.learning_rate, self.device = budget, learning_rate, device
-        self.optimizer = torch.optim.Adam(
-            field.parameters(), lr=learning_rate, betas=(0.9, 0.99), eps=1e-15, fused=True
-        )
+        self.budget, self.device = budget, device
+        self.optimizers = make_optimizers(field, learning_rate)
         self.step = 0
         self.clock = TrainingClock(device)
         self.timer = StepTimer(device)
@@ -91,8 +90,10 @@ class Trainer:
             raise Diverged(first_bad)
 
     def _train_step(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * cosine_decay(self.progress)
+        decay = cosine_decay(self.progress)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * decay
         sampler, mark = self.sampler, self.timer.mark
         mark()
         coords = sampler.draw(self._probe if sampler.needs_probe else None)
@@ -105,7 +106,8 @@ class Trainer:
         weights = sampler.weigh(residual.detach().abs().mean(-1), loss.detach())
         mark()
         objective = (weights * loss).mean()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
         objective.backward()
         mark()
         if not self._checked:
@@ -113,7 +115,8 @@ class Trainer:
             self._checked = True
         sampler.update()
         mark()
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.step += 1
         self._watch(objective.detach())
         self.record.add(coords.detach())
@@ -131,7 +134,3 @@ class Trainer:
         if self.snap:
             coords = self.signal.domain.snap(coords)
         return (self.field(coords) - self.signal(coords)).abs().mean(-1)
-
-    def wait(self) -> None:
-        """Waits for the device."""
-        synchronize(self.device)

@@ -1,0 +1,47 @@
+"""Draws the README's picture from a folder that ``softmine compare`` made.
+
+Usage: python benchmarks/hero.py runs/compare-astronaut docs/hero.png
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+
+def main(folder, out):
+    results = json.loads((folder / "results.json").read_text())
+    first = {run["sampler"]: run for run in results["runs"] if run["seed"] == 0}
+    figure = Figure(figsize=(10, 3.15), dpi=160, layout="constrained")
+    left, *pictures = figure.subplots(1, 4, width_ratios=(1.35, 1, 1, 1))
+    colours = {"uniform": "#6b6b6b", "langevin": "#0a6ebd"}
+    for name, run in first.items():
+        steps = [point["step"] for point in run["curve"]]
+        psnr = [point["psnr"] for point in run["curve"]]
+        left.plot(steps, psnr, color=colours[name], linewidth=2)
+        left.annotate(
+            name,
+            (steps[len(steps) // 4], psnr[len(steps) // 4]),
+            color=colours[name],
+            fontsize=9,
+            xytext=(6, -12) if name == "uniform" else (-8, 8),
+            textcoords="offset points",
+            ha="left" if name == "uniform" else "right",
+        )
+    left.set_title("PSNR in dB against steps", fontsize=9, loc="left")
+    left.spines[["top", "right"]].set_visible(False)
+    left.tick_params(labelsize=8)
+    titles = ("target", "uniform", "langevin (soft mining)")
+    files = ("images/target.png", first["uniform"]["images"]["error"], first["langevin"]["images"]["error"])
+    for axes, title, file in zip(pictures, titles, files, strict=True):
+        axes.imshow(np.asarray(Image.open(folder / file)))
+        axes.set_title(title if title == "target" else f"error, {title}", fontsize=9, loc="left")
+        axes.axis("off")
+    figure.savefig(out)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,54 @@
+"""Prints the README's table of results from benchmarks/results/compare-*.json.
+
+Usage: python benchmarks/table.py
+"""
+
+import json
+import statistics
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+SHARES = (0.05, 0.2, 0.5, 1.0)
+
+
+def main():
+    print("| picture, budget | sampler | " + " | ".join(f"{share:.0%}" for share in SHARES) + " | step |")
+    print("|---|---|" + "---:|" * (len(SHARES) + 1))
+    for file in sorted(RESULTS.glob("compare-*.json")):
+        for row in rows(json.loads(file.read_text())):
+            print(row)
+
+
+def rows(results):
+    """Markdown rows of one comparison: median PSNR over seeds at shares of the budget, and the gain over uniform."""
+    height, width = results["signal"]["shape"][:2]
+    settings = results["settings"]
+    budget = f"{settings['steps']:,} steps" if settings["steps"] else f"{settings['seconds']:g} s"
+    axis, end = ("step", settings["steps"]) if settings["steps"] else ("seconds", settings["seconds"])
+    for line in results["summary"]:
+        cells = []
+        for share in SHARES:
+            psnr = median_psnr(results, line["sampler"], line["batch_size"], axis, share * end)
+            gain = psnr - median_psnr(results, "uniform", line["batch_size"], axis, share * end)
+            cells.append(f"{psnr:.2f}" if line["sampler"] == "uniform" else f"{psnr:.2f} ({gain:+.2f})")
+        cells.append(f"{line['overhead']:+.0%}" if line["sampler"] != "uniform" else "")
+        name = f"{results['signal']['name']} {width} x {height}, {budget}, batch {line['batch_size']:,}"
+        yield f"| {name} | {line['sampler']} | " + " | ".join(cells) + " |"
+
+
+def median_psnr(results, sampler, batch_size, axis, place):
+    """Median over seeds of the curves' PSNR at ``place`` on ``axis``, interpolated."""
+    found = []
+    for run in results["runs"]:
+        if (run["sampler"], run["batch_size"]) == (sampler, batch_size):
+            before = [point for point in run["curve"] if point[axis] <= place] or run["curve"][:1]
+            after = [point for point in run["curve"] if point[axis] >= place] or run["curve"][-1:]
+            low, high = before[-1], after[0]
+            span = high[axis] - low[axis]
+            share = (place - low[axis]) / span if span else 0.0
+            found.append(low["psnr"] + share * (high["psnr"] - low["psnr"]))
+    return statistics.median(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Consoles that print what they are given, to whoever still listens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Any
+
+from rich.console import Console
+
+
+class PlainConsole(Console):
+    """A console that takes no text for markup, and goes on quietly when its reader has left (``| head``)."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, highlight=False, emoji=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints, or does nothing where nobody reads any more."""
+        try:
+            super().print(*objects, **options)
+        except BrokenPipeError:
+            self.on_broken_pipe()
+
+    def on_broken_pipe(self) -> None:
+        """Sends all further output nowhere; rich would end the program, and with it the training."""
+        self.quiet = True
+        send_nowhere()
+
+
+def send_nowhere() -> None:
+    """Points standard output at nothing, so that nothing fails when Python flushes it at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)

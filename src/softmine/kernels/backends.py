@@ -1,0 +1,67 @@
+"""Which code encodes: the torch twin, numba on CPUs, Triton on NVIDIA GPUs."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import torch
+from torch import Tensor
+
+from softmine.errors import SoftmineError
+
+VARIABLE = "SOFTMINE_KERNELS"
+BACKENDS = ("torch", "numba", "triton")
+
+
+def backend_for(coords: Tensor, table: Tensor) -> str:
+    """The backend that encodes ``coords`` with ``table``: ``torch``, ``numba`` or ``triton``.
+
+    The fastest that can, or the one that the environment variable ``SOFTMINE_KERNELS`` names.
+
+    Raises:
+        SoftmineError: the variable names no backend, or one that is impossible here.
+    """
+    return _choose(os.environ.get(VARIABLE, ""), table.device.type, coords.dtype, table.dtype)
+
+
+@functools.cache
+def _choose(forced: str, device: str, coords: torch.dtype, table: torch.dtype) -> str:
+    if forced and forced not in BACKENDS:
+        raise SoftmineError(f"{VARIABLE}={forced} is no backend: set it to one of {', '.join(BACKENDS)}")
+    if forced == "torch":
+        return "torch"
+    obstacles = {"numba": _no_numba(device, coords, table), "triton": _no_triton(device, coords, table)}
+    if forced:
+        if obstacles[forced]:
+            raise SoftmineError(f"{VARIABLE}={forced} is impossible here: {obstacles[forced]}")
+        return forced
+    # On a CPU, Triton only runs in its interpreter, which nobody wants unasked.
+    fastest = "numba" if device == "cpu" else "triton"
+    return "torch" if obstacles[fastest] else fastest
+
+
+def _no_numba(device: str, coords: torch.dtype, table: torch.dtype) -> str:
+    """What stands against numba, or nothing."""
+    if device != "cpu":
+        return f"numba's loops run on the CPU, but the table is on '{device}'"
+    if coords != table or table not in (torch.float32, torch.float64):
+        return f"coordinates and table must both be float32 or float64, not {coords} and {table}"
+    try:
+        import numba  # noqa: F401
+    except ImportError as error:
+        return f"numba cannot be imported ({error})"
+    return ""
+
+
+def _no_triton(device: str, coords: torch.dtype, table: torch.dtype) -> str:
+    """What stands against Triton, or nothing."""
+    if device != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        return f"Triton needs an NVIDIA GPU, but the table is on '{device}'"
+    if coords != torch.float32 or table not in (torch.float32, torch.float16):
+        return f"coordinates must be float32 and the table float32 or float16, not {coords} and {table}"
+    try:
+        import triton  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        return f"triton cannot be imported ({error})"
+    return ""

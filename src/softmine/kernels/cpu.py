@@ -1,0 +1,225 @@
+"""The CPU backend: tensors in and out of the loops that numba compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from softmine.errors import SoftmineError
+from softmine.kernels import team
+from softmine.kernels.bias import decays
+
+ALONE = 1 << 13
+"""Corner visits below which waking a second thread costs more than it saves."""
+LAST_STAMP = 1 << 24
+"""Whole numbers up to here are exact in float32."""
+
+
+def encode(
+    coords: Tensor, table: Tensor, resolutions: Tensor, offsets: Tensor, table_size: int, dense_levels: int
+) -> Tensor:
+    """Features (N, L * F)."""
+    from softmine.kernels import cpu_kernels
+
+    features = coords.new_empty(len(coords), len(offsets) * table.shape[1])
+    levels = _levels(coords, resolutions, offsets, table_size, dense_levels, table.shape[1])
+    parts = _parts(coords, offsets, -(-len(coords) // cpu_kernels.POINTS))
+    team.run(cpu_kernels.encode, _array(coords.t()), _array(table), *levels, _array(features), parts=parts)
+    return features
+
+
+def gradient_of_coords(
+    grad: Tensor,
+    coords: Tensor,
+    table: Tensor,
+    resolutions: Tensor,
+    offsets: Tensor,
+    table_size: int,
+    dense_levels: int,
+) -> Tensor:
+    """Gradient (N, D) of the coordinates from that of the features (N, L * F)."""
+    from softmine.kernels import cpu_kernels
+
+    result = torch.empty_like(coords, memory_format=torch.contiguous_format)
+    levels = _levels(coords, resolutions, offsets, table_size, dense_levels, table.shape[1])
+    parts = _parts(coords, offsets, -(-len(coords) // cpu_kernels.POINTS))
+    arrays = (_array(grad), _array(coords.t()), _array(table))
+    team.run(cpu_kernels.gradient_of_coords, *arrays, *levels, _array(result), parts=parts)
+    return result
+
+
+def gradient_of_table(
+    grad: Tensor,
+    coords: Tensor,
+    table: Tensor,
+    resolutions: Tensor,
+    offsets: Tensor,
+    table_size: int,
+    dense_levels: int,
+) -> Tensor:
+    """Gradient (R, F) of the table from that of the features (N, L * F)."""
+    from softmine.kernels import cpu_kernels
+
+    result = torch.zeros_like(table, memory_format=torch.contiguous_format)
+    levels = _levels(coords, resolutions, offsets, table_size, dense_levels, table.shape[1])
+    parts = _parts(coords, offsets, len(offsets))
+    team.run(
+        cpu_kernels.gradient_of_table, _array(grad), _array(coords.t()), *levels, _array(result), parts=parts
+    )
+    return result
+
+
+class Rows:
+    """Adam's state of a table (R, F), and the gradient of the rows that were touched, on the CPU.
+
+    All that a step needs of a row, besides the row, is one record: first and second moment and gradient (F each),
+    the last step that touched it, stamp, padded to a power of two. For F = 2 that is half a cache line.
+    """
+
+    fused = True
+
+    def __init__(self, table: Tensor) -> None:
+        if len(table) >= 1 << 32:
+            raise SoftmineError(f"RowAdam holds tables of up to 2^32 rows, not {len(table)}")
+        self.features = table.shape[1]
+        width = max(8, 1 << (3 * self.features + 1).bit_length())
+        # Written, not only asked for: else the first steps wait for the system to find page after page.
+        self.records = torch.empty(len(table), width, dtype=table.dtype).zero_()
+        # A list of rows a level: levels share no row, so each row is in one list, once.
+        self.touched = np.empty((0, 0), np.uint32)
+        self.counts = np.zeros(0, np.int64)
+        self.stamp = 1
+        self.time = torch.zeros(())
+
+    def state(self) -> dict[str, Tensor]:
+        """Views of the state: ``step`` (), ``last_step`` (R,), ``exp_avg`` and ``exp_avg_sq`` (R, F)."""
+        width = self.features
+        return {
+            "step": self.time,
+            "last_step": self.records[:, 3 * width],
+            "exp_avg": self.records[:, :width],
+            "exp_avg_sq": self.records[:, width : 2 * width],
+        }
+
+    def clear(self) -> None:
+        """Forgets the gradient."""
+        self.counts[:] = 0
+        self.stamp += 1
+        if self.stamp > LAST_STAMP:
+            self.records[:, 3 * self.features + 1] = 0
+            self.stamp = 1
+
+    def add(
+        self,
+        grad: Tensor,
+        coords: Tensor,
+        resolutions: Tensor,
+        offsets: Tensor,
+        table_size: int,
+        dense_levels: int,
+    ) -> None:
+        """Adds the gradient of the table that follows from that of the features (N, L * F)."""
+        from softmine.kernels import cpu_kernels
+
+        self._reserve(len(offsets), min(table_size, len(coords) << coords.shape[1]))
+        levels = _levels(coords, resolutions, offsets, table_size, dense_levels, self.features)
+        records = self.records.numpy()
+        stamp = records.dtype.type(self.stamp)
+        lists = (self.touched, self.counts)
+        parts = _parts(coords, offsets, len(offsets))
+        team.run(
+            cpu_kernels.gather_rows,
+            _array(grad),
+            _array(coords.t()),
+            *levels,
+            records,
+            stamp,
+            *lists,
+            parts=parts,
+        )
+
+    def update(
+        self,
+        table: Tensor,
+        rate: float,
+        betas: tuple[float, float],
+        epsilon: float,
+        dense: Tensor | None = None,
+    ) -> None:
+        """One step of Adam on the touched rows of the table (R, F), in place; forgets the gradient.
+
+        ``dense`` is an ordinary gradient (R, F) to be added; where it is zero it touches no row.
+        """
+        others = self._add_dense(dense) if dense is not None else np.empty(0, np.uint32)
+        if self.counts.any() or len(others):
+            self.time += 1
+            self._adam(table, rate, betas, epsilon, self.touched, self.counts)
+            self._adam(table, rate, betas, epsilon, others[None], np.array([len(others)]))
+        self.clear()
+
+    def _adam(
+        self,
+        table: Tensor,
+        rate: float,
+        betas: tuple[float, float],
+        epsilon: float,
+        touched: np.ndarray,
+        counts: np.ndarray,
+    ) -> None:
+        from softmine.kernels import cpu_kernels
+
+        parts = int((-(-counts // cpu_kernels.ROWS)).sum())
+        if not parts:
+            return
+        records = self.records.numpy()
+        kind = records.dtype.type
+        after = decays(betas)
+        time = int(self.time)
+        now = min(time, len(after.first) - 1)
+        numbers = (time, rate * float(after.first[now]), float(after.second[now]), *betas, epsilon)
+        arrays = (table.detach().numpy(), records, touched, counts, (0,) * self.features)
+        powers = (array.astype(kind, copy=False) for array in (after.mean, after.square, after.drift))
+        team.run(cpu_kernels.adam_rows, *arrays, *map(kind, numbers), *powers, parts=parts)
+
+    def _add_dense(self, grad: Tensor) -> np.ndarray:
+        """Adds an ordinary gradient (R, F) to the records; returns the rows that are on no list."""
+        rows = (grad != 0).any(1).nonzero().squeeze(1)
+        width, stamps = self.features, self.records[:, 3 * self.features + 1]
+        fresh = stamps[rows] != self.stamp
+        old = self.records[rows, 2 * width : 3 * width]
+        self.records[rows, 2 * width : 3 * width] = torch.where(fresh[:, None], 0, old) + grad[rows]
+        return rows[fresh].numpy().astype(np.uint32)
+
+    def _reserve(self, levels: int, more: int) -> None:
+        """At least ``levels`` lists with room for ``more`` rows each."""
+        lists, room = self.touched.shape
+        # One place more than rows: the loop writes behind the last row before it knows whether it is new.
+        needed = min(len(self.records), int(self.counts.max(initial=0)) + more) + 1
+        if lists < levels or room < needed:
+            larger = np.empty((max(lists, levels), max(room, needed)), np.uint32)
+            larger[:lists, :room] = self.touched
+            self.touched = larger
+            self.counts = np.append(self.counts, np.zeros(len(larger) - lists, np.int64))
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+def _levels(
+    coords: Tensor, resolutions: Tensor, offsets: Tensor, table_size: int, dense_levels: int, features: int
+) -> tuple:
+    """The arguments that describe the grid; the lengths of the tuples are known to the compiled code."""
+    return (
+        resolutions.numpy(),
+        offsets.numpy(),
+        table_size,
+        dense_levels,
+        (0,) * coords.shape[1],
+        (0,) * features,
+    )
+
+
+def _parts(coords: Tensor, offsets: Tensor, parts: int) -> int:
+    return parts if (len(coords) << coords.shape[1]) * len(offsets) > ALONE else 1

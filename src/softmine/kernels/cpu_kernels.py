@@ -1,0 +1,357 @@
+"""The CPU loops, compiled by numba: encode, its two gradients, and Adam on touched rows.
+
+Each loop runs in every thread of a team (``team.py``) on the same arguments; ``queue[0]`` counts the parts
+that are taken. The part that a thread takes decides only when it is worked on, never the order of additions
+inside it, so results are the same bits for any number of threads.
+
+All of it is one file, because numba's cache looks for changes in the file of the cached function alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+POINTS = 128
+"""Points a block: its rows and weights stay in the first-level cache."""
+ROWS = 2048
+"""Rows of one level in a part of Adam's work."""
+AHEAD = 8
+"""How many rows ahead memory is asked for."""
+
+
+def compiled(function: Callable) -> Any:
+    """``function`` compiled when first called, kept on disk where a cache directory can be written."""
+    function = inspect.unwrap(function)  # from a type checker's import hook
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no writable cache directory
+        return numba.njit(**options)(function)
+
+
+def _intrinsic(function: Callable) -> Any:
+    return intrinsic(inspect.unwrap(function))
+
+
+@_intrinsic
+def _take(typing, queue):
+    """The next part: an atomic ``queue[0]++``."""
+
+    def generate(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.atomic_rmw("add", array.data, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(queue), generate
+
+
+@_intrinsic
+def _prefetch(typing, array, row):
+    """Asks for the memory of ``array[row]``, a matrix whose rows are contiguous, without waiting."""
+
+    def generate(context, builder, signature, arguments):
+        array_type = signature.args[0]
+        matrix = context.make_array(array_type)(context, builder, arguments[0])
+        stride = cgutils.unpack_tuple(builder, matrix.strides, 2)[0]
+        byte, word = ir.IntType(8), ir.IntType(32)
+        start = builder.bitcast(matrix.data, byte.as_pointer())
+        address = builder.gep(start, [builder.mul(arguments[1], stride)])
+        function_type = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0i8")
+        builder.call(function, [address, word(1), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+@compiled
+def _prime(axis):
+    """The hash's odd factor of an axis, as in the twin."""
+    if axis == 0:
+        return 1
+    if axis == 1:
+        return 2654435761
+    return 805459861 if axis == 2 else 3674653429
+
+
+@compiled
+def _cells(coords, start, count, resolution, cells, fractions):
+    """Cell and position in it, (D, count), of the points (D, N) from ``start`` in a grid of ``resolution`` cells (D,)."""
+    one = coords.dtype.type(1)
+    for axis in range(len(coords)):
+        scale = coords.dtype.type(resolution[axis])
+        last = np.int32(resolution[axis] - 1)
+        x_of = coords[axis, start : start + count]
+        cell_of, fraction_of = cells[axis], fractions[axis]
+        for i in range(count):
+            x = x_of[i]
+            inside = x if x > 0 else coords.dtype.type(0)
+            inside = inside if inside < one else one
+            position = inside * scale
+            cell = np.int32(position)
+            cell = cell if cell < last else last
+            cell_of[i] = cell
+            # NaN sits in cell 0, to stay within the table, but makes the weights NaN.
+            fraction_of[i] = position - coords.dtype.type(cell) if x == x else x
+
+
+@compiled
+def _corners(count, resolution, table_size, dense, dims, cells, fractions, rows, weights):
+    """Row within the level, and weight, (2^D, count), of the corners of each point's cell."""
+    mask = np.uint32(table_size - 1)
+    for corner in range(1 << len(dims)):
+        stride = np.uint32(1)
+        row_of, weight_of = rows[corner], weights[corner]
+        for axis in range(len(dims)):
+            cell_of, fraction_of = cells[axis], fractions[axis]
+            upper = (corner >> axis) & 1
+            factor = stride if dense else np.uint32(_prime(axis))
+            stride = np.uint32(stride * np.uint32(resolution[axis] + 1))
+            # The weight is fraction for the upper corner, 1 - fraction for the lower, without a branch.
+            start, slope = weights.dtype.type(1 - upper), weights.dtype.type(2 * upper - 1)
+            if axis == 0:
+                for i in range(count):
+                    weight_of[i] = start + slope * fraction_of[i]
+                    row_of[i] = np.uint32(np.uint32(cell_of[i] + upper) * factor)
+            elif dense:
+                for i in range(count):
+                    weight_of[i] *= start + slope * fraction_of[i]
+                    row_of[i] += np.uint32(np.uint32(cell_of[i] + upper) * factor)
+            else:
+                for i in range(count):
+                    weight_of[i] *= start + slope * fraction_of[i]
+                    row_of[i] ^= np.uint32(np.uint32(cell_of[i] + upper) * factor)
+        if not dense:
+            for i in range(count):
+                row_of[i] &= mask
+
+
+@compiled
+def _locate(coords, block, resolution, table_size, dense, dims, cells, fractions, rows, weights):
+    start, count = block
+    _cells(coords, start, count, resolution, cells, fractions)
+    _corners(count, resolution, table_size, dense, dims, cells, fractions, rows, weights)
+
+
+@compiled
+def encode(queue, coords, table, resolutions, offsets, table_size, dense_levels, dims, widths, out):
+    """Features (N, L * F) at coordinates (D, N); ``dims`` and ``widths`` are tuples of D and F items."""
+    corners = 1 << len(dims)
+    cells = np.empty((len(dims), POINTS), np.int32)
+    fractions = np.empty((len(dims), POINTS), coords.dtype)
+    rows = np.empty((corners, POINTS), np.uint32)
+    weights = np.empty((corners, POINTS), coords.dtype)
+    points = coords.shape[1]
+    while True:
+        start = _take(queue) * POINTS
+        if start >= points:
+            break
+        count = min(POINTS, points - start)
+        for level in range(len(offsets)):
+            block, dense = (start, count), level < dense_levels
+            _locate(
+                coords, block, resolutions[level], table_size, dense, dims, cells, fractions, rows, weights
+            )
+            offset = np.uintp(offsets[level])
+            for i in range(count):
+                for f in range(len(widths)):
+                    total = coords.dtype.type(0)
+                    for corner in range(corners):
+                        total += weights[corner, i] * table[offset + np.uintp(rows[corner, i]), np.uintp(f)]
+                    out[start + i, level * len(widths) + f] = total
+
+
+@compiled
+def gradient_of_coords(
+    queue, grad, coords, table, resolutions, offsets, table_size, dense_levels, dims, widths, out
+):
+    """Gradient (N, D) of the coordinates, from that of the features (N, L * F)."""
+    corners = 1 << len(dims)
+    cells = np.empty((len(dims), POINTS), np.int32)
+    fractions = np.empty((len(dims), POINTS), coords.dtype)
+    rows = np.empty((corners, POINTS), np.uint32)
+    weights = np.empty((corners, POINTS), coords.dtype)
+    points = coords.shape[1]
+    while True:
+        start = _take(queue) * POINTS
+        if start >= points:
+            break
+        count = min(POINTS, points - start)
+        out[start : start + count] = 0
+        one = coords.dtype.type(1)
+        for level in range(len(offsets)):
+            block, dense = (start, count), level < dense_levels
+            _locate(
+                coords, block, resolutions[level], table_size, dense, dims, cells, fractions, rows, weights
+            )
+            offset = np.uintp(offsets[level])
+            for corner in range(corners):
+                for i in range(count):
+                    slope = coords.dtype.type(0)
+                    for f in range(len(widths)):
+                        slope += (
+                            grad[start + i, level * len(widths) + f]
+                            * table[offset + np.uintp(rows[corner, i]), np.uintp(f)]
+                        )
+                    for axis in range(len(dims)):
+                        share = slope * coords.dtype.type(resolutions[level, axis])
+                        for other in range(len(dims)):
+                            if other != axis:
+                                fraction = fractions[other, i]
+                                share *= fraction if (corner >> other) & 1 else one - fraction
+                        out[start + i, axis] += share if (corner >> axis) & 1 else -share
+        for axis in range(len(dims)):
+            for i in range(start, start + count):
+                if not (coords[axis, i] >= 0 and coords[axis, i] <= 1):
+                    out[i, axis] = 0
+
+
+@compiled
+def gradient_of_table(queue, grad, coords, resolutions, offsets, table_size, dense_levels, dims, widths, out):
+    """Adds to the gradient (R, F) of the table; a part is a level, so no two threads share a row."""
+    corners = 1 << len(dims)
+    cells = np.empty((len(dims), POINTS), np.int32)
+    fractions = np.empty((len(dims), POINTS), coords.dtype)
+    rows = np.empty((corners, POINTS), np.uint32)
+    weights = np.empty((corners, POINTS), coords.dtype)
+    points, levels = coords.shape[1], len(offsets)
+    while True:
+        level = levels - 1 - _take(queue)
+        if level < 0:
+            break
+        offset = np.uintp(offsets[level])
+        for start in range(0, points, POINTS):
+            count = min(POINTS, points - start)
+            block, dense = (start, count), level < dense_levels
+            _locate(
+                coords, block, resolutions[level], table_size, dense, dims, cells, fractions, rows, weights
+            )
+            for i in range(count):
+                for corner in range(corners):
+                    row = offset + np.uintp(rows[corner, i])
+                    for f in range(len(widths)):
+                        out[row, np.uintp(f)] += weights[corner, i] * grad[start + i, level * len(widths) + f]
+
+
+@compiled
+def gather_rows(
+    queue,
+    grad,
+    coords,
+    resolutions,
+    offsets,
+    table_size,
+    dense_levels,
+    dims,
+    widths,
+    records,
+    stamp,
+    touched,
+    counts,
+):
+    """Adds the table's gradient to the records of the touched rows, and lists each row once.
+
+    A record is (first moment, second moment, gradient: F each; last step; stamp). Its gradient counts only where its
+    stamp is ``stamp``, so nothing is ever cleared.
+    """
+    corners = 1 << len(dims)
+    width = len(widths)
+    cells = np.empty((len(dims), POINTS), np.int32)
+    fractions = np.empty((len(dims), POINTS), coords.dtype)
+    rows = np.empty((corners, POINTS), np.uint32)
+    weights = np.empty((corners, POINTS), coords.dtype)
+    points, levels = coords.shape[1], len(offsets)
+    while True:
+        level = levels - 1 - _take(queue)
+        if level < 0:
+            break
+        offset = offsets[level]
+        listed = counts[level]
+        for start in range(0, points, POINTS):
+            count = min(POINTS, points - start)
+            block, dense = (start, count), level < dense_levels
+            _locate(
+                coords, block, resolutions[level], table_size, dense, dims, cells, fractions, rows, weights
+            )
+            for i in range(min(AHEAD, count)):
+                for corner in range(corners):
+                    _prefetch(records, offset + np.int64(rows[corner, i]))
+            for i in range(count):
+                if i + AHEAD < count:
+                    for corner in range(corners):
+                        _prefetch(records, offset + np.int64(rows[corner, i + AHEAD]))
+                for corner in range(corners):
+                    row = np.uintp(offset) + np.uintp(rows[corner, i])
+                    fresh = records[row, np.uintp(3 * width + 1)] != stamp
+                    records[row, np.uintp(3 * width + 1)] = stamp
+                    # Written always and counted when new: a branch here is one the processor cannot foresee.
+                    touched[level, listed] = np.uint32(row)
+                    listed += fresh
+                    for f in range(width):
+                        old = coords.dtype.type(0) if fresh else records[row, np.uintp(2 * width + f)]
+                        records[row, np.uintp(2 * width + f)] = (
+                            old + weights[corner, i] * grad[start + i, level * width + f]
+                        )
+        counts[level] = listed
+
+
+@compiled
+def adam_rows(
+    queue,
+    table,
+    records,
+    touched,
+    counts,
+    widths,
+    time,
+    rate,
+    scale,
+    beta1,
+    beta2,
+    epsilon,
+    means,
+    squares,
+    drifts,
+):
+    """One step of Adam, the ``time``-th, on the rows listed.
+
+    ``rate`` and ``scale`` hold the bias corrections; ``means``, ``squares``, ``drifts`` are from ``Decays``.
+    """
+    width = len(widths)
+    one = table.dtype.type(1)  # a plain 1 would turn everything into float64
+    last_at = np.uintp(3 * width)
+    longest = len(means) - 1
+    while True:
+        part = _take(queue)
+        level = len(counts) - 1
+        while level >= 0 and part >= (counts[level] + ROWS - 1) // ROWS:
+            part -= (counts[level] + ROWS - 1) // ROWS
+            level -= 1
+        if level < 0:
+            break
+        end = min(counts[level], (part + 1) * ROWS)
+        for item in range(part * ROWS, end):
+            if item + AHEAD < end:
+                ahead = np.int64(touched[level, item + AHEAD])
+                _prefetch(records, ahead)
+                _prefetch(table, ahead)
+            row = np.uintp(touched[level, item])
+            gap = np.uintp(min(np.int64(time - records[row, last_at]), longest))
+            records[row, last_at] = time
+            size = rate * drifts[gap]
+            for f in range(width):
+                gradient = records[row, np.uintp(2 * width + f)]
+                mean = means[gap] * records[row, np.uintp(f)] + (one - beta1) * gradient
+                records[row, np.uintp(f)] = mean
+                square = (
+                    squares[gap] * records[row, np.uintp(width + f)] + (one - beta2) * gradient * gradient
+                )
+                records[row, np.uintp(width + f)] = square
+                table[row, np.uintp(f)] -= size * mean / (np.sqrt(square) * scale + epsilon)

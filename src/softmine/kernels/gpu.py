@@ -1,0 +1,221 @@
+"""The GPU backend: launches the Triton kernels; never waits for the device, so a step fits into a CUDA graph."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from softmine.errors import SoftmineError
+from softmine.kernels.bias import decays
+
+BLOCK = 128
+
+
+def encode(
+    coords: Tensor, table: Tensor, resolutions: Tensor, offsets: Tensor, table_size: int, dense_levels: int
+) -> Tensor:
+    """Features (N, L * F), float32."""
+    from softmine.kernels import gpu_kernels
+
+    points, dim = coords.shape
+    levels, width = len(offsets), table.shape[1]
+    features = coords.new_empty(points, levels * width)
+    if points:
+        gpu_kernels.encode[_blocks(points), levels](
+            coords.contiguous(), table.contiguous(), resolutions, offsets, features,
+            points, levels, table_size, dense_levels, DIM=dim, WIDTH=width, BLOCK=BLOCK,
+        )  # fmt: skip
+    return features
+
+
+def gradient_of_coords(
+    grad: Tensor,
+    coords: Tensor,
+    table: Tensor,
+    resolutions: Tensor,
+    offsets: Tensor,
+    table_size: int,
+    dense_levels: int,
+) -> Tensor:
+    """Gradient (N, D) of the coordinates from that of the features (N, L * F)."""
+    from softmine.kernels import gpu_kernels
+
+    points, dim = coords.shape
+    levels, width = len(offsets), table.shape[1]
+    result = torch.empty_like(coords, memory_format=torch.contiguous_format)
+    if points:
+        gpu_kernels.gradient_of_coords[(_blocks(points),)](
+            grad.contiguous(), coords.contiguous(), table.contiguous(), resolutions, offsets, result,
+            points, levels, table_size, dense_levels,
+            DIM=dim, AXES=1 << (dim - 1).bit_length(), WIDTH=width, BLOCK=BLOCK,
+        )  # fmt: skip
+    return result
+
+
+def gradient_of_table(
+    grad: Tensor,
+    coords: Tensor,
+    table: Tensor,
+    resolutions: Tensor,
+    offsets: Tensor,
+    table_size: int,
+    dense_levels: int,
+) -> Tensor:
+    """Gradient (R, F) of the table from that of the features (N, L * F), summed in float32."""
+    sums = torch.zeros(table.shape, dtype=torch.float32, device=table.device)
+    grid = (resolutions, offsets, table_size, dense_levels)
+    _scatter(grad, coords, grid, sums, None, None, sums.shape[1], 0, 0, sums.shape[1])
+    return sums.to(table.dtype)
+
+
+class Rows:
+    """Adam's state of a table (R, F), and the gradient of the rows that were touched, on a GPU.
+
+    One record a row, float32: first and second moment and gradient (F each), last step, flag "touched" (an integer's
+    bits), and for a float16 table the row in float32; padded to a power of two.
+    """
+
+    fused = True
+
+    def __init__(self, table: Tensor) -> None:
+        width, self.half = table.shape[1], table.dtype == torch.float16
+        if len(table) >= 1 << 31 or width & (width - 1):
+            raise SoftmineError(
+                f"on a GPU, RowAdam takes tables of up to 2^31 rows and 1, 2, 4, 8, ... features, "
+                f"not {len(table)} x {width}"
+            )
+        self.features = width
+        stride = 1 << ((4 if self.half else 3) * width + 1).bit_length()
+        self.records = torch.zeros(len(table), stride, device=table.device)
+        self.flags = self.records.view(torch.int32)
+        self.rate = torch.zeros((), device=table.device)
+        self.time = torch.zeros((), device=table.device)
+        self._lists: list[Tensor] = []
+        self._spare: list[Tensor] = []
+
+    def state(self) -> dict[str, Tensor]:
+        """Views of the state: ``step`` (), ``last_step`` (R,), ``exp_avg``, ``exp_avg_sq``, ``master`` (R, F).
+
+        The last only for a float16 table.
+        """
+        width = self.features
+        state = {
+            "step": self.time,
+            "last_step": self.records[:, 3 * width],
+            "exp_avg": self.records[:, :width],
+            "exp_avg_sq": self.records[:, width : 2 * width],
+        }
+        if self.half:
+            state["master"] = self.records[:, 3 * width + 2 : 4 * width + 2]
+        return state
+
+    def clear(self) -> None:
+        """Forgets the gradient."""
+        if self._lists:
+            self._update(None, 0.0, (0.0, 0.0), 0.0)
+
+    def add(
+        self,
+        grad: Tensor,
+        coords: Tensor,
+        resolutions: Tensor,
+        offsets: Tensor,
+        table_size: int,
+        dense_levels: int,
+    ) -> None:
+        """Adds the gradient of the table that follows from that of the features (N, L * F)."""
+        touched = self._list((len(coords) << coords.shape[1]) * len(offsets))
+        grid = (resolutions, offsets, table_size, dense_levels)
+        width, stride = self.features, self.records.shape[1]
+        _scatter(
+            grad, coords, grid, self.records, self.flags, touched, stride, 2 * width, 3 * width + 1, width
+        )
+
+    def update(
+        self,
+        table: Tensor,
+        rate: float | Tensor,
+        betas: tuple[float, float],
+        epsilon: float,
+        dense: Tensor | None = None,
+    ) -> None:
+        """One step of Adam on the touched rows of the table (R, F), in place; forgets the gradient.
+
+        ``dense`` is an ordinary gradient (R, F) to be added; where it is zero it touches no row.
+        """
+        if dense is not None:
+            rows = (dense != 0).any(1).nonzero().squeeze(1)
+            width = self.features
+            self.records[rows, 2 * width : 3 * width] += dense[rows].float()
+            self.flags[rows, 3 * width + 1] = 1
+            self._lists.append(rows)
+        if any(map(len, self._lists)):
+            self.time += 1
+            self._update(table, rate, betas, epsilon)
+
+    def _update(
+        self, table: Tensor | None, rate: float | Tensor, betas: tuple[float, float], epsilon: float
+    ) -> None:
+        from softmine.kernels import gpu_kernels
+
+        if isinstance(rate, Tensor):
+            self.rate.copy_(rate)
+        else:
+            self.rate.fill_(rate)
+        after = _decays(betas, self.records.device)
+        for touched in self._lists:
+            if not len(touched):
+                continue
+            gpu_kernels.update_rows[(_blocks(len(touched)),)](
+                self.records if table is None else table, self.records, self.flags, touched, len(touched),
+                self.time, self.rate, after, after.shape[1] - 1, *betas, epsilon,
+                ADAM=table is not None, HALF=self.half, WIDTH=self.features, STRIDE=self.records.shape[1],
+                BLOCK=BLOCK,
+            )  # fmt: skip
+        self._spare, self._lists = self._lists, []
+
+    def _list(self, length: int) -> Tensor:
+        """Room for rows; what the last step used is used again."""
+        for index, spare in enumerate(self._spare):
+            if len(spare) == length:
+                self._lists.append(self._spare.pop(index))
+                break
+        else:
+            self._lists.append(torch.empty(length, dtype=torch.int64, device=self.records.device))
+        return self._lists[-1]
+
+
+def _scatter(
+    grad: Tensor,
+    coords: Tensor,
+    grid: tuple[Tensor, Tensor, int, int],
+    sums: Tensor,
+    flags: Tensor | None,
+    touched: Tensor | None,
+    stride: int,
+    first: int,
+    flag: int,
+    width: int,
+) -> None:
+    from softmine.kernels import gpu_kernels
+
+    resolutions, offsets, table_size, dense_levels = grid
+    points, dim = coords.shape
+    if points:
+        gpu_kernels.scatter[_blocks(points), len(offsets)](
+            grad.contiguous(), coords.contiguous(), resolutions, offsets, sums,
+            sums if flags is None else flags, sums if touched is None else touched,
+            points, len(offsets), table_size, dense_levels, stride, first, flag,
+            TOUCH=touched is not None, DIM=dim, WIDTH=width, BLOCK=BLOCK,
+        )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=8)
+def _decays(betas: tuple[float, float], device: torch.device) -> Tensor:
+    return torch.stack([torch.from_numpy(array) for array in decays(betas)]).to(device)
+
+
+def _blocks(items: int) -> int:
+    return -(-items // BLOCK)

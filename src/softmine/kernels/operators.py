@@ -1,0 +1,172 @@
+"""The hash encoding as custom operators, so that ``torch.compile`` and autograd see through it."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from softmine.kernels import torch_twin
+from softmine.kernels.backends import backend_for
+from softmine.kernels.row_gradient import rows_of_handle
+
+
+def hash_encode(
+    coords: Tensor, table: Tensor, resolutions: Tensor, offsets: Tensor, table_size: int, dense_levels: int
+) -> Tensor:
+    """Multi-resolution hash encoding with linear interpolation (arXiv 2201.05989).
+
+    The first ``dense_levels`` levels store their (resolution + 1)^D vertices one by one, first axis fastest; the
+    others hash theirs to ``table_size`` rows each.
+
+    Args:
+        coords: (N, D), D from 1 to 4; clamped to [0, 1]. A NaN makes its features NaN.
+        table: rows of all levels, one level after the other, (R, F).
+        resolutions: cells along each axis of each level, int64 (L, D).
+        offsets: first row of each level, int64 (L,).
+        table_size: rows of a hashed level, a power of two; a dense level has at most as many.
+        dense_levels: how many levels are dense.
+
+    Returns:
+        Features (N, L * F), differentiable in ``coords`` and ``table``. If a ``RowAdam`` holds the table, the
+        backward gives the table's gradient to it, row by row, and ``table.grad`` stays None.
+
+    Raises:
+        SoftmineError: the environment variable ``SOFTMINE_KERNELS`` asks for what is impossible here.
+    """
+    grid = (resolutions, offsets, table_size, dense_levels)
+    if backend_for(coords, table) == "torch":
+        return torch_twin.encode(coords, table, *grid)
+    gradient = getattr(table, "row_gradient", None)
+    sink = (None, -1)
+    if gradient is not None and gradient.active:
+        sink = (gradient.backwards, gradient.handle)
+    # An operator is for tracers to see: called directly, its machinery costs more than a small batch.
+    traced = torch.compiler.is_compiling() or type(coords) is not Tensor
+    return (_encode if traced else _Encode.apply)(coords, table, *grid, *sink)  # pyright: ignore[reportReturnType]
+
+
+_GRID = "Tensor resolutions, Tensor offsets, int table_size, int dense_levels"
+
+
+@torch.library.custom_op(
+    "softmine::hash_encode",
+    mutates_args=(),
+    schema=f"(Tensor coords, Tensor table, {_GRID}, Tensor? backwards, int handle) -> Tensor",
+)
+def _encode(coords, table, resolutions, offsets, table_size, dense_levels, backwards, handle):
+    return _backend(coords, table).encode(coords, table, resolutions, offsets, table_size, dense_levels)
+
+
+@_encode.register_fake
+def _(coords, table, resolutions, offsets, table_size, dense_levels, backwards, handle):
+    return coords.new_empty(coords.shape[0], offsets.shape[0] * table.shape[1])
+
+
+@torch.library.custom_op(
+    "softmine::hash_encode_gradient_of_coords",
+    mutates_args=(),
+    schema=f"(Tensor grad, Tensor coords, Tensor table, {_GRID}) -> Tensor",
+)
+def _gradient_of_coords(grad, coords, table, *grid):
+    return _backend(coords, table).gradient_of_coords(grad, coords, table, *grid)
+
+
+@_gradient_of_coords.register_fake
+def _(grad, coords, table, *grid):
+    return coords.new_empty(coords.shape)
+
+
+@torch.library.custom_op(
+    "softmine::hash_encode_gradient_of_table",
+    mutates_args=(),
+    schema=f"(Tensor grad, Tensor coords, Tensor table, {_GRID}) -> Tensor",
+)
+def _gradient_of_table(grad, coords, table, *grid):
+    return _backend(coords, table).gradient_of_table(grad, coords, table, *grid)
+
+
+@_gradient_of_table.register_fake
+def _(grad, coords, table, *grid):
+    return table.new_empty(table.shape)
+
+
+@torch.library.custom_op(
+    "softmine::hash_encode_touch_rows",
+    mutates_args=("backwards",),
+    schema=f"(Tensor grad, Tensor coords, {_GRID}, Tensor(a!) backwards, int handle) -> ()",
+)
+def _touch_rows(grad, coords, resolutions, offsets, table_size, dense_levels, backwards, handle):
+    """Adds a batch's gradient to the rows behind ``handle``.
+
+    Counting that in ``backwards`` keeps the compiler from dropping an operator that returns nothing.
+    """
+    rows_of_handle(handle).add(grad, coords, resolutions, offsets, table_size, dense_levels)
+    backwards += 1
+
+
+@_touch_rows.register_fake
+def _(grad, coords, resolutions, offsets, table_size, dense_levels, backwards, handle):
+    return None
+
+
+def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    coords, table, resolutions, offsets, *ctx.sizes, ctx.backwards, ctx.handle = inputs
+    ctx.save_for_backward(coords, table, resolutions, offsets)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple:
+    coords, table, resolutions, offsets = ctx.saved_tensors
+    grid = (resolutions, offsets, *ctx.sizes)
+    of_coords = of_table = None
+    if ctx.needs_input_grad[0]:
+        of_coords = _gradient_of_coords(grad, coords, table, *grid)
+    if ctx.needs_input_grad[1]:
+        if ctx.backwards is None:
+            of_table = _gradient_of_table(grad, coords, table, *grid)
+        else:
+            _touch_rows(grad, coords, *grid, ctx.backwards, ctx.handle)
+    return of_coords, of_table, None, None, None, None, None, None
+
+
+_encode.register_autograd(_backward, setup_context=_keep)
+
+
+class _Encode(torch.autograd.Function):
+    """``_encode`` without its machinery."""
+
+    @staticmethod
+    def forward(ctx, *inputs):
+        features = _backend(*inputs[:2]).encode(*inputs[:-2])
+        _keep(ctx, inputs, features)
+        return features
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (grad,) = grads
+        coords, table, resolutions, offsets = ctx.saved_tensors
+        grid = (resolutions, offsets, *ctx.sizes)
+        backend = _backend(coords, table)
+        of_coords = of_table = None
+        if ctx.needs_input_grad[0]:
+            of_coords = backend.gradient_of_coords(grad, coords, table, *grid)
+        if ctx.needs_input_grad[1]:
+            if ctx.backwards is None:
+                of_table = backend.gradient_of_table(grad, coords, table, *grid)
+            else:
+                rows_of_handle(ctx.handle).add(grad, coords, *grid)
+        return of_coords, of_table, None, None, None, None, None, None
+
+
+def _backend(coords: Tensor, table: Tensor) -> ModuleType:
+    if backend_for(coords, table) == "triton":
+        from softmine.kernels import gpu
+
+        return gpu
+    from softmine.kernels import cpu
+
+    return cpu

@@ -1,0 +1,35 @@
+"""Compiling before the clock starts."""
+
+from __future__ import annotations
+
+import torch
+
+from softmine.kernels.operators import hash_encode
+from softmine.kernels.row_adam import RowAdam
+
+
+def warm_up(
+    dim: int, features: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> None:
+    """Compiles, or loads from disk, all that training a hash grid on ``device`` will call.
+
+    Otherwise the first step does: seconds once on a machine, and a tenth of that in each later process.
+
+    Args:
+        dim: axes of the coordinates, 1 to 4.
+        features: features a row.
+        device: of the table.
+        dtype: of the table.
+    """
+    table_size = 1 << dim
+    levels = torch.ones(2, dim, dtype=torch.int64, device=device)
+    offsets = torch.tensor([0, table_size], device=device)
+    table = torch.zeros(2 * table_size, features, dtype=dtype, device=device, requires_grad=True)
+    kind = torch.float32 if dtype == torch.float16 else dtype
+    coords = torch.full((2, dim), 0.5, dtype=kind, device=device, requires_grad=True)
+    for held in (False, True):
+        optimizer = RowAdam([table]) if held else None
+        hash_encode(coords, table, levels, offsets, table_size, 1).sum().backward()
+        table.grad = None
+        if optimizer is not None:
+            optimizer.step()

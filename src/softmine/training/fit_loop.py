@@ -1,0 +1,200 @@
+"""A run in progress: trains, evaluates, keeps checkpoints, and knows how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import deque
+
+import torch
+from rich.console import Console
+from safetensors import SafetensorError
+
+from softmine.errors import SoftmineError
+from softmine.signals import Image
+from softmine.training import checkpoint, pictures
+from softmine.training.budget import evaluation_points
+from softmine.training.build import build_trainer
+from softmine.training.evaluation import Evaluator
+from softmine.training.failures import first_line, sentence
+from softmine.training.interrupt import Interrupted
+from softmine.training.progress import Progress, decibels, duration
+from softmine.training.run_folder import RunFolder
+from softmine.training.settings import FitSettings
+from softmine.training.trainer import Diverged, Trainer
+
+SAVE_WHEN_EVALUATED = 5.0
+"""Seconds after a checkpoint from which an evaluation is followed by another, so that little good work is lost."""
+
+
+def build(image: Image, settings: FitSettings, device: torch.device) -> Trainer:
+    """A trainer for ``settings``, at its start."""
+    return build_trainer(
+        image,
+        settings,
+        sampler=settings.sampler,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        device=device,
+    )
+
+
+class Fit:
+    """One run in progress: the loop, and all that happens beside it."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        trainer: Trainer,
+        evaluator: Evaluator,
+        settings: FitSettings,
+        console: Console,
+    ) -> None:
+        self.run, self.trainer, self.evaluator = run, trainer, evaluator
+        self.settings, self.console = settings, console
+        self.saved_at, self.saved = time.monotonic(), (-1, -1)
+        self.progress = Progress(console, steps=settings.steps, batch_size=settings.batch_size)
+
+    def train(self, interrupted: Interrupted) -> tuple[str, str]:
+        """Trains and evaluates to the end; returns the state and a sentence."""
+        trainer = self.trainer
+        points = deque(p for p in evaluation_points(self.settings.evaluations) if p > trainer.progress)
+        if trainer.step == 0 or points:
+            self._set_status("running")
+        try:
+            with self.progress:
+                while points:
+                    point = points[0]
+                    while trainer.progress < point and not interrupted():
+                        trainer.advance(lambda point=point: self._pause(point, interrupted))
+                        if self._checkpoint_due():
+                            self._save()
+                    if trainer.progress < point:
+                        break
+                    self._evaluate()
+                    # In a short run one step can pass several points.
+                    while points and points[0] <= trainer.progress:
+                        points.popleft()
+                    if self._checkpoint_due(evaluated=True):
+                        self._save()
+                if trainer.step == 0 and self.run.is_new:
+                    return "interrupted", ""
+                if not self.run.metrics or self.run.metrics[-1]["step"] < trainer.step:
+                    self._evaluate()
+                self._save()
+        except Diverged as error:
+            return self._recover(error)
+        if trainer.progress < 1.0:
+            message = f"interrupted at step {trainer.step:,}; continue with --resume {self.run.path}"
+            return "interrupted", message
+        return "finished", ""
+
+    def finish(self, state: str, message: str) -> None:
+        """Writes the pictures and the final status."""
+        trainer, run = self.trainer, self.run
+
+        def report(share: float) -> None:
+            self.progress.say(f"writing the pictures {share:.0%}")
+
+        with self.progress:
+            result = pictures.reconstruct(trainer.field, self.evaluator.image, trainer.device, report=report)
+            pictures.write_pictures(result, self.evaluator.image, trainer.record, run.path / "images")
+        last = run.metrics[-1] if run.metrics else None
+        summary = f"step {trainer.step:,}, {duration(trainer.clock.seconds)} of training"
+        if last:
+            summary += f": PSNR {decibels(result.psnr if result.full else last['psnr'])} dB"
+            summary += (
+                f" over all {self.evaluator.image.domain.cells:,} pixels" if result.full else " on the subset"
+            )
+            if last["ssim"] is not None:
+                summary += f", SSIM {last['ssim']:.4f}"
+        self.console.print(summary, soft_wrap=True)
+        psnr = result.psnr if result.full else None
+        run.set_status(state, trainer.step, trainer.clock.seconds, message, psnr_all_pixels=psnr)
+
+    def _pause(self, point: float, interrupted: Interrupted) -> bool:
+        trainer = self.trainer
+        self.progress.tick(trainer.step, trainer.clock.seconds, trainer.progress)
+        return interrupted() or trainer.progress >= point or self._checkpoint_due()
+
+    def _checkpoint_due(self, *, evaluated: bool = False) -> bool:
+        every = self.settings.checkpoint_every
+        # Never twice at one step: a save that takes longer than the interval would leave no time to train.
+        if every == 0 or self.trainer.step == self.saved[0]:
+            return False
+        if evaluated and not self.run.checkpoints:
+            return True
+        return time.monotonic() - self.saved_at >= (min(every, SAVE_WHEN_EVALUATED) if evaluated else every)
+
+    def _evaluate(self) -> None:
+        trainer = self.trainer
+        trainer.record.close(trainer.step)
+        self.progress.say("evaluating")
+        result = self.evaluator(trainer.field)
+        if math.isnan(result.psnr):
+            raise Diverged(trainer.step)
+        step_ms, sampler_ms = trainer.timer.medians()
+        self.run.add_metrics(
+            {
+                "step": trainer.step,
+                "seconds": round(trainer.clock.seconds, 4),
+                "psnr": result.psnr,
+                "ssim": result.ssim,
+                "loss": trainer.loss.item(),
+                "samples": trainer.samples,
+                "pixels": result.pixels,
+                "subset": result.subset,
+                "step_ms_median": step_ms,
+                "sampler_ms_median": sampler_ms,
+            }
+        )
+        self._set_status("running")
+        self.progress.evaluated(trainer.step, trainer.clock.seconds, trainer.progress, result.psnr)
+
+    def _save(self) -> None:
+        """Writes a checkpoint, unless nothing has happened since the last.
+
+        Raises:
+            Diverged: the field has parameters that are not finite: there is nothing good to keep.
+            SoftmineError: the file cannot be written.
+        """
+        trainer = self.trainer
+        self.progress.say("writing a checkpoint")
+        if not all(bool(parameter.isfinite().all()) for parameter in trainer.field.parameters()):
+            raise Diverged(trainer.step)
+        file = self.run.checkpoint_path(trainer.step)
+        now = (trainer.step, len(self.run.metrics))
+        try:
+            if now != self.saved:
+                checkpoint.save(file, trainer)
+        except SafetensorError as error:
+            raise SoftmineError(f"cannot write the checkpoint {file}: {first_line(error)}") from error
+        self.run.drop_old_checkpoints()
+        self._set_status("running")
+        self.saved_at, self.saved = time.monotonic(), now
+
+    def _recover(self, error: Diverged) -> tuple[str, str]:
+        """Goes back to the last good checkpoint, so that what is written shows a working field."""
+        good = self.run.checkpoints
+        fresh = build(self.evaluator.image, self.settings, self.trainer.device)
+        if good:
+            checkpoint.load(good[-1], fresh)
+            kept = f"the last good checkpoint, step {fresh.step:,}, is kept"
+        else:
+            kept = "there was no checkpoint before it"
+        self.run.rewind(fresh.step)
+        self.trainer = fresh
+        # Its learning rate is part of a run, so resuming cannot help.
+        message = f"the loss turned NaN or infinite at step {error.step:,}: start a new run with a lower --learning-rate"
+        return "stopped-nan", f"{message} ({kept})"
+
+    def note_failure(self, error: BaseException) -> None:
+        """Says in the status that the run ended here, if the disk still takes it."""
+        stopped = isinstance(error, KeyboardInterrupt)
+        message = "" if stopped else sentence(error) or f"{type(error).__name__}: {first_line(error)}"
+        with contextlib.suppress(OSError, SoftmineError):
+            self._set_status("interrupted" if stopped else "failed", message)
+
+    def _set_status(self, state: str, message: str = "") -> None:
+        self.run.set_status(state, self.trainer.step, self.trainer.clock.seconds, message)

@@ -1,0 +1,38 @@
+"""The optimizers of a field."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from softmine.fields import HashGrid
+from softmine.kernels import RowAdam
+
+# eps as in arXiv 2201.05989, section 4.
+BETAS = (0.9, 0.99)
+EPS = 1e-15
+# A row of a table is touched once in many steps, and momentum from so long ago points nowhere. Without it, at twice
+# the rate, uniform sampling ends where it did with it, and soft mining 0.2 to 0.4 dB higher (a Kodak photo after
+# 2,000 steps, Pluto after 1,500).
+TABLE_BETAS = (0.0, 0.99)
+TABLE_RATE = 2.0
+
+
+def make_optimizers(field: nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]:
+    """Row-wise Adam for the tables of hash grids, Adam for all other parameters.
+
+    A batch touches a sliver of a table, so that Adam over the whole of it would be most of a step's cost. Every
+    parameter group holds its ``initial_lr``, which schedules multiply.
+    """
+    tables = [module.table for module in field.modules() if isinstance(module, HashGrid)]
+    found = {id(table) for table in tables}
+    others = [parameter for parameter in field.parameters() if id(parameter) not in found]
+    optimizers: list[torch.optim.Optimizer] = []
+    if tables:
+        optimizers.append(RowAdam(tables, lr=TABLE_RATE * learning_rate, betas=TABLE_BETAS, eps=EPS))
+    if others:
+        optimizers.append(torch.optim.Adam(others, lr=learning_rate, betas=BETAS, eps=EPS, fused=True))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    return optimizers

@@ -1,0 +1,64 @@
+"""Ctrl-C at any moment: one line, exit code 130, and no folder or one that can be resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from softmine.training.interrupt import interruptible, stop_if
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
+
+# The timer starts right before main, so that a slow start of Python itself is not what is tested.
+START = """
+import os, signal, sys, threading
+from softmine.cli.main import main
+timer = threading.Timer(float(sys.argv[1]), os.kill, (os.getpid(), int(sys.argv[2])))
+timer.daemon = True
+timer.start()
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize("command", ["fit", "compare"])
+@pytest.mark.parametrize(
+    ("delay", "kind"),
+    [(0.01, signal.SIGINT), (0.6, signal.SIGTERM), (1.3, signal.SIGINT), (2.2, signal.SIGINT)],
+)
+def test_at_start(tmp_path, command, delay, kind):
+    np.save(tmp_path / "picture.npy", np.random.default_rng(0).random((24, 24)).astype(np.float32))
+    run = tmp_path / "new" / "run"
+    words = [command, "image", str(tmp_path / "picture.npy"), "--out", str(run), "--seconds", "60"]
+    words += ["--log2-table-size", "8"] + (["--batch-size", "64"] if command == "fit" else [])
+    done = subprocess.run(
+        [sys.executable, "-c", START, str(delay), str(int(kind)), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    if not run.exists():
+        assert done.stderr.startswith("softmine: interrupted")
+        assert done.stderr.count("\n") == 1
+        assert not run.parent.exists()
+    elif command == "fit":
+        assert json.loads((run / "status.json").read_text())["state"] == "interrupted"
+
+
+def test_a_second_signal_stops_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with interruptible() as interrupted:
+        stop_if(interrupted)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            stop_if(interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,256 @@
+import copy
+import gc
+import io
+import math
+
+import pytest
+import torch
+
+from kernel_grids import grid_of
+from softmine import SoftmineError
+from softmine.kernels import RowAdam
+
+SETTINGS = {"lr": 1e-2, "betas": (0.9, 0.99), "eps": 1e-15}
+
+
+@pytest.fixture(params=["numba", "torch"])
+def _backend(request, monkeypatch):
+    monkeypatch.setenv("SOFTMINE_KERNELS", request.param)
+
+
+both_backends = pytest.mark.usefixtures("_backend")
+
+
+@pytest.fixture
+def everywhere():
+    """Points that touch every row of a small dense grid."""
+    line = torch.linspace(0, 1, 40)
+    return torch.cartesian_prod(line, line)
+
+
+def small():
+    return grid_of(2, 2, levels=3, finest_resolution=8)
+
+
+def loss_of(grid, coords):
+    return (grid(coords) - torch.sin(7 * coords).repeat(1, grid.levels)).square().mean()
+
+
+def train(grid, optimizer, batches):
+    for coords in batches:
+        optimizer.zero_grad()
+        loss_of(grid, coords).backward()
+        optimizer.step()
+
+
+@both_backends
+def test_equals_adam_where_every_row_is_touched(everywhere):
+    one, two = small(), small()
+    mine, torchs = RowAdam([one.table], **SETTINGS), torch.optim.Adam([two.table], **SETTINGS)
+    for step in range(60):
+        for group in (*mine.param_groups, *torchs.param_groups):
+            group["lr"] = 1e-2 / (1 + step / 20)
+        noise = everywhere + 0.01 * torch.rand(
+            everywhere.shape, generator=torch.Generator().manual_seed(step)
+        )
+        train(one, mine, [noise])
+        train(two, torchs, [noise])
+        torch.testing.assert_close(one.table, two.table, rtol=1e-4, atol=1e-5)
+    state = mine.state_dict()["state"][0]
+    assert state["step"] == 60
+    assert (state["last_step"] == 60).all()
+    assert (one.table - small().table).abs().min() > 1e-4
+
+
+@both_backends
+def test_untouched_rows_are_left_alone(everywhere):
+    grid = small()
+    optimizer = RowAdam([grid.table], **SETTINGS)
+    train(grid, optimizer, [everywhere])
+    before, state = grid.table.detach().clone(), copy.deepcopy(optimizer.state_dict()["state"][0])
+    point = torch.tensor([[0.4, 0.4]])
+    train(grid, optimizer, [point] * 3)
+    moved = (grid.table != before).any(1)
+    assert moved.sum() == 4 * grid.levels
+    after = optimizer.state_dict()["state"][0]
+    assert torch.equal(after["last_step"], state["last_step"] + 3 * moved)
+    assert torch.equal(after["exp_avg"][~moved], state["exp_avg"][~moved])
+
+
+@both_backends
+def test_learns_as_fast_as_adam_where_rows_are_touched_rarely(everywhere):
+    generator = torch.Generator().manual_seed(0)
+    batches = [torch.rand(32, 2, generator=generator) for _ in range(300)]
+    one, two = (grid_of(2, 2, log2_table_size=12, finest_resolution=60) for _ in range(2))
+    before = loss_of(one, everywhere)
+    train(one, RowAdam([one.table], **SETTINGS), batches)
+    train(two, torch.optim.Adam([two.table], **SETTINGS), batches)
+    wanted = loss_of(two, everywhere)
+    assert wanted < 0.5 * before
+    torch.testing.assert_close(loss_of(one, everywhere), wanted, rtol=0.1, atol=0)
+
+
+def test_no_dense_gradient_on_the_fast_path(everywhere):
+    grid = small()
+    optimizer = RowAdam([grid.table], **SETTINGS)
+    loss_of(grid, everywhere).backward()
+    assert grid.table.grad is None
+    del optimizer
+    gc.collect()
+    loss_of(grid, everywhere).backward()
+    assert grid.table.grad is not None, "without its optimizer the table is an ordinary parameter"
+
+
+@both_backends
+def test_backwards_add_up_and_zero_grad_discards(everywhere):
+    one, two = small(), small()
+    first, second = RowAdam([one.table], **SETTINGS), RowAdam([two.table], **SETTINGS)
+    left, right = everywhere[:500], everywhere[300:]
+    for _ in range(3):
+        loss_of(one, everywhere).backward()
+        first.zero_grad()
+        loss_of(one, left).backward()
+        loss_of(one, right).backward()
+        first.step()
+        first.zero_grad()
+        second.zero_grad()
+        (loss_of(two, left) + loss_of(two, right)).backward()
+        second.step()
+    torch.testing.assert_close(one.table, two.table, rtol=1e-4, atol=1e-5)
+
+
+def test_an_ordinary_gradient_is_used_too():
+    one, two = small(), small()
+    coords = torch.rand(20, 2)
+    mine, torchs = RowAdam([one.table], **SETTINGS), torch.optim.Adam([two.table], **SETTINGS)
+    for grid, optimizer in ((one, mine), (two, torchs)):
+        (loss_of(grid, coords) + grid.table.square().sum()).backward()
+        optimizer.step()
+    torch.testing.assert_close(one.table, two.table, rtol=1e-5, atol=1e-6)
+
+
+@both_backends
+def test_resumes_exactly(everywhere):
+    batches = [torch.rand(50, 2, generator=torch.Generator().manual_seed(seed)) for seed in range(8)]
+    whole = small()
+    train(whole, RowAdam([whole.table], **SETTINGS), batches)
+
+    first = small()
+    optimizer = RowAdam([first.table], **SETTINGS)
+    train(first, optimizer, batches[:4])
+    file = io.BytesIO()
+    torch.save({"grid": first.state_dict(), "optimizer": optimizer.state_dict()}, file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    second = small()
+    later = RowAdam([second.table], lr=1.0)
+    train(second, later, batches[6:])
+    second.load_state_dict(saved["grid"])
+    later.load_state_dict(saved["optimizer"])
+    train(second, later, batches[4:])
+    assert later.param_groups[0]["lr"] == SETTINGS["lr"]
+    assert torch.equal(second.table, whole.table)
+    assert all(isinstance(value, torch.Tensor) for value in saved["optimizer"]["state"][0].values())
+
+
+def test_a_state_of_another_shape_is_refused():
+    other = grid_of(2, 2, levels=2)
+    state = RowAdam([other.table]).state_dict()
+    with pytest.raises(SoftmineError, match="has shape"):
+        RowAdam([small().table]).load_state_dict(state)
+
+
+@both_backends
+def test_nothing_touched_changes_nothing():
+    grid = small()
+    optimizer = RowAdam([grid.table])
+    before = grid.table.detach().clone()
+    optimizer.step()
+    grid(torch.empty(0, 2)).sum().backward()
+    optimizer.step()
+    assert torch.equal(grid.table, before)
+
+
+@both_backends
+def test_a_gradient_that_is_not_finite_shows(everywhere):
+    grid = small()
+    optimizer = RowAdam([grid.table])
+    (grid(torch.tensor([[0.4, 0.4]])) * math.inf).sum().backward()
+    optimizer.step()
+    bad = ~grid.table.isfinite().all(1)
+    assert 0 < bad.sum() <= 4 * grid.levels
+
+
+@both_backends
+def test_copies_are_independent(everywhere):
+    grid = small()
+    optimizer = RowAdam([grid.table], **SETTINGS)
+    train(grid, optimizer, [everywhere])
+    before = grid.table.detach().clone()
+    alone = copy.deepcopy(grid)
+    loss_of(alone, everywhere).backward()
+    assert alone.table.grad is not None, "the copy belongs to no optimizer"
+    restored = torch.load(_saved(grid), weights_only=False)
+    assert torch.equal(restored.table, grid.table)
+    twin, its = copy.deepcopy((grid, optimizer))
+    train(twin, its, [everywhere])
+    assert torch.equal(grid.table, before)
+    train(grid, optimizer, [everywhere])
+    assert torch.equal(grid.table, twin.table)
+
+
+def _saved(thing):
+    file = io.BytesIO()
+    torch.save(thing, file)
+    file.seek(0)
+    return file
+
+
+def test_runs_repeat_bit_for_bit():
+    batches = [torch.rand(3000, 2, generator=torch.Generator().manual_seed(seed)) for seed in range(4)]
+    tables = []
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 2):
+            torch.set_num_threads(count)
+            grid = grid_of(2, 2, levels=16, log2_table_size=12, finest_resolution=500)
+            train(grid, RowAdam([grid.table], **SETTINGS), batches)
+            tables.append(grid.table.detach().clone())
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(tables[1], tables[0], rtol=1e-3, atol=1e-4)
+    assert torch.equal(tables[1], tables[2])
+
+
+def test_stamps_may_run_out(monkeypatch):
+    from softmine.kernels import cpu
+
+    batches = [torch.rand(30, 2, generator=torch.Generator().manual_seed(seed)) for seed in range(9)]
+    one = small()
+    train(one, RowAdam([one.table]), batches)
+    monkeypatch.setattr(cpu, "LAST_STAMP", 3)
+    two = small()
+    train(two, RowAdam([two.table]), batches)
+    assert torch.equal(one.table, two.table)
+
+
+def test_long_runs_have_no_bias_left_to_correct():
+    grid = small()
+    optimizer = RowAdam([grid.table], lr=1e-2, betas=(0.5, 0.5))
+    train(grid, optimizer, [torch.rand(30, 2) for _ in range(80)])
+    assert grid.table.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("table", "settings", "message"),
+    [
+        (torch.zeros(3), {}, "takes tables"),
+        (torch.zeros(3, 2, dtype=torch.long), {}, "takes tables"),
+        (torch.zeros(3, 2), {"betas": (0.9, 1.0)}, "betas in"),
+        (torch.zeros(3, 2), {"eps": 0.0}, "eps > 0"),
+        (torch.zeros(3, 2), {"lr": -1.0}, "lr >= 0"),
+    ],
+)
+def test_impossible_settings_are_refused(table, settings, message):
+    with pytest.raises(SoftmineError, match=message):
+        RowAdam([table], **settings)

@@ -1,0 +1,123 @@
+"""The Triton kernels: in their interpreter on the CPU, compiled for an NVIDIA GPU without one, and on one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+TESTS = Path(__file__).parents[1]
+
+INTERPRETED = """
+import torch
+from kernel_grids import batch_of, grid_of, twin, value_and_gradients
+from softmine.kernels import RowAdam, backend_for
+
+device = "DEVICE"
+for dim, features, half, count in [(1, 1, 0, 30), (2, 2, 0, 150), (2, 2, 1, 60), (3, 4, 0, 30), (4, 8, 0, 3), (2, 2, 0, 0)]:
+    grid = grid_of(dim, features, levels=4 if dim < 3 else 2, dtype=torch.float16 if half else torch.float32).to(device)
+    coords = batch_of(count, dim).detach().to(device).requires_grad_() if count else torch.empty(0, dim, device=device, requires_grad=True)
+    assert backend_for(coords, grid.table) == "triton"
+    upstream = torch.randn(count, grid.outputs, device=device)
+    found = value_and_gradients(lambda g, x: g(x), grid, coords, upstream)
+    wanted = value_and_gradients(twin, grid, coords, upstream)
+    assert found[2].dtype == grid.table.dtype
+    for a, b, tolerance in zip(found, wanted, (1e-6, 1e-4, 4e-3 if half else 1e-5), strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+nan = torch.tensor([[0.5, float("nan")], [0.25, 0.5]], device=device)
+assert grid_of(2, 2).to(device)(nan).isnan().all(1).tolist() == [True, False]
+
+# Every row is touched, so the result is Adam's; the second backward adds to the first, zero_grad discards.
+line = torch.linspace(0, 1, 12, device=device)
+points = torch.cartesian_prod(line, line)
+one, two = (grid_of(2, 2, levels=2, finest_resolution=5).to(device) for _ in range(2))
+mine = RowAdam([one.table], lr=1e-2)
+torchs = torch.optim.Adam([two.table], lr=1e-2, betas=(0.9, 0.99), eps=1e-15)
+for step in range(4):
+    for grid, optimizer in ((one, mine), (two, torchs)):
+        (grid(points) * 3).sum().backward()
+        optimizer.zero_grad()
+        for part in (points[:80], points[80:]):
+            (grid(part) - torch.sin(7 * part).repeat(1, grid.levels)).square().sum().backward()
+        optimizer.step()
+    assert one.table.grad is None
+    torch.testing.assert_close(one.table, two.table, rtol=1e-4, atol=1e-5)
+
+# An untouched row stays; a float16 table learns by steps smaller than its own resolution.
+grid = grid_of(2, 2, levels=2, finest_resolution=5, dtype=torch.float16).to(device)
+optimizer = RowAdam([grid.table], lr=1e-4)
+before = grid.table.detach().clone()
+for _ in range(20):
+    optimizer.zero_grad()
+    grid(points[:1] + 0.1).sum().backward()
+    optimizer.step()
+moved = (grid.table != before).any(1)
+assert moved.sum() == 8, moved.sum()
+torch.testing.assert_close((before - grid.table)[moved], torch.full((8, 2), 2e-3, device=device).half(), rtol=0, atol=1e-3)
+state = optimizer.state_dict()["state"][0]
+assert state["step"] == 20 and state["last_step"][moved].eq(20).all() and state["last_step"][~moved].eq(0).all()
+
+copy = grid_of(2, 2, levels=2, finest_resolution=5, dtype=torch.float16).to(device)
+copy.load_state_dict(grid.state_dict())
+resumed = RowAdam([copy.table])
+resumed.load_state_dict(optimizer.state_dict())
+for grid, optimizer in ((grid, optimizer), (copy, resumed)):
+    grid(points[:1] + 0.1).sum().backward()
+    optimizer.step()
+assert torch.equal(grid.table, copy.table)
+print("good")
+"""
+
+COMPILED = """
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+from softmine.kernels import gpu_kernels
+
+pointers = dict.fromkeys(("coords", "table", "out", "grad", "sums", "records", "rate", "time", "decays"), "*fp32")
+pointers |= dict.fromkeys(("resolutions", "offsets", "touched"), "*i64") | {"flags": "*i32"}
+pointers |= dict.fromkeys(("beta1", "beta2", "epsilon"), "fp32")
+
+def build(kernel, numbers, **changes):
+    types = {name: {**pointers, **changes}.get(name, "i32") for name in kernel.arg_names}
+    types |= dict.fromkeys(numbers, "constexpr")
+    source = ASTSource(fn=kernel, signature=types, constexprs=numbers)
+    assert "cubin" in compile(source, target=GPUTarget("cuda", 80, 32)).asm
+
+sizes = {"DIM": 3, "WIDTH": 2, "BLOCK": 128}
+build(gpu_kernels.encode, sizes, table="*fp16")
+build(gpu_kernels.gradient_of_coords, {**sizes, "AXES": 4})
+build(gpu_kernels.scatter, {**sizes, "TOUCH": True})
+build(gpu_kernels.update_rows, {"ADAM": True, "HALF": True, "WIDTH": 2, "STRIDE": 16, "BLOCK": 128}, table="*fp16")
+print("good")
+"""
+
+
+def run(code, **environment):
+    paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path), **environment},
+    )
+    assert ran.stdout.strip().endswith("good"), ran.stderr
+
+
+def test_interpreted_on_the_cpu():
+    pytest.importorskip("triton", reason="the Triton kernels are tested only where triton is installed")
+    # In a process of its own, because Triton decides when it is imported.
+    run(INTERPRETED.replace("DEVICE", "cpu"), TRITON_INTERPRET="1", SOFTMINE_KERNELS="triton")
+
+
+def test_compiled_for_a_gpu():
+    pytest.importorskip("triton", reason="the Triton kernels are tested only where triton is installed")
+    run(COMPILED)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
+def test_on_a_gpu():
+    run(INTERPRETED.replace("DEVICE", "cuda"), SOFTMINE_KERNELS="triton")
