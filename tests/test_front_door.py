@@ -81,7 +81,8 @@ def test_arrows_between_packages_point_one_way(file):
 
 
 @pytest.mark.parametrize(
-    "command", [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("basedpyright", "--level", "error")]
+    "command",
+    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("basedpyright", "--level", "error")],
 )
 def test_the_source_passes_its_checks(command):
     done = run("-m", *command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,7 +60,14 @@ def compare_image_command(arguments: list[str], interrupted: Interrupted) -> int
     report = write_compare_report(folder)
     _print_summary(results, console)
     console.print(f"report: {report}", soft_wrap=True)
-    return 0 if results["complete"] else INTERRUPTED
+    if not results["complete"]:
+        return INTERRUPTED
+    diverged = [line["sampler"] for line in results["summary"] if line["diverged"]]
+    if diverged:
+        print(
+            f"softmine: the loss diverged with {', '.join(diverged)}: lower --learning-rate", file=sys.stderr
+        )
+    return 1 if diverged else 0
 
 
 def _print_summary(results: dict[str, Any], console: Console) -> None:
@@ -72,13 +80,15 @@ def _print_summary(results: dict[str, Any], console: Console) -> None:
         table.add_row(
             line["sampler"],
             f"{line['batch_size']:,}",
-            decibels(line["psnr_mean"]) + spread,
-            _times(line["speedup_seconds"]),
-            _times(line["speedup_steps"]),
+            "diverged" if line["psnr_mean"] is None else decibels(line["psnr_mean"]) + spread,
+            _times(line["speedup_seconds"], line),
+            _times(line["speedup_steps"], line),
             "-" if line["overhead"] is None else f"{line['overhead']:+.0%}",
         )
     console.print(table)
 
 
-def _times(speedup: float | None) -> str:
-    return "never" if speedup is None else f"{speedup:.2f}x"
+def _times(speedup: float | None, line: dict[str, Any]) -> str:
+    if speedup is not None:
+        return f"{speedup:.2f}x"
+    return "-" if line["overhead"] is None else "never"

@@ -216,6 +216,8 @@ def _write_pictures(
     scale: float | None = None
     trained = [contestant for contestant in contestants if contestant.trainer.step]
     for contestant, run in zip(trained, runs, strict=True):
+        if contestant.diverged_at is not None:
+            continue
         trainer = contestant.trainer
         result = pictures.reconstruct(trainer.field, image, trainer.device, most_pixels=PICTURE_PIXELS)
         scale = scale or pictures.error_scale(result.error)
