@@ -1,6 +1,6 @@
 """Draws the README's picture from a folder that ``softmine compare`` made.
 
-Usage: python benchmarks/hero.py runs/compare-astronaut docs/hero.png
+Usage: python benchmarks/hero.py runs/compare docs/hero.jpg
 """
 
 import json
@@ -24,12 +24,12 @@ def main(folder, out):
         left.plot(steps, psnr, color=colours[name], linewidth=2)
         left.annotate(
             name,
-            (steps[len(steps) // 4], psnr[len(steps) // 4]),
+            (steps[-1], psnr[-1]),
             color=colours[name],
             fontsize=9,
-            xytext=(6, -12) if name == "uniform" else (-8, 8),
+            xytext=(0, 8 if name == "langevin" else -16),
             textcoords="offset points",
-            ha="left" if name == "uniform" else "right",
+            ha="right",
         )
     left.set_title("PSNR in dB against steps", fontsize=9, loc="left")
     left.spines[["top", "right"]].set_visible(False)
@@ -40,7 +40,7 @@ def main(folder, out):
         axes.imshow(np.asarray(Image.open(folder / file)))
         axes.set_title(title if title == "target" else f"error, {title}", fontsize=9, loc="left")
         axes.axis("off")
-    figure.savefig(out)
+    figure.savefig(out, pil_kwargs={"quality": 88})
 
 
 if __name__ == "__main__":

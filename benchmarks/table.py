@@ -32,7 +32,7 @@ def rows(results):
             gain = psnr - median_psnr(results, "uniform", line["batch_size"], axis, share * end)
             cells.append(f"{psnr:.2f}" if line["sampler"] == "uniform" else f"{psnr:.2f} ({gain:+.2f})")
         cells.append(f"{line['overhead']:+.0%}" if line["sampler"] != "uniform" else "")
-        name = f"{results['signal']['name']} {width} x {height}, {budget}, batch {line['batch_size']:,}"
+        name = f"{results['signal']['name'].split('_')[0]} {width} x {height}, {budget}, batch {line['batch_size']:,}"
         yield f"| {name} | {line['sampler']} | " + " | ".join(cells) + " |"
 
 

@@ -52,6 +52,12 @@ def test_the_readmes_commands_name_files_that_exist():
             assert (ROOT / link).exists(), link
 
 
+def test_the_readmes_results_are_those_of_the_files():
+    table = run("benchmarks/table.py").stdout
+    text = (ROOT / "README.md").read_text()
+    assert table in text.split("<!-- results -->")[1].split("<!-- end of results -->")[0]
+
+
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("[0-9]*.py")), ids=lambda path: path.name)
 def test_examples_run(example):
     done = run("-W", "error", str(example), "--steps", "3")
