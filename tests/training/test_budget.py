@@ -2,6 +2,7 @@ import pytest
 
 from softmine import SoftmineError
 from softmine.training.budget import Budget, cosine_decay, evaluation_points
+from softmine.training.settings import FitSettings
 
 
 def test_whichever_is_spent_first_counts():
@@ -38,3 +39,8 @@ def test_evaluation_points_rise_and_end_with_the_budget(count):
 def test_impossible_budgets_are_refused(steps, seconds, message):
     with pytest.raises(SoftmineError, match=message):
         Budget(steps, seconds)
+
+
+def test_without_a_budget_settings_say_sixty_seconds():
+    assert FitSettings().seconds == 60.0
+    assert FitSettings(steps=5).seconds is None

@@ -40,11 +40,14 @@ class FieldSettings:
     device: Annotated[str, arg(metavar="NAME")] = "auto"
     """Where to train: auto, cpu, cuda or mps."""
 
+    def __post_init__(self) -> None:
+        if self.steps is None and self.seconds is None:
+            # Kept in the settings, so that what is written down is what was done.
+            object.__setattr__(self, "seconds", DEFAULT_SECONDS)
+
     @property
     def budget(self) -> Budget:
         """When a run ends."""
-        if self.steps is None and self.seconds is None:
-            return Budget(seconds=DEFAULT_SECONDS)
         return Budget(self.steps, self.seconds)
 
     def check(self) -> None:
