@@ -12,8 +12,12 @@ SHARES = (0.05, 0.2, 0.5, 1.0)
 
 
 def main():
-    print("| picture, budget | sampler | " + " | ".join(f"{share:.0%}" for share in SHARES) + " | step |")
-    print("|---|---|" + "---:|" * (len(SHARES) + 1))
+    print(
+        "| picture, budget | sampler | "
+        + " | ".join(f"{share:.0%}" for share in SHARES)
+        + " | sooner, steps | sooner, time | step |"
+    )
+    print("|---|---|" + "---:|" * (len(SHARES) + 3))
     for file in sorted(RESULTS.glob("compare-*.json")):
         for row in rows(json.loads(file.read_text())):
             print(row)
@@ -31,7 +35,10 @@ def rows(results):
             psnr = median_psnr(results, line["sampler"], line["batch_size"], axis, share * end)
             gain = psnr - median_psnr(results, "uniform", line["batch_size"], axis, share * end)
             cells.append(f"{psnr:.2f}" if line["sampler"] == "uniform" else f"{psnr:.2f} ({gain:+.2f})")
-        cells.append(f"{line['overhead']:+.0%}" if line["sampler"] != "uniform" else "")
+        mined = line["sampler"] != "uniform"
+        for speedup in (line["speedup_steps"], line["speedup_seconds"]):
+            cells.append("" if not mined else "never" if speedup is None else f"{speedup:.2f}x")
+        cells.append(f"{line['overhead']:+.0%}" if mined else "")
         name = f"{results['signal']['name'].split('_')[0]} {width} x {height}, {budget}, batch {line['batch_size']:,}"
         yield f"| {name} | {line['sampler']} | " + " | ".join(cells) + " |"
 
