@@ -7,11 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Coords, PerSample, SoftmineError
+from softmine.domain import SoftmineError
 from softmine.sampling import Sampler
 from softmine.signals import Signal
 from softmine.training.budget import Budget, cosine_decay
 from softmine.training.optimizers import make_optimizers
+from softmine.training.probe import FieldProbe
 from softmine.training.record import SampleRecord
 from softmine.training.timing import StepTimer, TrainingClock
 
@@ -56,6 +57,7 @@ class Trainer:
         self.field, self.signal, self.sampler = field, signal, sampler
         self.budget, self.device = budget, device
         self.optimizers = make_optimizers(field, learning_rate)
+        self.probe = FieldProbe(field, signal, signal.domain if snap else None)
         self.step = 0
         self.clock = TrainingClock(device)
         self.timer = StepTimer(device)
@@ -96,7 +98,7 @@ class Trainer:
                 group["lr"] = group["initial_lr"] * decay
         sampler, mark = self.sampler, self.timer.mark
         mark()
-        coords = sampler.draw(self._probe if sampler.needs_probe else None)
+        coords = sampler.draw(self.probe if sampler.needs_probe else None)
         mark()
         points = self.signal.domain.snap(coords) if self.snap else coords
         target = self.signal(points if sampler.follows_signal else points.detach())
@@ -128,9 +130,3 @@ class Trainer:
         self.loss = objective
         bad = torch.where(torch.isfinite(objective), self._first_bad, self.step)
         self._first_bad = torch.minimum(self._first_bad, bad)
-
-    @torch.no_grad()
-    def _probe(self, coords: Coords) -> PerSample:
-        if self.snap:
-            coords = self.signal.domain.snap(coords)
-        return (self.field(coords) - self.signal(coords)).abs().mean(-1)

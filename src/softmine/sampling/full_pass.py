@@ -1,0 +1,65 @@
+"""A pass over every cell of the domain, now and then: what samplers that rank the whole signal rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Box, Coords
+
+CHUNK = 2**16
+"""Cells evaluated at a time, so that memory does not grow with the signal."""
+
+
+def over_cells(domain: Box, function: Callable[[Coords], Tensor], device: torch.device) -> Tensor:
+    """``function`` at the centre of every cell, in row-major order: (cells,) or (cells, C)."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, domain.cells, CHUNK):
+            cells = torch.arange(start, min(start + CHUNK, domain.cells), device=device)
+            parts.append(function(domain.centres(cells)))
+    return torch.cat(parts)
+
+
+class Schedule(nn.Module):
+    """Counts steps and says when the next full pass is due, without waiting for the device.
+
+    The step is a buffer, and so resumes from ``state_dict``; a copy on the host decides.
+
+    Args:
+        interval: steps from one pass to the next, given the step of the pass.
+    """
+
+    step: Tensor
+    next_pass: Tensor
+
+    def __init__(self, interval: Callable[[int], int]) -> None:
+        super().__init__()
+        self._interval = interval
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("next_pass", torch.zeros((), dtype=torch.int64))
+        self.host_step = 0
+        self._host_next = 0
+
+    @property
+    def due(self) -> bool:
+        """Whether a pass belongs before the next draw; never inside a compiled graph, which only draws."""
+        return not torch.compiler.is_compiling() and self.host_step >= self._host_next
+
+    def passed(self) -> None:
+        """Notes that a pass was made at this step."""
+        self._host_next = self.host_step + max(1, self._interval(self.host_step))
+        self.next_pass.fill_(self._host_next)
+
+    def advance(self) -> None:
+        """Notes the end of a training step."""
+        self.step.add_(1)
+        if not torch.compiler.is_compiling():
+            self.host_step += 1
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.host_step, self._host_next = int(self.step), int(self.next_pass)

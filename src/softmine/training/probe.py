@@ -1,0 +1,40 @@
+"""What a sampler may ask of the field without training it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Box, Coords, PerSample, Values
+from softmine.signals import Signal
+
+
+class FieldProbe:
+    """Answers ``sampler.draw(probe)``: the field's error, residual or influence at coordinates (N, D), no gradient.
+
+    Args:
+        field: coordinates (N, D) to values (N, C).
+        signal: what it learns.
+        snap: the domain to whose cell centres coordinates are moved, or None.
+
+    Example:
+        >>> probe = FieldProbe(field, image)
+        >>> coords = sampler.draw(probe)
+    """
+
+    def __init__(self, field: nn.Module, signal: Signal, snap: Box | None = None) -> None:
+        self.field, self.signal, self.snap = field, signal, snap
+
+    @torch.no_grad()
+    def __call__(self, coords: Coords) -> PerSample:
+        """Mean absolute error over the channels, (N,)."""
+        return self.residual(coords).abs().mean(-1)
+
+    @torch.no_grad()
+    def residual(self, coords: Coords) -> Values:
+        """Field minus signal, (N, C)."""
+        coords = self._at(coords)
+        return self.field(coords) - self.signal(coords)
+
+    def _at(self, coords: Coords) -> Tensor:
+        return coords if self.snap is None else self.snap.snap(coords)
