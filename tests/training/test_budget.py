@@ -1,7 +1,7 @@
 import pytest
 
 from softmine import SoftmineError
-from softmine.training.budget import Budget, cosine_decay, evaluation_points
+from softmine.training.budget import SCHEDULES, Budget, cosine_decay, evaluation_points
 from softmine.training.settings import FitSettings
 
 
@@ -17,6 +17,13 @@ def test_the_learning_rate_falls_from_one_to_its_end():
     assert rates[0] == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.1)
     assert rates == sorted(rates, reverse=True)
+
+
+def test_a_constant_schedule_keeps_the_rate():
+    assert {SCHEDULES["constant"](p / 10) for p in range(11)} == {1.0}
+    FitSettings(schedule="constant").check()
+    with pytest.raises(SoftmineError, match="unknown schedule 'linear'"):
+        FitSettings(schedule="linear").check()
 
 
 @pytest.mark.parametrize("count", [1, 2, 20, 100])

@@ -56,5 +56,6 @@ def _build(
         budget=settings.budget,
         learning_rate=rate,
         device=device,
+        schedule=settings.schedule,
         snap=settings.snap,
     )

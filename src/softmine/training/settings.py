@@ -12,7 +12,7 @@ from softmine.errors import SoftmineError
 from softmine.fields import FIELDS
 from softmine.sampling import check_spec
 from softmine.sampling.protocol import check_batch_size
-from softmine.training.budget import Budget
+from softmine.training.budget import SCHEDULES, Budget
 
 DEFAULT_SECONDS = 60.0
 
@@ -30,7 +30,9 @@ class FieldSettings:
     learning_rate: Annotated[
         float | None, arg(metavar="RATE", help_behavior_hint="(default: the field's own)")
     ] = None
-    """Adam's learning rate at the start; it falls along a cosine to a twentieth."""
+    """Adam's learning rate at the start."""
+    schedule: Annotated[str, arg(metavar="NAME")] = "cosine"
+    """How the learning rate goes on: cosine falls to a twentieth over the budget, constant stays."""
     log2_table_size: Annotated[int, arg(metavar="N")] = 19
     """Base-2 logarithm of the rows of each hashed level of a hash grid."""
     snap: bool = True
@@ -58,6 +60,8 @@ class FieldSettings:
             raise SoftmineError(f"--log2-table-size is {self.log2_table_size}: give a number from 1 to 24")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise SoftmineError(f"--learning-rate is {self.learning_rate}: it must be a positive number")
+        if self.schedule not in SCHEDULES:
+            raise SoftmineError(f"unknown schedule '{self.schedule}': choose one of {', '.join(SCHEDULES)}")
         if not 1 <= self.evaluations <= 10_000:
             raise SoftmineError(f"--evaluations is {self.evaluations}: give a number from 1 to 10000")
         _ = self.budget

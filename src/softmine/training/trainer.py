@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from softmine.domain import SoftmineError
 from softmine.sampling import Sampler
 from softmine.signals import Signal
-from softmine.training.budget import Budget, cosine_decay
+from softmine.training.budget import SCHEDULES, Budget
 from softmine.training.optimizers import make_optimizers
 from softmine.training.probe import FieldProbe
 from softmine.training.record import SampleRecord
@@ -38,6 +38,7 @@ class Trainer:
         budget: when it ends; the learning rate follows the share of it that is spent.
         learning_rate: Adam's, at the start.
         device: where everything lives.
+        schedule: of the learning rate: ``cosine`` or ``constant``.
         snap: train at the centres of cells (pixels) only, where the signal is known, instead of on the
             interpolation between them too.
     """
@@ -51,11 +52,13 @@ class Trainer:
         budget: Budget,
         learning_rate: float,
         device: torch.device,
+        schedule: str = "cosine",
         snap: bool = False,
     ) -> None:
         self.snap = snap
         self.field, self.signal, self.sampler = field, signal, sampler
         self.budget, self.device = budget, device
+        self.schedule = SCHEDULES[schedule]
         self.optimizers = make_optimizers(field, learning_rate)
         self.probe = FieldProbe(field, signal, signal.domain if snap else None)
         self.step = 0
@@ -92,7 +95,7 @@ class Trainer:
             raise Diverged(first_bad)
 
     def _train_step(self) -> None:
-        decay = cosine_decay(self.progress)
+        decay = self.schedule(self.progress)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * decay
