@@ -2,14 +2,14 @@ import pytest
 import torch
 
 from softmine import Box, Langevin, SoftmineError
-from softmine.sampling import SAMPLERS, Sampler, create
+from softmine.sampling import SAMPLERS, ErrorMap, Sampler, check_spec, create
 
 BOX = Box((16, 16))
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
 def test_every_sampler_speaks_the_protocol(name):
-    sampler = create(name, BOX, 32, seed=0)
+    sampler = create(name, BOX, 32, seed=0, edges=lambda: torch.ones(4, 4))
     assert isinstance(sampler, Sampler)
     assert isinstance(sampler, torch.nn.Module)
     coords = sampler.draw(lambda x: x.sum(-1))
@@ -41,6 +41,26 @@ def test_an_edge_prior_is_made_from_the_signal():
     assert sampler.prior.density(torch.tensor([[0.3, 0.6]])) > 15
     with pytest.raises(SoftmineError, match="no edges"):
         create("langevin:prior=edges", BOX, 32)
+
+
+def test_samplers_with_settings_of_their_own_take_them_as_options():
+    sampler = create("error-map:preset=instant-ngp,alpha=1,cells=9,start=2", BOX, 32)
+    assert isinstance(sampler, ErrorMap)
+    assert sampler.settings.interval == 128
+    assert sampler.settings.alpha == 1.0
+    assert sampler.error.tolist() == [2.0] * 9
+    with pytest.raises(SoftmineError, match="no option 'drift'"):
+        create("error-map:drift=1", BOX, 32)
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_every_name_can_be_checked_without_a_signal(name):
+    check_spec(name)
+
+
+def test_a_sampler_of_edges_needs_them():
+    with pytest.raises(SoftmineError, match="edges needs the edges of the signal, but there are none"):
+        create("edges", BOX, 32)
 
 
 @pytest.mark.parametrize(

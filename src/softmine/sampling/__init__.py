@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from softmine.sampling.edges import edge_prior
+from softmine.sampling.edges import Edges, edge_prior
+from softmine.sampling.error_map import ErrorMap
+from softmine.sampling.error_map_settings import ERROR_MAP_PRESETS, ErrorMapSettings
 from softmine.sampling.langevin import Langevin
 from softmine.sampling.langevin_settings import PRESETS, LangevinSettings
+from softmine.sampling.multinomial import Multinomial
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, Sampler
 from softmine.sampling.random import RandomStream
@@ -12,10 +15,15 @@ from softmine.sampling.registry import SAMPLERS, check_spec, create, parse
 from softmine.sampling.uniform import Uniform
 
 __all__ = [
+    "ERROR_MAP_PRESETS",
     "PRESETS",
     "SAMPLERS",
+    "Edges",
+    "ErrorMap",
+    "ErrorMapSettings",
     "Langevin",
     "LangevinSettings",
+    "Multinomial",
     "PiecewiseConstant",
     "Probe",
     "RandomStream",

@@ -16,12 +16,16 @@ CHUNK = 2**16
 
 def over_cells(domain: Box, function: Callable[[Coords], Tensor], device: torch.device) -> Tensor:
     """``function`` at the centre of every cell, in row-major order: (cells,) or (cells, C)."""
-    parts = []
+    values = torch.empty(0)
     with torch.no_grad():
         for start in range(0, domain.cells, CHUNK):
             cells = torch.arange(start, min(start + CHUNK, domain.cells), device=device)
-            parts.append(function(domain.centres(cells)))
-    return torch.cat(parts)
+            part = function(domain.centres(cells))
+            if start == 0:
+                # Filled in place, because joining parts would need twice the memory.
+                values = part.new_empty((domain.cells, *part.shape[1:]))
+            values[start : start + len(part)] = part
+    return values
 
 
 class Schedule(nn.Module):
@@ -48,6 +52,11 @@ class Schedule(nn.Module):
     def due(self) -> bool:
         """Whether a pass belongs before the next draw; never inside a compiled graph, which only draws."""
         return not torch.compiler.is_compiling() and self.host_step >= self._host_next
+
+    @property
+    def started(self) -> bool:
+        """Whether any pass was made yet."""
+        return self._host_next > 0
 
     def passed(self) -> None:
         """Notes that a pass was made at this step."""

@@ -19,6 +19,7 @@ class PiecewiseConstant(nn.Module):
 
     Args:
         weights: non-negative, finite, not all zero; as many axes as the domain has, any shape.
+        state: whether the density belongs to ``state_dict``: for one that training changes.
 
     Raises:
         SoftmineError: a weight is negative or not finite, or all are zero.
@@ -31,17 +32,31 @@ class PiecewiseConstant(nn.Module):
 
     cumulative: Tensor
 
-    def __init__(self, weights: Tensor) -> None:
+    def __init__(self, weights: Tensor, *, state: bool = False) -> None:
         super().__init__()
-        cumulative = weights.detach().double().flatten().cumsum(0)
-        if weights.min() < 0 or not torch.isfinite(cumulative[-1]) or cumulative[-1] <= 0:
+        total = weights.detach().double().sum()
+        if weights.min() < 0 or not torch.isfinite(total) or total <= 0:
             raise SoftmineError(
                 f"weights of shape {tuple(weights.shape)} are no density: they must be non-negative, "
                 "finite and not all zero"
             )
         self.grid = Box(weights.shape)
-        # Made from the signal, so no state of its own.
-        self.register_buffer("cumulative", cumulative / cumulative[-1], persistent=False)
+        self.register_buffer("cumulative", _cumulative(weights.double(), 0.0), persistent=state)
+
+    def refill(self, weights: Tensor, uniform_share: float = 0.0) -> None:
+        """Replaces the weights in place, without waiting for the device.
+
+        Args:
+            weights: as many as before, finite and positive, which is not checked.
+            uniform_share: share of the density that is uniform whatever the weights.
+        """
+        self.cumulative.copy_(_cumulative(weights.to(self.cumulative.dtype), uniform_share))
+
+    def mixed(self, uniform_share: float) -> PiecewiseConstant:
+        """A new density of which ``uniform_share`` is uniform and the rest this one."""
+        mixed = PiecewiseConstant(torch.ones(self.grid.shape)).to(self.cumulative.device)
+        mixed.refill(self.cumulative.diff(prepend=self.cumulative.new_zeros(1)), uniform_share)
+        return mixed
 
     def draw(self, n: int, random: RandomStream) -> Coords:
         """Coordinates (n, D), float32."""
@@ -68,3 +83,11 @@ class PiecewiseConstant(nn.Module):
         dtype = torch.float32 if device.type == "mps" else torch.float64
         self.cumulative = self.cumulative.to(device, dtype)
         return self
+
+
+def _cumulative(weights: Tensor, uniform_share: float) -> Tensor:
+    """Cumulative shares, ending at one, of weights of any shape mixed with the uniform density."""
+    weights = weights.detach().flatten()
+    mixed = weights * ((1 - uniform_share) / weights.mean()) + uniform_share
+    cumulative = mixed.cumsum(0)
+    return cumulative / cumulative[-1]

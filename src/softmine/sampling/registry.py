@@ -12,14 +12,25 @@ import torch
 from torch import Tensor
 
 from softmine.domain import Box, SoftmineError
-from softmine.sampling.edges import edge_prior
+from softmine.sampling.edges import Edges, edge_prior
+from softmine.sampling.error_map import ErrorMap
+from softmine.sampling.error_map_settings import ErrorMapSettings
 from softmine.sampling.langevin import Langevin
 from softmine.sampling.langevin_settings import LangevinSettings
+from softmine.sampling.multinomial import Multinomial
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Sampler
 from softmine.sampling.uniform import Uniform
 
-SAMPLERS: dict[str, Callable[..., Sampler]] = {"uniform": Uniform, "langevin": Langevin}
+SAMPLERS: dict[str, Callable[..., Sampler]] = {
+    "uniform": Uniform,
+    "langevin": Langevin,
+    "multinomial": Multinomial,
+    "error-map": ErrorMap,
+    "edges": Edges,
+}
+
+_SETTINGS = {"langevin": LangevinSettings, "error-map": ErrorMapSettings}
 
 
 def create(
@@ -104,7 +115,7 @@ def _options(name: str) -> dict[str, type | None]:
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "seed":
             options[parameter.name] = plain.get(str(parameter.annotation))
         elif parameter.kind is parameter.VAR_KEYWORD:
-            for field in LangevinSettings.__dataclass_fields__.values():
+            for field in _SETTINGS[name].__dataclass_fields__.values():
                 options[field.name] = plain.get(str(field.type))
     return options
 
