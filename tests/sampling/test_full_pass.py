@@ -1,0 +1,42 @@
+import torch
+
+from softmine import Box
+from softmine.sampling import full_pass
+from softmine.sampling.full_pass import Schedule, over_cells
+
+
+def test_a_pass_visits_the_centre_of_every_cell_in_order(monkeypatch):
+    monkeypatch.setattr(full_pass, "CHUNK", 7)
+    box = Box((4, 5))
+    visited = []
+
+    def look(coords):
+        visited.append(len(coords))
+        return coords * torch.tensor([4.0, 5.0])
+
+    native = over_cells(box, look, torch.device("cpu"))
+    assert visited == [7, 7, 6]
+    rows, columns = torch.meshgrid(torch.arange(4) + 0.5, torch.arange(5) + 0.5, indexing="ij")
+    torch.testing.assert_close(native, torch.stack((rows.flatten(), columns.flatten()), -1))
+    assert over_cells(box, lambda coords: coords[:, 0] > 0.5, torch.device("cpu")).sum() == 10
+
+
+def test_a_pass_records_no_gradient():
+    scale = torch.ones((), requires_grad=True)
+    assert not over_cells(Box((3,)), lambda coords: coords[:, 0] * scale, torch.device("cpu")).requires_grad
+
+
+def test_a_schedule_is_due_at_first_and_then_by_its_interval():
+    schedule = Schedule(lambda step: 1 if step < 2 else 3)
+    due = []
+    assert not schedule.started
+    for step in range(9):
+        if schedule.due:
+            due.append(step)
+            schedule.passed()
+        schedule.advance()
+    assert due == [0, 1, 2, 5, 8]
+    assert schedule.started
+    resumed = Schedule(lambda step: 3)
+    resumed.load_state_dict(schedule.state_dict())
+    assert (resumed.host_step, resumed.due, resumed.started) == (9, False, True)
