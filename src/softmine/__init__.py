@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from softmine.sampling import edge_prior as edge_prior
     from softmine.signals import Image as Image
     from softmine.signals import Signal as Signal
+    from softmine.training.probe import FieldProbe as FieldProbe
 
 # Imported when first used, so that the command line answers mistakes and --help without waiting for torch.
 _HOMES = {
     "Box": "domain",
+    "FieldProbe": "training.probe",
     "FourierField": "fields",
     "HashGrid": "fields",
     "HashGridField": "fields",

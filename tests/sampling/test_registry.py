@@ -1,10 +1,12 @@
+import numpy as np
 import pytest
 import torch
 
-from softmine import Box, Langevin, SoftmineError
+from softmine import Box, FieldProbe, Image, Langevin, SoftmineError
 from softmine.sampling import SAMPLERS, ErrorMap, Sampler, check_spec, create
 
 BOX = Box((16, 16))
+PROBE = FieldProbe(torch.nn.Linear(2, 1), Image(np.eye(16, dtype=np.float32)))
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
@@ -12,7 +14,7 @@ def test_every_sampler_speaks_the_protocol(name):
     sampler = create(name, BOX, 32, seed=0, edges=lambda: torch.ones(4, 4))
     assert isinstance(sampler, Sampler)
     assert isinstance(sampler, torch.nn.Module)
-    coords = sampler.draw(lambda x: x.sum(-1))
+    coords = sampler.draw(PROBE)
     assert coords.shape == (32, 2)
     error = (coords - 0.3).square().sum(-1)
     weights = sampler.weigh(error.detach())
@@ -22,7 +24,7 @@ def test_every_sampler_speaks_the_protocol(name):
         (weights * error).mean().backward()
     sampler.check()
     sampler.update()
-    assert BOX.contains(sampler.draw(lambda x: x.sum(-1))).all()
+    assert BOX.contains(sampler.draw(PROBE)).all()
 
 
 def test_options_follow_the_name():

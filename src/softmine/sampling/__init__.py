@@ -5,9 +5,13 @@ from __future__ import annotations
 from softmine.sampling.edges import Edges, edge_prior
 from softmine.sampling.error_map import ErrorMap
 from softmine.sampling.error_map_settings import ERROR_MAP_PRESETS, ErrorMapSettings
+from softmine.sampling.evolutionary import Evolutionary
+from softmine.sampling.expansive import Expansive
+from softmine.sampling.hardest import Hardest
 from softmine.sampling.langevin import Langevin
 from softmine.sampling.langevin_settings import PRESETS, LangevinSettings
 from softmine.sampling.multinomial import Multinomial
+from softmine.sampling.ntk import Ntk
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, Sampler
 from softmine.sampling.random import RandomStream
@@ -21,9 +25,13 @@ __all__ = [
     "Edges",
     "ErrorMap",
     "ErrorMapSettings",
+    "Evolutionary",
+    "Expansive",
+    "Hardest",
     "Langevin",
     "LangevinSettings",
     "Multinomial",
+    "Ntk",
     "PiecewiseConstant",
     "Probe",
     "RandomStream",

@@ -15,9 +15,13 @@ from softmine.domain import Box, SoftmineError
 from softmine.sampling.edges import Edges, edge_prior
 from softmine.sampling.error_map import ErrorMap
 from softmine.sampling.error_map_settings import ErrorMapSettings
+from softmine.sampling.evolutionary import Evolutionary
+from softmine.sampling.expansive import Expansive
+from softmine.sampling.hardest import Hardest
 from softmine.sampling.langevin import Langevin
 from softmine.sampling.langevin_settings import LangevinSettings
 from softmine.sampling.multinomial import Multinomial
+from softmine.sampling.ntk import Ntk
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Sampler
 from softmine.sampling.uniform import Uniform
@@ -28,6 +32,10 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "multinomial": Multinomial,
     "error-map": ErrorMap,
     "edges": Edges,
+    "hardest": Hardest,
+    "evolutionary": Evolutionary,
+    "ntk": Ntk,
+    "expansive": Expansive,
 }
 
 _SETTINGS = {"langevin": LangevinSettings, "error-map": ErrorMapSettings}
@@ -116,7 +124,7 @@ def _options(name: str) -> dict[str, type | None]:
             options[parameter.name] = plain.get(str(parameter.annotation))
         elif parameter.kind is parameter.VAR_KEYWORD:
             for field in _SETTINGS[name].__dataclass_fields__.values():
-                options[field.name] = plain.get(str(field.type))
+                options[field.name] = plain.get(str(field.type).removesuffix(" | None"))
     return options
 
 

@@ -39,6 +39,7 @@ def save(path: Path, trainer: Trainer) -> None:
     header = {
         "schema": SCHEMA,
         "step": trainer.step,
+        "samples": trainer.samples,
         "seconds": trainer.clock.seconds,
         "optimizer": plain,
     }
@@ -86,6 +87,7 @@ def load(path: Path, trainer: Trainer) -> None:
     if trainer.device.type == "cuda" and "random.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random.cuda"], trainer.device)
     trainer.step = int(header["step"])
+    trainer.samples = int(header.get("samples", trainer.step * trainer.sampler.batch_size))
     trainer.clock.total = float(header["seconds"])
 
 

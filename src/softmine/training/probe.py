@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, Values
 from softmine.signals import Signal
+from softmine.training.influence import influence
 
 
 class FieldProbe:
@@ -35,6 +36,10 @@ class FieldProbe:
         """Field minus signal, (N, C)."""
         coords = self._at(coords)
         return self.field(coords) - self.signal(coords)
+
+    def influence(self, domain: Box) -> PerSample:
+        """How far a gradient step on all cells would move the field in each, (cells,); see ``training/influence.py``."""
+        return influence(self.field, self.signal, domain)
 
     def _at(self, coords: Coords) -> Tensor:
         return coords if self.snap is None else self.snap.snap(coords)

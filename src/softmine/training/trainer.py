@@ -62,6 +62,8 @@ class Trainer:
         self.optimizers = make_optimizers(field, learning_rate)
         self.probe = FieldProbe(field, signal, signal.domain if snap else None)
         self.step = 0
+        # Coordinates trained on so far: some samplers draw more and more of them.
+        self.samples = 0
         self.clock = TrainingClock(device)
         self.timer = StepTimer(device)
         self.record = SampleRecord(signal.domain, device)
@@ -73,11 +75,6 @@ class Trainer:
     def progress(self) -> float:
         """Share of the budget that is spent."""
         return self.budget.progress(self.step, self.clock.seconds)
-
-    @property
-    def samples(self) -> int:
-        """Coordinates trained on so far."""
-        return self.step * self.sampler.batch_size
 
     def advance(self, pause: Callable[[], bool]) -> None:
         """Trains until the budget is spent or ``pause()`` says so, which is asked before every step.
@@ -123,6 +120,7 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
         self.step += 1
+        self.samples += len(coords)
         self._watch(objective.detach())
         self.record.add(coords.detach())
         mark()

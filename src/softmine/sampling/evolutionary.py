@@ -1,0 +1,173 @@
+"""Cells that survive by their fitness, and mutate: EVOS (Zhang et al., CVPR 2025, arXiv 2412.10153)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Box, Coords, PerSample, Values
+from softmine.sampling.full_pass import Schedule, over_cells
+from softmine.sampling.protocol import Probe, check_share
+from softmine.sampling.random import RandomStream
+from softmine.sampling.ranking import Shuffle, ask, check_cells, pass_if_due, spread
+from softmine.sampling.softness import check_count
+
+LUMA = (0.2989, 0.587, 0.114)
+"""What red, green and blue add to grey (ITU-R BT.601), as in the source."""
+HIGH_WEIGHT = 1e-5
+"""Weight of the squared error of the Laplacian against the squared error, the source's."""
+
+
+class Evolutionary(nn.Module):
+    """Trains on parents, the fittest cells of a pass now and then, and on mutants, drawn anew at every step.
+
+    A cell is fit by its low frequencies, the squared error, and by its high frequencies, the squared error of the
+    Laplacian. Crossover takes as parents the cells that are among the l fittest by both, and fills up to l from those
+    that are by one only, in proportion to the two mean fitnesses. Mutants are uniform among the other cells.
+
+    Source: EVOS (arXiv 2412.10153) and its released code. What differs, and why:
+
+    - At key iterations the source trains on every cell, as it has evaluated them all; a batch here always holds N, so
+      that steps cost the same and samplers compare.
+    - Its loss also has a Laplacian term for the first 1,500 steps (cross-frequency supervision). That is a loss and
+      not a choice of where to train, so it is left out: the source's row "EVOS w/o CFS".
+    - The Laplacian of the error stands for the difference of Laplacians, which it equals; neither is clipped.
+    - With other than two axes it is the Laplacian along all of them, and grey is the mean of other than three channels.
+    - Mutants are taken from a random order of all cells that a pass makes new, so that those of one step are uniform
+      and those of neighbouring steps do not repeat each other; the source's are independent from step to step.
+
+    Args:
+        domain: where coordinates live.
+        batch_size: cells a step, N, at most all of them.
+        mutation_share: share of the batch that is mutants.
+        first_interval: steps between passes at the start. A pass comes at step t, counted from 1, when
+            ``t % int(first_interval + (last_interval - first_interval) * t / steps)`` is 1.
+        last_interval: steps between passes at the end of the run, and after it.
+        steps: length of the run; the source's is 5,000.
+        seed: of the sampler's own random stream; None takes one from torch's global generator.
+
+    Raises:
+        SoftmineError: the batch holds more cells than there are, or a setting is out of range.
+
+    Example:
+        >>> import softmine
+        >>> image, field = softmine.Image(torch.rand(8, 8)), softmine.Siren(2, 1)
+        >>> sampler = Evolutionary(image.domain, batch_size=16)
+        >>> sampler.draw(softmine.FieldProbe(field, image)).shape
+        torch.Size([16, 2])
+    """
+
+    needs_probe = True
+    follows_signal = False
+    parents: Tensor
+
+    def __init__(
+        self,
+        domain: Box,
+        batch_size: int,
+        *,
+        mutation_share: float = 0.5,
+        first_interval: int = 100,
+        last_interval: int = 50,
+        steps: int = 5000,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.domain = domain
+        self.batch_size = check_cells(batch_size, domain)
+        self.mutants = int(check_share("mutation_share", mutation_share) * batch_size)
+        self.first_interval = check_count("first_interval", first_interval, least=2)
+        self.last_interval = check_count("last_interval", last_interval, least=2)
+        self.steps = check_count("steps", steps)
+        self.schedule = Schedule(self._interval)
+        self.random = RandomStream(seed)
+        self.shuffle = Shuffle(torch.arange(domain.cells))
+        self.shuffle.again(self.random)
+        self.register_buffer("parents", spread(domain, batch_size - self.mutants))
+
+    def refresh(self, probe: Probe) -> None:
+        """Chooses new parents by a pass over every cell; ``draw`` does so when it is due, except in a compiled graph.
+
+        Raises:
+            SoftmineError: the probe has no ``residual``.
+        """
+        residual = over_cells(self.domain, ask(probe, "residual", "evolutionary"), self.parents.device)
+        self.parents.copy_(crossover(*fitness(residual, self.domain.shape), len(self.parents)))
+        self.shuffle.again(self.random)
+        self.schedule.passed()
+
+    def draw(self, probe: Probe | None = None) -> Coords:
+        """Centres (N, D) of the cells: parents, then mutants.
+
+        Without a probe the last pass serves on, for loops that call ``refresh`` themselves.
+
+        Raises:
+            SoftmineError: there was no pass yet, and no probe is given.
+        """
+        pass_if_due(self.schedule, self.refresh, probe, "evolutionary")
+        cells = torch.cat((self.parents, self.shuffle.next_except(self.mutants, self.parents)))
+        return self.domain.centres(cells)
+
+    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
+        """Ones (N,), whatever the importance (N,)."""
+        return torch.ones_like(importance)
+
+    def update(self, loss_scale: float | Tensor = 1.0) -> None:
+        """Counts the step."""
+        self.schedule.advance()
+
+    def check(self) -> None:
+        """Nothing can go wrong: no gradient is needed."""
+
+    def _interval(self, step: int) -> int:
+        return next(later for later in itertools.count(step + 1) if self._is_key(later + 1)) - step
+
+    def _is_key(self, count: int) -> bool:
+        """Whether the step of this number, counted from 1 as in the source, begins with a pass."""
+        progress = min(count / self.steps, 1.0)
+        return count % int(self.first_interval + (self.last_interval - self.first_interval) * progress) == 1
+
+
+def fitness(residual: Values, shape: Sequence[int]) -> tuple[PerSample, PerSample]:
+    """Low-frequency and high-frequency fitness (N,) of every cell, given the error (N, C) of values in [0, 1].
+
+    In the source's units, on which the proportion between the two depends: signals run over [-1, 1] in the first,
+    greys over [0, 255] in the second.
+    """
+    low = (2 * residual).square().mean(-1)
+    is_color = residual.shape[-1] == len(LUMA)
+    grey = residual @ residual.new_tensor(LUMA) if is_color else residual.mean(-1)
+    high = HIGH_WEIGHT * laplacian(255 * grey.view(*shape)).square().flatten()
+    return low, high
+
+
+def laplacian(values: Tensor) -> Tensor:
+    """Sum of the direct neighbours less 2 D times the value, on a grid of D axes; zero beyond it, as in the source."""
+    total = -2 * values.ndim * values
+    for axis, size in enumerate(values.shape):
+        total.narrow(axis, 1, size - 1).add_(values.narrow(axis, 0, size - 1))
+        total.narrow(axis, 0, size - 1).add_(values.narrow(axis, 1, size - 1))
+    return total
+
+
+def crossover(low: PerSample, high: PerSample, count: int) -> Tensor:
+    """The ``count`` parents (count,), sorted, by two fitnesses (N,) of every cell.
+
+    How many cells both lists hold is known to the device only, so that the lists are marked and not cut.
+    """
+    fittest = [values.topk(count).indices for values in (low, high)]
+    among = [torch.zeros_like(low, dtype=torch.bool).index_fill(0, cells, True) for cells in fittest]
+    both = among[0] & among[1]
+    missing = count - both.sum()
+    low_mean, high_mean = low.double().mean(), high.double().mean()
+    from_low = (missing * low_mean / (low_mean + high_mean).clamp_min(1e-300)).long()
+    chosen = both
+    for cells, quota in zip(fittest, (from_low, missing - from_low), strict=True):
+        single = ~both[cells]
+        admitted = single & (single.cumsum(0) <= quota)
+        chosen = chosen.scatter(0, cells, chosen[cells] | admitted)
+    # Exactly that many are chosen: a list holds as many single cells as the other, and the quotas add up to them.
+    return chosen.byte().topk(count).indices.sort().values

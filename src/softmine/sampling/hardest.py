@@ -1,0 +1,162 @@
+"""Training on the cells of largest error: INT (Zhang et al., ICML 2024, arXiv 2405.10531)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Box, Coords, PerSample, SoftmineError
+from softmine.sampling.full_pass import Schedule
+from softmine.sampling.protocol import Probe
+from softmine.sampling.ranking import check_cells, errors, pass_if_due, spread
+from softmine.sampling.softness import check_count
+
+
+class Hardest(nn.Module):
+    """Trains on the k cells of largest error, found by a pass over all cells and used again until the next pass.
+
+    Source: Nonparametric Teaching of Implicit Neural Representations (INT, arXiv 2405.10531) and its released code,
+    of which the formulas of ``interval`` and ``ratio`` are. It ranks by the absolute error summed over the channels
+    and trains on the plain mean; so does this. It differs where the released formulas run out, at and after
+    ``steps``: intervals stay what they were last and ratios stop growing.
+
+    Args:
+        domain: where coordinates live.
+        batch_size: cells a step, N, at most all of them; where the ratio is not constant, those of the first step.
+        interval: steps from one pass to the next. ``incremental``: every step for the first quarter of the run, then
+            every 10, 20, 30, 40 and 50 in fifths of the rest. ``dense``: every step. ``decremental``: every 90, 80, ...
+            10 in tenths of the run, every step in the last. Or a number.
+        ratio: how the share of cells in a batch goes on from r = N / cells. ``constant``: stays. ``step``: grows in ten
+            stages to r + 0.9 (1 - r), which is 0.92 for the source's r = 0.2. ``linear``, ``cosine``: grows to 1.
+            ``reverse-cosine``: goes to 0.2, from above or below. All but ``constant`` change the number of coordinates
+            that ``draw`` returns, at passes.
+        steps: length of the run, to which intervals and ratios refer; the source's is 5,000.
+        seed: accepted like every sampler's; nothing here is random.
+
+    Raises:
+        SoftmineError: the batch holds more cells than there are, or an option is unknown or out of range.
+
+    Example:
+        >>> sampler = Hardest(Box((4,)), batch_size=2)
+        >>> sampler.draw(lambda coords: coords[:, 0])
+        tensor([[0.8750],
+                [0.6250]])
+    """
+
+    needs_probe = True
+    follows_signal = False
+    hardest: Tensor
+    count: Tensor
+
+    def __init__(
+        self,
+        domain: Box,
+        batch_size: int,
+        *,
+        interval: str | int = "incremental",
+        ratio: str = "constant",
+        steps: int = 5000,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.domain = domain
+        self.batch_size = check_cells(batch_size, domain)
+        self.steps = check_count("steps", steps)
+        self._is_pass = _passes(interval, self.steps)
+        if ratio not in RATIOS:
+            raise SoftmineError(f"the ratio '{ratio}' is unknown: choose one of {', '.join(RATIOS)}")
+        self.ratio = ratio
+        self.schedule = Schedule(self._interval)
+        most = batch_size if ratio == "constant" else domain.cells
+        self.register_buffer("hardest", spread(domain, most))
+        self.register_buffer("count", torch.tensor(batch_size))
+        self._host_count = batch_size
+
+    def refresh(self, probe: Probe) -> None:
+        """Ranks every cell by its error; ``draw`` does so when it is due, except in a compiled graph.
+
+        Raises:
+            SoftmineError: the probe does not answer one number a coordinate.
+        """
+        self._host_count = self._count_at(self.schedule.host_step)
+        error = errors(self.domain, probe, self.hardest.device)
+        self.hardest[: self._host_count] = error.topk(self._host_count).indices
+        self.count.fill_(self._host_count)
+        self.schedule.passed()
+
+    def draw(self, probe: Probe | None = None) -> Coords:
+        """Centres (N, D) of the cells that were hardest at the last pass, hardest first.
+
+        Without a probe the last pass serves on, for loops that call ``refresh`` themselves.
+
+        Raises:
+            SoftmineError: there was no pass yet, and no probe is given.
+        """
+        pass_if_due(self.schedule, self.refresh, probe, "hardest")
+        return self.domain.centres(self.hardest[: self._host_count])
+
+    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
+        """Ones (N,), whatever the importance (N,)."""
+        return torch.ones_like(importance)
+
+    def update(self, loss_scale: float | Tensor = 1.0) -> None:
+        """Counts the step."""
+        self.schedule.advance()
+
+    def check(self) -> None:
+        """Nothing can go wrong: no gradient is needed."""
+
+    def _interval(self, step: int) -> int:
+        return next(later for later in itertools.count(step + 1) if self._is_pass(later)) - step
+
+    def _count_at(self, step: int) -> int:
+        if self.ratio == "constant":
+            return self.batch_size
+        share = RATIOS[self.ratio](min(step, self.steps) / self.steps, self.batch_size / self.domain.cells)
+        # Half a thousandth of a cell, so that rounding does not cost the first step one.
+        return min(self.domain.cells, max(1, int(share * self.domain.cells + 5e-4)))
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._host_count = int(self.count)
+
+
+RATIOS: dict[str, Callable[[float, float], float]] = {
+    "constant": lambda progress, first: first,
+    "step": lambda progress, first: first + min(int(10 * progress), 9) / 10 * (1 - first),
+    "linear": lambda progress, first: first + progress * (1 - first),
+    "cosine": lambda progress, first: 1 - (1 - first) * (1 + math.cos(progress * math.pi)) / 2,
+    "reverse-cosine": lambda progress, first: first - (first - 0.2) * (1 - math.cos(progress * math.pi)) / 2,
+}
+"""Share of cells in a batch, given the share of the run that is over and the share at its start."""
+
+
+def _passes(interval: str | int, steps: int) -> Callable[[int], bool]:
+    """Whether a step begins with a pass."""
+    if not isinstance(interval, str):
+        every = check_count("the interval", interval)
+        return lambda step: step % every == 0
+    if interval == "dense":
+        return lambda step: True
+    if interval == "incremental":
+        return lambda step: step % _incremental(step, steps) == 0
+    if interval == "decremental":
+        return lambda step: step % _decremental(step, steps) == 0
+    raise SoftmineError(
+        f"the interval '{interval}' is unknown: choose incremental, dense or decremental, or give a number of steps"
+    )
+
+
+def _incremental(step: int, steps: int) -> int:
+    dense = int(0.25 * steps)
+    stage = max(1, (steps - dense) // 5)
+    return 1 if step < max(dense, stage) else 10 * min(5, max(1, step - dense) // stage + 1)
+
+
+def _decremental(step: int, steps: int) -> int:
+    return max(1, 10 * (9 - step // max(1, steps // 10)))

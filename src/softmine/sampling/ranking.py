@@ -1,0 +1,125 @@
+"""What the samplers that rank every cell of the domain share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Box, Cells, PerSample, SoftmineError
+from softmine.sampling.full_pass import Schedule, over_cells
+from softmine.sampling.protocol import Probe, check_batch_size
+from softmine.sampling.random import RandomStream
+
+
+def check_cells(batch_size: int, domain: Box) -> int:
+    """Returns a batch size for draws without repetition, or raises SoftmineError."""
+    if check_batch_size(batch_size) > domain.cells:
+        raise SoftmineError(
+            f"batch size {batch_size} is above the {domain.cells} cells of {domain}, and this sampler draws each cell "
+            f"at most once: give at most {domain.cells}"
+        )
+    return batch_size
+
+
+def ask(probe: Probe, method: str, sampler: str) -> Callable[..., Any]:
+    """The ``method`` of a probe that answers more than the error, or raises SoftmineError."""
+    found = getattr(probe, method, None)
+    if not callable(found):
+        raise SoftmineError(
+            f"the sampler {sampler} asks its probe for {method}(), which a {type(probe).__name__} does not have: "
+            "draw with softmine.FieldProbe(field, signal)"
+        )
+    return found
+
+
+def pass_if_due(
+    schedule: Schedule, refresh: Callable[[Probe], None], probe: Probe | None, sampler: str
+) -> None:
+    """Makes the full pass that belongs before this draw, if there is one and a probe to make it with.
+
+    Raises:
+        SoftmineError: there was no pass yet, and no probe is given.
+    """
+    if not schedule.due:
+        return
+    if probe is not None:
+        refresh(probe)
+    elif not schedule.started:
+        raise SoftmineError(
+            f"the sampler {sampler} ranks every cell before it chooses: give draw() a probe, such as "
+            "softmine.FieldProbe(field, signal)"
+        )
+
+
+def errors(domain: Box, probe: Probe, device: torch.device) -> PerSample:
+    """The error of every cell, (cells,), or raises SoftmineError where the probe gives something else."""
+    found = over_cells(domain, probe, device)
+    if found.shape != (domain.cells,):
+        raise SoftmineError(
+            f"the probe must return one error for each of N coordinates, shape (N,), but {domain.cells} cells gave "
+            f"the shape {tuple(found.shape)}; reduce channels first: residual.abs().mean(-1)"
+        )
+    return found
+
+
+def spread(domain: Box, count: int) -> Cells:
+    """``count`` different cells, evenly far apart: what a sampler holds before its first pass."""
+    return torch.arange(count) * domain.cells // count
+
+
+class Shuffle(nn.Module):
+    """Goes through a set of cells in a random order: every draw is uniform and repeats none of its cells.
+
+    A draw costs what it returns, not what the set holds, because the order is kept from one draw to the next; over
+    the set's size, draws also repeat no cell of each other. At its end the order begins again from its start until
+    ``again`` makes a new one.
+
+    Args:
+        cells: the set, flat indices (M,), all different.
+
+    Example:
+        >>> shuffle = Shuffle(torch.arange(6))
+        >>> shuffle.again(RandomStream(seed=0))
+        >>> sorted(torch.cat((shuffle.next(2), shuffle.next(4))).tolist())
+        [0, 1, 2, 3, 4, 5]
+    """
+
+    order: Tensor
+    place: Tensor
+
+    def __init__(self, cells: Cells) -> None:
+        super().__init__()
+        # 32 bits hold every cell of a domain small enough to rank, in half the memory and checkpoint.
+        self.register_buffer("order", cells.int())
+        self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+
+    def again(self, random: RandomStream) -> None:
+        """Makes a new order. Its keys are all different, so that every order is as likely as another."""
+        self.order.copy_(self.order[random.bits(len(self.order)).argsort()])
+        self.place.zero_()
+
+    def next(self, count: int) -> Cells:
+        """The next ``count`` cells (count,), at most M."""
+        cells = self._ahead(count)
+        self.place.add_(count)
+        return cells
+
+    def next_except(self, count: int, taken: Tensor) -> Cells:
+        """The next ``count`` cells (count,) that are not among ``taken`` (K,), sorted; count + K is at most M."""
+        ahead = self._ahead(count + len(taken))
+        free = torch.ones_like(ahead, dtype=torch.bool)
+        if len(taken):
+            nearest = torch.searchsorted(taken, ahead).clamp(max=len(taken) - 1)
+            free = taken[nearest] != ahead
+        # Free ones first, in order: of count + K different cells at least count are free.
+        first = torch.argsort(free, dim=0, descending=True, stable=True)[:count]
+        if count:
+            self.place.add_(first[-1] + 1)
+        return ahead[first]
+
+    def _ahead(self, count: int) -> Cells:
+        index = (self.place + torch.arange(count, device=self.order.device)) % len(self.order)
+        return self.order[index].long()
