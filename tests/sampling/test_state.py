@@ -1,0 +1,64 @@
+"""A sampler goes on from its state_dict as if it had not been interrupted."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from softmine import Box, Image
+from softmine.sampling import SAMPLERS, create
+from softmine.training.probe import FieldProbe
+
+SHAPE = (12, 18)
+IMAGE = Image(np.random.default_rng(0).integers(0, 255, SHAPE).astype(np.uint8))
+SPECS = [
+    *SAMPLERS,
+    "uniform:stratified=True",
+    "langevin:preset=published-code",
+    "multinomial:interval=3",
+    "error-map:preset=torch-ngp",
+    "error-map:preset=instant-ngp,interval=2",
+]
+
+
+def probe_at(step):
+    """Probe of a field that changes with every step, so that a pass made at another step is another pass."""
+    field = torch.nn.Linear(2, 1)
+    with torch.no_grad():
+        field.weight.copy_(torch.tensor([[math.sin(3 * step), math.cos(step)]]))
+        field.bias.fill_(0.3)
+    return FieldProbe(field, IMAGE)
+
+
+def run(sampler, steps):
+    """Coordinates and weights of every step."""
+    seen = []
+    for step in steps:
+        probe = probe_at(step)
+        coords = sampler.draw(probe if sampler.needs_probe else None)
+        error = (probe.field(coords) - IMAGE(coords)).mean(-1).abs() + 0.01
+        weights = sampler.weigh(error.detach())
+        seen += [coords.detach().clone(), weights.clone()]
+        if coords.requires_grad:
+            (weights * error.square()).mean().backward()
+        sampler.update()
+    return seen
+
+
+def make(spec, seed):
+    return create(spec, Box(SHAPE), 32, seed=seed, edges=IMAGE.edges)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_fresh_sampler_goes_on_from_a_saved_state_bit_by_bit(spec, steps):
+    first = make(spec, seed=1)
+    run(first, range(steps))
+    state = {name: tensor.clone() for name, tensor in first.state_dict().items()}
+    second = make(spec, seed=2)
+    second.load_state_dict(state)
+    expected, found = run(first, range(steps, steps + 5)), run(second, range(steps, steps + 5))
+    for ours, theirs in zip(expected, found, strict=True):
+        assert torch.equal(ours, theirs)
+    assert not list(first.parameters())
