@@ -31,7 +31,7 @@ def test_results_have_every_run_and_a_summary(picture, tmp_path, capsys):
     assert results["schema"] == 1
     assert results["task"] == "image"
     assert results["complete"]
-    assert results["signal"] == {"name": "picture", "shape": [20, 24, 3]}
+    assert (results["signal"]["name"], results["signal"]["shape"]) == ("picture", [20, 24, 3])
     assert [(run["sampler"], run["seed"]) for run in results["runs"]] == [
         (s, i) for i in range(2) for s in samplers
     ]
@@ -44,6 +44,7 @@ def test_results_have_every_run_and_a_summary(picture, tmp_path, capsys):
         assert steps[-1] == 40
     assert [line["sampler"] for line in results["summary"]] == samplers
     assert results["summary"][0]["speedup_seconds"] == results["summary"][0]["speedup_steps"] == 1
+    assert [run["race"] for run in results["runs"]] == [1, 1, 1, 2, 2, 2]
     for path in results["runs"][1]["images"]["samples"]:
         Pillow.open(out / path).load()
     printed = capsys.readouterr().out
@@ -74,3 +75,51 @@ def test_divergence_is_told_and_no_success(picture, tmp_path, capsys):
     assert "the loss diverged with uniform, langevin" in streams.err
     assert "diverged" in streams.out
     assert all(line["psnr_mean"] is None for line in results["summary"])
+
+
+def test_samplers_run_at_batch_sizes_of_their_own(picture, tmp_path, capsys):
+    samplers = ["uniform", "uniform@16", "multinomial", "langevin@32"]
+    _, results = compare(picture, tmp_path / "out", "--steps", "20", "--samplers", *samplers)
+    lines = {(line["sampler"], line["batch_size"]): line for line in results["summary"]}
+    assert list(lines) == [("uniform", 64), ("uniform", 16), ("multinomial", 64), ("langevin", 32)]
+    assert lines["langevin", 32]["overhead"] is None
+    assert lines["langevin", 32]["baseline_batch_size"] in (16, 64)
+    assert lines["uniform", 16]["overhead"] == 0
+    assert all("worst_deficit" in line and "oracle_share" in line for line in lines.values())
+    assert "100%" in capsys.readouterr().out
+
+
+def test_uniform_gets_its_own_batch_size(picture, tmp_path, capsys):
+    out = tmp_path / "out"
+    code, results = compare(
+        picture, out, "--seconds", "0.3", "--tune-uniform", "--samplers", "uniform", "langevin"
+    )
+    assert code == 0
+    tuning = results["tuning"]
+    assert tuning["seconds"] == pytest.approx(0.05)
+    assert tuning["start"] == 64
+    tried = {run["batch_size"] for run in tuning["runs"]}
+    assert tuning["batch_size"] in tried
+    # 20 x 24 pixels: no batch has more samples than that.
+    assert tried <= {64, 128, 256}
+    assert {64, 256} <= tried
+    for run in tuning["runs"]:
+        assert 0.05 <= run["train_seconds"] < 2
+    sizes = [run["batch_size"] for run in results["runs"] if run["sampler"] == "uniform"]
+    assert tuning["batch_size"] in sizes
+    assert {line["baseline_batch_size"] for line in results["summary"]} == {tuning["batch_size"]}
+    assert "uniform does best at batch size" in capsys.readouterr().out
+
+
+def test_with_steps_the_tuned_uniform_is_given_as_much_time_not_as_many_steps(picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "softmine.study.tuning.climb", lambda measure, start, *_: (measure([start, 256]), 256)[1]
+    )
+    _, results = compare(
+        picture, tmp_path / "out", "--steps", "30", "--tune-uniform", "--samplers", "uniform"
+    )
+    given, tuned = results["runs"]
+    step_ms = {run["batch_size"]: run["step_ms_median"] for run in results["tuning"]["runs"]}
+    assert (given["batch_size"], given["steps"]) == (64, 30)
+    assert tuned["batch_size"] == 256
+    assert tuned["steps"] == max(1, round(30 * step_ms[64] / step_ms[256]))

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from softmine.study.summary import summarize, time_to
+from softmine.study.summary import summarize
 
 
 def run(sampler, psnrs, seed=0, step_ms=10.0, finished=True, diverged_at=None, batch_size=64):
@@ -63,7 +63,89 @@ def test_divergence_is_counted_and_never_flattered():
     assert other["speedup_steps"] is None
 
 
-def test_an_exact_fit_is_reached():
-    curve = run("x", [20, math.inf])["curve"]
-    assert time_to(curve, 30.0, "step") == 20
-    assert time_to(curve, math.inf, "step") == 20
+def figures(runs, sampler, batch_size=64, tuned=None):
+    (line,) = (
+        line
+        for line in summarize(runs, tuned)
+        if (line["sampler"], line["batch_size"]) == (sampler, batch_size)
+    )
+    return line
+
+
+def test_everyone_is_measured_against_the_tuned_uniform_whatever_the_batch_size():
+    runs = [
+        run("uniform", [20, 22, 24]),
+        run("x", [20, 24, 26]),
+        run("uniform", [20, 24, 28], batch_size=256),
+    ]
+    assert figures(runs, "x")["speedup_steps"] == pytest.approx(1.5)
+    assert figures(runs, "x", tuned=256)["speedup_steps"] is None
+    assert figures(runs, "x", tuned=256)["baseline_batch_size"] == 256
+    # 28 dB are what it takes 30 steps to reach; the overhead stays that at equal batch size.
+    assert figures(runs, "uniform", tuned=256)["speedup_steps"] is None
+    assert figures(runs, "x", tuned=256)["overhead"] == 0
+
+
+def test_without_uniform_at_its_own_batch_size_the_highest_uniform_is_the_baseline():
+    runs = [
+        run("uniform", [20, 22], batch_size=8),
+        run("uniform", [20, 26], batch_size=16),
+        run("x", [20, 23]),
+    ]
+    line = figures(runs, "x")
+    assert line["baseline_batch_size"] == 16
+    assert line["speedup_seconds"] is None
+    assert line["overhead"] is None
+
+
+def test_the_worst_moment_is_the_deepest_after_the_first_tenth():
+    base = [10, *[20.0] * 19]
+    other = [1, 20, 19.5, *[20.3] * 17]
+    assert figures([run("uniform", base), run("x", other)], "x")["worst_deficit"] == pytest.approx(0.5)
+    ahead = [run("uniform", base), run("x", [psnr + 2 for psnr in base])]
+    assert figures(ahead, "x")["worst_deficit"] == pytest.approx(-2.0)
+    assert figures(ahead, "uniform")["worst_deficit"] == 0
+
+
+def test_the_worst_moment_is_at_equal_seconds_not_at_equal_steps():
+    slow = run("x", [22, 24, 26, 28])
+    for point in slow["curve"]:
+        point["seconds"] *= 2
+    base = run("uniform", [21, 23, 25, 27])
+    # At 2 s uniform is at 27 and the other, half as far, at 24.
+    assert figures([base, slow], "x")["worst_deficit"] == pytest.approx(3.0)
+
+
+def test_the_worst_moment_is_the_medians_over_seeds():
+    runs = [run("uniform", [20, 24, 26], seed=seed) for seed in range(3)]
+    runs += [run("x", [20, 24, 26 - dip], seed=seed) for seed, dip in enumerate((9.0, 0.0, 0.2))]
+    assert figures(runs, "x")["worst_deficit"] == pytest.approx(0.2)
+
+
+def test_the_oracles_gain_is_shared_at_equal_steps():
+    runs = [run("uniform", [20, 24]), run("multinomial", [20, 28]), run("x", [20, 25, 40])]
+    # After 20 steps, the last that all have: 1 of 4 dB.
+    assert figures(runs, "x")["oracle_share"] == pytest.approx(0.25)
+    assert figures(runs, "multinomial")["oracle_share"] == 1
+    assert figures(runs, "uniform")["oracle_share"] == 0
+
+
+def test_no_oracle_or_one_that_gains_nothing_has_nothing_to_share():
+    assert figures([run("uniform", [20, 24]), run("x", [20, 25])], "x")["oracle_share"] is None
+    for oracle in (24.05, 23.0):
+        runs = [run("uniform", [20, 24]), run("multinomial", [20, oracle]), run("x", [20, 25])]
+        assert figures(runs, "x")["oracle_share"] is None
+
+
+def test_the_oracle_of_another_batch_size_does_not_count():
+    runs = [run("uniform", [20, 24]), run("multinomial", [20, 28], batch_size=8), run("x", [20, 25])]
+    assert figures(runs, "x")["oracle_share"] is None
+
+
+def test_exact_fits_have_figures_too():
+    runs = [run("uniform", [20, math.inf]), run("uniform", [20, 40], seed=1)]
+    runs += [run("multinomial", [20, math.inf], seed=seed) for seed in range(2)]
+    line = figures(runs, "multinomial")
+    assert (line["psnr_mean"], line["psnr_std"]) == (math.inf, None)
+    assert line["worst_deficit"] <= 0
+    assert line["oracle_share"] is None

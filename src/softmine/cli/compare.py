@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import sys
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,14 +11,21 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, arg
 
+from softmine.cli.complain import complain
 from softmine.cli.console import PlainConsole
 from softmine.cli.inputs import default_folder, load_image
 from softmine.cli.parse import parse
-from softmine.study.compare import CompareSettings, compare_image
+from softmine.cli.resume import same_image
+from softmine.errors import SoftmineError
+from softmine.study.compare import Results, compare_image, new_results
+from softmine.study.matrix import CompareSettings
 from softmine.study.report import write_compare_report
+from softmine.study.stored import check_machine, grown, read_results, stored_settings
 from softmine.training import devices, new_folder
+from softmine.training.files import remove_leftovers, write_json
 from softmine.training.interrupt import INTERRUPTED, Interrupted, stop_if
 from softmine.training.progress import decibels
+from softmine.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -34,49 +40,112 @@ class CompareImage(CompareSettings):
     """Picture to fit: a file, or builtin:NAME (astronaut, retina, hubble, ...)."""
     out: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder for results.json, report.html and pictures. Default: a new folder under runs/."""
+    resume: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
+    """Folder of a comparison to go on with: what is finished stays, and --samplers, --batch-sizes and --seeds add runs."""
 
 
 def compare_image_command(arguments: list[str], interrupted: Interrupted) -> int:
     """Runs ``softmine compare image`` and returns the exit code."""
-    args = parse(CompareImage, "softmine compare image", arguments)
-    settings = CompareSettings(**{f.name: getattr(args, f.name) for f in fields(CompareSettings)})
-    settings.check()
-    devices.choose(settings.device)
+    return compare_command("softmine compare image", arguments, interrupted)
+
+
+def compare_command(
+    program: str,
+    arguments: list[str],
+    interrupted: Interrupted,
+    default: CompareSettings | None = None,
+    batch_share: float | None = None,
+) -> int:
+    """Runs a comparison and returns the exit code.
+
+    Args:
+        program: what the person typed before the arguments.
+        arguments: flags and PATH.
+        interrupted: tells whether a person wants to stop.
+        default: settings that the flags change.
+        batch_share: the default batch size as a share of the picture's pixels.
+    """
+    start = None if default is None else CompareImage(**asdict(default))
+    args = parse(CompareImage, program, arguments, start)
+    if args.resume:
+        return _resume(args.resume, program, arguments, interrupted)
+    settings = _checked(args)
     if args.out:
         new_folder.check_free(args.out)
     stop_if(interrupted)
     image = load_image(args.path)
     stop_if(interrupted)
-    folder = new_folder.plain(args.out or default_folder("compare", Path(image.name).stem))
+    if start is not None and batch_share is not None:
+        batch_size = max(1, round(batch_share * image.domain.cells))
+        settings = _checked(
+            parse(CompareImage, program, arguments, replace(start, batch_sizes=(batch_size,)))
+        )
+    word = program.split()[-1]
+    name = ["compare"] if word == "image" else ["study", word]
+    folder = new_folder.plain(args.out or default_folder(*name, Path(image.name).stem))
     new_folder.check_free(folder)
-    made = new_folder.make(folder)
+    results = new_results(image, settings, shlex.join([*program.split(), *arguments]))
+    made = new_folder.make(folder, lambda path: write_json(path / "results.json", results))
     console = PlainConsole()
-    command = shlex.join(["softmine", "compare", "image", *arguments])
-    results = compare_image(folder, image, settings, console, command=command, interrupted=interrupted)
-    if interrupted() and not results["runs"]:
+    compare_image(folder, image, settings, results, console, interrupted)
+    if interrupted() and not results["runs"] and not results.get("tuning"):
         new_folder.take_away(folder, ("results.json", "images"), made)
         stop_if(interrupted)
+    return _close(folder, results, console)
+
+
+def _resume(folder: Path, program: str, arguments: list[str], interrupted: Interrupted) -> int:
+    folder = new_folder.plain(folder)
+    results = read_results(folder)
+    stored = stored_settings(folder, results)
+    # Once more, because the settings of the comparison are the other flags' defaults.
+    args = parse(CompareImage, program, arguments, CompareImage(**asdict(stored)))
+    if args.out and args.out.resolve() != folder.resolve():
+        raise SoftmineError("--resume continues in its own folder: leave out --out")
+    settings = grown(folder, stored, _checked(args))
+    settings.check()
+    check_machine(folder, results, settings)
+    stop_if(interrupted)
+    image = same_image(RunFolder(folder, results), args.path)
+    stop_if(interrupted)
+    remove_leftovers(folder)
+    results.setdefault("resumed", []).append(shlex.join([*program.split(), *arguments]))
+    console = PlainConsole()
+    compare_image(folder, image, settings, results, console, interrupted)
+    return _close(folder, results, console)
+
+
+def _checked(args: CompareImage) -> CompareSettings:
+    settings = CompareSettings(**{field.name: getattr(args, field.name) for field in fields(CompareSettings)})
+    settings.check()
+    devices.choose(settings.device)
+    return settings
+
+
+def _close(folder: Path, results: Results, console: Console) -> int:
     # The page first: a table that cannot be printed must not cost it.
     report = write_compare_report(folder)
     _print_summary(results, console)
     console.print(f"report: {report}", soft_wrap=True)
     if not results["complete"]:
+        complain(f"interrupted; continue with --resume {folder}")
         return INTERRUPTED
     diverged = [line["sampler"] for line in results["summary"] if line["diverged"]]
     if diverged:
-        print(
-            f"softmine: the loss diverged with {', '.join(diverged)}: lower --learning-rate", file=sys.stderr
-        )
+        complain(f"the loss diverged with {', '.join(diverged)}: lower --learning-rate")
     return 1 if diverged else 0
 
 
-def _print_summary(results: dict[str, Any], console: Console) -> None:
+def _print_summary(results: Results, console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("sampler", overflow="fold")
-    for name in ("batch", "PSNR dB", "sooner (time)", "sooner (steps)", "overhead"):
+    oracle = any(line["oracle_share"] is not None for line in results["summary"])
+    names = ["batch", "PSNR dB", "sooner (time)", "sooner (steps)", "overhead", "worst dB"]
+    for name in [*names, "of oracle"] if oracle else names:
         table.add_column(name, justify="right")
     for line in results["summary"]:
         spread = f" ±{line['psnr_std']:.2f}" if line["psnr_std"] else ""
+        share = "-" if line["oracle_share"] is None else f"{line['oracle_share']:.0%}"
         table.add_row(
             line["sampler"],
             f"{line['batch_size']:,}",
@@ -84,11 +153,16 @@ def _print_summary(results: dict[str, Any], console: Console) -> None:
             _times(line["speedup_seconds"], line),
             _times(line["speedup_steps"], line),
             "-" if line["overhead"] is None else f"{line['overhead']:+.0%}",
+            "-" if line["worst_deficit"] is None else f"{-line['worst_deficit']:+.2f}",
+            *([share] if oracle else []),
         )
     console.print(table)
+    if results.get("tuning"):
+        size = results["tuning"]["batch_size"]
+        console.print(f"sooner, worst: against uniform at its best batch size, {size:,}", soft_wrap=True)
 
 
 def _times(speedup: float | None, line: dict[str, Any]) -> str:
     if speedup is not None:
         return f"{speedup:.2f}x"
-    return "-" if line["overhead"] is None else "never"
+    return "-" if line["baseline_batch_size"] is None else "never"

@@ -22,6 +22,7 @@ from softmine.training.interrupt import (
 COMMANDS: dict[tuple[str, ...], str] = {
     ("fit", "image"): "fit a neural field to a picture",
     ("compare", "image"): "compare samplers on a picture, honestly",
+    ("study",): "ready-made comparisons: alpha, langevin, reinit, warmup, peers",
     ("report",): "write the report of run folders again",
 }
 
@@ -88,6 +89,10 @@ def _function(command: tuple[str, ...]) -> Callable[[list[str], Interrupted], in
         from softmine.cli.compare import compare_image_command
 
         return compare_image_command
+    if command == ("study",):
+        from softmine.cli.study import study_command
+
+        return study_command
     from softmine.cli.report import report_command
 
     return report_command

@@ -1,4 +1,4 @@
-"""From curves to the figures people compare: final PSNR, speed-up, overhead."""
+"""From curves to the figures people compare: final PSNR, speed-up, overhead, worst moment, share of the oracle's gain."""
 
 from __future__ import annotations
 
@@ -6,18 +6,35 @@ import math
 import statistics
 from typing import Any
 
+from softmine.study import curves
+
 Run = dict[str, Any]
 
+BASELINE = "uniform"
+ORACLE = "multinomial"
+LEAST_ORACLE_GAIN = 0.1
+"""Gain of the oracle in dB below which a share of it is noise."""
+SETTLED = 0.1
+"""Share of the budget after which a sampler's worst moment counts."""
 
-def summarize(runs: list[Run]) -> list[dict[str, Any]]:
+
+def summarize(runs: list[Run], tuned: int | None = None) -> list[dict[str, Any]]:
     """One line a sampler and batch size, in the order of the runs.
 
     Only seeds in which every run ended count; where there is none, because a person stopped the comparison in its
-    first seed, all curves are cut to the evaluations that every run has. ``psnr_mean`` and ``psnr_std`` are over
-    runs that did not diverge, ``diverged`` is how many did. ``speedup_seconds`` and ``speedup_steps`` say how much
-    sooner than ``uniform`` at the same batch size and seed the sampler first reaches the best PSNR that uniform
-    ends with: medians over seeds, None where the median run never does or there is no uniform. ``overhead`` is the
-    median step time over uniform's, minus 1.
+    first seed, all curves are cut to the evaluations that every run has. All figures but the mean are medians over
+    seeds, each against a baseline of the same seed.
+
+    - ``psnr_mean``, ``psnr_std``: over runs that did not diverge (infinite and None with an exact fit); ``diverged`` is how many did.
+    - ``baseline_batch_size``: the batch size of the uniform sampling that the next figures are against: ``tuned``
+      where it is given and was run; else the sampler's own; else that at which uniform ends highest; None without uniform.
+    - ``speedup_seconds``, ``speedup_steps``: how much sooner than the baseline the sampler first reaches the best PSNR
+      that the baseline ends with; None where the median run never does.
+    - ``worst_deficit``: the largest distance in dB by which the curve lies below the baseline's at equal seconds, once a
+      tenth of the baseline's time is over; negative where it always lies above. At each moment the median over seeds.
+    - ``overhead``: the median step time over uniform's at the same batch size, minus 1; None without such a run.
+    - ``oracle_share``: the share of exact multinomial sampling's gain over uniform sampling that the sampler has, all
+      three at its batch size and after equally many steps; None where the oracle gains less than 0.1 dB.
     """
     groups: dict[tuple[str, int], list[Run]] = {}
     counted = _comparable(runs)
@@ -25,36 +42,39 @@ def summarize(runs: list[Run]) -> list[dict[str, Any]]:
         groups.setdefault((run["sampler"], run["batch_size"]), []).append(run)
     lines = []
     for (sampler, batch_size), group in groups.items():
-        good = [run for run in group if run["diverged_at"] is None and run["curve"]]
+        good = [run for run in group if _good(run)]
         finals = [run["curve"][-1]["psnr"] for run in good]
-        pairs = [(run, base) for run in group if (base := _baseline(run, counted)) is not None]
-        overheads = [run["step_ms_median"] / base["step_ms_median"] - 1 for run, base in pairs if run in good]
+        against = _baseline_size(groups, batch_size, tuned)
+        pairs = [(run, base) for run in group if (base := _find(counted, BASELINE, against, run["seed"]))]
+        like = [(run, base) for run in good if (base := _find(counted, BASELINE, batch_size, run["seed"]))]
+        overheads = [run["step_ms_median"] / base["step_ms_median"] - 1 for run, base in like]
         lines.append(
             {
                 "sampler": sampler,
                 "batch_size": batch_size,
+                "baseline_batch_size": against,
                 "psnr_mean": statistics.fmean(finals) if finals else None,
-                "psnr_std": statistics.stdev(finals) if len(finals) > 1 else 0.0,
+                "psnr_std": _deviation(finals),
                 "speedup_seconds": _median_speedup(pairs, "seconds"),
                 "speedup_steps": _median_speedup(pairs, "step"),
+                "worst_deficit": _worst_deficit([(run, base) for run, base in pairs if _good(run)]),
                 "overhead": statistics.median(overheads) if overheads else None,
+                "oracle_share": _oracle_share(like, counted),
                 "diverged": len(group) - len(good),
             }
         )
     return lines
 
 
-def time_to(curve: list[dict[str, Any]], psnr: float, axis: str) -> float | None:
-    """Where a curve first reaches ``psnr`` along ``axis`` (``seconds`` or ``step``), interpolated; None if never."""
-    before: dict[str, Any] | None = None
-    for point in curve:
-        if point["psnr"] >= psnr:
-            if before is None or math.isinf(point["psnr"]):
-                return float(point[axis])
-            share = (psnr - before["psnr"]) / (point["psnr"] - before["psnr"])
-            return before[axis] + share * (point[axis] - before[axis])
-        before = point
-    return None
+def _deviation(values: list[float]) -> float | None:
+    """Sample standard deviation; 0 of less than two values, None where one is an exact fit's."""
+    if not all(map(math.isfinite, values)):
+        return None
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def _good(run: Run) -> bool:
+    return run["diverged_at"] is None and bool(run["curve"])
 
 
 def _comparable(runs: list[Run]) -> list[Run]:
@@ -69,11 +89,25 @@ def _comparable(runs: list[Run]) -> list[Run]:
     return [{**run, "curve": run["curve"][:shortest]} for run in runs] if shortest else []
 
 
-def _baseline(run: Run, runs: list[Run]) -> Run | None:
-    for other in runs:
-        same = other["seed"] == run["seed"] and other["batch_size"] == run["batch_size"]
-        if same and other["sampler"] == "uniform" and other["curve"] and other["diverged_at"] is None:
-            return other
+def _baseline_size(groups: dict[tuple[str, int], list[Run]], own: int, tuned: int | None) -> int | None:
+    for size in (tuned, own):
+        if size is not None and (BASELINE, size) in groups:
+            return size
+    finals = {
+        size: [run["curve"][-1]["psnr"] for run in group if _good(run)]
+        for (sampler, size), group in groups.items()
+        if sampler == BASELINE
+    }
+    known = {size: statistics.fmean(values) for size, values in finals.items() if values}
+    return max(known, key=lambda size: known[size], default=None)
+
+
+def _find(runs: list[Run], sampler: str, batch_size: int | None, seed: int) -> Run | None:
+    """The run of a sampler, whatever its options unless it is uniform; None if there is none or it diverged."""
+    for run in runs:
+        name = run["sampler"] if sampler == BASELINE else run["sampler"].partition(":")[0]
+        if (name, run["batch_size"], run["seed"]) == (sampler, batch_size, seed) and _good(run):
+            return run
     return None
 
 
@@ -81,9 +115,49 @@ def _median_speedup(pairs: list[tuple[Run, Run]], axis: str) -> float | None:
     shares = []
     for run, base in pairs:
         goal = base["curve"][-1]["psnr"]
-        taken = time_to(base["curve"], goal, axis)
-        reached = time_to(run["curve"], goal, axis) if run["diverged_at"] is None else None
+        taken = curves.time_to(base["curve"], goal, axis)
+        reached = curves.time_to(run["curve"], goal, axis) if run["diverged_at"] is None else None
         # A share of the baseline's time, so that "never" is larger than anything and medians stay right.
         shares.append(math.inf if reached is None or not taken else reached / taken)
     share = statistics.median(shares) if shares else math.inf
     return 1 / share if 0 < share < math.inf else None
+
+
+def _worst_deficit(pairs: list[tuple[Run, Run]]) -> float | None:
+    if not pairs:
+        return None
+    start = max(SETTLED * base["curve"][-1]["seconds"] for _, base in pairs)
+    start = max([start, *(curve["curve"][0]["seconds"] for pair in pairs for curve in pair)])
+    end = min(run["curve"][-1]["seconds"] for pair in pairs for run in pair)
+    if end < start:
+        return None
+    moments = {start, end}
+    for pair in pairs:
+        for run in pair:
+            moments |= {point["seconds"] for point in run["curve"] if start <= point["seconds"] <= end}
+    worst = -math.inf
+    for moment in moments:
+        below = []
+        for run, base in pairs:
+            own, other = (curves.psnr_at(one["curve"], moment, "seconds") for one in (run, base))
+            # Two exact fits are level.
+            below.append(0.0 if own == other else other - own)
+        worst = max(worst, statistics.median(below))
+    return worst
+
+
+def _oracle_share(pairs: list[tuple[Run, Run]], runs: list[Run]) -> float | None:
+    gains, shares = [], []
+    for run, base in pairs:
+        oracle = _find(runs, ORACLE, run["batch_size"], run["seed"])
+        if oracle is None:
+            continue
+        three = (run, base, oracle)
+        step = min(curves.end(one["curve"], "step") for one in three)
+        own, least, most = (curves.psnr_at(one["curve"], step, "step") for one in three)
+        if all(map(math.isfinite, (own, least, most))):
+            gains.append(most - least)
+            shares.append((own - least) / (most - least) if most > least else 0.0)
+    if not gains or statistics.median(gains) < LEAST_ORACLE_GAIN:
+        return None
+    return statistics.median(shares)

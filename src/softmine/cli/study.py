@@ -1,0 +1,45 @@
+"""``softmine study``: comparisons with a name."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+
+from softmine.cli.compare import compare_command
+from softmine.errors import SoftmineError
+from softmine.study.studies import STUDIES
+from softmine.training.interrupt import Interrupted
+
+
+def study_command(arguments: list[str], interrupted: Interrupted) -> int:
+    """Runs ``softmine study`` and returns the exit code; without a name it lists the studies."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_listing())
+        return 0
+    name, *rest = arguments
+    if name not in STUDIES:
+        near = difflib.get_close_matches(name, STUDIES, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"the studies are {', '.join(STUDIES)}"
+        raise SoftmineError(f"unknown study '{name}': {hint}")
+    study = STUDIES[name]
+    default = study.settings()
+    flags = {word.partition("=")[0] for word in rest}
+    # A budget that is asked for takes the place of the study's own, of whichever kind that is.
+    if "--steps" in flags and "--seconds" not in flags:
+        default = replace(default, steps=1, seconds=None)
+    elif "--seconds" in flags and "--steps" not in flags:
+        default = replace(default, steps=None, seconds=1.0)
+    return compare_command(f"softmine study {name}", rest, interrupted, default, study.batch_share)
+
+
+def _listing() -> str:
+    width = max(map(len, STUDIES))
+    return "\n".join(
+        [
+            "Comparisons with a name: their samplers and settings are flags of softmine compare that you can change.",
+            "",
+            *(f"  softmine study {name:{width}}   {study.text}" for name, study in STUDIES.items()),
+            "",
+            "Each takes a PATH and the flags of softmine compare image:  softmine study alpha --help",
+        ]
+    )

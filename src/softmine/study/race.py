@@ -1,0 +1,124 @@
+"""Runs that train in turns, a short slice each, so that a noisy machine slows all alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from softmine.study.matrix_progress import MatrixProgress
+from softmine.training import devices
+from softmine.training.evaluation import Evaluator
+from softmine.training.interrupt import Interrupted
+from softmine.training.trainer import Diverged, Trainer
+
+SLICES = 40
+
+
+class Contestant:
+    """One run of a comparison, advanced a slice at a time.
+
+    Args:
+        trainer: at its start.
+        evaluator: measures its field, with the clock stopped.
+        sampler: the sampler's description, for the record.
+        seed: for the record.
+        points: shares of the budget at which to evaluate, rising.
+    """
+
+    def __init__(
+        self, trainer: Trainer, evaluator: Evaluator, sampler: str, seed: int, points: Sequence[float]
+    ) -> None:
+        self.trainer, self.evaluator = trainer, evaluator
+        self.sampler, self.seed = sampler, seed
+        self.points = list(points)
+        self.curve: list[dict[str, Any]] = []
+        self.diverged_at: int | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Coordinates a step."""
+        return self.trainer.sampler.batch_size
+
+    @property
+    def done(self) -> bool:
+        """Whether all evaluations are made, or the loss has diverged."""
+        return not self.points
+
+    @property
+    def share(self) -> float:
+        """Share of the run that is done, 0 to 1."""
+        return 1.0 if self.done else self.trainer.progress
+
+    def advance(self, share: float, interrupted: Interrupted) -> None:
+        """Trains for ``share`` of the budget, or to the next evaluation, which is then made with the clock stopped."""
+        trainer = self.trainer
+        target = min(self.points[0], trainer.progress + share)
+        try:
+            trainer.advance(lambda: interrupted() or trainer.progress >= target)
+        except Diverged as error:
+            self.diverged_at, self.points = error.step, []
+            return
+        if self.points and trainer.progress >= self.points[0]:
+            while self.points and trainer.progress >= self.points[0]:
+                self.points.pop(0)
+            self.evaluate()
+
+    def evaluate(self) -> None:
+        """Adds a point to the curve."""
+        trainer = self.trainer
+        trainer.record.close(trainer.step)
+        result = self.evaluator(trainer.field)
+        if math.isnan(result.psnr):
+            self.diverged_at, self.points = trainer.step, []
+            return
+        point = {"step": trainer.step, "seconds": round(trainer.clock.seconds, 4)}
+        self.curve.append({**point, "psnr": result.psnr, "ssim": result.ssim})
+
+    def result(self, race: int) -> dict[str, Any]:
+        """The run as ``results.json`` has it; ``race`` tells which runs took turns with each other."""
+        step_ms, sampler_ms = self.trainer.timer.medians()
+        return {
+            "sampler": self.sampler,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "race": race,
+            "steps": self.trainer.step,
+            "train_seconds": round(self.trainer.clock.seconds, 4),
+            "step_ms_median": step_ms,
+            "sampler_ms_median": sampler_ms,
+            "peak_rss_mb": devices.peak_memory_mb(),
+            "finished": self.done and self.diverged_at is None,
+            "diverged_at": self.diverged_at,
+            "curve": self.curve,
+        }
+
+
+def race(
+    contestants: list[Contestant],
+    progress: MatrixProgress,
+    label: Callable[[Contestant], str],
+    interrupted: Interrupted,
+) -> None:
+    """Trains all contestants in turns, a fortieth of the budget each; the order turns by one every round."""
+    turn = 0
+    while not interrupted() and any(not contestant.done for contestant in contestants):
+        start = turn % len(contestants)
+        for contestant in contestants[start:] + contestants[:start]:
+            if contestant.done or interrupted():
+                continue
+            share = sum(one.share for one in contestants)
+            progress.say(share, f"{label(contestant)}  {contestant.share:.0%}{_latest(contestant)}")
+            evaluations = len(contestant.curve)
+            contestant.advance(1 / SLICES, interrupted)
+            if len(contestant.curve) > evaluations:
+                share = sum(one.share for one in contestants)
+                progress.line(share, f"{label(contestant)}  {contestant.share:4.0%}{_latest(contestant)}")
+        turn += 1
+
+
+def _latest(contestant: Contestant) -> str:
+    if not contestant.curve:
+        return ""
+    point = contestant.curve[-1]
+    return f"  step {point['step']:,}  PSNR {point['psnr']:.2f} dB"

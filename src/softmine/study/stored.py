@@ -1,0 +1,124 @@
+"""A comparison on disk, and what may change when it is gone on with."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from softmine.errors import SoftmineError
+from softmine.study import report_text as text
+from softmine.study.compare import Results
+from softmine.study.matrix import CompareSettings
+from softmine.training import devices, new_folder
+
+GROWING = ("samplers", "batch_sizes", "seeds", "tune_uniform")
+"""Settings that may grow when a comparison is resumed; all others stay."""
+RUN_KEYS = frozenset({"sampler", "seed", "batch_size", "finished", "diverged_at", "curve", "step_ms_median"})
+
+
+def read_results(folder: Path) -> Results:
+    """The ``results.json`` of a comparison, ready to go on with; changes nothing.
+
+    Raises:
+        SoftmineError: there is none in the folder, it is damaged, or another version wrote it.
+    """
+    file = folder / "results.json"
+    try:
+        if not folder.exists():
+            raise SoftmineError(f"there is no comparison at {folder}: the folder does not exist")
+        if not file.is_file():
+            raise SoftmineError(f"{folder} is no folder of a comparison: it holds no results.json")
+    except OSError as error:
+        raise new_folder.unusable("open the comparison", folder, error) from error
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        results = None
+    if not isinstance(results, dict) or results.get("schema") != 1 or not _is_whole(results):
+        raise SoftmineError(f"{file} is damaged or of another version of softmine: it cannot be resumed")
+    for run in results["runs"]:
+        for point in run["curve"]:
+            # JSON has no infinity: an exact fit is kept as null.
+            point["psnr"] = math.inf if point["psnr"] is None else point["psnr"]
+    return results
+
+
+def stored_settings(folder: Path, results: Results) -> CompareSettings:
+    """The settings a comparison was made with.
+
+    Raises:
+        SoftmineError: another version or another program wrote them.
+    """
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in results["settings"].items()
+    }
+    try:
+        settings = CompareSettings(**values)
+        settings.check()
+    except (TypeError, ValueError, AttributeError) as error:
+        raise SoftmineError(
+            f"{folder / 'results.json'} was written by another version of softmine and cannot be resumed: {error}"
+        ) from error
+    return settings
+
+
+def grown(folder: Path, stored: CompareSettings, asked: CompareSettings) -> CompareSettings:
+    """The stored settings with the samplers, batch sizes and seeds that are asked for added.
+
+    Raises:
+        SoftmineError: any other setting differs, or fewer seeds are asked for; says which.
+    """
+    for field in fields(CompareSettings):
+        before, now = getattr(stored, field.name), getattr(asked, field.name)
+        if before != now and field.name not in GROWING:
+            flag = "--" + field.name.replace("_", "-")
+            raise SoftmineError(
+                f"the comparison in {folder} has {flag} {before}: start a new one for {flag} {now}"
+            )
+    if asked.seeds < stored.seeds:
+        raise SoftmineError(
+            f"--seeds is {asked.seeds}, but the comparison in {folder} has {stored.seeds}: give at least that"
+        )
+    if stored.tune_uniform and not asked.tune_uniform:
+        raise SoftmineError(f"the comparison in {folder} has --tune-uniform: start a new one without it")
+    return replace(
+        asked,
+        samplers=tuple(dict.fromkeys((*stored.samplers, *asked.samplers))),
+        batch_sizes=tuple(dict.fromkeys((*stored.batch_sizes, *asked.batch_sizes))),
+    )
+
+
+def check_machine(folder: Path, results: Results, settings: CompareSettings) -> None:
+    """Raises SoftmineError unless this is the kind of machine the comparison ran on: times would not compare."""
+    here = devices.describe(devices.choose(settings.device))
+    if results["device"] != here:
+        raise SoftmineError(
+            f"the comparison in {folder} ran on {text.machine(results['device'])} and this is {text.machine(here)}: "
+            "their times do not compare, so start a new one here"
+        )
+
+
+def _is_whole(results: dict[str, Any]) -> bool:
+    """Whether everything is there that resuming needs."""
+    signal, runs, tuning = results.get("signal"), results.get("runs"), results.get("tuning")
+    if not isinstance(signal, dict) or not isinstance(results.get("settings"), dict):
+        return False
+    if not isinstance(signal.get("name"), str) or not isinstance(signal.get("fingerprint"), str):
+        return False
+    if not isinstance(signal.get("path"), (str, type(None))) or not isinstance(results.get("device"), dict):
+        return False
+    if tuning is not None and not (
+        isinstance(tuning, dict) and {"batch_size", "steps", "runs"} <= tuning.keys()
+    ):
+        return False
+    return isinstance(runs, list) and all(map(_is_run, runs))
+
+
+def _is_run(run: object) -> bool:
+    if not isinstance(run, dict) or not run.keys() >= RUN_KEYS or not isinstance(run["curve"], list):
+        return False
+    needed = {"step", "seconds", "psnr"}
+    return all(isinstance(point, dict) and point.keys() >= needed for point in run["curve"])
