@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from softmine import Box, HashGridField, Image, Langevin, SoftmineError, Uniform
+from softmine.sampling import Hardest, create
 from softmine.training import checkpoint
 from softmine.training.budget import Budget
 from softmine.training.trainer import Diverged, Trainer
@@ -147,3 +148,40 @@ def test_the_record_counts_every_fourth_draw():
     ((first, last, counts),) = trainer.record.stretches
     assert (first, last) == (0, 8)
     assert counts.sum() == 2 * 64
+
+
+def test_the_coordinates_trained_on_are_counted_and_resume(tmp_path):
+    def growing(domain, batch_size, seed):
+        return Hardest(domain, batch_size, interval="dense", ratio="linear", steps=10)
+
+    trainer = make_trainer(growing, steps=10)
+    trainer.advance(lambda: trainer.step >= 6)
+    checkpoint.save(tmp_path / "a.safetensors", trainer)
+    again = make_trainer(growing, steps=10)
+    checkpoint.load(tmp_path / "a.safetensors", again)
+    again.advance(lambda: False)
+    # 480 cells, 64 of them at first.
+    assert again.samples == sum(int(64 + step / 10 * (480 - 64) + 1e-3) for step in range(10))
+    plain = make_trainer(steps=10)
+    plain.advance(lambda: False)
+    assert plain.samples == 10 * 64
+
+
+@pytest.mark.parametrize("name", ["hardest:interval=3", "evolutionary:first_interval=5", "ntk", "expansive"])
+@pytest.mark.parametrize("stop", [1, 7])
+def test_samplers_that_rank_cells_resume_bit_identically(tmp_path, name, stop):
+    def make(seed=0):
+        image = Image(PIXELS)
+        return make_trainer(
+            lambda domain, size, seed: create(name, domain, size, seed=seed, edges=image.edges), 12, seed=seed
+        )
+
+    straight = make()
+    straight.advance(lambda: False)
+    first = make()
+    first.advance(lambda: first.step >= stop)
+    checkpoint.save(tmp_path / "a.safetensors", first)
+    second = make(seed=5)
+    checkpoint.load(tmp_path / "a.safetensors", second)
+    second.advance(lambda: False)
+    assert torch.equal(parameters(straight), parameters(second))

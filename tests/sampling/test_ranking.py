@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from softmine import Box, SoftmineError
+from softmine.sampling import SAMPLERS, RandomStream, create
+from softmine.sampling.ranking import Shuffle
+
+from helpers import FALSE_ALARM, chi_square_p
+
+RANKING = ["hardest", "evolutionary", "ntk", "expansive"]
+
+
+def make_shuffle(count, seed=0):
+    shuffle = Shuffle(torch.arange(count))
+    shuffle.again(RandomStream(seed))
+    return shuffle
+
+
+def test_a_round_holds_every_cell_once():
+    shuffle = make_shuffle(12)
+    drawn = torch.cat([shuffle.next(3) for _ in range(4)]).tolist()
+    assert sorted(drawn) == list(range(12))
+    assert drawn != sorted(drawn)
+
+
+def test_a_draw_across_the_end_of_the_order_repeats_no_cell():
+    shuffle = make_shuffle(10)
+    shuffle.next(7)
+    assert len(set(shuffle.next(9).tolist())) == 9
+
+
+def test_draws_with_an_exception_are_uniform_among_the_rest():
+    random = RandomStream(1)
+    shuffle = Shuffle(torch.arange(20))
+    taken = torch.tensor([0, 1, 7, 13])
+    counts = torch.zeros(20)
+    for _ in range(4000):
+        shuffle.again(random)
+        shuffle.next_except(2, taken)
+        drawn = shuffle.next_except(3, taken)
+        assert len(set(drawn.tolist())) == 3
+        counts[drawn] += 1
+    assert (counts[taken] == 0).all()
+    rest = counts[counts > 0]
+    assert len(rest) == 16
+    # Cells of one draw exclude each other, so that counts spread less than independent ones: a careful test.
+    assert chi_square_p(rest, torch.ones(16)) > FALSE_ALARM
+
+
+def test_draws_with_an_exception_go_through_all_others_before_one_comes_again():
+    shuffle, taken = make_shuffle(11), torch.tensor([2, 5, 8])
+    drawn = torch.cat([shuffle.next_except(2, taken) for _ in range(4)]).tolist()
+    assert sorted(drawn) == [0, 1, 3, 4, 6, 7, 9, 10]
+
+
+def test_everything_that_is_not_taken_can_be_drawn_at_once():
+    taken = torch.tensor([1, 3])
+    assert sorted(make_shuffle(5).next_except(3, taken).tolist()) == [0, 2, 4]
+    assert sorted(make_shuffle(5).next_except(5, taken[:0]).tolist()) == list(range(5))
+    assert make_shuffle(5).next_except(0, taken).tolist() == []
+
+
+@pytest.mark.parametrize("name", RANKING)
+def test_a_batch_of_more_cells_than_there_are_is_refused(name):
+    with pytest.raises(SoftmineError, match="batch size 65 is above the 64 cells"):
+        create(name, Box((8, 8)), 65, edges=lambda: torch.ones(8, 8))
+
+
+@pytest.mark.parametrize("name", [name for name in RANKING if SAMPLERS[name].needs_probe])
+def test_a_draw_before_any_pass_asks_for_a_probe(name):
+    with pytest.raises(SoftmineError, match=f"the sampler {name} ranks every cell"):
+        create(name, Box((8, 8)), 16).draw()
+
+
+@pytest.mark.parametrize(("name", "method"), [("evolutionary", "residual"), ("ntk", "influence")])
+def test_a_probe_that_answers_too_little_is_named(name, method):
+    with pytest.raises(SoftmineError, match=rf"asks its probe for {method}\(\).*softmine\.FieldProbe"):
+        create(name, Box((8, 8)), 16).draw(lambda coords: coords[:, 0])
+
+
+def test_a_probe_that_keeps_its_channels_is_named():
+    with pytest.raises(SoftmineError, match="one error for each of N coordinates"):
+        create("hardest", Box((8, 8)), 16).draw(lambda coords: coords)
