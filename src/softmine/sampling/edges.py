@@ -100,8 +100,8 @@ class Edges(nn.Module):
     @torch.no_grad()
     def draw(self, probe: Probe | None = None) -> Coords:
         """New coordinates (N, D) in [0, 1)^D."""
-        coords = self.density.draw(self.batch_size, self.random)
-        self._relative = self.density.density(coords)
+        coords, cells = self.density.draw_in_cells(self.batch_size, self.random)
+        self._relative = self.density.density_in(cells)
         return coords
 
     @torch.no_grad()

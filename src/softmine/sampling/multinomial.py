@@ -125,8 +125,8 @@ class Multinomial(nn.Module):
                     "the sampler multinomial looks before it chooses: give draw() a probe, a function from "
                     "coordinates (N, D) to the field's error (N,)"
                 )
-        coords = self.density.draw(self.batch_size, self.random)
-        self._relative = self.density.density(coords)
+        coords, cells = self.density.draw_in_cells(self.batch_size, self.random)
+        self._relative = self.density.density_in(cells)
         return coords
 
     @torch.no_grad()

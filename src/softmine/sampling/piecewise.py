@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Box, Coords, PerSample, SoftmineError
+from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError
 from softmine.sampling.random import RandomStream
 
 
@@ -55,27 +55,32 @@ class PiecewiseConstant(nn.Module):
     def mixed(self, uniform_share: float) -> PiecewiseConstant:
         """A new density of which ``uniform_share`` is uniform and the rest this one."""
         mixed = PiecewiseConstant(torch.ones(self.grid.shape)).to(self.cumulative.device)
-        mixed.refill(self.cumulative.diff(prepend=self.cumulative.new_zeros(1)), uniform_share)
+        mixed.refill(self.cumulative.diff(), uniform_share)
         return mixed
 
     def draw(self, n: int, random: RandomStream) -> Coords:
         """Coordinates (n, D), float32."""
+        return self.draw_in_cells(n, random)[0]
+
+    def draw_in_cells(self, n: int, random: RandomStream) -> tuple[Coords, Cells]:
+        """Coordinates (n, D), float32, and the flat grid cells (n,) that hold them."""
         chance, *jitter = random.uniform(n, 1 + self.grid.dim, dtype=self.cumulative.dtype).unbind(-1)
-        cells = torch.searchsorted(self.cumulative, chance.contiguous(), right=True)
-        cells = cells.clamp(max=self.grid.cells - 1)
-        axes = []
+        drawn = torch.searchsorted(self.cumulative, chance.contiguous(), right=True) - 1
+        drawn = drawn.clamp(max=self.grid.cells - 1)
+        axes, cells = [], drawn
         for size, offset in zip(reversed(self.grid.shape), reversed(jitter), strict=True):
             # Not quite to the cell's borders, which float32 could round across.
             axes.append((cells % size + offset.clamp(size * 2.0**-23, 1 - size * 2.0**-23)) / size)
             cells = cells // size
-        return torch.stack(axes[::-1], -1).float().clamp(max=1.0 - 2.0**-24)
+        return torch.stack(axes[::-1], -1).float().clamp(max=1.0 - 2.0**-24), drawn
 
     def density(self, coords: Coords) -> PerSample:
         """The density relative to uniform, q/u, at coordinates (N, D); its mean over the domain is one."""
-        cells = self.grid.cell(coords)
-        upper = self.cumulative[cells]
-        lower = torch.where(cells > 0, self.cumulative[(cells - 1).clamp(min=0)], 0.0)
-        return ((upper - lower) * self.grid.cells).to(coords.dtype)
+        return self.density_in(self.grid.cell(coords), coords.dtype)
+
+    def density_in(self, cells: Cells, dtype: torch.dtype = torch.float32) -> PerSample:
+        """The density relative to uniform, q/u, in flat grid cells (N,)."""
+        return ((self.cumulative[cells + 1] - self.cumulative[cells]) * self.grid.cells).to(dtype)
 
     def _apply(self, fn: Any, recurse: bool = True) -> PiecewiseConstant:
         # Only the device may change: the sum needs its digits. Apple's GPUs have no float64.
@@ -86,8 +91,8 @@ class PiecewiseConstant(nn.Module):
 
 
 def _cumulative(weights: Tensor, uniform_share: float) -> Tensor:
-    """Cumulative shares, ending at one, of weights of any shape mixed with the uniform density."""
+    """Cumulative shares, from zero to one, of M weights of any shape mixed with the uniform density: (M + 1,)."""
     weights = weights.detach().flatten()
     mixed = weights * ((1 - uniform_share) / weights.mean()) + uniform_share
-    cumulative = mixed.cumsum(0)
+    cumulative = torch.nn.functional.pad(mixed.cumsum(0), (1, 0))
     return cumulative / cumulative[-1]
