@@ -28,6 +28,7 @@ import numpy as np
 import torch
 
 import softmine
+from softmine.fields.mlp import evaluate
 from softmine.kernels import RowAdam, cpu_kernels, set_threads, team
 from softmine.kernels.backends import VARIABLE
 
@@ -104,7 +105,7 @@ class Run:
         features = self.field.encoding(coords)
         mark()
         between = features.detach().requires_grad_()
-        loss = self.loss(self.field.network(between), coords)
+        loss = self.loss(evaluate(self.field.network, between), coords)
         mark()
         self.for_table.zero_grad()
         self.for_network.zero_grad()

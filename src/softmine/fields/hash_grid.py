@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from softmine.domain import Coords, SoftmineError, Values
-from softmine.fields.mlp import mlp
+from softmine.fields.mlp import evaluate, mlp
 from softmine.kernels import hash_encode, torch_twin
 
 
@@ -111,7 +111,7 @@ class HashGridField(nn.Module):
 
     def forward(self, coords: Coords) -> Values:
         """Values (N, C) at coordinates (N, D) in [0, 1]."""
-        return self.network(self.encoding(coords))
+        return evaluate(self.network, self.encoding(coords))
 
 
 def _resolutions(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from softmine.kernels import fits_perceptron, perceptron
 
 
 def mlp(inputs: int, outputs: int, *, hidden: int, layers: int) -> nn.Sequential:
@@ -14,3 +17,39 @@ def mlp(inputs: int, outputs: int, *, hidden: int, layers: int) -> nn.Sequential
         width = hidden
     modules.append(nn.Linear(width, outputs))
     return nn.Sequential(*modules)
+
+
+def evaluate(network: nn.Sequential, inputs: Tensor) -> Tensor:
+    """``network(inputs)``, in one fused operation where that is possible; see ``softmine.kernels.perceptron``.
+
+    A network whose layers were replaced, reparametrized or hooked is called as it is.
+    """
+    if torch.compiler.is_compiling():  # the compiler fuses by itself
+        return network(inputs)
+    layers = _layers(network)
+    return perceptron(inputs, layers) if layers and fits_perceptron(inputs, layers) else network(inputs)
+
+
+def _layers(network: nn.Sequential) -> list[Tensor]:
+    """Weight and bias of each layer, or nothing unless it is linear layers with ReLU between them, and no more."""
+    if type(network) is not nn.Sequential or _hooked(network) or len(network) % 2 == 0:
+        return []
+    found: list[Tensor] = []
+    for index, module in enumerate(network):
+        # Parametrizations and quantization change the type.
+        if type(module) is not (nn.ReLU if index % 2 else nn.Linear) or _hooked(module):
+            return []
+        if isinstance(module, nn.Linear):
+            if module.bias is None:
+                return []
+            found += (module.weight, module.bias)
+    return found
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )

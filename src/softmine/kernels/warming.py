@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from softmine.kernels.operators import hash_encode
+from softmine.kernels.perceptron import fits_perceptron, perceptron
 from softmine.kernels.row_adam import RowAdam
 
 
@@ -33,3 +34,7 @@ def warm_up(
         table.grad = None
         if optimizer is not None:
             optimizer.step()
+    inputs = torch.zeros(1, 1, dtype=kind, device=device, requires_grad=True)
+    layers = [torch.zeros(1, 1, dtype=kind, device=device), torch.zeros(1, dtype=kind, device=device)]
+    if fits_perceptron(inputs, layers):
+        perceptron(inputs, layers).sum().backward()
