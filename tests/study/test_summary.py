@@ -149,3 +149,12 @@ def test_exact_fits_have_figures_too():
     assert (line["psnr_mean"], line["psnr_std"]) == (math.inf, None)
     assert line["worst_deficit"] <= 0
     assert line["oracle_share"] is None
+
+
+def test_what_a_sampler_does_now_and_then_is_in_the_overhead_in_all():
+    slow = run("x", [20, 24], step_ms=11.0)
+    for point in slow["curve"]:
+        point["seconds"] *= 3
+    line = figures([run("uniform", [20, 24]), slow], "x")
+    assert line["overhead"] == pytest.approx(0.1)
+    assert line["overhead_in_all"] == pytest.approx(2.0)

@@ -27,6 +27,9 @@ from softmine.training.interrupt import INTERRUPTED, Interrupted, stop_if
 from softmine.training.progress import decibels
 from softmine.training.run_folder import RunFolder
 
+NOW_AND_THEN = 0.1
+"""From this on, what a sampler does only in some of its steps is told beside the median step's overhead."""
+
 
 @dataclass(frozen=True)
 class CompareImage(CompareSettings):
@@ -152,14 +155,24 @@ def _print_summary(results: Results, console: Console) -> None:
             "diverged" if line["psnr_mean"] is None else decibels(line["psnr_mean"]) + spread,
             _times(line["speedup_seconds"], line),
             _times(line["speedup_steps"], line),
-            "-" if line["overhead"] is None else f"{line['overhead']:+.0%}",
+            _overhead(line),
             "-" if line["worst_deficit"] is None else f"{-line['worst_deficit']:+.2f}",
             *([share] if oracle else []),
         )
+    if not console.is_terminal:
+        # In a file or a pipe there is no edge to keep to.
+        console.width = max(console.width, 160)
     console.print(table)
     if results.get("tuning"):
         size = results["tuning"]["batch_size"]
         console.print(f"sooner, worst: against uniform at its best batch size, {size:,}", soft_wrap=True)
+
+
+def _overhead(line: dict[str, Any]) -> str:
+    median, in_all = line["overhead"], line["overhead_in_all"]
+    if median is None:
+        return "-"
+    return f"{median:+.0%}" + (f" ({in_all:+.0%} in all)" if in_all - median > NOW_AND_THEN else "")
 
 
 def _times(speedup: float | None, line: dict[str, Any]) -> str:

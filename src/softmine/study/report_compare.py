@@ -103,7 +103,7 @@ def _run_lines(rows: list[Row]) -> list[dict[str, Any]]:
             lines.append(
                 {
                     **{key: run.get(key) for key in (
-                        "seed", "batch_size", "steps", "train_seconds", "step_ms_median",
+                        "seed", "batch_size", "race", "steps", "train_seconds", "step_ms_median",
                         "sampler_ms_median",
                     )},
                     "sampler": row.sampler,
@@ -113,6 +113,20 @@ def _run_lines(rows: list[Row]) -> list[dict[str, Any]]:
                 }
             )  # fmt: skip
     return lines
+
+
+def _tuning(data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The search for uniform's batch size, with its runs by race; ``None`` where there was none."""
+    tuning = text.mapping(data.get("tuning"))
+    runs = [text.mapping(run) for run in text.listing(tuning.get("runs"))]
+    if text.number(tuning.get("batch_size")) is None or not runs:
+        return None
+    keys = ("race", "batch_size", "steps", "psnr")
+    return {
+        "batch_size": text.number(tuning["batch_size"]),
+        "seconds": text.number(tuning.get("seconds")),
+        "runs": [{key: text.number(run.get(key)) for key in keys} for run in runs],
+    }
 
 
 def compare_page(folder: Path) -> dict[str, Any]:
@@ -154,7 +168,10 @@ def compare_page(folder: Path) -> dict[str, Any]:
         "diverged": sum(run["diverged_at"] is not None for run in runs),
         "unfinished": data.get("complete") is False,
         "measured": str(data.get("measured") or ""),
-        "several_baselines": sum(row.sampler == BASELINE for row in rows) > 1,
+        "tuning": _tuning(data),
+        "own_baselines": len({row.against for row in rows if row.psnr is not None}) > 1,
+        "shown": {key: any(getattr(row, key) is not None for row in rows) for key in ("worst", "oracle")},
+        "races": len({race for run in runs if (race := text.number(run["race"])) is not None}),
         "groups": groups,
         "folded": folded,
         "seconds": seconds,

@@ -32,6 +32,10 @@ class Row:
         speedup_seconds: how many times sooner it reaches uniform's final PSNR; ``None`` for never.
         speedup_steps: the same in steps.
         overhead: step time over uniform's, minus 1.
+        overhead_in_all: the same of the mean step, with what the sampler does only now and then.
+        against: the batch size of the baseline that the file's speed-ups speak of; its own where the file does not say.
+        worst: PSNR above the baseline's at equal time where that is least, once a tenth of the budget is over.
+        oracle: share of exact sampling's gain over uniform sampling.
         step_ms: median time of a step.
         sampler_ms: the sampler's part of it.
         by_seconds: its curve over training time.
@@ -51,6 +55,10 @@ class Row:
     speedup_seconds: float | None
     speedup_steps: float | None
     overhead: float | None
+    overhead_in_all: float | None
+    against: int | None
+    worst: float | None
+    oracle: float | None
     step_ms: float | None
     sampler_ms: float | None
     by_seconds: Spread | None
@@ -91,6 +99,10 @@ def _median_of(runs: list[dict[str, Any]], key: str) -> float | None:
 
 def _row(group: Group, name: str, runs: list[dict[str, Any]], stated: dict[str, Any]) -> Row:
     curves = [read_points(run.get("curve"), "seconds") for run in runs]
+    deficit, against = (
+        text.number(stated.get("worst_deficit")),
+        text.number(stated.get("baseline_batch_size")),
+    )
     finals = [curve.psnr[-1] for curve in curves if curve.psnr]
     mean, over_seeds = text.number(stated.get("psnr_mean")), text.number(stated.get("psnr_std"))
     if not stated and finals:
@@ -107,6 +119,10 @@ def _row(group: Group, name: str, runs: list[dict[str, Any]], stated: dict[str, 
         speedup_seconds=text.number(stated.get("speedup_seconds")),
         speedup_steps=text.number(stated.get("speedup_steps")),
         overhead=text.number(stated.get("overhead")),
+        overhead_in_all=text.number(stated.get("overhead_in_all")),
+        against=group[1] if against is None else round(against),
+        worst=None if deficit is None else -deficit,
+        oracle=text.number(stated.get("oracle_share")),
         step_ms=_median_of(runs, "step_ms_median"),
         sampler_ms=_median_of(runs, "sampler_ms_median"),
         by_seconds=spread(curves),
@@ -117,10 +133,9 @@ def _row(group: Group, name: str, runs: list[dict[str, Any]], stated: dict[str, 
 def speedup(row: Row, base: Row, by: str) -> float | None:
     """How many times sooner ``row`` reaches the baseline's final PSNR, by "seconds" or "step".
 
-    The file's own figure where it speaks of this baseline, that is of the same batch size; else
-    from the median curves. ``None`` if it never does.
+    The file's own figure where it speaks of this baseline; else from the median curves. ``None`` if it never does.
     """
-    if row.batch_size == base.batch_size:
+    if row.against == base.batch_size:
         return row.speedup_seconds if by == "seconds" else row.speedup_steps
     curves = (row.by_seconds, base.by_seconds) if by == "seconds" else (row.by_step, base.by_step)
     if curves[0] is None or curves[1] is None:
@@ -132,14 +147,16 @@ def speedup(row: Row, base: Row, by: str) -> float | None:
 def table(data: dict[str, Any]) -> list[Row]:
     """The rows of ``results.json``, best first; runs that its summary leaves out get their own.
 
-    The baseline is uniform sampling, at the batch size that suits it best where there are several.
+    The baseline is uniform sampling: at the batch size that was found to suit it where the comparison looked for one,
+    else at that at which it ends highest.
     """
     runs, stated = _groups(data)
     groups = list({**runs, **stated})
     names = text.short_names(sampler for sampler, _ in groups)
     rows = [_row(group, names[group[0]], runs.get(group, []), stated.get(group, {})) for group in groups]
     uniform = [row for row in rows if row.sampler == BASELINE]
-    base = max(uniform, key=_level, default=None)
+    tuned = text.number(text.mapping(data.get("tuning")).get("batch_size"))
+    base = next((row for row in uniform if row.batch_size == tuned), max(uniform, key=_level, default=None))
     sizes = {row.batch_size for row in uniform}
     lines = Counter(sampler for sampler, _ in groups)
     finished = []

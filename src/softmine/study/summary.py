@@ -33,6 +33,7 @@ def summarize(runs: list[Run], tuned: int | None = None) -> list[dict[str, Any]]
     - ``worst_deficit``: the largest distance in dB by which the curve lies below the baseline's at equal seconds, once a
       tenth of the baseline's time is over; negative where it always lies above. At each moment the median over seeds.
     - ``overhead``: the median step time over uniform's at the same batch size, minus 1; None without such a run.
+    - ``overhead_in_all``: the same of the mean step, which includes what a sampler does only now and then.
     - ``oracle_share``: the share of exact multinomial sampling's gain over uniform sampling that the sampler has, all
       three at its batch size and after equally many steps; None where the oracle gains less than 0.1 dB.
     """
@@ -48,6 +49,7 @@ def summarize(runs: list[Run], tuned: int | None = None) -> list[dict[str, Any]]
         pairs = [(run, base) for run in group if (base := _find(counted, BASELINE, against, run["seed"]))]
         like = [(run, base) for run in good if (base := _find(counted, BASELINE, batch_size, run["seed"]))]
         overheads = [run["step_ms_median"] / base["step_ms_median"] - 1 for run, base in like]
+        in_all = [_step_seconds(run) / _step_seconds(base) - 1 for run, base in like]
         lines.append(
             {
                 "sampler": sampler,
@@ -59,6 +61,7 @@ def summarize(runs: list[Run], tuned: int | None = None) -> list[dict[str, Any]]
                 "speedup_steps": _median_speedup(pairs, "step"),
                 "worst_deficit": _worst_deficit([(run, base) for run, base in pairs if _good(run)]),
                 "overhead": statistics.median(overheads) if overheads else None,
+                "overhead_in_all": statistics.median(in_all) if in_all else None,
                 "oracle_share": _oracle_share(like, counted),
                 "diverged": len(group) - len(good),
             }
@@ -100,6 +103,10 @@ def _baseline_size(groups: dict[tuple[str, int], list[Run]], own: int, tuned: in
     }
     known = {size: statistics.fmean(values) for size, values in finals.items() if values}
     return max(known, key=lambda size: known[size], default=None)
+
+
+def _step_seconds(run: Run) -> float:
+    return run["curve"][-1]["seconds"] / run["curve"][-1]["step"]
 
 
 def _find(runs: list[Run], sampler: str, batch_size: int | None, seed: int) -> Run | None:
