@@ -80,7 +80,7 @@ def test_crossover_keeps_the_intersection_and_fills_up_in_proportion(scale):
     ours = [set(values.topk(80).indices.tolist()) for values in (low, high)]
     assert ours[0] & ours[1] <= found <= ours[0] | ours[1]
     missing = 80 - len(ours[0] & ours[1])
-    from_low = int(missing * low.mean() / (low.mean() + high.mean()))
+    from_low = int(missing * (low.mean() / (low.mean() + high.mean())))
     only_low, only_high = found - ours[1], found - ours[0]
     assert (len(only_low), len(only_high)) == (from_low, missing - from_low)
     # Of those in one list only, the fittest.

@@ -162,8 +162,8 @@ def crossover(low: PerSample, high: PerSample, count: int) -> Tensor:
     among = [torch.zeros_like(low, dtype=torch.bool).index_fill(0, cells, True) for cells in fittest]
     both = among[0] & among[1]
     missing = count - both.sum()
-    low_mean, high_mean = low.double().mean(), high.double().mean()
-    from_low = (missing * low_mean / (low_mean + high_mean).clamp_min(1e-300)).long()
+    total = (low.mean() + high.mean()).clamp_min(torch.finfo(low.dtype).tiny)
+    from_low = (missing * (low.mean() / total)).long()
     chosen = both
     for cells, quota in zip(fittest, (from_low, missing - from_low), strict=True):
         single = ~both[cells]

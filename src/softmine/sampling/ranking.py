@@ -14,8 +14,17 @@ from softmine.sampling.protocol import Probe, check_batch_size
 from softmine.sampling.random import RandomStream
 
 
+MAX_CELLS = 2**28
+"""Cells that a sampler ranks at most: it holds some numbers for each."""
+
+
 def check_cells(batch_size: int, domain: Box) -> int:
-    """Returns a batch size for draws without repetition, or raises SoftmineError."""
+    """Returns a batch size for draws without repetition from a domain that can be ranked, or raises SoftmineError."""
+    if domain.cells > MAX_CELLS:
+        raise SoftmineError(
+            f"this sampler ranks every cell, but {domain} has {domain.cells:,} and the limit is {MAX_CELLS:,}: choose "
+            "error-map, whose cells are coarser"
+        )
     if check_batch_size(batch_size) > domain.cells:
         raise SoftmineError(
             f"batch size {batch_size} is above the {domain.cells} cells of {domain}, and this sampler draws each cell "

@@ -62,4 +62,4 @@ def influence(field: nn.Module, signal: Callable[[Coords], Values], domain: Box)
 
 def _length(tensors: Sequence[Tensor]) -> Tensor:
     """Length of all of them as one vector, a scalar tensor."""
-    return torch.stack([tensor.detach().double().norm() for tensor in tensors]).norm().float()
+    return torch.stack([tensor.detach().norm() for tensor in tensors]).norm()
