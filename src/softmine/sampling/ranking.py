@@ -13,7 +13,6 @@ from softmine.sampling.full_pass import Schedule, over_cells
 from softmine.sampling.protocol import Probe, check_batch_size
 from softmine.sampling.random import RandomStream
 
-
 MAX_CELLS = 2**28
 """Cells that a sampler ranks at most: it holds some numbers for each."""
 
