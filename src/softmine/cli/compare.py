@@ -20,15 +20,13 @@ from softmine.errors import SoftmineError
 from softmine.study.compare import Results, compare_image, new_results
 from softmine.study.matrix import CompareSettings
 from softmine.study.report import write_compare_report
+from softmine.study.report_compare import NOW_AND_THEN
 from softmine.study.stored import check_machine, grown, read_results, stored_settings
 from softmine.training import devices, new_folder
 from softmine.training.files import remove_leftovers, write_json
 from softmine.training.interrupt import INTERRUPTED, Interrupted, stop_if
 from softmine.training.progress import decibels
 from softmine.training.run_folder import RunFolder
-
-NOW_AND_THEN = 0.1
-"""From this on, what a sampler does only in some of its steps is told beside the median step's overhead."""
 
 
 @dataclass(frozen=True)

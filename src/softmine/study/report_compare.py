@@ -17,6 +17,8 @@ from softmine.study.report_verdict import verdict
 
 FOCUS = 0.08
 """Share of the width where curves may leave the frame: their start would dwarf the differences."""
+NOW_AND_THEN = 0.1
+"""From this on, what a sampler does only in some of its steps is told beside the median step's overhead."""
 STACKED = 106
 """Height in pixels of what lies between two stacked charts: axis labels, a gap and a title."""
 
@@ -171,6 +173,12 @@ def compare_page(folder: Path) -> dict[str, Any]:
         "tuning": _tuning(data),
         "own_baselines": len({row.against for row in rows if row.psnr is not None}) > 1,
         "shown": {key: any(getattr(row, key) is not None for row in rows) for key in ("worst", "oracle")},
+        "now_and_then": any(
+            row.overhead is not None
+            and row.overhead_in_all is not None
+            and row.overhead_in_all - row.overhead > NOW_AND_THEN
+            for row in rows
+        ),
         "races": len({race for run in runs if (race := text.number(run["race"])) is not None}),
         "groups": groups,
         "folded": folded,

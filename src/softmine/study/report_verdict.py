@@ -37,6 +37,11 @@ def _caveats(best: Row, base: Row, equal_steps: bool) -> str:
     if best.batch_size != base.batch_size and best.batch_size and base.batch_size:
         own, other = text.count(best.batch_size), text.count(base.batch_size)
         found += f" Here {base.name} draws {other} samples a step, {best.name} {own}."
+        steps = [text.number(row.runs[0].get("steps")) if row.runs else None for row in (best, base)]
+        if equal_steps and None not in steps and steps[0] != steps[1]:
+            found += (
+                f" {base.name.capitalize()} was given {text.count(steps[1])} steps, which take about as long."
+            )
     if max(len(best.runs), len(base.runs)) < 2:
         found += " With one seed each, how much of this is chance is not known."
     return found
