@@ -1,0 +1,168 @@
+"""Prints the tables of docs/evidence.md from benchmarks/results, or puts them into it.
+
+Usage: python benchmarks/evidence.py [--write]
+
+Every table stands between the markers `<!-- name -->` and `<!-- end of name -->`, and comes from all files
+`benchmarks/results/<name>-*.json`, each the results.json of a softmine compare or softmine study.
+"""
+
+import json
+import re
+import statistics
+import sys
+from pathlib import Path
+
+from table import median_psnr
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "evidence.md"
+
+MINUS_INFINITY = float("-inf")
+
+
+def main(words):
+    if words == ["--write"]:
+        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), RESULTS), encoding="utf-8")
+    elif words:
+        raise SystemExit("usage: python benchmarks/evidence.py [--write]")
+    else:
+        for name in SECTIONS:
+            print(section(name, RESULTS))
+
+
+def filled(text, results):
+    """The page with every table between its markers made anew."""
+    for name in SECTIONS:
+        pattern = re.compile(rf"<!-- {name} -->\n.*?<!-- end of {name} -->\n", re.S)
+        # A function, because tables hold what a replacement pattern would take for its own.
+        text = pattern.sub(lambda _, name=name: section(name, results), text)
+    return text
+
+
+def section(name, results):
+    """One section's tables between its markers; a sentence where no file is there."""
+    files = sorted(results.glob(f"{name}-*.json"))
+    parts = []
+    for file in files:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        parts.append(f"{heading(data, file)}\n\n" + "\n".join(SECTIONS[name](data)))
+    body = "\n\n".join(parts) or f"No result yet: there is no `benchmarks/results/{name}-*.json`."
+    return f"<!-- {name} -->\n{body}\n<!-- end of {name} -->\n"
+
+
+def heading(data, file):
+    """What was compared, on what, and with which command."""
+    height, width = data["signal"]["shape"][:2]
+    settings = data["settings"]
+    budget = f"{settings['steps']:,} steps" if settings["steps"] else f"{settings['seconds']:g} s"
+    seeds = len({run["seed"] for run in data["runs"]})
+    machine = data["device"]
+    kind = f"{machine['name']}, {machine['threads']} threads" if machine["type"] == "cpu" else machine["name"]
+    words = f"{data['signal']['name']} {width} x {height}, {settings['field']}, {budget}, {seeds} seed{'s' * (seeds > 1)}"
+    unfinished = "" if data["complete"] else " **Not finished.**"
+    return f"**{words}** ({kind}; `{data['command']}`; [{file.name}](../benchmarks/results/{file.name})).{unfinished}"
+
+
+def standing(data):
+    """PSNR, spread and gain of every sampler, its speed-up over the baseline, its worst moment and its cost."""
+    yield "| sampler | batch | PSNR | gain | sooner, time | sooner, steps | worst moment | step | of the oracle's gain |"
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+    lines = data["summary"]
+    base = baseline(data)
+    for line in sorted(
+        lines, key=lambda line: MINUS_INFINITY if line["psnr_mean"] is None else -line["psnr_mean"]
+    ):
+        is_base = line is base
+        gain = "baseline" if is_base else difference(line["psnr_mean"], base and base["psnr_mean"])
+        deficit = line.get("worst_deficit")
+        yield row(
+            line["sampler"],
+            f"{line['batch_size']:,}",
+            level(line),
+            gain,
+            "" if is_base else times(line["speedup_seconds"]),
+            "" if is_base else times(line["speedup_steps"]),
+            "" if is_base or deficit is None else f"{-deficit:+.2f}",
+            percent(line["overhead"], sign=True),
+            percent(line.get("oracle_share")),
+        )
+
+
+def by_steps(data):
+    """Median PSNR of every sampler at round numbers of steps, as the paper's ablation has it."""
+    end = min(run["curve"][-1]["step"] for run in data["runs"] if run["curve"])
+    places = [step for step in (250, 500, 1000, 2000, 3000, 5000, 10_000, 20_000) if step < end] + [end]
+    yield row("sampler", "batch", *(f"{place:,}" for place in places))
+    yield "|---|---:|" + "---:|" * len(places)
+    for line in data["summary"]:
+        key = (line["sampler"], line["batch_size"])
+        if line["psnr_mean"] is not None:
+            yield row(key[0], f"{key[1]:,}", *(f"{median_psnr(data, *key, 'step', at):.2f}" for at in places))
+
+
+def timed(data):
+    """Median PSNR at shares of the budget, and the time of a step: what the peers' tables have."""
+    axis = "step" if data["settings"]["steps"] else "seconds"
+    end = data["settings"]["steps"] or data["settings"]["seconds"]
+    shares = (0.05, 0.2, 0.5, 1.0)
+    yield row("sampler", "batch", *(f"{share:.0%}" for share in shares), "steps", "s")
+    yield "|---|---:|" + "---:|" * (len(shares) + 2)
+    for line in data["summary"]:
+        key = (line["sampler"], line["batch_size"])
+        runs = [run for run in data["runs"] if (run["sampler"], run["batch_size"]) == key]
+        if line["psnr_mean"] is not None:
+            yield row(
+                key[0],
+                f"{key[1]:,}",
+                *(f"{median_psnr(data, *key, axis, share * end):.2f}" for share in shares),
+                f"{statistics.median(run['steps'] for run in runs):,.0f}",
+                f"{statistics.median(run['train_seconds'] for run in runs):.1f}",
+            )
+
+
+SECTIONS = {
+    "headline": standing,
+    "peers": timed,
+    "langevin": by_steps,
+    "alpha": by_steps,
+    "reinit": by_steps,
+    "warmup": by_steps,
+}
+"""Names of the sections, and what makes their tables."""
+
+
+def baseline(data):
+    """The summary line that gains are over: uniform at the size found for it, or else at which it ends highest."""
+    uniform = [
+        line for line in data["summary"] if line["sampler"] == "uniform" and line["psnr_mean"] is not None
+    ]
+    tuned = (data.get("tuning") or {}).get("batch_size")
+    found = [line for line in uniform if line["batch_size"] == tuned]
+    return max(found or uniform, key=lambda line: line["psnr_mean"], default=None)
+
+
+def row(*cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def level(line):
+    if line["psnr_mean"] is None:
+        return "diverged"
+    return f"{line['psnr_mean']:.2f}" + (f" ± {line['psnr_std']:.2f}" if line["psnr_std"] else "")
+
+
+def difference(value, other):
+    return "" if value is None or other is None else f"{value - other:+.2f}"
+
+
+def times(speedup):
+    return "never" if speedup is None else f"{speedup:.2f}x"
+
+
+def percent(share, *, sign=False):
+    return "" if share is None else f"{share:+.0%}" if sign else f"{share:.0%}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,77 @@
+"""The tables of docs/evidence.md are those of the files."""
+
+import importlib
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@pytest.fixture
+def evidence(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    yield importlib.import_module("evidence")
+    for name in ("evidence", "table"):
+        sys.modules.pop(name, None)
+
+
+def page():
+    return (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+
+
+def test_the_page_has_the_tables_that_the_files_give(evidence):
+    for name in evidence.SECTIONS:
+        assert evidence.section(name, RESULTS) in page()
+    assert evidence.filled(page(), RESULTS) == page()
+
+
+def test_the_page_links_to_files_that_exist():
+    for link in re.findall(r"\]\(([^)#]+)\)", page()):
+        if not link.startswith("http"):
+            assert (ROOT / "docs" / link).exists(), link
+
+
+def test_a_section_without_a_file_says_so(evidence, tmp_path):
+    for name in evidence.SECTIONS:
+        assert f"there is no `benchmarks/results/{name}-*.json`" in evidence.section(name, tmp_path)
+
+
+def test_every_section_can_show_a_comparison(evidence, tmp_path):
+    text = page()
+    for name in evidence.SECTIONS:
+        shutil.copy(RESULTS / "compare-kodim19.json", tmp_path / f"{name}-kodim19.json")
+        shown = evidence.section(name, tmp_path)
+        assert "No result yet" not in shown
+        rows = [line for line in shown.splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in rows}) == 1
+        assert len(rows) == 4
+        assert shown in evidence.filled(text, tmp_path)
+
+
+def test_the_headline_is_against_the_tuned_uniform(evidence, tmp_path):
+    data = json.loads((RESULTS / "compare-kodim19.json").read_text())
+    first, other = data["summary"]
+    first.update(psnr_mean=30.0)
+    data["summary"] = [
+        first,
+        {**first, "batch_size": 8192, "psnr_mean": 29.0},
+        {**other, "psnr_mean": 31.5, "worst_deficit": 0.25, "oracle_share": 0.4},
+        {**other, "sampler": "x", "psnr_mean": None},
+    ]
+    data["tuning"] = {"batch_size": 8192}
+    data["complete"] = False
+    (tmp_path / "headline-a.json").write_text(json.dumps(data))
+    shown = evidence.section("headline", tmp_path)
+    assert "**Not finished.**" in shown
+    rows = [line.split(" | ") for line in shown.splitlines() if line.startswith("|")][2:]
+    assert [row[0] for row in rows] == ["| langevin", "| uniform", "| uniform", "| x"]
+    assert [row[3] for row in rows] == ["+2.50", "+1.00", "baseline", ""]
+    assert rows[0][6] == "-0.25"
+    assert rows[0][8] == "40% |"
+    assert rows[3][2] == "diverged"
