@@ -18,8 +18,6 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "evidence.md"
 
-MINUS_INFINITY = float("-inf")
-
 
 def main(words):
     if words == ["--write"]:
@@ -46,6 +44,8 @@ def section(name, results):
     parts = []
     for file in files:
         data = json.loads(file.read_text(encoding="utf-8"))
+        # A curve that ends in a divergence is no result; the summary counts those.
+        data["runs"] = [run for run in data["runs"] if run["diverged_at"] is None]
         parts.append(f"{heading(data, file)}\n\n" + "\n".join(SECTIONS[name](data)))
     body = "\n\n".join(parts) or f"No result yet: there is no `benchmarks/results/{name}-*.json`."
     return f"<!-- {name} -->\n{body}\n<!-- end of {name} -->\n"
@@ -70,9 +70,7 @@ def standing(data):
     yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     lines = data["summary"]
     base = baseline(data)
-    for line in sorted(
-        lines, key=lambda line: MINUS_INFINITY if line["psnr_mean"] is None else -line["psnr_mean"]
-    ):
+    for line in sorted(lines, key=lambda line: -(line["psnr_mean"] or 0.0)):
         is_base = line is base
         gain = "baseline" if is_base else difference(line["psnr_mean"], base and base["psnr_mean"])
         deficit = line.get("worst_deficit")
