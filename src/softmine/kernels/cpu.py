@@ -89,8 +89,11 @@ class Rows:
         # A list of rows a level: levels share no row, so each row is in one list, once.
         self.touched = np.empty((0, 0), np.uint32)
         self.counts = np.zeros(0, np.int64)
+        self.most = 0  # what no count exceeds
         self.stamp = 1
         self.time = torch.zeros(())
+        # The same memory: after a loop has emptied the caches, a call of torch or numpy costs tens of microseconds.
+        self._records, self._time = self.records.numpy(), self.time.numpy()
 
     def state(self) -> dict[str, Tensor]:
         """Views of the state: ``step`` (), ``last_step`` (R,), ``exp_avg`` and ``exp_avg_sq`` (R, F)."""
@@ -104,7 +107,8 @@ class Rows:
 
     def clear(self) -> None:
         """Forgets the gradient."""
-        self.counts[:] = 0
+        self.counts.fill(0)
+        self.most = 0
         self.stamp += 1
         if self.stamp > LAST_STAMP:
             self.records[:, 3 * self.features + 1] = 0
@@ -124,8 +128,7 @@ class Rows:
 
         self._reserve(len(offsets), min(table_size, len(coords) << coords.shape[1]))
         levels = _levels(coords, resolutions, offsets, table_size, dense_levels, self.features)
-        records = self.records.numpy()
-        stamp = records.dtype.type(self.stamp)
+        stamp = self._records.dtype.type(self.stamp)
         lists = (self.touched, self.counts)
         parts = _parts(coords, offsets, len(offsets))
         team.run(
@@ -133,7 +136,7 @@ class Rows:
             _array(grad),
             _array(coords.t()),
             *levels,
-            records,
+            self._records,
             stamp,
             *lists,
             parts=parts,
@@ -151,11 +154,15 @@ class Rows:
 
         ``dense`` is an ordinary gradient (R, F) to be added; where it is zero it touches no row.
         """
-        others = self._add_dense(dense) if dense is not None else np.empty(0, np.uint32)
-        if self.counts.any() or len(others):
-            self.time += 1
-            self._adam(table, rate, betas, epsilon, self.touched, self.counts)
-            self._adam(table, rate, betas, epsilon, others[None], np.array([len(others)]))
+        others = None if dense is None else self._add_dense(dense)
+        lists = [(self.touched, self.counts)] if self.most else []
+        if others is not None:
+            lists.append((others[None], np.array([len(others)])))
+        lists = [(touched, counts, parts) for touched, counts in lists if (parts := _parts_of_rows(counts))]
+        if lists:
+            self._time += 1
+        for touched, counts, parts in lists:
+            self._adam(table, rate, betas, epsilon, touched, counts, parts)
         self.clear()
 
     def _adam(
@@ -166,20 +173,17 @@ class Rows:
         epsilon: float,
         touched: np.ndarray,
         counts: np.ndarray,
+        parts: int,
     ) -> None:
         from softmine.kernels import cpu_kernels
 
-        parts = int((-(-counts // cpu_kernels.ROWS)).sum())
-        if not parts:
-            return
-        records = self.records.numpy()
-        kind = records.dtype.type
+        kind = self._records.dtype.type
         after = decays(betas)
-        time = int(self.time)
+        time = int(self._time)
         now = min(time, len(after.first) - 1)
         numbers = (time, rate * float(after.first[now]), float(after.second[now]), *betas, epsilon)
-        arrays = (table.detach().numpy(), records, touched, counts, (0,) * self.features)
-        powers = (array.astype(kind, copy=False) for array in (after.mean, after.square, after.drift))
+        arrays = (table.detach().numpy(), self._records, touched, counts, (0,) * self.features)
+        powers = (after.mean, after.square, after.drift)
         team.run(cpu_kernels.adam_rows, *arrays, *map(kind, numbers), *powers, parts=parts)
 
     def _add_dense(self, grad: Tensor) -> np.ndarray:
@@ -195,7 +199,8 @@ class Rows:
         """At least ``levels`` lists with room for ``more`` rows each."""
         lists, room = self.touched.shape
         # One place more than rows: the loop writes behind the last row before it knows whether it is new.
-        needed = min(len(self.records), int(self.counts.max(initial=0)) + more) + 1
+        self.most = min(len(self._records), self.most + more)
+        needed = self.most + 1
         if lists < levels or room < needed:
             larger = np.empty((max(lists, levels), max(room, needed)), np.uint32)
             larger[:lists, :room] = self.touched
@@ -219,6 +224,12 @@ def _levels(
         (0,) * coords.shape[1],
         (0,) * features,
     )
+
+
+def _parts_of_rows(counts: np.ndarray) -> int:
+    from softmine.kernels.cpu_kernels import ROWS
+
+    return sum(-(-count // ROWS) for count in counts.tolist())
 
 
 def _parts(coords: Tensor, offsets: Tensor, parts: int) -> int:

@@ -10,9 +10,9 @@ Widths are padded with zeros to a multiple of ``UNIT``, so that every product is
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from llvmlite import ir
+from numba import carray  # pyright: ignore[reportPrivateImportUsage]
 from numba.core import cgutils, types
 
 from softmine.kernels.cpu_kernels import _intrinsic, _take, compiled
@@ -147,8 +147,8 @@ def pack(addresses, sizes, widths, packed):
         inputs, outputs = sizes[layer], sizes[layer + 1]
         wide_in, wide_out = widths[layer], widths[layer + 1]
         back = start + wide_in * wide_out
-        weight = numba.carray(_pointer(addresses[2 * layer], packed), inputs * outputs)
-        bias = numba.carray(_pointer(addresses[2 * layer + 1], packed), outputs)
+        weight = carray(_pointer(addresses[2 * layer], packed), inputs * outputs)
+        bias = carray(_pointer(addresses[2 * layer + 1], packed), outputs)
         packed[start : back + (wide_in + 1) * wide_out] = 0
         for o in range(outputs):
             row = weight[o * inputs : (o + 1) * inputs]
@@ -268,8 +268,8 @@ def backward(queue, grad, inputs, packed, widths, kept, share, sums, wanted, of_
                     row = turns[here + p * wide_out : here + (p + 1) * wide_out]
                     for o in range(wide_out):
                         of_bias[o] += row[o]
+                of_source = turns[there : there + rows * wide_in]
                 if layer > 0 or wanted:
-                    of_source = turns[there : there + rows * wide_in]
                     for i in range(len(of_source)):
                         of_source[i] = zero
                     _multiply(

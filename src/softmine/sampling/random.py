@@ -27,13 +27,18 @@ _MIX_2 = _signed(0x94D049BB133111EB)
 
 def _shift(bits: Tensor, count: int) -> Tensor:
     """Logical right shift; torch's own keeps the sign."""
-    return (bits >> count) & ((1 << (64 - count)) - 1)
+    return (bits >> count).bitwise_and_((1 << (64 - count)) - 1)
 
 
 def _mix(bits: Tensor) -> Tensor:
-    bits = (bits ^ _shift(bits, 30)) * _MIX_1
-    bits = (bits ^ _shift(bits, 27)) * _MIX_2
+    bits = _mix_upper(bits)
     return bits ^ _shift(bits, 31)
+
+
+def _mix_upper(bits: Tensor) -> Tensor:
+    """All of ``_mix`` that the upper 31 bits depend on."""
+    bits = (bits ^ _shift(bits, 30)).mul_(_MIX_1)
+    return bits.bitwise_xor_(_shift(bits, 27)).mul_(_MIX_2)
 
 
 class RandomStream(nn.Module):
@@ -62,15 +67,20 @@ class RandomStream(nn.Module):
 
     def bits(self, count: int) -> Tensor:
         """The next ``count`` words of 64 random bits, int64 (count,)."""
-        index = torch.arange(1, count + 1, device=self.key.device) + self.counter
-        self.counter.add_(count)
-        return _mix(self.key + index * _STEP)
+        return _mix(self._places(count))
 
     def uniform(self, n: int, dim: int, dtype: torch.dtype = torch.float32) -> Coords:
         """Uniform numbers in [0, 1), shape (n, dim); 24 random bits each, 53 for float64."""
         digits = 53 if dtype == torch.float64 else 24
-        bits = _shift(self.bits(n * dim), 64 - digits)
-        return (bits.to(dtype) * 2.0**-digits).view(n, dim)
+        places = self._places(n * dim)
+        bits = _shift(_mix(places) if digits > 31 else _mix_upper(places), 64 - digits)
+        return bits.to(dtype).mul_(2.0**-digits).view(n, dim)
+
+    def _places(self, count: int) -> Tensor:
+        """The next ``count`` places on the cycle, int64 (count,), which nobody else holds."""
+        first = self.key + self.counter * _STEP
+        self.counter.add_(count)
+        return torch.arange(1, count + 1, device=self.key.device).mul_(_STEP).add_(first)
 
     def normal(self, n: int, dim: int) -> Coords:
         """Standard normal float32 numbers, shape (n, dim), by the Box-Muller transform."""
