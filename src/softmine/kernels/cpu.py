@@ -145,7 +145,7 @@ class Rows:
     def update(
         self,
         table: Tensor,
-        rate: float,
+        rate: float | Tensor,
         betas: tuple[float, float],
         epsilon: float,
         dense: Tensor | None = None,
@@ -162,7 +162,7 @@ class Rows:
         if lists:
             self._time += 1
         for touched, counts, parts in lists:
-            self._adam(table, rate, betas, epsilon, touched, counts, parts)
+            self._adam(table, float(rate), betas, epsilon, touched, counts, parts)
         self.clear()
 
     def _adam(

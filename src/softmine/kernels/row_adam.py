@@ -35,7 +35,8 @@ class RowAdam(torch.optim.Optimizer):
 
     Args:
         params: tables (R, F), or parameter groups of such.
-        lr: learning rate, positive; may change at every step through ``param_groups``.
+        lr: learning rate, at least 0; may change at every step through ``param_groups``. As a tensor () on the table's
+            device it may be changed in place, which a recorded CUDA graph sees (``softmine.training.capture``).
         betas: decay of the two moments, each in [0, 1).
         eps: added to the root of the second moment, positive.
 

@@ -28,7 +28,12 @@ class Rows:
         """Nothing to forget: the gradient is the table's own."""
 
     def update(
-        self, table: Tensor, rate: float, betas: tuple[float, float], epsilon: float, dense: Tensor | None
+        self,
+        table: Tensor,
+        rate: float | Tensor,
+        betas: tuple[float, float],
+        epsilon: float,
+        dense: Tensor | None,
     ) -> None:
         """One step of Adam, in place, on the rows of the table (R, F) in which ``dense`` (R, F) is not zero."""
         if dense is None:

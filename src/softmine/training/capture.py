@@ -1,0 +1,118 @@
+"""A training step as a CUDA graph: recorded once, then started by one call instead of a hundred launches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from softmine.errors import SoftmineError
+
+EAGER = 3
+"""Steps before the recording: kernels are compiled in them, and optimizers make their state."""
+
+
+class CapturedStep:
+    """A step of yours, run as a CUDA graph from its fourth call on.
+
+    A small batch's step on a GPU is mostly the host launching kernels; a graph launches them all at once. What the
+    graph repeats is what the device did, so all that changes from step to step must be in tensors that are changed in
+    place: samplers without full passes and ``RowAdam`` are so, ``torch.optim.Adam`` is with ``capturable=True``.
+    Numbers of Python are frozen, the learning rate among them: give the optimizers ``lr`` as a tensor on the device
+    and change it by ``set_learning_rate``. Nothing in the step may wait for the device (``item``, ``print``, copies
+    from the host).
+
+    Args:
+        step: draws, computes the loss, runs the backward and all optimizers; returns the loss, ().
+        modules: whose buffers and parameters the step changes, such as field and sampler.
+
+    Raises:
+        SoftmineError: there is no NVIDIA GPU, or, when called, a step puts a new tensor in the place of a buffer.
+
+    Example::
+
+        rate = torch.tensor(1e-2, device="cuda")
+        for_table = RowAdam([field.encoding.table], lr=rate)
+        for_network = torch.optim.Adam(field.network.parameters(), lr=rate.clone(), capturable=True, fused=True)
+
+        def step():
+            coords = sampler.draw()
+            residual = field(coords) - signal(coords)
+            loss = (sampler.weigh(residual.detach().abs().mean(-1)) * residual.square().mean(-1)).mean()
+            for optimizer in (for_table, for_network):
+                optimizer.zero_grad()
+            loss.backward()
+            sampler.update()
+            for optimizer in (for_table, for_network):
+                optimizer.step()
+            return loss.detach()
+
+        captured = CapturedStep(step, [field, sampler])
+        for share in torch.linspace(0, 1, 1000).tolist():
+            for optimizer in (for_table, for_network):
+                set_learning_rate(optimizer, 1e-2 * (1 - share))
+            loss = captured()
+    """
+
+    def __init__(self, step: Callable[[], Tensor], modules: list[nn.Module]) -> None:
+        if not torch.cuda.is_available():
+            raise SoftmineError("CapturedStep needs an NVIDIA GPU: call the step itself instead")
+        self._step, self._modules = step, modules
+        self._eager_left = EAGER
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._loss: Tensor | None = None
+
+    def __call__(self) -> Tensor:
+        """One step; returns its loss (), which the next call overwrites."""
+        if self._eager_left > 0:
+            self._eager_left -= 1
+            # The recording uses a stream of its own; memory must have been seen on such a one before.
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side), unchanged_places(self._modules):
+                loss = self._step()
+            torch.cuda.current_stream().wait_stream(side)
+            return loss
+        if self._graph is None:
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._loss = self._step()
+        self._graph.replay()
+        assert self._loss is not None
+        return self._loss
+
+
+@contextmanager
+def unchanged_places(modules: list[nn.Module]) -> Iterator[None]:
+    """In it, no buffer or parameter of ``modules`` may be replaced; it may be changed in place.
+
+    Raises:
+        SoftmineError: one was replaced: a graph would go on using the old one.
+    """
+    before = _places(modules)
+    yield
+    after = _places(modules)
+    replaced = [name for name, place in before.items() if after.get(name) != place]
+    if replaced:
+        raise SoftmineError(
+            f"the step replaces {', '.join(replaced)}, which a graph cannot repeat: change it in place (copy_)"
+        )
+
+
+def _places(modules: list[nn.Module]) -> dict[str, int]:
+    return {
+        f"{type(module).__name__}.{name}": tensor.data_ptr()
+        for module in modules
+        for name, tensor in (*module.named_buffers(), *module.named_parameters())
+    }
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the rate of all groups: in place where it is a tensor, so that recorded steps see it."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
