@@ -19,8 +19,16 @@ if TYPE_CHECKING:
     from softmine.fields import HashGrid as HashGrid
     from softmine.fields import HashGridField as HashGridField
     from softmine.fields import Siren as Siren
+    from softmine.sampling import Edges as Edges
+    from softmine.sampling import ErrorMap as ErrorMap
+    from softmine.sampling import Evolutionary as Evolutionary
+    from softmine.sampling import Expansive as Expansive
+    from softmine.sampling import Hardest as Hardest
     from softmine.sampling import Langevin as Langevin
+    from softmine.sampling import Multinomial as Multinomial
+    from softmine.sampling import Ntk as Ntk
     from softmine.sampling import PiecewiseConstant as PiecewiseConstant
+    from softmine.sampling import Resampling as Resampling
     from softmine.sampling import Sampler as Sampler
     from softmine.sampling import Uniform as Uniform
     from softmine.sampling import edge_prior as edge_prior
@@ -31,13 +39,21 @@ if TYPE_CHECKING:
 # Imported when first used, so that the command line answers mistakes and --help without waiting for torch.
 _HOMES = {
     "Box": "domain",
+    "Edges": "sampling",
+    "ErrorMap": "sampling",
+    "Evolutionary": "sampling",
+    "Expansive": "sampling",
     "FieldProbe": "training.probe",
     "FourierField": "fields",
+    "Hardest": "sampling",
     "HashGrid": "fields",
     "HashGridField": "fields",
     "Image": "signals",
     "Langevin": "sampling",
+    "Multinomial": "sampling",
+    "Ntk": "sampling",
     "PiecewiseConstant": "sampling",
+    "Resampling": "sampling",
     "Sampler": "sampling",
     "Signal": "signals",
     "Siren": "fields",

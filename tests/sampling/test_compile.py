@@ -20,6 +20,9 @@ image = Image(np.random.default_rng(0).random((20, 30)).astype(np.float32))
 torch.manual_seed(0)
 probe = FieldProbe(torch.nn.Linear(2, 1), image)
 
+def error_at(coords):
+    return 1 + (7 * coords).sin().square().sum(-1)
+
 def make(spec):
     return create(spec, image.domain, 64, seed=0, edges=image.edges)
 
@@ -27,12 +30,15 @@ def run(sampler, wrap):
     draw, weigh, update = wrap(sampler.draw), wrap(sampler.weigh), wrap(sampler.update)
     seen = []
     for step in range(4):
-        # A graph cannot make a pass over the whole signal; the loop around it does.
-        if sampler.needs_probe and step % 2 == 0:
-            sampler.refresh(probe)
-        coords = draw()
+        if hasattr(sampler, "refresh"):
+            # A graph cannot make a pass over the whole signal; the loop around it does.
+            if step % 2 == 0:
+                sampler.refresh(probe)
+            coords = draw()
+        else:
+            coords = draw(error_at) if sampler.needs_probe else draw()
         seen.append(coords.detach().clone())
-        error = 1 + (7 * coords).sin().square().sum(-1)
+        error = error_at(coords)
         weights = weigh(error.detach())
         loss = (weights * error.square()).mean()
         if loss.requires_grad:
@@ -58,6 +64,7 @@ def test_draw_weigh_and_update_trace_as_full_graphs():
         "langevin:preset=published-code",
         "error-map:preset=instant-ngp,interval=2",
         "edges:alpha=1,warmup=2",
+        "resampling:uniform_share=1,candidates=3",
     ]
     script = SCRIPT.replace("{presets}", repr(presets))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -103,7 +103,9 @@ def test_the_field_is_looked_at_every_interval_and_the_samples_follow():
 
 def test_without_a_probe_it_says_so_until_a_pass_was_made():
     sampler = Multinomial(Box((8,)), 4, seed=6)
-    with pytest.raises(SoftmineError, match=r"looks before it chooses: give draw\(\) a probe"):
+    with pytest.raises(
+        SoftmineError, match=r"multinomial measures every cell before it chooses: give draw\(\) a probe"
+    ):
         sampler.draw()
     sampler.refresh(error_at)
     for _ in range(3):
@@ -117,7 +119,7 @@ def test_mistakes_are_named():
         Multinomial(Box((8,)), 4).draw(lambda coords: coords)
     with pytest.raises(SoftmineError, match=r"draw\(\) before weigh\(\)"):
         Multinomial(Box((8,)), 4).weigh(torch.ones(4))
-    with pytest.raises(SoftmineError, match=r"536,870,912 cells.*choose error-map"):
+    with pytest.raises(SoftmineError, match=r"536,870,912 and the limit.*choose error-map"):
         Multinomial(Box((2**15, 2**14)), 4)
     for settings, message in (
         ({"interval": 0}, "interval is 0"),

@@ -68,13 +68,13 @@ def test_a_batch_of_more_cells_than_there_are_is_refused(name):
 
 @pytest.mark.parametrize("name", RANKING)
 def test_a_domain_of_too_many_cells_is_refused_before_it_takes_memory(name):
-    with pytest.raises(SoftmineError, match=r"ranks every cell, but .* has 536,870,912"):
+    with pytest.raises(SoftmineError, match=r"measures every cell, but .* has 536,870,912"):
         create(name, Box((2**15, 2**14)), 16, edges=lambda: torch.ones(8, 8))
 
 
 @pytest.mark.parametrize("name", [name for name in RANKING if SAMPLERS[name].needs_probe])
 def test_a_draw_before_any_pass_asks_for_a_probe(name):
-    with pytest.raises(SoftmineError, match=f"the sampler {name} ranks every cell"):
+    with pytest.raises(SoftmineError, match=f"the sampler {name} measures every cell"):
         create(name, Box((8, 8)), 16).draw()
 
 

@@ -19,6 +19,7 @@ SPECS = [
     "multinomial:interval=3",
     "error-map:preset=torch-ngp",
     "error-map:preset=instant-ngp,interval=2",
+    "resampling:candidates=3,uniform_share=0.2",
 ]
 
 

@@ -16,6 +16,7 @@ from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, Sampler
 from softmine.sampling.random import RandomStream
 from softmine.sampling.registry import SAMPLERS, check_spec, create, parse
+from softmine.sampling.resampling import Resampling
 from softmine.sampling.uniform import Uniform
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "PiecewiseConstant",
     "Probe",
     "RandomStream",
+    "Resampling",
     "Sampler",
     "Uniform",
     "check_spec",

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, Values
-from softmine.sampling.full_pass import Schedule, over_cells
+from softmine.sampling.full_pass import Schedule, over_cells, pass_if_due
 from softmine.sampling.protocol import Probe, check_share
 from softmine.sampling.random import RandomStream
-from softmine.sampling.ranking import Shuffle, ask, check_cells, pass_if_due, spread
+from softmine.sampling.ranking import Shuffle, ask, check_cells, spread
 from softmine.sampling.softness import check_count
 
 LUMA = (0.2989, 0.587, 0.114)

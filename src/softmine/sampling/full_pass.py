@@ -8,10 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Box, Coords
+from softmine.domain import Box, Coords, PerSample, SoftmineError
+from softmine.sampling.protocol import Probe, check_errors
 
 CHUNK = 2**16
 """Cells evaluated at a time, so that memory does not grow with the signal."""
+MAX_CELLS = 2**28
+"""Cells of a domain at most: samplers that pass over them hold some numbers for each."""
+
+
+def check_passable(domain: Box) -> None:
+    """Raises SoftmineError where a domain has too many cells to hold numbers for each."""
+    if domain.cells > MAX_CELLS:
+        raise SoftmineError(
+            f"this sampler measures every cell, but {domain} has {domain.cells:,} and the limit is {MAX_CELLS:,}: "
+            "choose error-map, whose cells are coarser"
+        )
 
 
 def over_cells(domain: Box, function: Callable[[Coords], Tensor], device: torch.device) -> Tensor:
@@ -26,6 +38,11 @@ def over_cells(domain: Box, function: Callable[[Coords], Tensor], device: torch.
                 values = part.new_empty((domain.cells, *part.shape[1:]))
             values[start : start + len(part)] = part
     return values
+
+
+def errors(domain: Box, probe: Probe, device: torch.device) -> PerSample:
+    """The error of every cell, (cells,), or raises SoftmineError where the probe gives something else."""
+    return check_errors(over_cells(domain, probe, device), domain.cells)
 
 
 class Schedule(nn.Module):
@@ -72,3 +89,22 @@ class Schedule(nn.Module):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self.host_step, self._host_next = int(self.step), int(self.next_pass)
+
+
+def pass_if_due(
+    schedule: Schedule, refresh: Callable[[Probe], None], probe: Probe | None, sampler: str
+) -> None:
+    """Makes the full pass that belongs before this draw, if there is one and a probe to make it with.
+
+    Raises:
+        SoftmineError: there was no pass yet, and no probe is given.
+    """
+    if not schedule.due:
+        return
+    if probe is not None:
+        refresh(probe)
+    elif not schedule.started:
+        raise SoftmineError(
+            f"the sampler {sampler} measures every cell before it chooses: give draw() a probe, such as "
+            "softmine.FieldProbe(field, signal)"
+        )

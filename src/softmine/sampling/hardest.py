@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling.full_pass import Schedule
+from softmine.sampling.full_pass import Schedule, errors, pass_if_due
 from softmine.sampling.protocol import Probe
-from softmine.sampling.ranking import check_cells, errors, pass_if_due, spread
+from softmine.sampling.ranking import check_cells, spread
 from softmine.sampling.softness import check_count
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling.full_pass import Schedule, over_cells
+from softmine.domain import Box, Coords, PerSample
+from softmine.sampling.full_pass import Schedule, check_passable, errors, pass_if_due
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, check_batch_size, check_share
 from softmine.sampling.random import RandomStream
@@ -18,8 +18,6 @@ from softmine.sampling.softness import (
     reachable,
     soft_weights,
 )
-
-MAX_CELLS = 2**28
 
 
 class Multinomial(nn.Module):
@@ -70,11 +68,7 @@ class Multinomial(nn.Module):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        if domain.cells > MAX_CELLS:
-            raise SoftmineError(
-                f"the sampler multinomial keeps a number for each of {domain.cells:,} cells, but its limit is "
-                f"{MAX_CELLS:,}: choose error-map, whose cells are coarser"
-            )
+        check_passable(domain)
         check_softness(alpha, warmup)
         self.domain = domain
         self.batch_size = check_batch_size(batch_size)
@@ -99,12 +93,7 @@ class Multinomial(nn.Module):
         Raises:
             SoftmineError: the probe does not answer one number a coordinate.
         """
-        importance = over_cells(self.domain, probe, self.schedule.step.device)
-        if importance.shape != (self.domain.cells,):
-            raise SoftmineError(
-                f"the probe must return one error for each of N coordinates, shape (N,), but {self.domain.cells} "
-                f"cells gave the shape {tuple(importance.shape)}; reduce channels first: residual.abs().mean(-1)"
-            )
+        importance = errors(self.domain, probe, self.schedule.step.device)
         self.density.refill(reachable(importance, self.importance_floor), self.uniform_share)
         self.schedule.passed()
 
@@ -117,14 +106,7 @@ class Multinomial(nn.Module):
         Raises:
             SoftmineError: there was no pass yet, and no probe is given.
         """
-        if self.schedule.due:
-            if probe is not None:
-                self.refresh(probe)
-            elif not self.schedule.started:
-                raise SoftmineError(
-                    "the sampler multinomial looks before it chooses: give draw() a probe, a function from "
-                    "coordinates (N, D) to the field's error (N,)"
-                )
+        pass_if_due(self.schedule, self.refresh, probe, "multinomial")
         coords, cells = self.density.draw_in_cells(self.batch_size, self.random)
         self._relative = self.density.density_in(cells)
         return coords

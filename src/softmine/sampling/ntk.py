@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling.full_pass import Schedule
+from softmine.sampling.full_pass import Schedule, errors, pass_if_due
 from softmine.sampling.protocol import Probe, check_share
 from softmine.sampling.random import RandomStream
-from softmine.sampling.ranking import Shuffle, ask, check_cells, errors, pass_if_due, spread
+from softmine.sampling.ranking import Shuffle, ask, check_cells, spread
 from softmine.sampling.softness import check_count
 
 LEAST_SHARE = 1e-3

@@ -63,6 +63,16 @@ def check_batch_size(batch_size: int) -> int:
     return batch_size
 
 
+def check_errors(errors: Tensor, count: int) -> PerSample:
+    """Returns what a probe answered at ``count`` coordinates, or raises SoftmineError where it is not one number each."""
+    if errors.shape != (count,):
+        raise SoftmineError(
+            f"the probe must return one error for each of N coordinates, shape (N,), but {count} coordinates gave the "
+            f"shape {tuple(errors.shape)}; reduce channels first: residual.abs().mean(-1)"
+        )
+    return errors
+
+
 def check_share(name: str, share: float) -> float:
     """Returns a share in [0, 1], or raises SoftmineError."""
     if not isinstance(share, (int, float)) or not 0.0 <= share <= 1.0:

@@ -8,22 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Box, Cells, PerSample, SoftmineError
-from softmine.sampling.full_pass import Schedule, over_cells
+from softmine.domain import Box, Cells, SoftmineError
+from softmine.sampling.full_pass import check_passable
 from softmine.sampling.protocol import Probe, check_batch_size
 from softmine.sampling.random import RandomStream
 
-MAX_CELLS = 2**28
-"""Cells that a sampler ranks at most: it holds some numbers for each."""
-
 
 def check_cells(batch_size: int, domain: Box) -> int:
-    """Returns a batch size for draws without repetition from a domain that can be ranked, or raises SoftmineError."""
-    if domain.cells > MAX_CELLS:
-        raise SoftmineError(
-            f"this sampler ranks every cell, but {domain} has {domain.cells:,} and the limit is {MAX_CELLS:,}: choose "
-            "error-map, whose cells are coarser"
-        )
+    """Returns a batch size for draws without repetition from a domain that can be passed over, or raises SoftmineError."""
+    check_passable(domain)
     if check_batch_size(batch_size) > domain.cells:
         raise SoftmineError(
             f"batch size {batch_size} is above the {domain.cells} cells of {domain}, and this sampler draws each cell "
@@ -39,36 +32,6 @@ def ask(probe: Probe, method: str, sampler: str) -> Callable[..., Any]:
         raise SoftmineError(
             f"the sampler {sampler} asks its probe for {method}(), which a {type(probe).__name__} does not have: "
             "draw with softmine.FieldProbe(field, signal)"
-        )
-    return found
-
-
-def pass_if_due(
-    schedule: Schedule, refresh: Callable[[Probe], None], probe: Probe | None, sampler: str
-) -> None:
-    """Makes the full pass that belongs before this draw, if there is one and a probe to make it with.
-
-    Raises:
-        SoftmineError: there was no pass yet, and no probe is given.
-    """
-    if not schedule.due:
-        return
-    if probe is not None:
-        refresh(probe)
-    elif not schedule.started:
-        raise SoftmineError(
-            f"the sampler {sampler} ranks every cell before it chooses: give draw() a probe, such as "
-            "softmine.FieldProbe(field, signal)"
-        )
-
-
-def errors(domain: Box, probe: Probe, device: torch.device) -> PerSample:
-    """The error of every cell, (cells,), or raises SoftmineError where the probe gives something else."""
-    found = over_cells(domain, probe, device)
-    if found.shape != (domain.cells,):
-        raise SoftmineError(
-            f"the probe must return one error for each of N coordinates, shape (N,), but {domain.cells} cells gave "
-            f"the shape {tuple(found.shape)}; reduce channels first: residual.abs().mean(-1)"
         )
     return found
 

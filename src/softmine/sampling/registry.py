@@ -24,6 +24,7 @@ from softmine.sampling.multinomial import Multinomial
 from softmine.sampling.ntk import Ntk
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Sampler
+from softmine.sampling.resampling import Resampling
 from softmine.sampling.uniform import Uniform
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
@@ -36,6 +37,7 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "evolutionary": Evolutionary,
     "ntk": Ntk,
     "expansive": Expansive,
+    "resampling": Resampling,
 }
 
 _SETTINGS = {"langevin": LangevinSettings, "error-map": ErrorMapSettings}

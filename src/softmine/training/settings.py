@@ -72,7 +72,8 @@ class FitSettings(FieldSettings):
     """Everything that defines one run."""
 
     sampler: Annotated[str, arg(metavar="NAME")] = "langevin"
-    """Where to train: uniform or langevin; options follow a colon, as in langevin:alpha=0.8,prior=edges."""
+    """Where to train: uniform, langevin, resampling, error-map, multinomial, edges, hardest, evolutionary, ntk, expansive.
+    Options follow a colon: langevin:alpha=0.8,prior=edges."""
     batch_size: Annotated[int, arg(metavar="N")] = 2048
     """Coordinates a step."""
     seed: Annotated[int, arg(metavar="N")] = 0

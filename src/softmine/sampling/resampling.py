@@ -1,0 +1,210 @@
+"""Fresh errors at every step: many candidates, of which a few are chosen in proportion to what the field says now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Box, Coords, PerSample, SoftmineError
+from softmine.sampling.protocol import Probe, check_batch_size, check_errors, check_share
+from softmine.sampling.random import RandomStream
+from softmine.sampling.softness import alpha_at, check_count, check_not_negative, check_softness, soft_weights
+
+MAX_CANDIDATES = 2**26
+LEAST, MOST = 1e-30, 1e30
+"""Errors are kept between these, so that sums and ratios of them stay finite in float32."""
+
+
+class Resampling(nn.Module):
+    """Looks at ``candidates`` times N coordinates at every step and trains on the N that their errors choose.
+
+    Some of the candidates are uniform, the others are the last batch's samples, moved by a little Gaussian noise and
+    reflected at the borders. One call of the probe gives the error Q at all of them; N are drawn by systematic
+    resampling, so that each comes as often as expected, rounded down or up. The density of the samples is
+    proportional to Q, the better the more candidates there are, and the loss is weighted by ``(u / q)^alpha``.
+
+    **Chances.** Whatever the error, a moved sample is a likelier candidate where samples were dense. So chances are
+    ``Q / (s + (1 - s) q_x)``, with the uniform share s and the density q_x at the place x that the candidate came from
+    (u = 1). For a moved sample q_x is known, it was drawn with it. For uniform candidates such a place is made: they come
+    in pairs, one being the other moved by the same noise, and q_x is the partner's Q over the last estimate of the mean
+    of Q. Given the noise both kinds could have come from x, and this is their balance heuristic. It needs no sum over the
+    kernels around all samples, and a chance is never above ``Q / s``.
+
+    **Density.** q of a chosen sample is its Q over the mean chance. With it, at alpha = 1, the weighted mean of a
+    function expects its uniform mean:
+
+    - exactly, for errors and functions that do not depend on the samples, at every step and with any settings;
+    - in training nearly: samples that the field has learned since they were drawn count by the density they had, and
+      the partners of uniform candidates by today's error, which is off by what a step changes. With
+      ``uniform_share=1`` nothing is remembered, and it is exact again.
+
+    Source: ours. Resampled importance sampling (Talbot et al., EGSR 2005) of samples reused as in ReSTIR, which
+    carry their weight from step to step (Lin et al., SIGGRAPH 2022); the pairs replace those papers' evaluations
+    of old targets at new places.
+
+    Args:
+        domain: where coordinates live.
+        batch_size: coordinates a draw, N.
+        candidates: coordinates looked at for each that is drawn.
+        uniform_share: share of the candidates that is uniform (below 1 rounded to pairs).
+        jitter: standard deviation of the noise, in native units (pixels, samples, voxels).
+        alpha: softness: 0 is hard mining, 1 importance sampling of the uniform loss.
+        warmup: updates over which alpha grows from 0 to its target.
+        importance_floor: least Q, in units of its last mean: keeps every place reachable, and weights at
+            alpha = 1 below about its inverse.
+        seed: of the sampler's own random stream; None takes one from torch's global generator.
+
+    Raises:
+        SoftmineError: a setting is out of range, or there are more than 2^26 candidates.
+
+    Example:
+        >>> sampler = Resampling(Box((64, 64)), batch_size=1024, candidates=8, warmup=0, alpha=1.0, seed=0)
+        >>> coords = sampler.draw(lambda coords: coords[:, 0])       # the error at coordinates (N, D)
+        >>> weights = sampler.weigh(coords[:, 0])
+        >>> coords[:, 0].mean() > 0.6, (weights * coords[:, 0]).mean() < 0.53           # uniformly 0.5
+        (tensor(True), tensor(True))
+    """
+
+    needs_probe = True
+    follows_signal = False
+    survivors: Tensor
+    density: Tensor
+    mean: Tensor
+    step: Tensor
+
+    def __init__(
+        self,
+        domain: Box,
+        batch_size: int,
+        *,
+        candidates: int = 2,
+        uniform_share: float = 0.5,
+        jitter: float = 4.0,
+        alpha: float = 0.6,
+        warmup: int = 1000,
+        importance_floor: float = 0.1,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_softness(alpha, warmup)
+        self.domain = domain
+        self.batch_size = check_batch_size(batch_size)
+        self.count = check_count("candidates", candidates) * batch_size
+        if self.count > MAX_CANDIDATES:
+            raise SoftmineError(
+                f"{candidates} candidates for each of {batch_size} samples are more than {MAX_CANDIDATES}: choose fewer"
+            )
+        uniform = check_share("uniform_share", uniform_share) * self.count
+        # In pairs, unless there is nothing to pair them for.
+        self.uniform_count = self.count if uniform_share == 1 else 2 * round(uniform / 2)
+        self.jitter = check_not_negative("jitter", jitter)
+        self.target_alpha, self.warmup = alpha, warmup
+        self.importance_floor = check_not_negative("importance_floor", importance_floor)
+        self.random = RandomStream(seed)
+        self.register_buffer("survivors", self.random.uniform(batch_size, domain.dim))
+        self.register_buffer("density", torch.ones(batch_size))
+        # Zero until there is an estimate.
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self._relative: Tensor | None = None
+
+    @property
+    def alpha(self) -> Tensor:
+        """Alpha now, a scalar tensor."""
+        return alpha_at(self.step, self.target_alpha, self.warmup)
+
+    @torch.no_grad()
+    def draw(self, probe: Probe | None = None) -> Coords:
+        """New coordinates (N, D) in [0, 1)^D; a candidate of large error may be there more than once.
+
+        Raises:
+            SoftmineError: there is no probe, or it does not answer one number a coordinate.
+        """
+        if probe is None:
+            raise SoftmineError(
+                "the sampler resampling looks before it chooses: give draw() a probe at every step, such as "
+                "softmine.FieldProbe(field, signal)"
+            )
+        candidates, parents = self._candidates()
+        error = check_errors(probe(candidates), self.count).float()
+        error = error.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        error = torch.maximum(error, self.importance_floor * self.mean).clamp(LEAST, MOST)
+        chances = self._chances(error, parents)
+        chosen = systematic(chances, self.batch_size, self.random)
+        self.mean.copy_(chances.mean())
+        self._relative = error[chosen] / self.mean
+        coords = candidates[chosen]
+        self.survivors.copy_(coords)
+        self.density.copy_(self._relative)
+        return coords
+
+    def _candidates(self) -> tuple[Coords, Tensor]:
+        """Where to look, (K N, D), and the samples (count,) that the last ``count`` candidates were moved from.
+
+        Before them come the uniform ones: a half, and its partners in the same order.
+        """
+        dim, moved = self.domain.dim, self.count - self.uniform_count
+        # All samples equally often, or evenly spaced ones from a random start, so that each has the same chance.
+        start = (self.random.uniform(1, 1) * self.batch_size).long().view(())
+        parents = torch.arange(moved, device=start.device) * self.batch_size // max(1, moved)
+        parents = (parents + start) % self.batch_size
+        if moved == 0:
+            return self.random.uniform(self.count, dim), parents
+        first = self.random.uniform(self.uniform_count // 2, dim)
+        still = torch.cat((first, self.survivors[parents]))
+        noise = self.random.normal(len(still), dim) * self.jitter
+        return torch.cat((first, reflect(still + self.domain.to_unit(noise)))), parents
+
+    def _chances(self, error: PerSample, parents: Tensor) -> PerSample:
+        """What the candidates' chances of being chosen are proportional to, (K N,); their mean estimates Q's."""
+        if self.uniform_count == self.count:
+            return error
+        share, half = self.uniform_count / self.count, self.uniform_count // 2
+        relative = torch.where(self.mean > 0, error / self.mean.clamp_min(LEAST), 1.0)
+        before = torch.cat((relative[half : 2 * half], relative[:half], self.density[parents]))
+        return error / (share + (1 - share) * before)
+
+    @torch.no_grad()
+    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
+        """Loss weights (N,) without gradient; the importance (N,) adds nothing to what the probe said."""
+        return soft_weights(self._relative, self.alpha)
+
+    @torch.no_grad()
+    def update(self, loss_scale: float | Tensor = 1.0) -> None:
+        """Counts the step; the samples move when the next are drawn."""
+        self.step.add_(1)
+
+    def check(self) -> None:
+        """Nothing can go wrong: no gradient is needed."""
+
+    def extra_repr(self) -> str:
+        """Domain, batch size and candidates, for ``print``."""
+        return f"{self.domain}, batch_size={self.batch_size}, candidates={self.count}"
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Resampling:
+        kept = {name: getattr(self, name) for name in ("survivors", "density", "mean")}
+        super()._apply(fn, recurse)
+        # Only the device may change: in half precision positions would merge.
+        for name, values in kept.items():
+            setattr(self, name, values.to(self.step.device))
+        self._relative = None
+        return self
+
+
+def reflect(coords: Coords) -> Coords:
+    """Coordinates (N, D) beyond the unit cube, mirrored at its faces as often as it takes: (N, D) in [0, 1)^D."""
+    return (1 - (1 - coords.remainder(2.0)).abs()).clamp(0.0, 1 - 2.0**-24)
+
+
+def systematic(chances: PerSample, count: int, random: RandomStream) -> Tensor:
+    """``count`` indices (count,), ascending, drawn in proportion to positive ``chances`` (M,).
+
+    Each comes as often as expected, rounded down or up: one random number decides all.
+    """
+    # A sum of millions needs more digits than float32 has; Apple's GPUs have no more.
+    dtype = torch.float32 if chances.device.type == "mps" else torch.float64
+    total = chances.to(dtype).cumsum(0)
+    places = (torch.arange(count, device=chances.device) + random.uniform(1, 1, dtype).view(())) / count
+    return torch.searchsorted(total / total[-1], places, right=True).clamp(max=len(chances) - 1)
