@@ -1,6 +1,7 @@
 """Times a whole training step: fused encoding and row-wise Adam against their plain-torch twins.
 
     python benchmarks/step.py --out benchmarks/results/step.json
+    python benchmarks/step.py --device cuda          # also the fused step recorded as a CUDA graph
 
 The two take turns in slices within one process, so that a busy machine slows both alike. ``README.md`` beside
 this file says how to read the table.
@@ -31,6 +32,7 @@ import softmine
 from softmine.fields.mlp import evaluate
 from softmine.kernels import RowAdam, cpu_kernels, set_threads, team
 from softmine.kernels.backends import VARIABLE
+from softmine.training.capture import CapturedStep
 
 BATCHES = (512, 2048, 8192, 65536)
 TABLES = (16, 19, 22)
@@ -50,14 +52,14 @@ THREADS = torch.get_num_threads()
 class Run:
     """One field in training: ``step`` trains once and notes when each stage ended."""
 
-    def __init__(self, kind: str, batch: int, log2_table_size: int) -> None:
+    def __init__(self, kind: str, batch: int, log2_table_size: int, device: str) -> None:
         self.backend = "torch" if kind == "twin" else ""
-        self.threads = THREADS
+        self.threads, self.device = THREADS, device
         torch.manual_seed(0)
         self.field = softmine.HashGridField(
             2, 1, hidden=64, layers=2, levels=16, features=2, log2_table_size=log2_table_size
-        )
-        self.sampler = softmine.Uniform(softmine.Box((4096, 4096)), batch, seed=0)
+        ).to(device)
+        self.sampler = softmine.Uniform(softmine.Box((4096, 4096)), batch, seed=0).to(device)
         table, network = self.field.encoding.table, self.field.network.parameters()
         settings = {"lr": 1e-2, "betas": (0.9, 0.99), "eps": 1e-15}
         with self.forced():
@@ -65,7 +67,10 @@ class Run:
                 self.for_table = torch.optim.Adam([table], **settings, fused=True)
             else:
                 self.for_table = RowAdam([table], **settings)
-        self.for_network = torch.optim.Adam(network, **settings, fused=True)
+        self.for_network = torch.optim.Adam(network, **settings, fused=True, capturable=device == "cuda")
+        self.train = self.train_eagerly
+        if kind == "graph":
+            self.train = CapturedStep(self.train_eagerly, [self.field, self.sampler])
         self.seconds: list[float] = []
         self.stages: list[list[float]] = []
 
@@ -86,7 +91,17 @@ class Run:
         self.threads = min(medians, key=medians.__getitem__)
 
     def step(self) -> None:
-        start = time.perf_counter()
+        start = self.now()
+        self.train()
+        self.seconds.append(self.now() - start)
+
+    def now(self) -> float:
+        """The time at which the device has done all it was given."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def train_eagerly(self) -> torch.Tensor:
         coords = self.sampler.draw()
         loss = self.loss(self.field(coords), coords)
         self.for_table.zero_grad()
@@ -94,12 +109,12 @@ class Run:
         loss.backward()
         self.for_table.step()
         self.for_network.step()
-        self.seconds.append(time.perf_counter() - start)
+        return loss.detach()
 
     def step_by_stage(self) -> None:
         """The same step with its backward cut at the features."""
-        marks = [time.perf_counter()]
-        mark = lambda: marks.append(time.perf_counter())  # noqa: E731
+        marks = [self.now()]
+        mark = lambda: marks.append(self.now())  # noqa: E731
         coords = self.sampler.draw()
         mark()
         features = self.field.encoding(coords)
@@ -142,33 +157,39 @@ class Run:
         return sum(len((rows * size // LINE).unique()) for size in (4 * grid.features, record))
 
 
-def compare(batch: int, log2: int, slices: int, seconds: float, rate: float) -> dict:
-    """Twin and fused at one size."""
-    twin, fused = Run("twin", batch, log2), Run("fused", batch, log2)
-    for run in (twin, fused):
-        run.choose_threads(seconds)
-    for _ in range(slices):
-        for run in (twin, fused):
-            run.slice(run.step, seconds, run.seconds)
-    for run in (twin, fused):
-        run.slice(run.step_by_stage, seconds, run.stages)
-    slow, fast = (statistics.median(run.seconds) * 1e3 for run in (twin, fused))
-    lines = fused.lines()
+def compare(batch: int, log2: int, asked: argparse.Namespace, rate: float) -> dict:
+    """Twin and fused at one size, and on a GPU the fused step as a graph."""
+    kinds = ("twin", "fused", "graph") if asked.device == "cuda" else ("twin", "fused")
+    runs = {kind: Run(kind, batch, log2, asked.device) for kind in kinds}
+    for run in runs.values():
+        run.choose_threads(asked.seconds)
+    for _ in range(asked.slices):
+        for run in runs.values():
+            run.slice(run.step, asked.seconds, run.seconds)
+    for kind in ("twin", "fused"):
+        runs[kind].slice(runs[kind].step_by_stage, asked.seconds, runs[kind].stages)
+    fused = runs["fused"]
     result = {"batch_size": batch, "log2_table_size": log2, "rows": len(fused.field.encoding.table)}
-    for name, run, ms in (("twin", twin, slow), ("fused", fused, fast)):
+    for name, run in runs.items():
+        ms = statistics.median(run.seconds) * 1e3
         quarters = np.quantile(run.seconds, (0.25, 0.75)) * 1e3
-        stages = np.median(run.stages, 0) * 1e3
         result[name] = {
             "ms": round(ms, 3),
             "ms_quartiles": [round(value, 3) for value in quarters],
             "ns_per_point": round(ms * 1e6 / batch, 1),
             "steps": len(run.seconds),
             "torch_threads": run.threads,
-            "stages_ms": dict(zip(STAGES, stages.round(3).tolist(), strict=True)),
         }
-    result["speedup"] = round(slow / fast, 2)
-    result["lines_per_step"] = lines
-    result["share_of_memory_limit"] = round(lines / rate / (fast / 1e3), 3)
+        if run.stages:
+            stages = np.median(run.stages, 0) * 1e3
+            result[name]["stages_ms"] = dict(zip(STAGES, stages.round(3).tolist(), strict=True))
+    fast = result["fused"]["ms"]
+    result["speedup"] = round(result["twin"]["ms"] / fast, 2)
+    if "graph" in result:
+        result["speedup_graph"] = round(result["twin"]["ms"] / result["graph"]["ms"], 2)
+    if rate:
+        result["lines_per_step"] = fused.lines()
+        result["share_of_memory_limit"] = round(result["lines_per_step"] / rate / (fast / 1e3), 3)
     return result
 
 
@@ -197,7 +218,7 @@ def random_access_rate(megabytes: int = 512) -> float:
     return best
 
 
-def machine() -> dict:
+def machine(device: str) -> dict:
     cpu = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -206,6 +227,7 @@ def machine() -> dict:
         )
     return {
         "cpu": cpu,
+        "device": torch.cuda.get_device_name() if device == "cuda" else cpu,
         "threads": THREADS,
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -217,26 +239,32 @@ def machine() -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=BATCHES, metavar="N")
     parser.add_argument("--tables", type=int, nargs="+", default=TABLES, metavar="LOG2")
     parser.add_argument("--slices", type=int, default=4, help="turns each")
     parser.add_argument("--seconds", type=float, default=0.7, help="length of a turn")
     asked = parser.parse_args()
     set_threads(THREADS)  # whatever torch's number is
-    rate = random_access_rate()
-    about = machine()
-    print(f"{about['cpu']}, {about['threads']} threads, torch {about['torch']}, numba {about['numba']}, "
+    rate = random_access_rate() if asked.device == "cpu" else 0.0
+    about = machine(asked.device)
+    print(f"{about['device']}, {about['threads']} threads, torch {about['torch']}, numba {about['numba']}, "
           f"load {about['load_average'][0]}; random access {rate / 1e6:.0f} million lines/s\n")  # fmt: skip
-    print("      N  table   twin ms  fused ms  speedup  fused ns/point  of memory limit")
+    last = "graph ms  graph speedup" if asked.device == "cuda" else "of memory limit"
+    print(f"      N  table   twin ms  fused ms  speedup  fused ns/point  {last}")
     results = []
     for log2 in asked.tables:
         for batch in asked.batch_sizes:
-            found = compare(batch, log2, asked.slices, asked.seconds, rate)
+            found = compare(batch, log2, asked, rate)
             results.append(found)
             twin, fused = found["twin"], found["fused"]
+            if "graph" in found:
+                last = f"{found['graph']['ms']:8.2f}  {found['speedup_graph']:12.1f}x"
+            else:
+                last = f"{found['share_of_memory_limit']:15.0%}"
             print(
                 f"{batch:7d}   2^{log2}  {twin['ms']:8.2f}  {fused['ms']:8.2f}  {found['speedup']:6.1f}x"
-                f"  {fused['ns_per_point']:14.0f}  {found['share_of_memory_limit']:15.0%}",
+                f"  {fused['ns_per_point']:14.0f}  {last}",
                 flush=True,
             )
     about["load_average_after"] = [round(value, 2) for value in os.getloadavg()]
