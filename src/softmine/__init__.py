@@ -53,6 +53,7 @@ _HOMES = {
     "Multinomial": "sampling",
     "Ntk": "sampling",
     "PiecewiseConstant": "sampling",
+    "ProbedMap": "sampling",
     "Resampling": "sampling",
     "Sampler": "sampling",
     "Signal": "signals",

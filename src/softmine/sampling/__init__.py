@@ -13,6 +13,7 @@ from softmine.sampling.langevin_settings import PRESETS, LangevinSettings
 from softmine.sampling.multinomial import Multinomial
 from softmine.sampling.ntk import Ntk
 from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.probed_map import ProbedMap
 from softmine.sampling.protocol import Probe, Sampler
 from softmine.sampling.random import RandomStream
 from softmine.sampling.registry import SAMPLERS, check_spec, create, parse
@@ -35,6 +36,7 @@ __all__ = [
     "Ntk",
     "PiecewiseConstant",
     "Probe",
+    "ProbedMap",
     "RandomStream",
     "Resampling",
     "Sampler",

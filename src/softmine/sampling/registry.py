@@ -23,6 +23,7 @@ from softmine.sampling.langevin_settings import LangevinSettings
 from softmine.sampling.multinomial import Multinomial
 from softmine.sampling.ntk import Ntk
 from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.probed_map import ProbedMap
 from softmine.sampling.protocol import Sampler
 from softmine.sampling.resampling import Resampling
 from softmine.sampling.uniform import Uniform
@@ -38,6 +39,9 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "ntk": Ntk,
     "expansive": Expansive,
     "resampling": Resampling,
+    "probed-map": ProbedMap,
+    # What is best today; see docs/evidence.md.
+    "auto": ProbedMap,
 }
 
 _SETTINGS = {"langevin": LangevinSettings, "error-map": ErrorMapSettings}

@@ -1,0 +1,267 @@
+"""A fine map of the error, kept fresh by a few looks a step that are not trained on: near exact sampling, cheaply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError
+from softmine.sampling.error_map import map_shape
+from softmine.sampling.full_pass import Schedule
+from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.protocol import Probe, check_batch_size, check_errors, check_share
+from softmine.sampling.random import RandomStream
+from softmine.sampling.softness import alpha_at, check_count, check_not_negative, check_softness, soft_weights
+
+
+class ProbedMap(nn.Module):
+    """Draws in proportion to a power of the error, as a fine map remembers it.
+
+    Exact sampling from the error needs the error everywhere, now. A map with a cell for each pixel (of a signal of
+    up to ``cells`` pixels; a few pixels a cell in a larger one) comes close, from three sources:
+
+    - the importance given to ``weigh``, free;
+    - up to ``probes`` further evaluations for each sample, without gradient, if ``draw`` is given a probe. They sweep
+      over the map in order, many at a time, where one costs about a tenth of a training sample;
+    - before a cell is seen, ``prior``, scaled by the errors of the first period.
+
+    The map becomes a density every ``period`` steps, and the samples of all these steps are drawn then, by one
+    systematic draw of which every step gets each ``period``-th: every batch is spread evenly over the density.
+
+    The density is known, and the loss is weighted by ``(u / q)^alpha`` as in soft mining (arXiv 2312.00075). Its
+    source is this project; error maps are those of instant-ngp, systematic resampling is that of particle filters.
+
+    A loop under ``torch.compile`` calls ``refresh(probe)`` itself, every ``period`` steps.
+
+    Args:
+        domain: where coordinates live.
+        batch_size: coordinates a draw, N.
+        cells: of the map, at most; never finer than the domain.
+        power: of the error that the density is proportional to.
+        uniform_share: share of the density that is uniform whatever the map.
+        probes: evaluations a sample, at most, to keep the map fresh; 0 for none.
+        sweep: steps in which they sweep the map, at least, so that a large batch pays for few.
+        period: steps from one density to the next.
+        rate: what an evaluation changes of what the map remembers, from 0 to 1.
+        alpha: softness of the weights; 0 is none, 1 importance sampling of the uniform loss.
+        warmup: updates over which alpha grows from 0 to its target.
+        prior: where the error is expected before it is known; None is everywhere alike. See ``edge_prior``.
+        seed: of the sampler's own random stream; None takes one from torch's global generator.
+
+    Raises:
+        SoftmineError: a setting is out of range, or the prior has another number of axes than the domain.
+
+    Example:
+        >>> sampler = ProbedMap(Box((64, 64)), batch_size=256, seed=0)
+        >>> coords = sampler.draw(lambda coords: coords[:, 0])       # the probe: error at coordinates
+        >>> weights = sampler.weigh(coords[:, 0])
+        >>> sampler.update()
+    """
+
+    needs_probe = True
+    follows_signal = False
+    error: Tensor
+    pool_coords: Tensor
+    pool_cells: Tensor
+    pool_density: Tensor
+    pool_error: Tensor
+    scaled: Tensor
+    cursor: Tensor
+
+    def __init__(
+        self,
+        domain: Box,
+        batch_size: int,
+        *,
+        cells: int = 2**20,
+        power: float = 2.0,
+        uniform_share: float = 0.1,
+        probes: float = 2.0,
+        sweep: int = 100,
+        period: int = 32,
+        rate: float = 0.7,
+        alpha: float = 0.6,
+        warmup: int = 1000,
+        prior: PiecewiseConstant | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_softness(alpha, warmup)
+        self.domain = domain
+        self.batch_size = check_batch_size(batch_size)
+        self.map = Box(map_shape(domain, check_count("cells", cells)))
+        self.power = check_not_negative("power", power)
+        self.uniform_share = check_share("uniform_share", uniform_share)
+        self.probes = check_not_negative("probes", probes)
+        self.sweep = check_count("sweep", sweep)
+        self.period = check_count("period", period)
+        self.rate = check_share("rate", rate)
+        self.target_alpha, self.warmup = alpha, warmup
+        self.random = RandomStream(seed)
+        self.schedule = Schedule(lambda _: self.period)
+        self.register_buffer("error", _expected(prior, self.map))
+        shape = (self.period, batch_size)
+        self.register_buffer("pool_coords", torch.zeros(*shape, domain.dim))
+        self.register_buffer("pool_cells", torch.zeros(shape, dtype=torch.int64))
+        self.register_buffer("pool_density", torch.ones(shape))
+        self.register_buffer("pool_error", torch.full(shape, -1.0))
+        self.register_buffer("scaled", torch.tensor(False))
+        self.register_buffer("cursor", torch.zeros((), dtype=torch.int64))
+        self._density: Tensor | None = None
+        self._importance: Tensor | None = None
+        self._choose()
+
+    @property
+    def alpha(self) -> Tensor:
+        """Alpha now, a scalar tensor: it grows linearly and reaches its target after ``warmup`` updates."""
+        return alpha_at(self.schedule.step, self.target_alpha, self.warmup)
+
+    @torch.no_grad()
+    def draw(self, probe: Probe | None = None) -> Coords:
+        """New coordinates (N, D) in [0, 1)^D, uniform within the map cells drawn."""
+        if self.schedule.due:
+            self.refresh(probe)
+        turn = self._turn
+        self._density = self.pool_density.index_select(0, turn)[0]
+        return self.pool_coords.index_select(0, turn)[0]
+
+    @torch.no_grad()
+    def refresh(self, probe: Probe | None = None) -> None:
+        """Looks at the next stretch of the map, if there is a probe, and draws the samples of ``period`` steps."""
+        self._learn()
+        a_step = min(self.probes * self.batch_size, self.map.cells / self.sweep)
+        count = min(int(a_step * self.period), self.map.cells)
+        if probe is not None and count and self.schedule.started:
+            cells = (self.cursor + torch.arange(count, device=self.cursor.device)) % self.map.cells
+            self.cursor.add_(count).remainder_(self.map.cells)
+            # One offset for all of a stretch; where a map cell is a pixel, its centre.
+            fine = self.map.shape == self.domain.shape
+            offset = torch.full_like(self.error[:1], 0.5) if fine else self.random.uniform(1, self.map.dim)
+            seen = check_errors(probe(_within(self.map, cells, offset.expand(count, self.map.dim))), count)
+            self._remember(cells, seen, torch.ones_like(seen))
+        self._choose()
+        self.schedule.passed()
+
+    @torch.no_grad()
+    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
+        """Loss weights (N,) without gradient.
+
+        Args:
+            importance: Q (N,) at the drawn coordinates, non-negative: usually ``residual.abs().mean(-1)``. The map
+                takes it up at ``update``.
+            loss: not used.
+
+        Raises:
+            SoftmineError: nothing was drawn, or there is not one importance for each sample.
+        """
+        weights = soft_weights(self._density, self.alpha)
+        if importance.shape != (self.batch_size,):
+            raise SoftmineError(
+                f"weigh() needs one importance for each of the {self.batch_size} samples, but got the shape "
+                f"{tuple(importance.shape)}; reduce channels first: residual.abs().mean(-1)"
+            )
+        self._importance = importance.detach().float()
+        return weights
+
+    @torch.no_grad()
+    def update(self, loss_scale: float | Tensor = 1.0) -> None:
+        """Notes the last importance for the map, which takes it up when the next period begins."""
+        self.pool_error.index_copy_(0, self._turn, self._after_weigh().unsqueeze(0))
+        self.schedule.advance()
+
+    def check(self) -> None:
+        """Raises SoftmineError unless ``draw`` and ``weigh`` were called; no gradient is needed."""
+        self._after_weigh()
+
+    def extra_repr(self) -> str:
+        """Domain, batch size and the map's shape, for ``print``."""
+        return f"{self.domain}, batch_size={self.batch_size}, map={self.map.shape}"
+
+    @property
+    def _turn(self) -> Tensor:
+        """Which batch of the pool is the one of this step, (1,)."""
+        return (self.schedule.step % self.period).view(1)
+
+    def _learn(self) -> None:
+        """Takes the errors of the past period up into the map, those of one cell as their mean."""
+        cells, seen = self.pool_cells.T.reshape(-1), self.pool_error.T.reshape(-1)
+        valid = (seen >= 0) & seen.isfinite()
+        seen = torch.where(valid, seen, 0.0)
+        # The prior knows where, but not how much.
+        scale = seen.sum() / torch.where(valid, self.error[cells], 0.0).sum().clamp_min(1e-30)
+        first = valid.any() & ~self.scaled
+        self.error.mul_(torch.where(first, scale, 1.0))
+        self.scaled.logical_or_(first)
+        # The pool is in order, so that samples of one cell are neighbours.
+        group = torch.nn.functional.pad(cells[1:] != cells[:-1], (1, 0)).cumsum(0)
+        count = torch.zeros_like(seen).index_add_(0, group, valid.float()).clamp_min(1.0)
+        total = torch.zeros_like(seen).index_add_(0, group, seen)
+        self._remember(cells, (total / count)[group], valid / count[group])
+        self.pool_error.fill_(-1.0)
+
+    def _remember(self, cells: Cells, seen: PerSample, share: PerSample) -> None:
+        """Moves the map towards errors seen (N,) in cells (N,), each by its share (N,) of what its cell changes."""
+        change = self.rate * share * (seen - self.error[cells])
+        # What is not finite tells nothing.
+        self.error.index_add_(0, cells, change.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+
+    def _choose(self) -> None:
+        """Turns the map into a density and draws the samples of a period from it."""
+        # Relative to the mean, so that no power leaves the range of float32.
+        wanted = (self.error / self.error.mean().clamp_min(1e-30)).pow_(self.power)
+        scale = (1 - self.uniform_share) / wanted.mean().clamp_min(1e-30)
+        density = wanted.mul_(scale).add_(self.uniform_share)
+        cumulative = density.cumsum(0, dtype=_sum_type(density))
+        total = self.period * self.batch_size
+        jitter = self.random.uniform(total, 1, dtype=cumulative.dtype).view(-1)
+        places = (torch.arange(total, device=density.device) + jitter) * (cumulative[-1] / total)
+        cells = torch.searchsorted(cumulative, places, right=True).clamp(max=self.map.cells - 1)
+        coords = _within(self.map, cells, self.random.uniform(total, self.map.dim))
+        for pool, values in (
+            (self.pool_cells, cells),
+            (self.pool_coords, coords),
+            (self.pool_density, density[cells]),
+        ):
+            pool.copy_(values.view(self.batch_size, self.period, *values.shape[1:]).transpose(0, 1))
+
+    def _after_weigh(self) -> PerSample:
+        """Importance of the last draw."""
+        if self._importance is None:
+            raise SoftmineError("call draw() and weigh() before update(): the map learns from the importance")
+        return self._importance
+
+    def _apply(self, fn: Any, recurse: bool = True) -> ProbedMap:
+        names = ("error", "pool_coords", "pool_density", "pool_error")
+        kept = {name: getattr(self, name) for name in names}
+        super()._apply(fn, recurse)
+        # Only the device may change: half precision is too coarse.
+        for name, values in kept.items():
+            setattr(self, name, values.to(self.cursor.device))
+        self._density = self._importance = None
+        return self
+
+
+def _expected(prior: PiecewiseConstant | None, grid: Box) -> Tensor:
+    """What the prior expects in each cell of a map, (cells,), positive."""
+    if prior is None:
+        return torch.ones(grid.cells)
+    if prior.grid.dim != grid.dim:
+        raise SoftmineError(f"the prior has {prior.grid.dim} axes, but the domain has {grid.dim}")
+    cells = torch.arange(grid.cells, device=prior.cumulative.device)
+    return prior.density(grid.centres(cells)).clamp_min(1e-6)
+
+
+def _within(grid: Box, cells: Cells, offsets: Coords) -> Coords:
+    """Unit coordinates (N, D) at offsets (N, D) in [0, 1) within flat cells (N,)."""
+    axes = []
+    for size, offset in zip(reversed(grid.shape), reversed(offsets.unbind(-1)), strict=True):
+        # Not quite to the cell's borders, which float32 could round across.
+        axes.append((cells % size + offset.clamp(size * 2.0**-23, 1 - size * 2.0**-23)) / size)
+        cells = cells // size
+    return torch.stack(axes[::-1], -1).clamp(max=1.0 - 2.0**-24)
+
+
+def _sum_type(like: Tensor) -> torch.dtype:
+    return torch.float32 if like.device.type == "mps" else torch.float64

@@ -1,0 +1,176 @@
+"""The probed map: its density follows the error, probed or not, and its weights know it."""
+
+import numpy as np
+import pytest
+import torch
+
+from softmine import Box, SoftmineError
+from softmine.sampling import PiecewiseConstant, ProbedMap
+
+from helpers import FALSE_ALARM, chi_square_p
+
+
+def train(sampler, error_at, steps, probe=None):
+    """The loop of a user whose error does not fall."""
+    for _ in range(steps):
+        coords = sampler.draw(probe)
+        sampler.weigh(error_at(coords))
+        sampler.update()
+
+
+def lookup(box, values):
+    return lambda coords: values.flatten()[box.cell(coords)]
+
+
+@pytest.mark.parametrize("shape", [(64,), (16, 12), (6, 8, 6), (4, 6, 4, 5)])
+def test_draws_follow_the_power_of_the_error_once_probes_have_swept(shape):
+    box = Box(shape)
+    values = torch.rand(box.cells, generator=torch.Generator().manual_seed(1)) + 0.2
+    sampler = ProbedMap(box, 256, power=2.0, rate=1.0, period=4, sweep=1, probes=100.0, seed=0)
+    train(sampler, lookup(box, values), 9, probe=lookup(box, values))
+    expected = 0.9 * values**2 / (values**2).mean() + 0.1
+    # The systematic draw is more even than chance, so that counts are compared with a tolerance, not with chi-square.
+    counts = torch.bincount(sampler.pool_cells.flatten(), minlength=box.cells)
+    mean = expected * sampler.pool_cells.numel() / box.cells
+    assert (counts - mean).abs().max() <= 2.0, "a jittered systematic draw is never off by more than two"
+    drawn = sampler.pool_density.flatten()
+    torch.testing.assert_close(drawn, expected[sampler.pool_cells.flatten()], rtol=1e-4, atol=1e-5)
+
+
+def test_every_batch_of_a_period_is_drawn_from_the_whole_density():
+    """Chi-square of each batch against uniform within cells; a false alarm of 1e-5 a batch."""
+    sampler = ProbedMap(Box((50, 50)), 4000, period=4, seed=3)
+    for _ in range(4):
+        coords = sampler.draw(lambda c: c[:, 0])
+        inside = (sampler.domain.to_native(coords) % 1).numpy()
+        counts = np.histogram2d(inside[:, 0], inside[:, 1], bins=6, range=[[0, 1], [0, 1]])[0]
+        assert chi_square_p(counts, np.ones((6, 6))) > FALSE_ALARM
+        rows = np.histogram(coords[:, 0].numpy(), bins=10, range=(0, 1))[0]
+        assert abs(rows - 400).max() <= 60, "a period's batches take turns, so each covers the domain evenly"
+        sampler.weigh(torch.ones(4000))
+        sampler.update()
+
+
+def test_training_samples_alone_teach_the_map():
+    box = Box((20, 20))
+    values = torch.ones(20, 20)
+    values[:5] = 4.0
+    sampler = ProbedMap(box, 512, power=1.0, period=2, probes=0.0, rate=0.7, seed=1)
+    train(sampler, lookup(box, values), 40)
+    shares = sampler.error.view(20, 20)
+    torch.testing.assert_close(shares, values, rtol=0.05, atol=0.05)
+
+
+def test_the_map_follows_an_error_that_moves():
+    box = Box((40,))
+    sampler = ProbedMap(box, 256, period=2, sweep=4, seed=1)
+    for hot in (5, 30):
+        values = torch.full((40,), 0.01)
+        values[hot] = 1.0
+        train(sampler, lookup(box, values), 40, probe=lookup(box, values))
+        drawn = box.cell(sampler.draw(lookup(box, values)))
+        assert (drawn == hot).float().mean() > 0.8
+
+
+def test_samples_of_one_cell_count_as_their_mean():
+    sampler = ProbedMap(Box((8,)), 64, cells=1, power=1.0, period=1, rate=0.5, seed=0)
+    sampler.draw()
+    sampler.weigh(torch.full((64,), 2.0))
+    sampler.update()
+    sampler.draw()
+    assert sampler.error.item() == pytest.approx(2.0), "the first period sets the scale"
+    sampler.weigh(torch.arange(64.0))
+    sampler.update()
+    sampler.draw()
+    assert sampler.error.item() == pytest.approx(0.5 * 2.0 + 0.5 * 31.5)
+
+
+def test_the_prior_is_followed_until_errors_are_known():
+    box = Box((10, 10))
+    weights = torch.full((10, 10), 0.1)
+    weights[3, 4] = 10.0
+    sampler = ProbedMap(box, 500, power=1.0, prior=PiecewiseConstant(weights), uniform_share=0.0, seed=0)
+    share = (box.cell(sampler.draw()) == 34).float().mean()
+    assert share.item() == pytest.approx(10 / 19.9, abs=0.01)
+
+
+def test_full_weight_gives_the_uniform_mean_whatever_the_map_has_learned():
+    """Over steps in which the map changes, within 4.5 standard errors of independent draws: at most 7e-6."""
+    sampler = ProbedMap(Box((40, 40)), 2000, alpha=1.0, warmup=0, period=5, power=1.0, seed=2)
+    weighted, plain = [], []
+    for _ in range(60):
+        coords = sampler.draw(lambda c: (c.sum(-1) - 0.4).square())
+        values = (coords.sum(-1) - 0.4).square()
+        weighted.append(sampler.weigh(values) * values)
+        plain.append(values)
+        sampler.update()
+    weighted, plain = torch.cat(weighted), torch.cat(plain)
+    exact = 1 / 6 + 0.6**2
+    standard_error = weighted.std() / len(weighted) ** 0.5
+    assert (weighted.mean() - exact).abs() < 4.5 * standard_error
+    assert (plain.mean() - exact).abs() > 20 * standard_error, "the test can fail"
+
+
+def test_a_large_batch_pays_for_no_more_probes_than_a_sweep_needs():
+    asked = []
+
+    def probe(coords):
+        asked.append(len(coords))
+        return coords[:, 0]
+
+    for batch_size, expected in ((16, 2 * 16 * 32), (100_000, 10_000 * 32 // 100)):
+        asked.clear()
+        sampler = ProbedMap(Box((100, 100)), batch_size, seed=0)
+        train(sampler, lambda c: c[:, 0], 33, probe)
+        assert asked == [expected]
+
+
+def test_an_error_that_is_not_finite_does_not_spoil_the_map():
+    sampler = ProbedMap(Box((16,)), 64, period=1, seed=0)
+    for bad in (float("nan"), float("inf")):
+        sampler.draw(lambda c, bad=bad: torch.full((len(c),), bad))
+        sampler.weigh(torch.full((64,), bad))
+        sampler.update()
+    sampler.draw()
+    assert sampler.error.isfinite().all() and sampler.pool_density.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-38, 1e30])
+def test_errors_of_any_size_give_a_density(value):
+    sampler = ProbedMap(Box((30, 30)), 200, period=2, seed=0)
+    train(sampler, lambda c: torch.full((200,), value), 8, probe=lambda c: torch.full((len(c),), value))
+    assert sampler.pool_density.isfinite().all()
+    assert sampler.domain.contains(sampler.draw()).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"power": -1.0}, "power is -1.0"),
+        ({"cells": 0}, "cells is 0"),
+        ({"period": 0}, "period is 0"),
+        ({"rate": 2.0}, "rate is 2.0"),
+        ({"uniform_share": -0.1}, "uniform_share is -0.1"),
+        ({"probes": -1.0}, "probes is -1.0"),
+        ({"sweep": 0}, "sweep is 0"),
+        ({"prior": PiecewiseConstant(torch.ones(4))}, "1 axes, but the domain has 2"),
+    ],
+)
+def test_settings_out_of_range_are_named(settings, message):
+    with pytest.raises(SoftmineError, match=message):
+        ProbedMap(Box((8, 8)), 16, **settings)
+
+
+def test_wrong_shapes_and_orders_are_named():
+    sampler = ProbedMap(Box((8, 8)), 16, period=1, seed=0)
+    with pytest.raises(SoftmineError, match="before weigh"):
+        sampler.weigh(torch.ones(16))
+    sampler.draw()
+    with pytest.raises(SoftmineError, match="before update"):
+        sampler.update()
+    with pytest.raises(SoftmineError, match="one importance for each of the 16"):
+        sampler.weigh(torch.ones(15))
+    sampler.weigh(torch.ones(16))
+    sampler.update()
+    with pytest.raises(SoftmineError, match="one error for each"):
+        sampler.draw(lambda c: torch.ones(3))
