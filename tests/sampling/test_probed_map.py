@@ -132,7 +132,8 @@ def test_an_error_that_is_not_finite_does_not_spoil_the_map():
         sampler.weigh(torch.full((64,), bad))
         sampler.update()
     sampler.draw()
-    assert sampler.error.isfinite().all() and sampler.pool_density.isfinite().all()
+    assert sampler.error.isfinite().all()
+    assert sampler.pool_density.isfinite().all()
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-38, 1e30])

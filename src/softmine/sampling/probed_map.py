@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -132,7 +133,7 @@ class ProbedMap(nn.Module):
         """Looks at the next stretch of the map, if there is a probe, and draws the samples of ``period`` steps."""
         self._learn()
         a_step = min(self.probes * self.batch_size, self.map.cells / self.sweep)
-        count = min(int(a_step * self.period), self.map.cells)
+        count = min(math.ceil(a_step * self.period), self.map.cells)
         if probe is not None and count and self.schedule.started:
             cells = (self.cursor + torch.arange(count, device=self.cursor.device)) % self.map.cells
             self.cursor.add_(count).remainder_(self.map.cells)
