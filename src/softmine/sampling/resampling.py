@@ -28,16 +28,15 @@ class Resampling(nn.Module):
     **Chances.** Whatever the error, a moved sample is a likelier candidate where samples were dense. So chances are
     ``Q / (s + (1 - s) q_x)``, with the uniform share s and the density q_x at the place x that the candidate came from
     (u = 1). For a moved sample q_x is known, it was drawn with it. For uniform candidates such a place is made: they come
-    in pairs, one being the other moved by the same noise, and q_x is the partner's Q over the last estimate of the mean
-    of Q. Given the noise both kinds could have come from x, and this is their balance heuristic. It needs no sum over the
-    kernels around all samples, and a chance is never above ``Q / s``.
+    in pairs, one being the other moved by the same noise, and q_x is the partner's Q over its mean. Given the noise both
+    kinds could have come from x, and this is their balance heuristic. It needs no sum over the kernels around all
+    samples, and a chance is never much above ``Q / s``. (The mean of Q in q_x is that of the step before last, which
+    the samples did not decide; moved samples are scaled by the last one over it.)
 
     **Density.** q of a chosen sample is its Q over the mean chance. With it, at alpha = 1, the weighted mean of a
     function expects its uniform mean:
 
-    - for errors and functions that do not depend on the samples, at every step and with any settings: exactly where the
-      candidates are all uniform, otherwise but for what Z owes to the samples, of the order of 1 / (K N) for
-      K N candidates (not to be seen in tests with 100 samples);
+    - exactly, for errors and functions that do not depend on the samples, at every step and with any settings;
     - in training nearly: samples that the field has learned since they were drawn count by the density they had, and
       the partners of uniform candidates by today's error, which is off by what a step changes. With
       ``uniform_share=1`` nothing is remembered, and it is exact again.
@@ -50,7 +49,7 @@ class Resampling(nn.Module):
         domain: where coordinates live.
         batch_size: coordinates a draw, N.
         candidates: coordinates looked at for each that is drawn.
-        uniform_share: share of the candidates that is uniform (below 1 rounded to pairs).
+        uniform_share: share of the candidates that is uniform, above 0 (below 1 rounded to pairs).
         jitter: standard deviation of the noise, in native units (pixels, samples, voxels).
         alpha: softness: 0 is hard mining, 1 importance sampling of the uniform loss.
         warmup: updates over which alpha grows from 0 to its target.
@@ -74,6 +73,7 @@ class Resampling(nn.Module):
     survivors: Tensor
     density: Tensor
     mean: Tensor
+    mean_before: Tensor
     step: Tensor
 
     def __init__(
@@ -98,9 +98,13 @@ class Resampling(nn.Module):
             raise SoftmineError(
                 f"{candidates} candidates for each of {batch_size} samples are more than {MAX_CANDIDATES}: choose fewer"
             )
-        uniform = check_share("uniform_share", uniform_share) * self.count
+        if check_share("uniform_share", uniform_share) == 0:
+            raise SoftmineError(
+                "uniform_share is 0, but moved samples alone lose count of the mean error: give a share above 0"
+            )
         # In pairs, unless there is nothing to pair them for.
-        self.uniform_count = self.count if uniform_share == 1 else 2 * round(uniform / 2)
+        pairs = max(1, round(uniform_share * self.count / 2))
+        self.uniform_count = self.count if uniform_share == 1 else min(2 * pairs, self.count)
         self.jitter = check_not_negative("jitter", jitter)
         self.target_alpha, self.warmup = alpha, warmup
         self.importance_floor = check_not_negative("importance_floor", importance_floor)
@@ -109,6 +113,7 @@ class Resampling(nn.Module):
         self.register_buffer("density", torch.ones(batch_size))
         # Zero until there is an estimate.
         self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("mean_before", torch.zeros(()))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._relative: Tensor | None = None
 
@@ -131,12 +136,13 @@ class Resampling(nn.Module):
             )
         candidates, parents = self._candidates()
         error = check_errors(probe(candidates), self.count).float()
-        error = error.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-        error = torch.maximum(error, self.importance_floor * self.mean).clamp(LEAST, MOST)
-        chances = self._chances(error, parents)
+        error = error.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).clamp(LEAST, MOST)
+        target = torch.maximum(error, self.importance_floor * self.mean)
+        chances = target * self._balance(error, parents)
         chosen = systematic(chances, self.batch_size, self.random)
+        self.mean_before.copy_(self.mean)
         self.mean.copy_(chances.mean())
-        self._relative = error[chosen] / self.mean
+        self._relative = target[chosen] / self.mean
         coords = candidates[chosen]
         self.survivors.copy_(coords)
         self.density.copy_(self._relative)
@@ -159,14 +165,19 @@ class Resampling(nn.Module):
         noise = self.random.normal(len(still), dim) * self.jitter
         return torch.cat((first, reflect(still + self.domain.to_unit(noise)))), parents
 
-    def _chances(self, error: PerSample, parents: Tensor) -> PerSample:
-        """What the candidates' chances of being chosen are proportional to, (K N,); their mean estimates Q's."""
+    def _balance(self, error: PerSample, parents: Tensor) -> PerSample:
+        """What the target is multiplied by to give the candidates' chances, (K N,)."""
         if self.uniform_count == self.count:
-            return error
+            return torch.ones_like(error)
         share, half = self.uniform_count / self.count, self.uniform_count // 2
-        relative = torch.where(self.mean > 0, error / self.mean.clamp_min(LEAST), 1.0)
-        before = torch.cat((relative[half : 2 * half], relative[:half], self.density[parents]))
-        return error / (share + (1 - share) * before)
+        # The mean that was known before the samples were drawn: the last one depends on them.
+        known, mean = self.mean_before > 0, self.mean_before.clamp_min(LEAST)
+        partners = torch.cat((error[half : 2 * half], error[:half])) / mean
+        partners = torch.where(known, partners.clamp_min(self.importance_floor), 1.0)
+        density = self.density[parents]
+        origins = torch.where(known, density * (self.mean / mean), 1.0)
+        uniform = 1 / (share + (1 - share) * partners)
+        return torch.cat((uniform, origins / density / (share + (1 - share) * origins)))
 
     @torch.no_grad()
     def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
@@ -186,7 +197,7 @@ class Resampling(nn.Module):
         return f"{self.domain}, batch_size={self.batch_size}, candidates={self.count}"
 
     def _apply(self, fn: Any, recurse: bool = True) -> Resampling:
-        kept = {name: getattr(self, name) for name in ("survivors", "density", "mean")}
+        kept = {name: getattr(self, name) for name in ("survivors", "density", "mean", "mean_before")}
         super()._apply(fn, recurse)
         # Only the device may change: in half precision positions would merge.
         for name, values in kept.items():
