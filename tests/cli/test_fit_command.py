@@ -240,5 +240,5 @@ def test_without_a_path_a_built_in_picture_is_fitted(tmp_path, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     assert main(["fit", "image", "--steps", "2", *TINY]) == 0
     (run,) = (tmp_path / "runs").iterdir()
-    assert run.name.startswith("astronaut-langevin-")
+    assert run.name.startswith("astronaut-auto-")
     assert "512 x 512 RGB" in capsys.readouterr().out

@@ -58,8 +58,10 @@ print("traced")
 
 def test_draw_weigh_and_update_trace_as_full_graphs():
     # In a process of its own: the shape checks that the tests switch on are not traceable.
+    # A map's periods are those of the loop, which refreshes at every second step.
+    mapped = ("auto", "probed-map")
     presets = [
-        *SAMPLERS,
+        *(f"{name}:period=2" if name in mapped else name for name in SAMPLERS),
         "uniform:stratified=True",
         "langevin:preset=published-code",
         "error-map:preset=instant-ngp,interval=2",

@@ -1,8 +1,7 @@
 import pytest
 
-from softmine import SoftmineError
-from softmine.sampling import SAMPLERS, Uniform
-from softmine.study.matrix import CompareSettings, Entry, entries, missing
+from softmine import Box, SoftmineError
+from softmine.study.matrix import CompareSettings, Entry, entries, missing, sized
 
 
 def pairs(*samplers, batch_sizes=(64,)):
@@ -20,12 +19,15 @@ def test_a_sampler_with_its_own_batch_size_runs_at_that_alone():
     assert pairs("uniform@8", "uniform@16") == [("uniform", 8), ("uniform", 16)]
 
 
-def test_a_sampler_class_may_have_a_batch_size_of_its_own(monkeypatch):
-    class Own(Uniform):
-        default_batch_size = 32
-
-    monkeypatch.setitem(SAMPLERS, "own", Own)
-    assert pairs("uniform", "own", "own@8") == [("uniform", 64), ("own", 32), ("own", 8)]
+def test_auto_runs_at_a_size_that_suits_the_picture_unless_told():
+    settings = CompareSettings(samplers=("uniform", "auto", "auto:power=1.0@64"), batch_sizes=(8, 16))
+    fitting = sized(settings, Box((512, 768)))
+    assert fitting.samplers == ("uniform", "auto@8192", "auto:power=1.0@64")
+    named = [(entry.sampler, entry.batch_size) for entry in entries(fitting)]
+    assert named == [("uniform", 8), ("auto", 8192), ("auto:power=1.0", 64), ("uniform", 16)]
+    assert sized(fitting, Box((512, 768))) == fitting
+    assert sized(settings, Box((3, 3))).samplers[1] == "auto@1024"
+    assert sized(settings, Box((100_000, 100_000))).samplers[1] == "auto@32768"
 
 
 @pytest.mark.parametrize(

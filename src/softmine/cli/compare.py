@@ -17,8 +17,10 @@ from softmine.cli.inputs import default_folder, load_image
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_image
 from softmine.errors import SoftmineError
+from softmine.sampling import create
+from softmine.signals import Image
 from softmine.study.compare import Results, compare_image, new_results
-from softmine.study.matrix import CompareSettings
+from softmine.study.matrix import CompareSettings, entries, sized
 from softmine.study.report import write_compare_report
 from softmine.study.report_compare import NOW_AND_THEN
 from softmine.study.stored import check_machine, grown, read_results, stored_settings
@@ -81,6 +83,7 @@ def compare_command(
         settings = _checked(
             parse(CompareImage, program, arguments, replace(start, batch_sizes=(batch_size,)))
         )
+    settings = _for_image(settings, image)
     word = program.split()[-1]
     name = ["compare"] if word == "image" else ["study", word]
     folder = new_folder.plain(args.out or default_folder(*name, Path(image.name).stem))
@@ -103,11 +106,12 @@ def _resume(folder: Path, program: str, arguments: list[str], interrupted: Inter
     args = parse(CompareImage, program, arguments, CompareImage(**asdict(stored)))
     if args.out and args.out.resolve() != folder.resolve():
         raise SoftmineError("--resume continues in its own folder: leave out --out")
-    settings = grown(folder, stored, _checked(args))
-    settings.check()
-    check_machine(folder, results, settings)
+    asked = _checked(args)
     stop_if(interrupted)
     image = same_image(RunFolder(folder, results), args.path)
+    settings = grown(folder, stored, _for_image(asked, image))
+    settings.check()
+    check_machine(folder, results, settings)
     stop_if(interrupted)
     remove_leftovers(folder)
     results.setdefault("resumed", []).append(shlex.join([*program.split(), *arguments]))
@@ -120,6 +124,15 @@ def _checked(args: CompareImage) -> CompareSettings:
     settings = CompareSettings(**{field.name: getattr(args, field.name) for field in fields(CompareSettings)})
     settings.check()
     devices.choose(settings.device)
+    return settings
+
+
+def _for_image(settings: CompareSettings, image: Image) -> CompareSettings:
+    """Settings with the batch sizes that suit a picture, or SoftmineError where a sampler cannot take one."""
+    settings = sized(settings, image.domain)
+    for entry in entries(settings):
+        if entry.batch_size > image.domain.cells:
+            create(entry.sampler, image.domain, entry.batch_size, seed=0, edges=image.edges)
     return settings
 
 

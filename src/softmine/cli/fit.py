@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +17,7 @@ from softmine.cli.inputs import default_folder, load_image
 from softmine.cli.parse import parse
 from softmine.cli.resume import check_resumable, same_image, stored_settings
 from softmine.errors import SoftmineError
+from softmine.sampling import default_batch_size
 from softmine.sampling import parse as parse_spec
 from softmine.signals import Image
 from softmine.study.report import write_fit_report
@@ -66,6 +67,8 @@ def fit_image_command(arguments: list[str], interrupted: Interrupted) -> int:
             check_free(args.out)
         stop_if(interrupted)
         image = load_image(args.path)
+        size = settings.batch_size or default_batch_size(settings.sampler, image.domain)
+        settings = replace(settings, batch_size=size)
     stop_if(interrupted)
     fit = prepare(image, settings)
     stop_if(interrupted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from softmine.sampling.auto import default_batch_size
 from softmine.sampling.edges import Edges, edge_prior
 from softmine.sampling.error_map import ErrorMap
 from softmine.sampling.error_map_settings import ERROR_MAP_PRESETS, ErrorMapSettings
@@ -43,6 +44,7 @@ __all__ = [
     "Uniform",
     "check_spec",
     "create",
+    "default_batch_size",
     "edge_prior",
     "parse",
 ]

@@ -76,12 +76,12 @@ class ProbedMap(nn.Module):
         domain: Box,
         batch_size: int,
         *,
-        cells: int = 2**20,
+        cells: int = 2**22,
         power: float = 2.0,
         uniform_share: float = 0.1,
-        probes: float = 2.0,
+        probes: float = 0.5,
         sweep: int = 100,
-        period: int = 32,
+        period: int | None = None,
         rate: float = 0.7,
         alpha: float = 0.6,
         warmup: int = 1000,
@@ -97,7 +97,9 @@ class ProbedMap(nn.Module):
         self.uniform_share = check_share("uniform_share", uniform_share)
         self.probes = check_not_negative("probes", probes)
         self.sweep = check_count("sweep", sweep)
-        self.period = check_count("period", period)
+        # A period visits an eighth of the map, so that what it learned is not old before it is used.
+        fitting = min(32, max(1, self.map.cells // (8 * batch_size)))
+        self.period = fitting if period is None else check_count("period", period)
         self.rate = check_share("rate", rate)
         self.target_alpha, self.warmup = alpha, warmup
         self.random = RandomStream(seed)

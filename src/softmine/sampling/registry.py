@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from softmine.domain import Box, SoftmineError
+from softmine.sampling.auto import AUTO, Auto
 from softmine.sampling.edges import Edges, edge_prior
 from softmine.sampling.error_map import ErrorMap
 from softmine.sampling.error_map_settings import ErrorMapSettings
@@ -40,8 +41,7 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "expansive": Expansive,
     "resampling": Resampling,
     "probed-map": ProbedMap,
-    # What is best today; see docs/evidence.md.
-    "auto": ProbedMap,
+    AUTO: Auto,
 }
 
 _SETTINGS = {"langevin": LangevinSettings, "error-map": ErrorMapSettings}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from softmine.domain import SoftmineError
-from softmine.sampling import SAMPLERS, check_spec
+from softmine.domain import Box, SoftmineError
+from softmine.sampling import check_spec, default_batch_size
+from softmine.sampling.auto import AUTO
 from softmine.sampling.protocol import check_batch_size
 from softmine.training.settings import FieldSettings
 
@@ -17,11 +18,12 @@ from softmine.training.settings import FieldSettings
 class CompareSettings(FieldSettings):
     """What is compared with what."""
 
-    samplers: Annotated[tuple[str, ...], arg(metavar="NAME ...")] = ("uniform", "langevin")
+    samplers: Annotated[tuple[str, ...], arg(metavar="NAME ...")] = ("uniform", "langevin", "auto")
     """Samplers to compare; uniform is the baseline. Options follow a colon, a batch size of its own follows @:
     langevin:alpha=0.8,prior=edges@512."""
     batch_sizes: Annotated[tuple[int, ...], arg(metavar="N ...")] = (2048,)
-    """Coordinates a step; every sampler without a batch size of its own runs at every size."""
+    """Coordinates a step; every sampler without a batch size of its own runs at every size. auto has one that suits
+    the picture."""
     seeds: Annotated[int, arg(metavar="K")] = 1
     """Repeat everything with this many seeds: 0, 1, ..."""
     tune_uniform: bool = False
@@ -81,19 +83,28 @@ def entries(settings: CompareSettings) -> list[Entry]:
 def split(word: str) -> tuple[str, int | None]:
     """A sampler and its own batch size, from ``langevin:alpha=0.8@512``; None where it has none.
 
-    A sampler class that has a ``default_batch_size`` runs at that, unless the word says otherwise.
-
     Raises:
         SoftmineError: what follows the @ is no whole number.
     """
     sampler, at, size = word.rpartition("@")
     if not at:
-        return word, getattr(SAMPLERS.get(word.partition(":")[0]), "default_batch_size", None)
+        return word, None
     if not size.isascii() or not size.isdecimal():
         raise SoftmineError(
             f"sampler '{word}': a batch size follows the @, as in {sampler or 'uniform'}@2048"
         )
     return sampler, int(size)
+
+
+def sized(settings: CompareSettings, domain: Box) -> CompareSettings:
+    """Settings in which ``auto`` without a batch size of its own has the one that suits the signal."""
+    words = []
+    for word in settings.samplers:
+        sampler, own = split(word)
+        if own is None and sampler.partition(":")[0] == AUTO:
+            own = default_batch_size(sampler, domain)
+        words.append(word if own is None else f"{sampler}@{own}")
+    return replace(settings, samplers=tuple(words))
 
 
 def ended(run: dict[str, Any]) -> bool:

@@ -98,7 +98,7 @@ def fit_image(
         )
         console.print(
             f"{settings.field} with {parameters:,} parameters, {settings.sampler} sampler, "
-            f"batch {settings.batch_size:,}, on {trainer.device.type}; {evaluator.describe()}",
+            f"batch {trainer.sampler.batch_size:,}, on {trainer.device.type}; {evaluator.describe()}",
             soft_wrap=True,
         )
         state, message = fit.train(interrupted)

@@ -12,6 +12,7 @@ from rich.console import Console
 from safetensors import SafetensorError
 
 from softmine.errors import SoftmineError
+from softmine.sampling import default_batch_size
 from softmine.signals import Image
 from softmine.training import checkpoint, pictures
 from softmine.training.budget import evaluation_points
@@ -34,7 +35,7 @@ def build(image: Image, settings: FitSettings, device: torch.device) -> Trainer:
         image,
         settings,
         sampler=settings.sampler,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size or default_batch_size(settings.sampler, image.domain),
         seed=settings.seed,
         device=device,
     )
@@ -54,7 +55,7 @@ class Fit:
         self.run, self.trainer, self.evaluator = run, trainer, evaluator
         self.settings, self.console = settings, console
         self.saved_at, self.saved = time.monotonic(), (-1, -1)
-        self.progress = Progress(console, steps=settings.steps, batch_size=settings.batch_size)
+        self.progress = Progress(console, steps=settings.steps, batch_size=trainer.sampler.batch_size)
 
     def train(self, interrupted: Interrupted) -> tuple[str, str]:
         """Trains and evaluates to the end; returns the state and a sentence."""

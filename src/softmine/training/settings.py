@@ -71,10 +71,12 @@ class FieldSettings:
 class FitSettings(FieldSettings):
     """Everything that defines one run."""
 
-    sampler: Annotated[str, arg(metavar="NAME")] = "langevin"
-    """Where to train: uniform, langevin, resampling, error-map, multinomial, edges, hardest, evolutionary, ntk, expansive.
-    Options follow a colon: langevin:alpha=0.8,prior=edges."""
-    batch_size: Annotated[int, arg(metavar="N")] = 2048
+    sampler: Annotated[str, arg(metavar="NAME")] = "auto"
+    """Where to train: auto, uniform, langevin, resampling, error-map, multinomial, edges, hardest, evolutionary, ntk,
+    expansive or probed-map, which is what auto is today. Options follow a colon: langevin:alpha=0.8,prior=edges."""
+    batch_size: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: 2048; with auto, what suits the signal)")
+    ] = None
     """Coordinates a step."""
     seed: Annotated[int, arg(metavar="N")] = 0
     """Of the field's first parameters and of the sampler."""
@@ -85,6 +87,7 @@ class FitSettings(FieldSettings):
         """Raises SoftmineError if a setting is out of range."""
         super().check()
         check_spec(self.sampler)
-        check_batch_size(self.batch_size)
+        if self.batch_size is not None:
+            check_batch_size(self.batch_size)
         if not 0 <= self.checkpoint_every < math.inf:
             raise SoftmineError(f"--checkpoint-every is {self.checkpoint_every}: give seconds, 0 or more")

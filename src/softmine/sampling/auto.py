@@ -1,0 +1,25 @@
+"""The sampler ``auto``: what is best today, at a batch size that suits the signal (measured in docs/evidence.md)."""
+
+from __future__ import annotations
+
+from softmine.domain import Box
+from softmine.sampling.probed_map import ProbedMap
+
+DEFAULT_BATCH_SIZE = 2048
+AUTO = "auto"
+Auto = ProbedMap
+
+
+def default_batch_size(spec: str, domain: Box) -> int:
+    """The batch size of a sampler's description where nobody chose one: 2048, or for ``auto`` what suits the signal.
+
+    That is about one sample for 48 cells, a power of two from 1,024 to 32,768: a large batch costs less a sample, but
+    of a small signal it would see the same cells again before the field has learned from them.
+
+    Example:
+        >>> default_batch_size("auto", Box((512, 768))), default_batch_size("uniform", Box((512, 768)))
+        (8192, 2048)
+    """
+    if spec.partition(":")[0] != AUTO:
+        return DEFAULT_BATCH_SIZE
+    return 1 << min(15, max(10, (domain.cells // 48).bit_length() - 1))
