@@ -42,20 +42,28 @@ def section(name, results):
     """One section's tables between its markers; a sentence where no file is there."""
     files = sorted(results.glob(f"{name}-*.json"))
     parts = []
-    for file in files:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        # A curve that ends in a divergence is no result; the summary counts those.
-        data["runs"] = [run for run in data["runs"] if run["diverged_at"] is None]
-        parts.append(f"{heading(data, file)}\n\n" + "\n".join(SECTIONS[name](data)))
+    results_of = {file: read(file) for file in files}
+    if name in TOGETHER and files:
+        parts.append("\n".join(TOGETHER[name](list(results_of.values()))))
+    for file, data in results_of.items():
+        if name not in TOGETHER:
+            parts.append(f"{heading(data, file)}\n\n" + "\n".join(SECTIONS[name](data)))
     body = "\n\n".join(parts) or f"No result yet: there is no `benchmarks/results/{name}-*.json`."
     return f"<!-- {name} -->\n{body}\n<!-- end of {name} -->\n"
+
+
+def read(file):
+    """One comparison, without what diverged: a curve that ends so is no result, and the summary counts those."""
+    data = json.loads(file.read_text(encoding="utf-8"))
+    data["runs"] = [run for run in data["runs"] if run["diverged_at"] is None]
+    return data
 
 
 def heading(data, file):
     """What was compared, on what, and with which command."""
     height, width = data["signal"]["shape"][:2]
     settings = data["settings"]
-    budget = f"{settings['steps']:,} steps" if settings["steps"] else f"{settings['seconds']:g} s"
+    budget = seconds_or_steps(data)
     seeds = len({run["seed"] for run in data["runs"]})
     machine = data["device"]
     kind = f"{machine['name']}, {machine['threads']} threads" if machine["type"] == "cpu" else machine["name"]
@@ -119,8 +127,49 @@ def timed(data):
             )
 
 
+def photos(every):
+    """One row a picture: uniform at its best batch size, auto, and how many times sooner; then the geometric mean."""
+    first = every[0]
+    yield f"{len(every)} pictures, {seconds_or_steps(first)} each; `{first['command']}` and the like."
+    yield ""
+    yield "| picture | uniform, batch | PSNR | auto, batch | PSNR | gain | sooner, time | sooner, steps | worst moment |"
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+    rows = []
+    for data in every:
+        base = baseline(data)
+        auto = next(line for line in data["summary"] if line["sampler"] == "auto")
+        rows.append((auto["psnr_mean"] - base["psnr_mean"], auto["speedup_seconds"], auto["speedup_steps"]))
+        yield row(
+            Path(data["signal"]["name"]).stem,
+            f"{base['batch_size']:,}",
+            level(base),
+            f"{auto['batch_size']:,}",
+            level(auto),
+            difference(auto["psnr_mean"], base["psnr_mean"]),
+            times(auto["speedup_seconds"]),
+            times(auto["speedup_steps"]),
+            f"{-auto['worst_deficit']:+.2f}",
+        )
+    gains, *speedups = zip(*rows, strict=True)
+    means = [geometric(column) for column in speedups]
+    yield row("mean", "", "", "", "", f"{statistics.fmean(gains):+.2f}", *means, "")
+
+
+def geometric(speedups):
+    """Geometric mean of speed-ups, in which never counts as once, which is more than it is."""
+    never = sum(speedup is None for speedup in speedups)
+    mean = statistics.geometric_mean([1.0 if speedup is None else speedup for speedup in speedups])
+    return f"at most {mean:.2f}x" if never else f"{mean:.2f}x"
+
+
+def seconds_or_steps(data):
+    settings = data["settings"]
+    return f"{settings['steps']:,} steps" if settings["steps"] else f"{settings['seconds']:g} s"
+
+
 SECTIONS = {
     "headline": standing,
+    "kodak": photos,
     "peers": timed,
     "langevin": by_steps,
     "alpha": by_steps,
@@ -128,6 +177,8 @@ SECTIONS = {
     "warmup": by_steps,
 }
 """Names of the sections, and what makes their tables."""
+TOGETHER = {"kodak": photos}
+"""Sections that put all their files into one table."""
 
 
 def baseline(data):
