@@ -132,27 +132,43 @@ def photos(every):
     first = every[0]
     yield f"{len(every)} pictures, {seconds_or_steps(first)} each; `{first['command']}` and the like."
     yield ""
-    yield "| picture | uniform, batch | PSNR | auto, batch | PSNR | gain | sooner, time | sooner, steps | worst moment |"
-    yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
-    rows = []
+    yield from PHOTO_HEAD
     for data in every:
-        base = baseline(data)
-        auto = next(line for line in data["summary"] if line["sampler"] == "auto")
-        rows.append((auto["psnr_mean"] - base["psnr_mean"], auto["speedup_seconds"], auto["speedup_steps"]))
-        yield row(
-            Path(data["signal"]["name"]).stem,
-            f"{base['batch_size']:,}",
-            level(base),
-            f"{auto['batch_size']:,}",
-            level(auto),
-            difference(auto["psnr_mean"], base["psnr_mean"]),
-            times(auto["speedup_seconds"]),
-            times(auto["speedup_steps"]),
-            f"{-auto['worst_deficit']:+.2f}",
-        )
-    gains, *speedups = zip(*rows, strict=True)
-    means = [geometric(column) for column in speedups]
-    yield row("mean", "", "", "", "", f"{statistics.fmean(gains):+.2f}", *means, "")
+        yield photo(data)
+    yield mean_photo("mean", every)
+
+
+PHOTO_HEAD = (
+    "| picture | uniform, batch | PSNR | auto, batch | PSNR | gain | sooner, time | worst moment |",
+    "|---|---:|---:|---:|---:|---:|---:|---:|",
+)
+
+
+def photo(data, name=None):
+    """The row of one picture: uniform at its best batch size, and auto."""
+    base, auto = baseline(data), auto_line(data)
+    return row(
+        name or Path(data["signal"]["name"]).stem,
+        f"{base['batch_size']:,}",
+        level(base),
+        f"{auto['batch_size']:,}",
+        level(auto),
+        difference(auto["psnr_mean"], base["psnr_mean"]),
+        times(auto["speedup_seconds"]),
+        f"{-auto['worst_deficit']:+.2f}",
+    )
+
+
+def mean_photo(name, every):
+    """The row of many pictures: mean gain, geometric mean of how many times sooner, worst of the worst moments."""
+    gains = [auto_line(data)["psnr_mean"] - baseline(data)["psnr_mean"] for data in every]
+    sooner = geometric([auto_line(data)["speedup_seconds"] for data in every])
+    worst = max(auto_line(data)["worst_deficit"] for data in every)
+    return row(name, "", "", "", "", f"{statistics.fmean(gains):+.2f}", sooner, f"{-worst:+.2f}")
+
+
+def auto_line(data):
+    return next(line for line in data["summary"] if line["sampler"] == "auto")
 
 
 def geometric(speedups):

@@ -1,4 +1,4 @@
-"""Prints the README's table of results from benchmarks/results/compare-*.json.
+"""Prints the README's tables of results from benchmarks/results/{headline,kodak,compare}-*.json.
 
 Usage: python benchmarks/table.py
 """
@@ -12,6 +12,26 @@ SHARES = (0.05, 0.2, 0.5, 1.0)
 
 
 def main():
+    import evidence
+
+    print("\n".join(evidence.PHOTO_HEAD))
+    for file in sorted(RESULTS.glob("headline-*.json")):
+        data = evidence.read(file)
+        height, width = data["signal"]["shape"][:2]
+        print(
+            evidence.photo(
+                data,
+                f"{data['signal']['name'].split('_')[0]} {width} x {height}, {evidence.seconds_or_steps(data)}",
+            )
+        )
+    photos = [evidence.read(file) for file in sorted(RESULTS.glob("kodak-*.json"))]
+    if photos:
+        print(
+            evidence.mean_photo(
+                f"{len(photos)} Kodak photos, {evidence.seconds_or_steps(photos[0])}, mean", photos
+            )
+        )
+    print()
     print(
         "| picture, budget | sampler | "
         + " | ".join(f"{share:.0%}" for share in SHARES)
