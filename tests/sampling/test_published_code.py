@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from softmine import Box, Langevin
-from softmine.sampling import RandomStream
 
 HEIGHT, WIDTH, N = 33, 47, 200
 EPS16 = 2.0**-10
@@ -36,12 +35,11 @@ def test_one_step_matches_the_release(step):
     weighted = weighted.detach().numpy()
     score = per_pixel / (1024 * weighted[:, None] + EPS32)
 
-    # The same random numbers, in the order the sampler takes them.
-    random = RandomStream()
-    random.load_state_dict(sampler.random.state_dict())
-    noise = random.normal(N, 2).double().numpy()
-    fresh = random.uniform(N, 2).double().numpy()
-    moved = positions + 20 * score + 0.02 * noise
+    # The same random numbers, which the other sampler takes from the same stream.
+    other = Langevin(Box((HEIGHT, WIDTH)), N, preset="published-code")
+    other.load_state_dict(sampler.state_dict())
+    noise, _, fresh = (numbers.double().numpy() for numbers in other.draws.take())
+    moved = positions + 20 * score + noise
     redraw = ((moved < 0) | (moved > 1)).any(-1) | (weighted <= np.sort(weighted)[N // 10])
     moved[-(N // 10) :] = fresh[-(N // 10) :]
     anew = np.floor(fresh * [HEIGHT, WIDTH]) / [HEIGHT - 1, WIDTH - 1]

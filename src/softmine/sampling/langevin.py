@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Box, Coords, Flags, PerSample, SoftmineError
+from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling import published_code
+from softmine.sampling.langevin_draws import LangevinDraws
 from softmine.sampling.langevin_settings import resolve
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, check_batch_size
 from softmine.sampling.random import RandomStream
+
+TINY = torch.finfo(torch.float32).tiny
+
+
+class Weighed(NamedTuple):
+    """What ``weigh`` leaves for ``update``: three of shape (N,), and the floor, a scalar, to the power of the loss."""
+
+    weights: PerSample
+    loss: PerSample
+    importance: PerSample
+    floor: Tensor
 
 
 class Langevin(nn.Module):
@@ -75,9 +88,7 @@ class Langevin(nn.Module):
         self.register_buffer("particles", self.random.uniform(batch_size, domain.dim))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._lay_out()
-        self._importance: Tensor | None = None
-        self._loss: Tensor | None = None
-        self._weights: Tensor | None = None
+        self._weighed: Weighed | None = None
 
     @property
     def follows_signal(self) -> bool:
@@ -111,16 +122,17 @@ class Langevin(nn.Module):
             )
         power = self.settings.loss_power
         importance = importance.detach().float()
-        loss = importance**power if loss is None else loss.detach().float()
+        raised = importance**power
+        floor = (self.settings.importance_floor * importance.mean()) ** power
         if self.preset == "published-code":
             weights = published_code.weights(importance, self.step, self.settings)
         else:
-            floor = self.settings.importance_floor * importance.mean()
-            smooth = (importance**power + floor**power) ** (1.0 / power)
-            smooth = smooth.clamp_min(torch.finfo(torch.float32).tiny)
-            weights = self._density(smooth) ** -self.alpha
-            weights = weights.clamp(self.settings.weight_min, self.settings.weight_max)
-        self._importance, self._loss, self._weights = importance, loss, weights
+            smooth = (raised + floor).pow_(1.0 / power).clamp_min_(TINY)
+            weights = self._density(smooth).pow_(-self.alpha)
+            if self.settings.weight_min > 0 or self.settings.weight_max < math.inf:
+                weights.clamp_(self.settings.weight_min, self.settings.weight_max)
+        loss = raised if loss is None else loss.detach().float()
+        self._weighed = Weighed(weights, loss, importance, floor)
         return weights
 
     def _density(self, importance: PerSample) -> PerSample:
@@ -128,19 +140,18 @@ class Langevin(nn.Module):
 
         For samples of the chain, x ~ Q, the mean of 1/Q is 1 / mean(Q), which normalises Q.
         """
-        count = self.batch_size - self._fresh_count
-        if count == 0:
+        if self._chain == 0:
             return torch.ones_like(importance)
         share = self._fresh_count / self.batch_size
-        chain = importance * importance[:count].reciprocal().mean()
-        return (1 - share) * chain + share
+        normaliser = importance[: self._chain].reciprocal().mean()
+        return importance * (normaliser * (1 - share)) + share
 
     @property
     def alpha(self) -> Tensor:
         """Alpha now, a scalar tensor: it grows linearly and reaches its target after ``warmup`` updates."""
         if self.settings.warmup == 0:
             return torch.full_like(self.step, self.settings.alpha, dtype=torch.float32)
-        return self.settings.alpha * (self.step.float() / self.settings.warmup).clamp(max=1.0)
+        return (self.step * (self.settings.alpha / self.settings.warmup)).clamp(max=self.settings.alpha)
 
     def score(self, loss_scale: float | Tensor = 1.0) -> Coords:
         """``grad log Q`` (N, D) per native unit, from the gradient that backward left in the coordinates.
@@ -149,12 +160,14 @@ class Langevin(nn.Module):
         ``w_n / N * grad l(x_n)``, and log Q is log l divided by ``loss_power``. For several channels this is
         the gradient of the log of the root-mean-square error.
         """
-        gradient, weights, loss, importance = self._after_backward()
-        power = self.settings.loss_power
-        floor = (self.settings.importance_floor * importance.mean()) ** power
-        size = (loss + floor).clamp_min(torch.finfo(torch.float32).tiny)
-        per_sample = gradient * (self.batch_size / (weights * size * power * loss_scale)).unsqueeze(-1)
-        return per_sample / self._size
+        return self._unit_score(loss_scale) / self._size
+
+    def _unit_score(self, loss_scale: float | Tensor) -> Coords:
+        """``grad log Q`` (N, D) per unit coordinate."""
+        gradient, weighed = self._after_backward()
+        share = weighed.weights * (self.settings.loss_power / self.batch_size * loss_scale)
+        scale = (weighed.loss + weighed.floor).clamp_min_(TINY).mul_(share).reciprocal_()
+        return gradient * scale.unsqueeze(-1)
 
     @torch.no_grad()
     def update(self, loss_scale: float | Tensor = 1.0) -> None:
@@ -164,25 +177,46 @@ class Langevin(nn.Module):
             loss_scale: what the mean weighted loss was multiplied by before backward, e.g.
                 ``GradScaler.get_scale()``; N if the loss was summed instead of averaged.
         """
-        gradient, weights, loss, importance = self._after_backward()
-        noise = self.random.normal(self.batch_size, self.domain.dim) * self.settings.noise
-        fresh = self.random.uniform(self.batch_size, self.domain.dim)
         if self.preset == "published-code":
-            moved = published_code.move(
-                self.particles, gradient / self._size, loss_scale, weights * loss, noise, self.settings
-            )
-            anew = fresh if self.prior is None else self.prior.draw(self.batch_size, self.random)
-            moved = published_code.replace(
-                moved, weights * loss, fresh, anew, self._size, self._fresh_count, self._reinit_count
-            )
+            self._move_as_published(loss_scale)
         else:
-            step = self.settings.drift * self.score(loss_scale) + noise
-            moved = self.particles + step / self._size
-            redraw = ~self.domain.contains(moved) | self._lowest(importance)
-            moved = torch.where(redraw.unsqueeze(-1), self._anew(redraw, fresh), moved)
-            moved = torch.where(self._is_fresh.unsqueeze(-1), fresh, moved)
-        self.particles.copy_(moved)
+            self._move(loss_scale)
         self.step.add_(1)
+
+    def _move(self, loss_scale: float | Tensor) -> None:
+        # In place and few operations: at a small batch each costs more than its work.
+        score = self._unit_score(loss_scale)
+        draws = self.draws.take()
+        moved = self.particles[: self._chain]
+        moved.add_(draws.noise).addcmul_(score[: self._chain], self._drift)
+        # Zero is the floor of all that lies in [0, 1), and of nothing else, NaN included.
+        redraw = moved.floor().any(-1)
+        if self._reinit_count:
+            importance = self._after_backward()[1].importance[: self._chain]
+            lowest = torch.topk(importance, self._reinit_count, largest=False, sorted=False).indices
+            redraw.index_fill_(0, lowest, True)
+        # The flagged take the new coordinates in turn, so that few need be drawn from the prior, which is a search.
+        moved.masked_scatter_(redraw.unsqueeze(-1), draws.anew)
+        self.particles[self._chain :] = draws.fresh
+
+    def _move_as_published(self, loss_scale: float | Tensor) -> None:
+        gradient, weighed = self._after_backward()
+        draws = self.draws.take()
+        loss = weighed.weights * weighed.loss
+        moved = published_code.move(
+            self.particles, gradient / self._size, loss_scale, loss, draws.noise, self.settings
+        )
+        anew, fresh = draws.anew, draws.fresh
+        moved = published_code.replace(
+            moved,
+            loss,
+            fresh,
+            fresh if self.prior is None else anew,
+            self._size,
+            self._fresh_count,
+            self._reinit_count,
+        )
+        self.particles.copy_(moved)
 
     def check(self) -> None:
         """Call once after backward and before update: raises if the samples cannot move.
@@ -206,49 +240,44 @@ class Langevin(nn.Module):
         """Domain, batch size and preset, for ``print``."""
         return f"{self.domain}, batch_size={self.batch_size}, preset={self.preset!r}"
 
-    def _after_backward(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Gradient, weights, loss and importance of the last draw."""
-        if self._weights is None or self._loss is None or self._importance is None:
+    def _after_backward(self) -> tuple[Coords, Weighed]:
+        """The gradient of the drawn coordinates, and what was weighed."""
+        if self._weighed is None:
             raise SoftmineError("call weigh() and backward() between draw() and update()")
         if self._coords.grad is None:
             raise SoftmineError(
                 "no gradient reached the drawn coordinates: call backward() before update(), do not detach or "
                 "round the coordinates, and use a field whose encoding is differentiable in its input"
             )
-        return self._coords.grad, self._weights, self._loss, self._importance
-
-    def _anew(self, redraw: Flags, fresh: Coords) -> Coords:
-        """Coordinates (N, D) for the flagged samples: from the prior, or uniform where there is none.
-
-        Drawing from a prior costs a search, so only as many are drawn as are usually flagged; the leavers of a tiny
-        signal can be more, and those beyond are uniform.
-        """
-        if self.prior is None:
-            return fresh
-        count = min(self.batch_size, self._reinit_count + self.batch_size // 16 + 1)
-        pool = self.prior.draw(count, self.random)
-        place = redraw.cumsum(0) - 1
-        drawn = pool[place.clamp(0, count - 1)]
-        return torch.where((place < count).unsqueeze(-1), drawn, fresh)
-
-    def _lowest(self, importance: PerSample) -> Flags:
-        """Flags (N,) of the chain's ``reinit_share`` of lowest importance."""
-        flags = torch.zeros_like(self._is_fresh)
-        if self._reinit_count:
-            chain = torch.where(self._is_fresh, torch.inf, importance)
-            lowest = torch.topk(chain, self._reinit_count, largest=False, sorted=False).indices
-            flags = flags.scatter(0, lowest, True)
-        return flags
+        return self._coords.grad, self._weighed
 
     def _lay_out(self) -> None:
         """Everything that follows from the settings and the device; run again when the module moves."""
-        device, count = self.particles.device, self.batch_size
-        self._fresh_count = int(self.settings.uniform_share * count)
-        chain = count if self.preset == "published-code" else count - self._fresh_count
-        self._reinit_count = min(int(self.settings.reinit_share * count), chain)
-        self._is_fresh = torch.arange(count, device=device) >= count - self._fresh_count
+        count, settings = self.batch_size, self.settings
+        as_published = self.preset == "published-code"
+        self._fresh_count = int(settings.uniform_share * count)
+        self._chain = count - self._fresh_count
+        self._reinit_count = min(int(settings.reinit_share * count), count if as_published else self._chain)
         self._size = self.domain.scale(self.particles)
+        self._drift = settings.drift / self._size.square()
         self._coords = torch.zeros_like(self.particles).requires_grad_()
+        if as_published:
+            counts = {"noise": count, "anew": 0 if self.prior is None else count, "fresh": count}
+        else:
+            counts = {"noise": self._chain, "anew": self._chain, "fresh": self._fresh_count}
+        self.draws = LangevinDraws(
+            self.random,
+            self.domain.dim,
+            **counts,
+            scale=settings.noise * torch.ones_like(self._size)
+            if as_published
+            else settings.noise / self._size,
+            prior=self.prior,
+            # Usually enough; the leavers of a tiny signal can be more, and those beyond are uniform.
+            from_prior=min(
+                counts["anew"], self._reinit_count + count // 16 + 1 if not as_published else count
+            ),
+        )
 
     def _apply(self, fn: Any, recurse: bool = True) -> Langevin:
         particles = self.particles
@@ -256,5 +285,5 @@ class Langevin(nn.Module):
         # Only the device may change: in half precision positions would merge.
         self.particles = particles.to(self.particles.device)
         self._lay_out()
-        self._importance = self._loss = self._weights = None
+        self._weighed = None
         return self

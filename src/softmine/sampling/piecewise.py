@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -65,8 +66,17 @@ class PiecewiseConstant(nn.Module):
     def draw_in_cells(self, n: int, random: RandomStream) -> tuple[Coords, Cells]:
         """Coordinates (n, D), float32, and the flat grid cells (n,) that hold them."""
         chance, *jitter = random.uniform(n, 1 + self.grid.dim, dtype=self.cumulative.dtype).unbind(-1)
-        drawn = torch.searchsorted(self.cumulative, chance.contiguous(), right=True) - 1
-        drawn = drawn.clamp(max=self.grid.cells - 1)
+        return self.at(chance, jitter)
+
+    def at(self, chance: Tensor, jitter: Sequence[Tensor]) -> tuple[Coords, Cells]:
+        """Coordinates (n, D), float32, and their flat grid cells (n,), that uniform numbers in [0, 1) stand for.
+
+        Args:
+            chance: which cell, (n,), with the digits of ``cumulative``.
+            jitter: where in it, (n,) for each axis.
+        """
+        drawn = torch.searchsorted(self.cumulative, chance.contiguous(), right=True).sub_(1)
+        drawn.clamp_(max=self.grid.cells - 1)
         axes, cells = [], drawn
         for size, offset in zip(reversed(self.grid.shape), reversed(jitter), strict=True):
             # Not quite to the cell's borders, which float32 could round across.

@@ -69,6 +69,14 @@ class RandomStream(nn.Module):
         """The next ``count`` words of 64 random bits, int64 (count,)."""
         return _mix(self._places(count))
 
+    def peek(self, count: int) -> Tensor:
+        """What ``bits(count)`` would give, without taking it."""
+        return _mix(self._ahead(count))
+
+    def skip(self, count: int) -> None:
+        """Goes on as if ``count`` words had been taken."""
+        self.counter.add_(count)
+
     def uniform(self, n: int, dim: int, dtype: torch.dtype = torch.float32) -> Coords:
         """Uniform numbers in [0, 1), shape (n, dim); 24 random bits each, 53 for float64."""
         digits = 53 if dtype == torch.float64 else 24
@@ -76,17 +84,35 @@ class RandomStream(nn.Module):
         bits = _shift(_mix(places) if digits > 31 else _mix_upper(places), 64 - digits)
         return bits.to(dtype).mul_(2.0**-digits).view(n, dim)
 
-    def _places(self, count: int) -> Tensor:
-        """The next ``count`` places on the cycle, int64 (count,), which nobody else holds."""
-        first = self.key + self.counter * _STEP
-        self.counter.add_(count)
-        return torch.arange(1, count + 1, device=self.key.device).mul_(_STEP).add_(first)
-
     def normal(self, n: int, dim: int) -> Coords:
         """Standard normal float32 numbers, shape (n, dim), by the Box-Muller transform."""
-        pairs = (n * dim + 1) // 2
-        bits = self.bits(pairs)
-        radius = (-2.0 * ((_shift(bits, 32).float() + 0.5) * 2.0**-32).log()).sqrt()
-        angle = (bits & 0xFFFFFFFF).float() * (2.0 * math.pi * 2.0**-32)
-        both = torch.cat((radius * angle.cos(), radius * angle.sin()))
-        return both[: n * dim].view(n, dim)
+        return to_normal(self.bits((n * dim + 1) // 2))[: n * dim].view(n, dim)
+
+    def _places(self, count: int) -> Tensor:
+        """The next ``count`` places on the cycle, int64 (count,), which nobody else holds."""
+        places = self._ahead(count)
+        self.skip(count)
+        return places
+
+    def _ahead(self, count: int) -> Tensor:
+        first = self.key + self.counter * _STEP
+        return torch.arange(1, count + 1, device=self.key.device).mul_(_STEP).add_(first)
+
+
+def to_normal(bits: Tensor) -> Tensor:
+    """Two standard normal float32 numbers of each random word: int64 (..., M) to (..., 2 M)."""
+    radius = _shift(bits, 32).float().add_(0.5).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
+    angle = (bits & 0xFFFFFFFF).float().mul_(2.0 * math.pi * 2.0**-32)
+    return torch.cat((radius * angle.cos(), radius * angle.sin()), -1)
+
+
+def to_uniform(bits: Tensor) -> Tensor:
+    """Two float32 numbers in [0, 1) of each random word, 24 bits each: int64 (..., M) to (..., 2 M)."""
+    upper, lower = _shift(bits, 40), _shift(bits, 8).bitwise_and_(0xFFFFFF)
+    return torch.cat((upper, lower), -1).float().mul_(2.0**-24)
+
+
+def to_chance(bits: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    """A number in [0, 1) of each random word, int64 of any shape; 53 bits, or 24 for float32."""
+    digits = 53 if dtype == torch.float64 else 24
+    return _shift(bits, 64 - digits).to(dtype).mul_(2.0**-digits)

@@ -1,0 +1,105 @@
+"""The random numbers of Langevin's steps, made for several steps at a time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from softmine.domain import Coords
+from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.random import RandomStream, to_chance, to_normal, to_uniform
+
+AHEAD = 16
+"""Steps made at a time, at most,"""
+MOST = 2**16
+"""and samples: beyond, a call of torch costs little against its work, and memory does."""
+
+
+class Draws(NamedTuple):
+    """The random numbers of one step; they may be kept, not changed."""
+
+    noise: Coords
+    """Normal steps (N, D)."""
+    anew: Coords
+    """Coordinates (N, D) for samples that are drawn anew, from the prior as far as it was asked for."""
+    fresh: Coords
+    """Uniform coordinates (F, D)."""
+
+
+class LangevinDraws:
+    """A stream's numbers, cut into steps.
+
+    At a small batch the calls of torch cost more than the numbers. On a CPU they are therefore made for several steps
+    at once, of which a step takes its part; inside a compiled graph, and on devices where asking the stream where it
+    stands would mean waiting, for one step at a time. The numbers are the same: each step owns a fixed count of the
+    stream's words. What was made ahead follows from the stream's state and need not be saved.
+
+    Args:
+        random: the stream.
+        dim: axes, D.
+        noise: how many normal steps.
+        scale: their standard deviation, (D,).
+        anew: how many coordinates to draw samples anew.
+        fresh: how many uniform coordinates.
+        prior: where to draw samples anew; None is uniform.
+        from_prior: how many of ``anew``, the first ones, are from the prior; the others are uniform.
+    """
+
+    def __init__(
+        self,
+        random: RandomStream,
+        dim: int,
+        *,
+        noise: int,
+        scale: Tensor,
+        anew: int,
+        fresh: int,
+        prior: PiecewiseConstant | None = None,
+        from_prior: int = 0,
+    ) -> None:
+        self.random, self.prior, self.dim, self.scale = random, prior, dim, scale
+        self.from_prior = 0 if prior is None else from_prior
+        self.shapes = (noise, anew, fresh)
+        # Words for pairs of normal numbers, cells of the prior, and pairs of uniform numbers.
+        self._words = [_pairs(noise * dim), self.from_prior, _pairs((anew + fresh) * dim)]
+        self.steps = max(1, min(AHEAD, MOST // max(1, noise)))
+        self._made: list[Draws] = []
+        self._start = (0, 0)
+
+    @torch.no_grad()
+    def take(self) -> Draws:
+        """The numbers of the next step."""
+        if torch.compiler.is_compiling() or self.random.key.device.type != "cpu":
+            (draws,) = self._make(1)
+        else:
+            draws = self._from_stock()
+        self.random.skip(sum(self._words))
+        return draws
+
+    def _from_stock(self) -> Draws:
+        """What was made ahead for the place where the stream stands, whoever moved it there."""
+        key, place = int(self.random.key), int(self.random.counter)
+        step, between = divmod(place - self._start[1], max(1, sum(self._words)))
+        if key != self._start[0] or between or not 0 <= step < len(self._made):
+            self._made, self._start, step = self._make(self.steps), (key, place), 0
+        return self._made[step]
+
+    def _make(self, steps: int) -> list[Draws]:
+        bits = self.random.peek(steps * sum(self._words)).view(steps, -1)
+        for_noise, for_cells, for_uniform = bits.split(self._words, -1)
+        count, anew_count, fresh_count = self.shapes
+        noise = to_normal(for_noise)[:, : count * self.dim].view(steps, count, self.dim) * self.scale
+        uniform = to_uniform(for_uniform)[:, : (anew_count + fresh_count) * self.dim]
+        anew, fresh = uniform.view(steps, -1, self.dim).split((anew_count, fresh_count), 1)
+        if self.prior is not None and self.from_prior:
+            chance = to_chance(for_cells, self.prior.cumulative.dtype).view(-1)
+            jitter = anew[:, : self.from_prior].reshape(-1, self.dim).to(chance.dtype).unbind(-1)
+            drawn = self.prior.at(chance, jitter)[0].view(steps, self.from_prior, self.dim)
+            anew = torch.cat((drawn, anew[:, self.from_prior :]), 1)
+        return [Draws(*each) for each in zip(noise.unbind(), anew.unbind(), fresh.unbind(), strict=True)]
+
+
+def _pairs(count: int) -> int:
+    return (count + 1) // 2
