@@ -8,13 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError
+from softmine.domain import Box, Cells, Coords, Flags, PerSample, SoftmineError
 from softmine.sampling.error_map import map_shape
 from softmine.sampling.full_pass import Schedule
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, check_batch_size, check_errors, check_share
 from softmine.sampling.random import RandomStream
 from softmine.sampling.softness import alpha_at, check_count, check_not_negative, check_softness, soft_weights
+
+LEAST, MOST = 1e-30, 1e30
+"""Errors below the one are alike, above the other cut off, so that sums and ratios of them stay finite in float32."""
+MAX_POOL = 2**26
+"""Samples drawn at once, at most."""
+MAX_AXIS = 2**22
+"""Cells of the map along an axis, at most: between finer ones float32 coordinates have no places."""
 
 
 class ProbedMap(nn.Module):
@@ -29,10 +36,10 @@ class ProbedMap(nn.Module):
     - before a cell is seen, ``prior``, scaled by the errors of the first period.
 
     The map becomes a density every ``period`` steps, and the samples of all these steps are drawn then, by one
-    systematic draw of which every step gets each ``period``-th: every batch is spread evenly over the density.
+    stratified draw of which every step gets each ``period``-th: every batch is spread evenly over the density.
 
     The density is known, and the loss is weighted by ``(u / q)^alpha`` as in soft mining (arXiv 2312.00075). Its
-    source is this project; error maps are those of instant-ngp, systematic resampling is that of particle filters.
+    source is this project; error maps are those of instant-ngp, stratified resampling is that of particle filters.
 
     A loop under ``torch.compile`` calls ``refresh(probe)`` itself, every ``period`` steps.
 
@@ -52,7 +59,8 @@ class ProbedMap(nn.Module):
         seed: of the sampler's own random stream; None takes one from torch's global generator.
 
     Raises:
-        SoftmineError: a setting is out of range, or the prior has another number of axes than the domain.
+        SoftmineError: a setting is out of range, a period holds more than 2^26 samples, or the prior has another number
+            of axes than the domain.
 
     Example:
         >>> sampler = ProbedMap(Box((64, 64)), batch_size=256, seed=0)
@@ -68,6 +76,7 @@ class ProbedMap(nn.Module):
     pool_cells: Tensor
     pool_density: Tensor
     pool_error: Tensor
+    first: Tensor
     scaled: Tensor
     cursor: Tensor
 
@@ -92,7 +101,8 @@ class ProbedMap(nn.Module):
         check_softness(alpha, warmup)
         self.domain = domain
         self.batch_size = check_batch_size(batch_size)
-        self.map = Box(map_shape(domain, check_count("cells", cells)))
+        shape = map_shape(domain, check_count("cells", cells))
+        self.map = Box([min(size, MAX_AXIS) for size in shape])
         self.power = check_not_negative("power", power)
         self.uniform_share = check_share("uniform_share", uniform_share)
         self.probes = check_not_negative("probes", probes)
@@ -100,16 +110,22 @@ class ProbedMap(nn.Module):
         # A period visits an eighth of the map, so that what it learned is not old before it is used.
         fitting = min(32, max(1, self.map.cells // (8 * batch_size)))
         self.period = fitting if period is None else check_count("period", period)
+        if self.period * batch_size > MAX_POOL:
+            raise SoftmineError(
+                f"a period of {self.period} batches of {batch_size} samples is more than {MAX_POOL} drawn at once: "
+                "choose a shorter one"
+            )
         self.rate = check_share("rate", rate)
         self.target_alpha, self.warmup = alpha, warmup
         self.random = RandomStream(seed)
         self.schedule = Schedule(lambda _: self.period)
         self.register_buffer("error", _expected(prior, self.map))
-        shape = (self.period, batch_size)
-        self.register_buffer("pool_coords", torch.zeros(*shape, domain.dim))
-        self.register_buffer("pool_cells", torch.zeros(shape, dtype=torch.int64))
-        self.register_buffer("pool_density", torch.ones(shape))
-        self.register_buffer("pool_error", torch.full(shape, -1.0))
+        pool = (self.period, batch_size)
+        self.register_buffer("pool_coords", torch.zeros(*pool, domain.dim))
+        self.register_buffer("pool_cells", torch.zeros(pool, dtype=torch.int64))
+        self.register_buffer("pool_density", torch.ones(pool))
+        self.register_buffer("pool_error", torch.full(pool, -1.0))
+        self.register_buffer("first", torch.zeros(1, dtype=torch.int64))
         self.register_buffer("scaled", torch.tensor(False))
         self.register_buffer("cursor", torch.zeros((), dtype=torch.int64))
         self._density: Tensor | None = None
@@ -143,7 +159,8 @@ class ProbedMap(nn.Module):
             fine = self.map.shape == self.domain.shape
             offset = torch.full_like(self.error[:1], 0.5) if fine else self.random.uniform(1, self.map.dim)
             seen = check_errors(probe(_within(self.map, cells, offset.expand(count, self.map.dim))), count)
-            self._remember(cells, seen, torch.ones_like(seen))
+            seen, known = _known(seen.float())
+            self._remember(cells, seen, known.float())
         self._choose()
         self.schedule.passed()
 
@@ -185,37 +202,35 @@ class ProbedMap(nn.Module):
     @property
     def _turn(self) -> Tensor:
         """Which batch of the pool is the one of this step, (1,)."""
-        return (self.schedule.step % self.period).view(1)
+        return (self.schedule.step + self.first) % self.period
 
     def _learn(self) -> None:
         """Takes the errors of the past period up into the map, those of one cell as their mean."""
-        cells, seen = self.pool_cells.T.reshape(-1), self.pool_error.T.reshape(-1)
-        valid = (seen >= 0) & seen.isfinite()
-        seen = torch.where(valid, seen, 0.0)
+        cells = self.pool_cells.T.reshape(-1)
+        seen, known = _known(self.pool_error.T.reshape(-1))
         # The prior knows where, but not how much.
-        scale = seen.sum() / torch.where(valid, self.error[cells], 0.0).sum().clamp_min(1e-30)
-        first = valid.any() & ~self.scaled
+        scale = seen.sum() / torch.where(known, self.error[cells], 0.0).sum().clamp_min(LEAST)
+        first = (seen > 0).any() & ~self.scaled
         self.error.mul_(torch.where(first, scale, 1.0))
         self.scaled.logical_or_(first)
         # The pool is in order, so that samples of one cell are neighbours.
         group = torch.nn.functional.pad(cells[1:] != cells[:-1], (1, 0)).cumsum(0)
-        count = torch.zeros_like(seen).index_add_(0, group, valid.float()).clamp_min(1.0)
+        count = torch.zeros_like(seen).index_add_(0, group, known.float()).clamp_min(1.0)
         total = torch.zeros_like(seen).index_add_(0, group, seen)
-        self._remember(cells, (total / count)[group], valid / count[group])
+        self._remember(cells, (total / count)[group], known / count[group])
         self.pool_error.fill_(-1.0)
 
     def _remember(self, cells: Cells, seen: PerSample, share: PerSample) -> None:
         """Moves the map towards errors seen (N,) in cells (N,), each by its share (N,) of what its cell changes."""
-        change = self.rate * share * (seen - self.error[cells])
-        # What is not finite tells nothing.
-        self.error.index_add_(0, cells, change.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+        self.error.index_add_(0, cells, self.rate * share * (seen - self.error[cells]))
 
     def _choose(self) -> None:
         """Turns the map into a density and draws the samples of a period from it."""
-        # Relative to the mean, so that no power leaves the range of float32.
-        wanted = (self.error / self.error.mean().clamp_min(1e-30)).pow_(self.power)
-        scale = (1 - self.uniform_share) / wanted.mean().clamp_min(1e-30)
-        density = wanted.mul_(scale).add_(self.uniform_share)
+        # Relative to the largest, so that no power leaves the range of float32; where there is no error, all are alike.
+        # Rounding may take an error that fell to nothing below it.
+        wanted = self.error.clamp_min(LEAST)
+        wanted.div_(wanted.max()).pow_(self.power)
+        density = wanted.mul_((1 - self.uniform_share) / wanted.mean()).add_(self.uniform_share)
         cumulative = density.cumsum(0, dtype=_sum_type(density))
         total = self.period * self.batch_size
         jitter = self.random.uniform(total, 1, dtype=cumulative.dtype).view(-1)
@@ -228,6 +243,8 @@ class ProbedMap(nn.Module):
             (self.pool_density, density[cells]),
         ):
             pool.copy_(values.view(self.batch_size, self.period, *values.shape[1:]).transpose(0, 1))
+        # The batches lie side by side in every stratum: by chance comes which of them is first.
+        self.first.copy_((self.random.uniform(1, 1).view(1) * self.period).long())
 
     def _after_weigh(self) -> PerSample:
         """Importance of the last draw."""
@@ -254,6 +271,12 @@ def _expected(prior: PiecewiseConstant | None, grid: Box) -> Tensor:
         raise SoftmineError(f"the prior has {prior.grid.dim} axes, but the domain has {grid.dim}")
     cells = torch.arange(grid.cells, device=prior.cumulative.device)
     return prior.density(grid.centres(cells)).clamp_min(1e-6)
+
+
+def _known(seen: PerSample) -> tuple[PerSample, Flags]:
+    """Errors (N,) in a range that adds up, and which of them (N,) tell anything; the others are 0."""
+    known = (seen >= 0) & seen.isfinite()
+    return torch.where(known, seen, 0.0).clamp(max=MOST), known
 
 
 def _within(grid: Box, cells: Cells, offsets: Coords) -> Coords:
