@@ -137,6 +137,34 @@ def test_damaged_results_are_refused(finished, capsys, key):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("runs", 0, "race"), "first"),
+        (("runs", 0, "step_ms_median"), "fast"),
+        (("runs", 0, "curve", -1, "seconds"), None),
+        (("runs", 0, "curve", -1, "step"), 0),
+        (("tuning", "batch_size"), "large"),
+        (("tuning", "runs", 0, "psnr"), "high"),
+    ],
+)
+def test_values_of_another_kind_are_refused(finished, capsys, path, value):
+    results = read(finished)
+    line = {"race": 1, "batch_size": 64, "steps": 3, "psnr": 20.0}
+    results["tuning"] = {"batch_size": 64, "steps": 20, "seconds": 0.1, "runs": [line]}
+    results["settings"]["tune_uniform"] = True
+    place = results
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    (finished / "results.json").write_text(json.dumps(results))
+    capsys.readouterr()
+    assert resume(finished, "--seeds", "2") == 2
+    error = capsys.readouterr().err
+    assert "damaged" in error
+    assert error.count("\n") == 1
+
+
 def test_another_machine_is_refused(finished, capsys):
     results = read(finished)
     results["device"]["name"] = "another processor"

@@ -16,7 +16,14 @@ from softmine.training import devices, new_folder
 
 GROWING = ("samplers", "batch_sizes", "seeds", "tune_uniform")
 """Settings that may grow when a comparison is resumed; all others stay."""
-RUN_KEYS = frozenset({"sampler", "seed", "batch_size", "finished", "diverged_at", "curve", "step_ms_median"})
+_NUMBER, _NOTHING = (int, float), type(None)
+RUN_TYPES = {
+    "sampler": str, "seed": int, "batch_size": int, "finished": bool, "diverged_at": (int, _NOTHING), "curve": list,
+    "step_ms_median": (*_NUMBER, _NOTHING),
+}  # fmt: skip
+POINT_TYPES = {"step": int, "seconds": _NUMBER, "psnr": (*_NUMBER, _NOTHING)}
+TUNING_TYPES = {"batch_size": int, "steps": (int, _NOTHING), "seconds": _NUMBER, "runs": list}
+TUNING_RUN_TYPES = {"race": int, "batch_size": int, "steps": int, "psnr": (*_NUMBER, _NOTHING)}
 
 
 def read_results(folder: Path) -> Results:
@@ -111,14 +118,20 @@ def _is_whole(results: dict[str, Any]) -> bool:
     if not isinstance(signal.get("path"), (str, type(None))) or not isinstance(results.get("device"), dict):
         return False
     if tuning is not None and not (
-        isinstance(tuning, dict) and {"batch_size", "steps", "runs"} <= tuning.keys()
+        _has(tuning, TUNING_TYPES) and all(_has(run, TUNING_RUN_TYPES) for run in tuning["runs"])
     ):
         return False
     return isinstance(runs, list) and all(map(_is_run, runs))
 
 
-def _is_run(run: object) -> bool:
-    if not isinstance(run, dict) or not run.keys() >= RUN_KEYS or not isinstance(run["curve"], list):
+def _is_run(run: Any) -> bool:
+    if not _has(run, RUN_TYPES) or not isinstance(run.get("race", 0), int):
         return False
-    needed = {"step", "seconds", "psnr"}
-    return all(isinstance(point, dict) and point.keys() >= needed for point in run["curve"])
+    return all(_has(point, POINT_TYPES) and point["step"] > 0 for point in run["curve"])
+
+
+def _has(values: Any, types: dict[str, Any]) -> bool:
+    """Whether ``values`` is a mapping that has all of these, each of its type."""
+    if not isinstance(values, dict):
+        return False
+    return all(key in values and isinstance(values[key], kind) for key, kind in types.items())
