@@ -123,3 +123,22 @@ def test_with_steps_the_tuned_uniform_is_given_as_much_time_not_as_many_steps(pi
     assert (given["batch_size"], given["steps"]) == (64, 30)
     assert tuned["batch_size"] == 256
     assert tuned["steps"] == max(1, round(30 * step_ms[64] / step_ms[256]))
+
+
+@pytest.mark.parametrize(
+    ("samplers", "message"),
+    [
+        (["resampling:candidates=2000000"], "candidates for each of 64 samples are more than"),
+        (["auto", "auto@1024"], "names auto@1024 twice"),
+    ],
+)
+def test_a_sampler_that_its_batch_size_rules_out_leaves_no_folder(
+    picture, tmp_path, capsys, samplers, message
+):
+    out = tmp_path / "parent" / "out"
+    words = ["compare", "image", str(picture), "--out", str(out), *TINY]
+    assert main([*words, "--steps", "2", "--samplers", *samplers]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.parent.exists()

@@ -91,10 +91,15 @@ def compare_command(
     results = new_results(image, settings, shlex.join([*program.split(), *arguments]))
     made = new_folder.make(folder, lambda path: write_json(path / "results.json", results))
     console = PlainConsole()
-    compare_image(folder, image, settings, results, console, interrupted)
-    if interrupted() and not results["runs"] and not results.get("tuning"):
-        new_folder.take_away(folder, ("results.json", "images"), made)
-        stop_if(interrupted)
+    try:
+        compare_image(folder, image, settings, results, console, interrupted)
+        if not results["runs"] and not results.get("tuning"):
+            stop_if(interrupted)
+    except (SoftmineError, KeyboardInterrupt):
+        # A sampler may refuse what only its turn shows: where nothing was trained, nothing is left.
+        if not results["runs"] and not results.get("tuning"):
+            new_folder.take_away(folder, ("results.json", "images"), made)
+        raise
     return _close(folder, results, console)
 
 
@@ -130,6 +135,8 @@ def _checked(args: CompareImage) -> CompareSettings:
 def _for_image(settings: CompareSettings, image: Image) -> CompareSettings:
     """Settings with the batch sizes that suit a picture, or SoftmineError where a sampler cannot take one."""
     settings = sized(settings, image.domain)
+    # Once more: auto may have been given the batch size of another.
+    settings.check()
     for entry in entries(settings):
         if entry.batch_size > image.domain.cells:
             create(entry.sampler, image.domain, entry.batch_size, seed=0, edges=image.edges)
