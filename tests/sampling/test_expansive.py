@@ -123,3 +123,5 @@ def test_mistakes_are_named(options, message):
 def test_edges_are_needed():
     with pytest.raises(SoftmineError, match="needs to know the signal's edges"):
         Expansive(BOX, 8)
+    with pytest.raises(SoftmineError, match="the prior has 1 axes"):
+        make(8, edges=torch.rand(8))

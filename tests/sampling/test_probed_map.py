@@ -185,7 +185,7 @@ def test_cells_too_fine_for_float32_are_joined():
         ({"probes": -1.0}, "probes is -1.0"),
         ({"sweep": 0}, "sweep is 0"),
         ({"period": 2**30}, "a period of 1073741824 batches of 16 samples"),
-        ({"prior": PiecewiseConstant(torch.ones(4))}, "1 axes, but the domain has 2"),
+        ({"prior": PiecewiseConstant(torch.ones(4))}, "1 axes, but the domain Box.* has 2"),
     ],
 )
 def test_settings_out_of_range_are_named(settings, message):

@@ -20,6 +20,8 @@ SPECS = [
     "error-map:preset=torch-ngp",
     "error-map:preset=instant-ngp,interval=2",
     "resampling:candidates=3,uniform_share=0.2",
+    # Saved within a period, and with cells of several pixels.
+    "probed-map:period=3,cells=50",
 ]
 
 

@@ -26,6 +26,12 @@ def edge_prior(magnitude: Tensor, floor: float = 1e-5) -> PiecewiseConstant:
     return PiecewiseConstant(relative.clamp(floor, 1.0))
 
 
+def check_axes(prior: PiecewiseConstant, domain: Box) -> None:
+    """Raises SoftmineError where a prior has another number of axes than the domain."""
+    if prior.grid.dim != domain.dim:
+        raise SoftmineError(f"the prior has {prior.grid.dim} axes, but the domain {domain} has {domain.dim}")
+
+
 class Edges(nn.Module):
     """Draws more where the signal has edges, the same way from the first step to the last.
 
@@ -78,10 +84,7 @@ class Edges(nn.Module):
                 "the sampler edges needs the edges of the signal, but there are none: choose another sampler, or "
                 "give it prior=softmine.edge_prior(magnitude)"
             )
-        if prior.grid.dim != domain.dim:
-            raise SoftmineError(
-                f"the prior has {prior.grid.dim} axes, but the domain {domain} has {domain.dim}"
-            )
+        check_axes(prior, domain)
         check_softness(alpha, warmup)
         self.domain = domain
         self.batch_size = check_batch_size(batch_size)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
+from softmine.sampling.edges import check_axes
 from softmine.sampling.full_pass import Schedule, over_cells
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, check_share
@@ -42,7 +43,8 @@ class Expansive(nn.Module):
         seed: of the sampler's own random stream; None takes one from torch's global generator.
 
     Raises:
-        SoftmineError: there is no prior, the batch holds more cells than there are, or a setting is out of range.
+        SoftmineError: there is no prior, it has another number of axes than the domain, the batch holds more cells than
+            there are, or a setting is out of range.
 
     Example:
         >>> from softmine.sampling import edge_prior
@@ -74,6 +76,7 @@ class Expansive(nn.Module):
                 "the sampler expansive needs to know the signal's edges: give it "
                 "prior=softmine.edge_prior(image.edges())"
             )
+        check_axes(prior, domain)
         self.domain = domain
         self.batch_size = check_cells(batch_size, domain)
         if not 0 < check_share("anchor_share", anchor_share) < 1:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Cells, Coords, Flags, PerSample, SoftmineError
+from softmine.sampling.edges import check_axes
 from softmine.sampling.error_map import map_shape
 from softmine.sampling.full_pass import Schedule
 from softmine.sampling.piecewise import PiecewiseConstant
@@ -46,7 +47,7 @@ class ProbedMap(nn.Module):
     Args:
         domain: where coordinates live.
         batch_size: coordinates a draw, N.
-        cells: of the map, at most; never finer than the domain.
+        cells: of the map, about; never finer than the domain, nor more than 2^22 along an axis.
         power: of the error that the density is proportional to.
         uniform_share: share of the density that is uniform whatever the map.
         probes: evaluations a sample, at most, to keep the map fresh; 0 for none.
@@ -119,6 +120,8 @@ class ProbedMap(nn.Module):
         self.target_alpha, self.warmup = alpha, warmup
         self.random = RandomStream(seed)
         self.schedule = Schedule(lambda _: self.period)
+        if prior is not None:
+            check_axes(prior, domain)
         self.register_buffer("error", _expected(prior, self.map))
         pool = (self.period, batch_size)
         self.register_buffer("pool_coords", torch.zeros(*pool, domain.dim))
@@ -267,8 +270,6 @@ def _expected(prior: PiecewiseConstant | None, grid: Box) -> Tensor:
     """What the prior expects in each cell of a map, (cells,), positive."""
     if prior is None:
         return torch.ones(grid.cells)
-    if prior.grid.dim != grid.dim:
-        raise SoftmineError(f"the prior has {prior.grid.dim} axes, but the domain has {grid.dim}")
     cells = torch.arange(grid.cells, device=prior.cumulative.device)
     return prior.density(grid.centres(cells)).clamp_min(1e-6)
 
