@@ -12,6 +12,8 @@ from softmine.kernels.bias import decays
 
 ALONE = 1 << 13
 """Corner visits below which waking a second thread costs more than it saves."""
+ALONE_SLOPES = 1 << 20
+"""Slopes below which it does."""
 LAST_STAMP = 1 << 24
 """Whole numbers up to here are exact in float32."""
 
@@ -20,13 +22,37 @@ def encode(
     coords: Tensor, table: Tensor, resolutions: Tensor, offsets: Tensor, table_size: int, dense_levels: int
 ) -> Tensor:
     """Features (N, L * F)."""
+    return _encode(coords, table, (resolutions, offsets, table_size, dense_levels), axes=0)[0]
+
+
+def encode_with_slopes(
+    coords: Tensor, table: Tensor, resolutions: Tensor, offsets: Tensor, table_size: int, dense_levels: int
+) -> tuple[Tensor, Tensor]:
+    """Features (N, L * F), and their slopes along the axes (N, D, L * F)."""
+    grid = (resolutions, offsets, table_size, dense_levels)
+    return _encode(coords, table, grid, axes=coords.shape[1])
+
+
+def _encode(coords: Tensor, table: Tensor, grid: tuple, axes: int) -> tuple[Tensor, Tensor]:
     from softmine.kernels import cpu_kernels
 
-    features = coords.new_empty(len(coords), len(offsets) * table.shape[1])
-    levels = _levels(coords, resolutions, offsets, table_size, dense_levels, table.shape[1])
+    offsets, width = grid[1], table.shape[1]
+    features = coords.new_empty(len(coords), len(offsets) * width)
+    slopes = coords.new_empty(len(coords), axes, len(offsets) * width)
     parts = _parts(coords, offsets, -(-len(coords) // cpu_kernels.POINTS))
-    team.run(cpu_kernels.encode, _array(coords.t()), _array(table), *levels, _array(features), parts=parts)
-    return features
+    arrays = (_array(coords.t()), _array(table), *_levels(coords, *grid, width))
+    team.run(cpu_kernels.encode, *arrays, _array(features), _array(slopes), parts=parts)
+    return features, slopes
+
+
+def along_slopes(grad: Tensor, slopes: Tensor) -> Tensor:
+    """Gradient (N, D) of the coordinates from that of the features (N, L * F) and their slopes (N, D, L * F)."""
+    from softmine.kernels import cpu_kernels
+
+    result = slopes.new_empty(slopes.shape[:2])
+    parts = -(-len(slopes) // cpu_kernels.POINTS) if slopes.numel() > ALONE_SLOPES else 1
+    team.run(cpu_kernels.along_slopes, _array(grad), _array(slopes), _array(result), parts=parts)
+    return result
 
 
 def gradient_of_coords(
@@ -39,14 +65,8 @@ def gradient_of_coords(
     dense_levels: int,
 ) -> Tensor:
     """Gradient (N, D) of the coordinates from that of the features (N, L * F)."""
-    from softmine.kernels import cpu_kernels
-
-    result = torch.empty_like(coords, memory_format=torch.contiguous_format)
-    levels = _levels(coords, resolutions, offsets, table_size, dense_levels, table.shape[1])
-    parts = _parts(coords, offsets, -(-len(coords) // cpu_kernels.POINTS))
-    arrays = (_array(grad), _array(coords.t()), _array(table))
-    team.run(cpu_kernels.gradient_of_coords, *arrays, *levels, _array(result), parts=parts)
-    return result
+    slopes = encode_with_slopes(coords, table, resolutions, offsets, table_size, dense_levels)[1]
+    return along_slopes(grad, slopes)
 
 
 def gradient_of_table(

@@ -29,8 +29,17 @@ AHEAD = 8
 
 def compiled(function: Callable) -> Any:
     """``function`` compiled when first called, kept on disk where a cache directory can be written."""
+    return _compile(function, {"contract", "nsz"})
+
+
+def compiled_sum(function: Callable) -> Any:
+    """As ``compiled``, but a sum may be added up several terms at a time, which one the compiler decides for good."""
+    return _compile(function, {"contract", "nsz", "reassoc"})
+
+
+def _compile(function: Callable, freedoms: set[str]) -> Any:
     function = inspect.unwrap(function)  # from a type checker's import hook
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+    options = {"nogil": True, "error_model": "numpy", "fastmath": freedoms}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no writable cache directory
@@ -141,51 +150,61 @@ def _locate(coords, block, resolution, table_size, dense, dims, cells, fractions
 
 
 @compiled
-def encode(queue, coords, table, resolutions, offsets, table_size, dense_levels, dims, widths, out):
-    """Features (N, L * F) at coordinates (D, N); ``dims`` and ``widths`` are tuples of D and F items."""
-    corners = 1 << len(dims)
-    cells = np.empty((len(dims), POINTS), np.int32)
-    fractions = np.empty((len(dims), POINTS), coords.dtype)
-    rows = np.empty((corners, POINTS), np.uint32)
-    weights = np.empty((corners, POINTS), coords.dtype)
-    points = coords.shape[1]
-    while True:
-        start = _take(queue) * POINTS
-        if start >= points:
-            break
-        count = min(POINTS, points - start)
-        for level in range(len(offsets)):
-            block, dense = (start, count), level < dense_levels
-            _locate(
-                coords, block, resolutions[level], table_size, dense, dims, cells, fractions, rows, weights
-            )
-            offset = np.uintp(offsets[level])
+def _steepness(count, resolution, dims, fractions, weights):
+    """How much each corner's value counts, (D, 2^D, count), in the slopes along the axes."""
+    for axis in range(len(dims)):
+        for corner in range(1 << len(dims)):
+            weight_of = weights[axis, corner]
+            scale = weights.dtype.type(resolution[axis])
+            scale = scale if (corner >> axis) & 1 else -scale
             for i in range(count):
-                for f in range(len(widths)):
-                    total = coords.dtype.type(0)
-                    for corner in range(corners):
-                        total += weights[corner, i] * table[offset + np.uintp(rows[corner, i]), np.uintp(f)]
-                    out[start + i, level * len(widths) + f] = total
+                weight_of[i] = scale
+            for other in range(len(dims)):
+                if other != axis:
+                    fraction_of, upper = fractions[other], (corner >> other) & 1
+                    start, slope = weights.dtype.type(1 - upper), weights.dtype.type(2 * upper - 1)
+                    for i in range(count):
+                        weight_of[i] *= start + slope * fraction_of[i]
 
 
 @compiled
-def gradient_of_coords(
-    queue, grad, coords, table, resolutions, offsets, table_size, dense_levels, dims, widths, out
-):
-    """Gradient (N, D) of the coordinates, from that of the features (N, L * F)."""
+def _mix(count, weights, values, sums):
+    """Sums (F, count) of values (2^D, F, count) weighted by (2^D, count)."""
+    for f in range(len(sums)):
+        sum_of = sums[f]
+        for corner in range(len(weights)):
+            weight_of, value_of = weights[corner], values[corner, f]
+            if corner == 0:
+                for i in range(count):
+                    sum_of[i] = weight_of[i] * value_of[i]
+            else:
+                for i in range(count):
+                    sum_of[i] += weight_of[i] * value_of[i]
+
+
+@compiled
+def encode(queue, coords, table, resolutions, offsets, table_size, dense_levels, dims, widths, out, slopes):
+    """Features (N, L * F) at coordinates (D, N); ``dims`` and ``widths`` are tuples of D and F items.
+
+    Their slopes along the axes go to ``slopes`` (N, D, L * F), or (N, 0, L * F) for none: the values are at hand here,
+    and a pass of the backward would have to fetch them again.
+    """
     corners = 1 << len(dims)
+    width = len(widths)
+    axes = slopes.shape[1]
     cells = np.empty((len(dims), POINTS), np.int32)
     fractions = np.empty((len(dims), POINTS), coords.dtype)
     rows = np.empty((corners, POINTS), np.uint32)
     weights = np.empty((corners, POINTS), coords.dtype)
+    steepness = np.empty((len(dims), corners, POINTS), coords.dtype)
+    values = np.empty((corners, width, POINTS), coords.dtype)
+    sums = np.empty((1 + len(dims), width, POINTS), coords.dtype)
     points = coords.shape[1]
     while True:
         start = _take(queue) * POINTS
         if start >= points:
             break
         count = min(POINTS, points - start)
-        out[start : start + count] = 0
-        one = coords.dtype.type(1)
         for level in range(len(offsets)):
             block, dense = (start, count), level < dense_levels
             _locate(
@@ -193,24 +212,42 @@ def gradient_of_coords(
             )
             offset = np.uintp(offsets[level])
             for corner in range(corners):
+                row_of = rows[corner]
                 for i in range(count):
-                    slope = coords.dtype.type(0)
-                    for f in range(len(widths)):
-                        slope += (
-                            grad[start + i, level * len(widths) + f]
-                            * table[offset + np.uintp(rows[corner, i]), np.uintp(f)]
-                        )
-                    for axis in range(len(dims)):
-                        share = slope * coords.dtype.type(resolutions[level, axis])
-                        for other in range(len(dims)):
-                            if other != axis:
-                                fraction = fractions[other, i]
-                                share *= fraction if (corner >> other) & 1 else one - fraction
-                        out[start + i, axis] += share if (corner >> axis) & 1 else -share
-        for axis in range(len(dims)):
+                    for f in range(width):
+                        values[corner, f, i] = table[offset + np.uintp(row_of[i]), np.uintp(f)]
+            _mix(count, weights, values, sums[0])
+            if axes:
+                _steepness(count, resolutions[level], dims, fractions, steepness)
+                for axis in range(axes):
+                    _mix(count, steepness[axis], values, sums[1 + axis])
+            for i in range(count):
+                for f in range(width):
+                    out[start + i, level * width + f] = sums[0, f, i]
+                    for axis in range(axes):
+                        slopes[start + i, axis, level * width + f] = sums[1 + axis, f, i]
+        for axis in range(axes):
             for i in range(start, start + count):
                 if not (coords[axis, i] >= 0 and coords[axis, i] <= 1):
-                    out[i, axis] = 0
+                    slopes[i, axis] = 0
+
+
+@compiled_sum
+def along_slopes(queue, grad, slopes, out):
+    """Gradient (N, D) of the coordinates, from that of the features (N, L * F) and their slopes (N, D, L * F)."""
+    points, axes, features = slopes.shape
+    while True:
+        start = _take(queue) * POINTS
+        if start >= points:
+            break
+        for i in range(start, min(points, start + POINTS)):
+            grad_of = grad[i]
+            for axis in range(axes):
+                slope_of = slopes[i, axis]
+                total = out.dtype.type(0)
+                for k in range(features):
+                    total += grad_of[k] * slope_of[k]
+                out[i, axis] = total
 
 
 @compiled

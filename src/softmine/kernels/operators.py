@@ -44,9 +44,11 @@ def hash_encode(
     sink = (None, -1)
     if gradient is not None and gradient.active:
         sink = (gradient.backwards, gradient.handle)
+    if torch.compiler.is_compiling() or type(coords) is not Tensor:
+        return _encode(coords, table, *grid, *sink)
     # An operator is for tracers to see: called directly, its machinery costs more than a small batch.
-    traced = torch.compiler.is_compiling() or type(coords) is not Tensor
-    return (_encode if traced else _Encode.apply)(coords, table, *grid, *sink)  # pyright: ignore[reportReturnType]
+    follow = coords.requires_grad and torch.is_grad_enabled()
+    return _Encode.apply(coords, table, *grid, *sink, follow)  # pyright: ignore[reportReturnType]
 
 
 _GRID = "Tensor resolutions, Tensor offsets, int table_size, int dense_levels"
@@ -140,7 +142,12 @@ class _Encode(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, *inputs):
-        features = _backend(*inputs[:2]).encode(*inputs[:-2])
+        inputs, follow = inputs[:-1], inputs[-1]
+        backend, ctx.slopes = _backend(*inputs[:2]), None
+        if follow and hasattr(backend, "encode_with_slopes"):
+            features, ctx.slopes = backend.encode_with_slopes(*inputs[:-2])
+        else:
+            features = backend.encode(*inputs[:-2])
         _keep(ctx, inputs, features)
         return features
 
@@ -152,14 +159,16 @@ class _Encode(torch.autograd.Function):
         grid = (resolutions, offsets, *ctx.sizes)
         backend = _backend(coords, table)
         of_coords = of_table = None
-        if ctx.needs_input_grad[0]:
+        if ctx.needs_input_grad[0] and ctx.slopes is not None:
+            of_coords = backend.along_slopes(grad, ctx.slopes)
+        elif ctx.needs_input_grad[0]:
             of_coords = backend.gradient_of_coords(grad, coords, table, *grid)
         if ctx.needs_input_grad[1]:
             if ctx.backwards is None:
                 of_table = backend.gradient_of_table(grad, coords, table, *grid)
             else:
                 rows_of_handle(ctx.handle).add(grad, coords, *grid)
-        return of_coords, of_table, None, None, None, None, None, None
+        return of_coords, of_table, None, None, None, None, None, None, None
 
 
 def _backend(coords: Tensor, table: Tensor) -> ModuleType:
