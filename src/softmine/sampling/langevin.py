@@ -123,7 +123,7 @@ class Langevin(nn.Module):
         power = self.settings.loss_power
         importance = importance.detach().float()
         raised = importance**power
-        floor = (self.settings.importance_floor * importance.mean()) ** power
+        floor = (importance.sum() * (self.settings.importance_floor / self.batch_size)).pow_(power)
         if self.preset == "published-code":
             weights = published_code.weights(importance, self.step, self.settings)
         else:
@@ -142,9 +142,9 @@ class Langevin(nn.Module):
         """
         if self._chain == 0:
             return torch.ones_like(importance)
-        share = self._fresh_count / self.batch_size
-        normaliser = importance[: self._chain].reciprocal().mean()
-        return importance * (normaliser * (1 - share)) + share
+        normaliser = importance[: self._chain].reciprocal().sum()
+        # The chain's share over its count, which makes the sum a mean, is one over the batch size.
+        return torch.addcmul(self._fresh_share, importance, normaliser, value=1 / self.batch_size)
 
     @property
     def alpha(self) -> Tensor:
@@ -160,14 +160,13 @@ class Langevin(nn.Module):
         ``w_n / N * grad l(x_n)``, and log Q is log l divided by ``loss_power``. For several channels this is
         the gradient of the log of the root-mean-square error.
         """
-        return self._unit_score(loss_scale) / self._size
+        return self._slope() * (self.batch_size / self.settings.loss_power / loss_scale / self._size)
 
-    def _unit_score(self, loss_scale: float | Tensor) -> Coords:
-        """``grad log Q`` (N, D) per unit coordinate."""
+    def _slope(self) -> Coords:
+        """The gradient (N, D) over the weighted loss: the score but for a factor that all samples share."""
         gradient, weighed = self._after_backward()
-        share = weighed.weights * (self.settings.loss_power / self.batch_size * loss_scale)
-        scale = (weighed.loss + weighed.floor).clamp_min_(TINY).mul_(share).reciprocal_()
-        return gradient * scale.unsqueeze(-1)
+        weighted = (weighed.loss + weighed.floor).clamp_min_(TINY).mul_(weighed.weights)
+        return gradient / weighted.unsqueeze(-1)
 
     @torch.no_grad()
     def update(self, loss_scale: float | Tensor = 1.0) -> None:
@@ -185,10 +184,9 @@ class Langevin(nn.Module):
 
     def _move(self, loss_scale: float | Tensor) -> None:
         # In place and few operations: at a small batch each costs more than its work.
-        score = self._unit_score(loss_scale)
-        draws = self.draws.take()
+        slope, draws = self._slope()[: self._chain], self.draws.take()
         moved = self.particles[: self._chain]
-        moved.add_(draws.noise).addcmul_(score[: self._chain], self._drift)
+        moved.add_(draws.noise).addcmul_(slope, self._drift / loss_scale)
         # Zero is the floor of all that lies in [0, 1), and of nothing else, NaN included.
         redraw = moved.floor().any(-1)
         if self._reinit_count:
@@ -259,7 +257,9 @@ class Langevin(nn.Module):
         self._chain = count - self._fresh_count
         self._reinit_count = min(int(settings.reinit_share * count), count if as_published else self._chain)
         self._size = self.domain.scale(self.particles)
-        self._drift = settings.drift / self._size.square()
+        # What a slope moves a sample, in unit coordinates: the score's factor, the step, and native units twice.
+        self._drift = settings.drift * count / settings.loss_power / self._size.square()
+        self._fresh_share = torch.full_like(self._size[0], self._fresh_count / count)
         self._coords = torch.zeros_like(self.particles).requires_grad_()
         if as_published:
             counts = {"noise": count, "anew": 0 if self.prior is None else count, "fresh": count}
