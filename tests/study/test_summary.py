@@ -137,6 +137,14 @@ def test_no_oracle_or_one_that_gains_nothing_has_nothing_to_share():
         assert figures(runs, "x")["oracle_share"] is None
 
 
+def test_of_several_oracles_the_one_that_ends_highest_counts_wherever_it_stands():
+    exact = [run("multinomial:alpha=1", [20, 26]), run("multinomial:alpha=0", [20, 28])]
+    for oracles in (exact, exact[::-1]):
+        runs = [run("uniform", [20, 24]), *oracles, run("x", [20, 25])]
+        assert figures(runs, "x")["oracle_share"] == pytest.approx(0.25)
+        assert figures(runs, "multinomial:alpha=1")["oracle_share"] == pytest.approx(0.5)
+
+
 def test_the_oracle_of_another_batch_size_does_not_count():
     runs = [run("uniform", [20, 24]), run("multinomial", [20, 28], batch_size=8), run("x", [20, 25])]
     assert figures(runs, "x")["oracle_share"] is None
