@@ -11,11 +11,14 @@ import torch
 
 from softmine.training.devices import synchronize
 
+EVERY = 17
+"""On a GPU one step in so many is timed: a prime, so that what a sampler does every few steps is not in all of them."""
+
 
 class StepTimer:
     """Times whole steps and the sampler's part of them.
 
-    On a CPU every step is timed. On a GPU, where the host runs ahead, one step in sixteen is timed by events
+    On a CPU every step is timed. On a GPU, where the host runs ahead, one step in seventeen is timed by events
     that are read when the clock stops, so that no step waits for the device.
     """
 
@@ -30,7 +33,7 @@ class StepTimer:
     def mark(self) -> None:
         """Notes the time: before draw, after it, around weigh, around update, and at the end of a step."""
         if self.device.type == "cuda":
-            if self._count % 16 == 0:
+            if self._count % EVERY == 0:
                 event = torch.cuda.Event(enable_timing=True)
                 event.record()
                 self._marks.append(event)
