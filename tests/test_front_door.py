@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import softmine
+
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "softmine"
 
@@ -39,6 +41,13 @@ def test_the_readmes_python_runs(index, tmp_path):
     short = re.sub(r"range\(\d+\)", "range(3)", snippet)
     done = run("-W", "error", "-c", short, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_type_checkers_see_every_public_name():
+    seen = set(
+        re.findall(r"^    from softmine\S* import \w+ as (\w+)$", (SOURCE / "__init__.py").read_text(), re.M)
+    )
+    assert seen == set(softmine.__all__)
 
 
 def test_the_readme_has_python_to_run():
