@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling.error_map_settings import resolve_error_map
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.protocol import Probe, check_batch_size
+from softmine.sampling.protocol import Probe, check_batch_size, check_importance
 from softmine.sampling.random import RandomStream
 from softmine.sampling.softness import alpha_at, reachable, soft_weights
 
@@ -117,13 +117,8 @@ class ErrorMap(nn.Module):
         Raises:
             SoftmineError: nothing was drawn, or there is not one importance for each sample.
         """
-        if importance.shape != (self.batch_size,):
-            raise SoftmineError(
-                f"weigh() needs one importance for each of the {self.batch_size} samples, but got the shape "
-                f"{tuple(importance.shape)}; reduce channels first: residual.abs().mean(-1)"
-            )
         weights = soft_weights(self._relative, self.alpha)
-        self._importance = importance.detach().float()
+        self._importance = check_importance(importance, self.batch_size)
         return weights
 
     @torch.no_grad()

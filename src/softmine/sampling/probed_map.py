@@ -13,7 +13,7 @@ from softmine.sampling.edges import check_axes
 from softmine.sampling.error_map import map_shape
 from softmine.sampling.full_pass import Schedule
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.protocol import Probe, check_batch_size, check_errors, check_share
+from softmine.sampling.protocol import Probe, check_batch_size, check_errors, check_importance, check_share
 from softmine.sampling.random import RandomStream
 from softmine.sampling.softness import alpha_at, check_count, check_not_negative, check_softness, soft_weights
 
@@ -180,12 +180,7 @@ class ProbedMap(nn.Module):
             SoftmineError: nothing was drawn, or there is not one importance for each sample.
         """
         weights = soft_weights(self._density, self.alpha)
-        if importance.shape != (self.batch_size,):
-            raise SoftmineError(
-                f"weigh() needs one importance for each of the {self.batch_size} samples, but got the shape "
-                f"{tuple(importance.shape)}; reduce channels first: residual.abs().mean(-1)"
-            )
-        self._importance = importance.detach().float()
+        self._importance = check_importance(importance, self.batch_size)
         return weights
 
     @torch.no_grad()

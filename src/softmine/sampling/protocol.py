@@ -73,6 +73,16 @@ def check_errors(errors: Tensor, count: int) -> PerSample:
     return errors
 
 
+def check_importance(importance: Tensor, count: int) -> PerSample:
+    """Returns what ``weigh`` was given for ``count`` samples, in float32 without gradient, or raises SoftmineError."""
+    if importance.shape != (count,):
+        raise SoftmineError(
+            f"weigh() needs one importance for each of the {count} samples, but got the shape "
+            f"{tuple(importance.shape)}; reduce channels first: residual.abs().mean(-1)"
+        )
+    return importance.detach().float()
+
+
 def check_share(name: str, share: float) -> float:
     """Returns a share in [0, 1], or raises SoftmineError."""
     if not isinstance(share, (int, float)) or not 0.0 <= share <= 1.0:
