@@ -7,6 +7,7 @@ Every table stands between the markers `<!-- name -->` and `<!-- end of name -->
 """
 
 import json
+import math
 import re
 import statistics
 import sys
@@ -90,7 +91,7 @@ def standing(data):
             "" if is_base else times(line["speedup_seconds"]),
             "" if is_base else times(line["speedup_steps"]),
             "" if is_base or deficit is None else f"{-deficit:+.2f}",
-            percent(line["overhead"], sign=True),
+            percent(line.get("overhead_in_all", line["overhead"]), sign=True),
             percent(line.get("oracle_share")),
         )
 
@@ -155,7 +156,7 @@ def photo(data, name=None):
         level(auto),
         difference(auto["psnr_mean"], base["psnr_mean"]),
         times(auto["speedup_seconds"]),
-        f"{-auto['worst_deficit']:+.2f}",
+        moment(auto),
     )
 
 
@@ -163,8 +164,14 @@ def mean_photo(name, every):
     """The row of many pictures: mean gain, geometric mean of how many times sooner, worst of the worst moments."""
     gains = [auto_line(data)["psnr_mean"] - baseline(data)["psnr_mean"] for data in every]
     sooner = geometric([auto_line(data)["speedup_seconds"] for data in every])
-    worst = max(auto_line(data)["worst_deficit"] for data in every)
-    return row(name, "", "", "", "", f"{statistics.fmean(gains):+.2f}", sooner, f"{-worst:+.2f}")
+    lines = [auto_line(data) for data in every]
+    worst = max(lines, key=lambda line: line["worst_deficit"] or -math.inf)
+    return row(name, "", "", "", "", f"{statistics.fmean(gains):+.2f}", sooner, moment(worst))
+
+
+def moment(line):
+    """The least that a sampler ever lies above the baseline."""
+    return "" if line["worst_deficit"] is None else f"{-line['worst_deficit']:+.2f}"
 
 
 def auto_line(data):

@@ -53,18 +53,20 @@ def rows(results):
         cells = []
         for share in SHARES:
             psnr = median_psnr(results, line["sampler"], line["batch_size"], axis, share * end)
-            gain = psnr - median_psnr(results, "uniform", line["batch_size"], axis, share * end)
-            cells.append(f"{psnr:.2f}" if line["sampler"] == "uniform" else f"{psnr:.2f} ({gain:+.2f})")
+            uniform = median_psnr(results, "uniform", line["batch_size"], axis, share * end)
+            alone = line["sampler"] == "uniform" or uniform is None
+            cells.append(f"{psnr:.2f}" if alone else f"{psnr:.2f} ({psnr - uniform:+.2f})")
         mined = line["sampler"] != "uniform"
         for speedup in (line["speedup_steps"], line["speedup_seconds"]):
             cells.append("" if not mined else "never" if speedup is None else f"{speedup:.2f}x")
-        cells.append(f"{line['overhead']:+.0%}" if mined else "")
+        overhead = line.get("overhead_in_all", line["overhead"])
+        cells.append("" if overhead is None or not mined else f"{overhead:+.0%}")
         name = f"{results['signal']['name'].split('_')[0]} {width} x {height}, {budget}, batch {line['batch_size']:,}"
         yield f"| {name} | {line['sampler']} | " + " | ".join(cells) + " |"
 
 
 def median_psnr(results, sampler, batch_size, axis, place):
-    """Median over seeds of the curves' PSNR at ``place`` on ``axis``, interpolated."""
+    """Median over seeds of the curves' PSNR at ``place`` on ``axis``, interpolated; None without such a run."""
     found = []
     for run in results["runs"]:
         if (run["sampler"], run["batch_size"]) == (sampler, batch_size):
@@ -74,7 +76,7 @@ def median_psnr(results, sampler, batch_size, axis, place):
             span = high[axis] - low[axis]
             share = (place - low[axis]) / span if span else 0.0
             found.append(low["psnr"] + share * (high["psnr"] - low["psnr"]))
-    return statistics.median(found)
+    return statistics.median(found) if found else None
 
 
 if __name__ == "__main__":
