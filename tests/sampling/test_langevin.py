@@ -1,5 +1,7 @@
 """Soft mining by Langevin Monte Carlo: weights, score, moves and what the chain converges to."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -286,10 +288,12 @@ def test_state_dict_resumes_exactly():
     def importance(x):
         return 1 + (9 * x).sin().sum(-1) / 3
 
-    for preset in ("paper", "published-code"):
+    # Steps before the interruption: none, some of those made ahead, and more.
+    for preset, before in itertools.product(("paper", "published-code"), (0, 7, 40)):
         one = Langevin(Box((20, 30)), 300, preset=preset, seed=11)
-        walk(one, importance, 7)
+        walk(one, importance, before)
         two = Langevin(Box((20, 30)), 300, preset=preset, seed=99)
+        walk(two, importance, 3)
         two.load_state_dict(one.state_dict())
         walk(one, importance, 5)
         walk(two, importance, 5)

@@ -4,6 +4,7 @@ import torch
 from scipy import stats
 
 from softmine.sampling import RandomStream
+from softmine.sampling.random import to_chance, to_uniform
 
 from helpers import FALSE_ALARM, chi_square_p
 
@@ -57,3 +58,25 @@ def test_without_a_seed_torch_rules():
     torch.manual_seed(9)
     assert torch.equal(first, RandomStream().uniform(4, 1))
     assert not torch.equal(first, RandomStream().uniform(4, 1))
+
+
+def test_peeking_takes_nothing_and_skipping_takes_as_much_as_drawing():
+    stream, other = RandomStream(seed=7), RandomStream(seed=7)
+    ahead = stream.peek(30)
+    assert torch.equal(stream.bits(10), ahead[:10])
+    other.skip(10)
+    assert torch.equal(other.bits(20), ahead[10:])
+
+
+def test_both_halves_of_a_word_are_uniform_and_independent():
+    pairs = to_uniform(RandomStream(seed=8).bits(200_000)).view(2, -1)
+    assert pairs.min() >= 0
+    assert pairs.max() < 1
+    counts = np.histogram2d(*pairs.numpy(), bins=32, range=[[0, 1], [0, 1]])[0]
+    assert chi_square_p(counts, np.ones(1024)) > FALSE_ALARM
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_largest_word_is_below_one(dtype):
+    assert 0.999999 < to_chance(torch.tensor([-1]), dtype).item() < 1
+    assert to_uniform(torch.tensor([-1])).max() < 1

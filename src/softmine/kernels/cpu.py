@@ -36,12 +36,13 @@ def encode_with_slopes(
 def _encode(coords: Tensor, table: Tensor, grid: tuple, axes: int) -> tuple[Tensor, Tensor]:
     from softmine.kernels import cpu_kernels
 
-    offsets, width = grid[1], table.shape[1]
+    (resolutions, offsets, table_size, dense_levels), width = grid, table.shape[1]
     features = coords.new_empty(len(coords), len(offsets) * width)
     slopes = coords.new_empty(len(coords), axes, len(offsets) * width)
     parts = _parts(coords, offsets, -(-len(coords) // cpu_kernels.POINTS))
-    arrays = (_array(coords.t()), _array(table), *_levels(coords, *grid, width))
-    team.run(cpu_kernels.encode, *arrays, _array(features), _array(slopes), parts=parts)
+    levels = _levels(coords, resolutions, offsets, table_size, dense_levels, width)
+    arrays = (_array(coords.t()), _array(table), *levels, _array(features), _array(slopes))
+    team.run(cpu_kernels.encode, *arrays, parts=parts)
     return features, slopes
 
 

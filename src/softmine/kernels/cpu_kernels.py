@@ -168,11 +168,11 @@ def _steepness(count, resolution, dims, fractions, weights):
 
 
 @compiled
-def _mix(count, weights, values, sums):
+def _mix(count, dims, widths, weights, values, sums):
     """Sums (F, count) of values (2^D, F, count) weighted by (2^D, count)."""
-    for f in range(len(sums)):
+    for f in range(len(widths)):
         sum_of = sums[f]
-        for corner in range(len(weights)):
+        for corner in range(1 << len(dims)):
             weight_of, value_of = weights[corner], values[corner, f]
             if corner == 0:
                 for i in range(count):
@@ -191,7 +191,7 @@ def encode(queue, coords, table, resolutions, offsets, table_size, dense_levels,
     """
     corners = 1 << len(dims)
     width = len(widths)
-    axes = slopes.shape[1]
+    sloping = slopes.shape[1] > 0
     cells = np.empty((len(dims), POINTS), np.int32)
     fractions = np.empty((len(dims), POINTS), coords.dtype)
     rows = np.empty((corners, POINTS), np.uint32)
@@ -216,20 +216,23 @@ def encode(queue, coords, table, resolutions, offsets, table_size, dense_levels,
                 for i in range(count):
                     for f in range(width):
                         values[corner, f, i] = table[offset + np.uintp(row_of[i]), np.uintp(f)]
-            _mix(count, weights, values, sums[0])
-            if axes:
-                _steepness(count, resolutions[level], dims, fractions, steepness)
-                for axis in range(axes):
-                    _mix(count, steepness[axis], values, sums[1 + axis])
+            _mix(count, dims, widths, weights, values, sums[0])
             for i in range(count):
                 for f in range(width):
                     out[start + i, level * width + f] = sums[0, f, i]
-                    for axis in range(axes):
-                        slopes[start + i, axis, level * width + f] = sums[1 + axis, f, i]
-        for axis in range(axes):
-            for i in range(start, start + count):
-                if not (coords[axis, i] >= 0 and coords[axis, i] <= 1):
-                    slopes[i, axis] = 0
+            if sloping:
+                _steepness(count, resolutions[level], dims, fractions, steepness)
+                for axis in range(len(dims)):
+                    _mix(count, dims, widths, steepness[axis], values, sums[1 + axis])
+                for i in range(count):
+                    for axis in range(len(dims)):
+                        for f in range(width):
+                            slopes[start + i, axis, level * width + f] = sums[1 + axis, f, i]
+        if sloping:
+            for axis in range(len(dims)):
+                for i in range(start, start + count):
+                    if not (coords[axis, i] >= 0 and coords[axis, i] <= 1):
+                        slopes[i, axis] = 0
 
 
 @compiled_sum

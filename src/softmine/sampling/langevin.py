@@ -16,8 +16,6 @@ from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, check_batch_size
 from softmine.sampling.random import RandomStream
 
-TINY = torch.finfo(torch.float32).tiny
-
 
 class Weighed(NamedTuple):
     """What ``weigh`` leaves for ``update``: three of shape (N,), and the floor, a scalar, to the power of the loss."""
@@ -123,12 +121,11 @@ class Langevin(nn.Module):
         power = self.settings.loss_power
         importance = importance.detach().float()
         raised = importance**power
-        floor = (importance.sum() * (self.settings.importance_floor / self.batch_size)).pow_(power)
+        floor = torch.add(self._tiny, importance.sum().pow_(power), alpha=self._floor_factor)
         if self.preset == "published-code":
             weights = published_code.weights(importance, self.step, self.settings)
         else:
-            smooth = (raised + floor).pow_(1.0 / power).clamp_min_(TINY)
-            weights = self._density(smooth).pow_(-self.alpha)
+            weights = self._density((raised + floor).pow_(1.0 / power)).pow_(self._exponent)
             if self.settings.weight_min > 0 or self.settings.weight_max < math.inf:
                 weights.clamp_(self.settings.weight_min, self.settings.weight_max)
         loss = raised if loss is None else loss.detach().float()
@@ -149,9 +146,13 @@ class Langevin(nn.Module):
     @property
     def alpha(self) -> Tensor:
         """Alpha now, a scalar tensor: it grows linearly and reaches its target after ``warmup`` updates."""
+        return -self._exponent
+
+    @property
+    def _exponent(self) -> Tensor:
         if self.settings.warmup == 0:
-            return torch.full_like(self.step, self.settings.alpha, dtype=torch.float32)
-        return (self.step * (self.settings.alpha / self.settings.warmup)).clamp(max=self.settings.alpha)
+            return torch.full_like(self.step, -self.settings.alpha, dtype=torch.float32)
+        return (self.step * (-self.settings.alpha / self.settings.warmup)).clamp_(min=-self.settings.alpha)
 
     def score(self, loss_scale: float | Tensor = 1.0) -> Coords:
         """``grad log Q`` (N, D) per native unit, from the gradient that backward left in the coordinates.
@@ -165,7 +166,7 @@ class Langevin(nn.Module):
     def _slope(self) -> Coords:
         """The gradient (N, D) over the weighted loss: the score but for a factor that all samples share."""
         gradient, weighed = self._after_backward()
-        weighted = (weighed.loss + weighed.floor).clamp_min_(TINY).mul_(weighed.weights)
+        weighted = (weighed.loss + weighed.floor).mul_(weighed.weights)
         return gradient / weighted.unsqueeze(-1)
 
     @torch.no_grad()
@@ -186,7 +187,9 @@ class Langevin(nn.Module):
         # In place and few operations: at a small batch each costs more than its work.
         slope, draws = self._slope()[: self._chain], self.draws.take()
         moved = self.particles[: self._chain]
-        moved.add_(draws.noise).addcmul_(slope, self._drift / loss_scale)
+        if isinstance(loss_scale, Tensor):
+            slope, loss_scale = slope / loss_scale, 1.0
+        moved.add_(draws.noise).addcmul_(slope, self._drift, value=1.0 / loss_scale)
         # Zero is the floor of all that lies in [0, 1), and of nothing else, NaN included.
         redraw = moved.floor().any(-1)
         if self._reinit_count:
@@ -259,6 +262,9 @@ class Langevin(nn.Module):
         self._size = self.domain.scale(self.particles)
         # What a slope moves a sample, in unit coordinates: the score's factor, the step, and native units twice.
         self._drift = settings.drift * count / settings.loss_power / self._size.square()
+        self._floor_factor = (settings.importance_floor / count) ** settings.loss_power
+        # Keeps log Q finite where all errors are zero.
+        self._tiny = torch.full_like(self._size[0], torch.finfo(torch.float32).tiny)
         self._fresh_share = torch.full_like(self._size[0], self._fresh_count / count)
         self._coords = torch.zeros_like(self.particles).requires_grad_()
         if as_published:

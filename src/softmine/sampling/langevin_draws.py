@@ -64,6 +64,7 @@ class LangevinDraws:
         self.shapes = (noise, anew, fresh)
         # Words for pairs of normal numbers, cells of the prior, and pairs of uniform numbers.
         self._words = [_pairs(noise * dim), self.from_prior, _pairs((anew + fresh) * dim)]
+        self._total = sum(self._words)
         self.steps = max(1, min(AHEAD, MOST // max(1, noise)))
         self._made: list[Draws] = []
         self._start = (0, 0)
@@ -75,19 +76,19 @@ class LangevinDraws:
             (draws,) = self._make(1)
         else:
             draws = self._from_stock()
-        self.random.skip(sum(self._words))
+        self.random.skip(self._total)
         return draws
 
     def _from_stock(self) -> Draws:
         """What was made ahead for the place where the stream stands, whoever moved it there."""
         key, place = int(self.random.key), int(self.random.counter)
-        step, between = divmod(place - self._start[1], max(1, sum(self._words)))
+        step, between = divmod(place - self._start[1], self._total)
         if key != self._start[0] or between or not 0 <= step < len(self._made):
             self._made, self._start, step = self._make(self.steps), (key, place), 0
         return self._made[step]
 
     def _make(self, steps: int) -> list[Draws]:
-        bits = self.random.peek(steps * sum(self._words)).view(steps, -1)
+        bits = self.random.peek(steps * self._total).view(steps, -1)
         for_noise, for_cells, for_uniform = bits.split(self._words, -1)
         count, anew_count, fresh_count = self.shapes
         noise = to_normal(for_noise)[:, : count * self.dim].view(steps, count, self.dim) * self.scale
