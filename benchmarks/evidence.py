@@ -15,6 +15,8 @@ from pathlib import Path
 
 from table import median_psnr
 
+from softmine.study.summary import summarize
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "evidence.md"
@@ -58,6 +60,11 @@ def read(file):
     data = json.loads(file.read_text(encoding="utf-8"))
     data["runs"] = [run for run in data["runs"] if run["diverged_at"] is None]
     return data
+
+
+def against_best(data):
+    """A comparison whose figures are against uniform sampling at the batch size at which it ended highest."""
+    return {**data, "summary": summarize(data["runs"], baseline(data)["batch_size"])}
 
 
 def heading(data, file):
@@ -130,6 +137,7 @@ def timed(data):
 
 def photos(every):
     """One row a picture: uniform at its best batch size, auto, and how many times sooner; then the geometric mean."""
+    every = [against_best(data) for data in every]
     first = every[0]
     yield f"{len(every)} pictures, {seconds_or_steps(first)} each; `{first['command']}` and the like."
     yield ""

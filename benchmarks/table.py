@@ -24,7 +24,7 @@ def main():
                 f"{data['signal']['name'].split('_')[0]} {width} x {height}, {evidence.seconds_or_steps(data)}",
             )
         )
-    photos = [evidence.read(file) for file in sorted(RESULTS.glob("kodak-*.json"))]
+    photos = [evidence.against_best(evidence.read(file)) for file in sorted(RESULTS.glob("kodak-*.json"))]
     if photos:
         print(
             evidence.mean_photo(
