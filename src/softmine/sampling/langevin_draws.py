@@ -59,7 +59,9 @@ class LangevinDraws:
         prior: PiecewiseConstant | None = None,
         from_prior: int = 0,
     ) -> None:
-        self.random, self.prior, self.dim, self.scale = random, prior, dim, scale
+        self.random, self.prior, self.dim = random, prior, dim
+        # As long as a step's noise: torch is slow where the last axis is short.
+        self._scale = scale.repeat(noise)
         self.from_prior = 0 if prior is None else from_prior
         self.shapes = (noise, anew, fresh)
         # Words for pairs of normal numbers, cells of the prior, and pairs of uniform numbers.
@@ -91,7 +93,7 @@ class LangevinDraws:
         bits = self.random.peek(steps * self._total).view(steps, -1)
         for_noise, for_cells, for_uniform = bits.split(self._words, -1)
         count, anew_count, fresh_count = self.shapes
-        noise = to_normal(for_noise)[:, : count * self.dim].view(steps, count, self.dim) * self.scale
+        noise = to_normal(for_noise)[:, : count * self.dim] * self._scale
         uniform = to_uniform(for_uniform)[:, : (anew_count + fresh_count) * self.dim]
         anew, fresh = uniform.view(steps, -1, self.dim).split((anew_count, fresh_count), 1)
         if self.prior is not None and self.from_prior:
@@ -99,6 +101,7 @@ class LangevinDraws:
             jitter = anew[:, : self.from_prior].reshape(-1, self.dim).to(chance.dtype).unbind(-1)
             drawn = self.prior.at(chance, jitter)[0].view(steps, self.from_prior, self.dim)
             anew = torch.cat((drawn, anew[:, self.from_prior :]), 1)
+        noise = noise.view(steps, count, self.dim)
         return [Draws(*each) for each in zip(noise.unbind(), anew.unbind(), fresh.unbind(), strict=True)]
 
 
