@@ -19,6 +19,8 @@ from softmine.sampling.softness import alpha_at, check_count, check_not_negative
 
 LEAST, MOST = 1e-30, 1e30
 """Errors below the one are alike, above the other cut off, so that sums and ratios of them stay finite in float32."""
+PRIOR_SOFTNESS = 2 / 3
+"""Power of the prior's density that the first draws follow: the very first errors are everywhere."""
 MAX_POOL = 2**26
 """Samples drawn at once, at most."""
 MAX_AXIS = 2**22
@@ -34,7 +36,7 @@ class ProbedMap(nn.Module):
     - the importance given to ``weigh``, free;
     - up to ``probes`` further evaluations for each sample, without gradient, if ``draw`` is given a probe. They sweep
       over the map in order, many at a time, where one costs about a tenth of a training sample;
-    - before a cell is seen, ``prior``, scaled by the errors of the first period.
+    - before a cell is seen, ``prior``, softened, and scaled by the errors of the first period.
 
     The map becomes a density every ``period`` steps, and the samples of all these steps are drawn then, by one
     stratified draw of which every step gets each ``period``-th: every batch is spread evenly over the density.
@@ -122,7 +124,7 @@ class ProbedMap(nn.Module):
         self.schedule = Schedule(lambda _: self.period)
         if prior is not None:
             check_axes(prior, domain)
-        self.register_buffer("error", _expected(prior, self.map))
+        self.register_buffer("error", _expected(prior, self.map, self.power))
         pool = (self.period, batch_size)
         self.register_buffer("pool_coords", torch.zeros(*pool, domain.dim))
         self.register_buffer("pool_cells", torch.zeros(pool, dtype=torch.int64))
@@ -261,12 +263,12 @@ class ProbedMap(nn.Module):
         return self
 
 
-def _expected(prior: PiecewiseConstant | None, grid: Box) -> Tensor:
-    """What the prior expects in each cell of a map, (cells,), positive."""
-    if prior is None:
+def _expected(prior: PiecewiseConstant | None, grid: Box, power: float) -> Tensor:
+    """What the prior expects in each cell of a map, (cells,), positive, so that draws first follow its softened density."""
+    if prior is None or power == 0:
         return torch.ones(grid.cells)
     cells = torch.arange(grid.cells, device=prior.cumulative.device)
-    return prior.density(grid.centres(cells)).clamp_min(1e-6)
+    return prior.density(grid.centres(cells)).clamp_min(1e-6) ** (PRIOR_SOFTNESS / power)
 
 
 def _known(seen: PerSample) -> tuple[PerSample, Flags]:
