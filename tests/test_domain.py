@@ -53,3 +53,14 @@ def test_cells_are_row_major():
 def test_other_shapes_are_refused(shape):
     with pytest.raises(SoftmineError, match="1 to 4 axes"):
         Box(shape)
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 9), (3, 4, 5), (2, 3, 2, 3), (2**24,)])
+@pytest.mark.parametrize("offset", [0.0, 0.5, 0.999999])
+def test_a_coordinate_inside_a_cell_belongs_to_it(shape, offset):
+    box = Box(shape)
+    cells = torch.arange(0, box.cells, max(1, box.cells // 1000))
+    coords = box.inside(cells, [torch.full((len(cells),), offset)] * box.dim)
+    assert box.contains(coords).all()
+    # Between the cells of the longest axis float32 has no places of its own.
+    assert ((box.cell(coords) - cells).abs() <= (1 if max(shape) > 2**22 else 0)).all()

@@ -114,3 +114,13 @@ class Box:
             axes.append(((cells % size).to(torch.float64) + 0.5) / size)
             cells = cells // size
         return torch.stack(axes[::-1], -1).to(dtype)
+
+    def inside(self, cells: Cells, offsets: Sequence[Tensor]) -> Coords:
+        """Unit coordinates (N, D), float32, in flat cells (N,), at offsets in [0, 1) along each axis, each (N,) or (1,)."""
+        axes = []
+        for size, offset in zip(reversed(self.shape), reversed(offsets), strict=True):
+            # Not quite to the cell's borders, which float32 could round across.
+            border = min(size * 2.0**-23, 0.5)
+            axes.append((cells % size + offset.clamp(border, 1 - border)) / size)
+            cells = cells // size
+        return torch.stack(axes[::-1], -1).float().clamp(max=1.0 - 2.0**-24)

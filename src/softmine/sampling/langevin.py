@@ -13,7 +13,7 @@ from softmine.sampling import published_code
 from softmine.sampling.langevin_draws import LangevinDraws
 from softmine.sampling.langevin_settings import resolve
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.protocol import Probe, check_batch_size
+from softmine.sampling.protocol import Probe, check_batch_size, check_importance
 from softmine.sampling.random import RandomStream
 
 
@@ -113,13 +113,8 @@ class Langevin(nn.Module):
             loss: the per-sample loss (N,) that the weights will multiply, where it is not
                 ``importance ** loss_power`` (a mean over several channels is not). It makes the score exact.
         """
-        if importance.shape != (self.batch_size,):
-            raise SoftmineError(
-                f"weigh() needs one importance for each of the {self.batch_size} samples, but got the shape "
-                f"{tuple(importance.shape)}; reduce channels first: residual.abs().mean(-1)"
-            )
+        importance = check_importance(importance, self.batch_size)
         power = self.settings.loss_power
-        importance = importance.detach().float()
         raised = importance**power
         floor = torch.add(self._tiny, importance.sum().pow_(power), alpha=self._floor_factor)
         if self.preset == "published-code":

@@ -77,12 +77,7 @@ class PiecewiseConstant(nn.Module):
         """
         drawn = torch.searchsorted(self.cumulative, chance.contiguous(), right=True).sub_(1)
         drawn.clamp_(max=self.grid.cells - 1)
-        axes, cells = [], drawn
-        for size, offset in zip(reversed(self.grid.shape), reversed(jitter), strict=True):
-            # Not quite to the cell's borders, which float32 could round across.
-            axes.append((cells % size + offset.clamp(size * 2.0**-23, 1 - size * 2.0**-23)) / size)
-            cells = cells // size
-        return torch.stack(axes[::-1], -1).float().clamp(max=1.0 - 2.0**-24), drawn
+        return self.grid.inside(drawn, jitter), drawn
 
     def density(self, coords: Coords) -> PerSample:
         """The density relative to uniform, q/u, at coordinates (N, D); its mean over the domain is one."""

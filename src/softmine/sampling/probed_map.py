@@ -162,8 +162,10 @@ class ProbedMap(nn.Module):
             self.cursor.add_(count).remainder_(self.map.cells)
             # One offset for all of a stretch; where a map cell is a pixel, its centre.
             fine = self.map.shape == self.domain.shape
-            offset = torch.full_like(self.error[:1], 0.5) if fine else self.random.uniform(1, self.map.dim)
-            seen = check_errors(probe(_within(self.map, cells, offset.expand(count, self.map.dim))), count)
+            offsets = self.random.uniform(1, self.map.dim).unbind(-1)
+            if fine:
+                offsets = [torch.full_like(offset, 0.5) for offset in offsets]
+            seen = check_errors(probe(self.map.inside(cells, offsets)), count)
             seen, known = _known(seen.float())
             self._remember(cells, seen, known.float())
         self._choose()
@@ -236,7 +238,7 @@ class ProbedMap(nn.Module):
         jitter = self.random.uniform(total, 1, dtype=cumulative.dtype).view(-1)
         places = (torch.arange(total, device=density.device) + jitter) * (cumulative[-1] / total)
         cells = torch.searchsorted(cumulative, places, right=True).clamp(max=self.map.cells - 1)
-        coords = _within(self.map, cells, self.random.uniform(total, self.map.dim))
+        coords = self.map.inside(cells, self.random.uniform(total, self.map.dim).unbind(-1))
         for pool, values in (
             (self.pool_cells, cells),
             (self.pool_coords, coords),
@@ -275,16 +277,6 @@ def _known(seen: PerSample) -> tuple[PerSample, Flags]:
     """Errors (N,) in a range that adds up, and which of them (N,) tell anything; the others are 0."""
     known = (seen >= 0) & seen.isfinite()
     return torch.where(known, seen, 0.0).clamp(max=MOST), known
-
-
-def _within(grid: Box, cells: Cells, offsets: Coords) -> Coords:
-    """Unit coordinates (N, D) at offsets (N, D) in [0, 1) within flat cells (N,)."""
-    axes = []
-    for size, offset in zip(reversed(grid.shape), reversed(offsets.unbind(-1)), strict=True):
-        # Not quite to the cell's borders, which float32 could round across.
-        axes.append((cells % size + offset.clamp(size * 2.0**-23, 1 - size * 2.0**-23)) / size)
-        cells = cells // size
-    return torch.stack(axes[::-1], -1).clamp(max=1.0 - 2.0**-24)
 
 
 def _sum_type(like: Tensor) -> torch.dtype:
