@@ -76,7 +76,8 @@ STUDIES: dict[str, Study] = {
     "reinit": Study("what drawing samples anew is worth, from which prior, and the uniform share", _reinit),
     "warmup": Study("over how many steps alpha should grow to its target", _warmup),
     "peers": Study(
-        "every sampler as its authors train: SIREN 3 x 256, a fifth of the pixels a step, constant rate 1e-4",
+        "every sampler as its authors train: SIREN 3 x 256, a fifth of the pixels a step, constant rate 1e-4; auto at its "
+        "own batch size",
         _peers,
         batch_share=0.2,
     ),
