@@ -201,6 +201,7 @@ def seconds_or_steps(data):
 SECTIONS = {
     "headline": standing,
     "kodak": photos,
+    "oracle": standing,
     "peers": timed,
     "langevin": by_steps,
     "alpha": by_steps,
