@@ -1,5 +1,7 @@
 """The probed map: its density follows the error, probed or not, and its weights know it."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,9 @@ def lookup(box, values):
 def test_draws_follow_the_power_of_the_error_once_probes_have_swept(shape):
     box = Box(shape)
     values = torch.rand(box.cells, generator=torch.Generator().manual_seed(1)) + 0.2
-    sampler = ProbedMap(box, 256, power=2.0, rate=1.0, period=4, sweep=1, probes=100.0, seed=0)
+    sampler = ProbedMap(
+        box, 256, power=2.0, rate=1.0, period=4, sweep=1, probes=100.0, repeats=math.inf, seed=0
+    )
     train(sampler, lookup(box, values), 9, probe=lookup(box, values))
     expected = 0.9 * values**2 / (values**2).mean() + 0.1
     # The stratified draw is more even than chance, so that counts are compared with a tolerance, not with chi-square.
@@ -63,7 +67,7 @@ def test_training_samples_alone_teach_the_map():
 
 def test_the_map_follows_an_error_that_moves():
     box = Box((40,))
-    sampler = ProbedMap(box, 256, period=2, sweep=4, seed=1)
+    sampler = ProbedMap(box, 256, period=2, sweep=4, repeats=math.inf, seed=1)
     for hot in (5, 30):
         values = torch.full((40,), 0.01)
         values[hot] = 1.0
@@ -89,7 +93,9 @@ def test_the_prior_is_followed_until_errors_are_known():
     box = Box((10, 10))
     weights = torch.full((10, 10), 0.1)
     weights[3, 4] = 10.0
-    sampler = ProbedMap(box, 500, power=1.0, prior=PiecewiseConstant(weights), uniform_share=0.0, seed=0)
+    sampler = ProbedMap(
+        box, 500, power=1.0, prior=PiecewiseConstant(weights), uniform_share=0.0, repeats=math.inf, seed=0
+    )
     share = (box.cell(sampler.draw()) == 34).float().mean()
     likely = 100 ** (2 / 3)
     assert share.item() == pytest.approx(likely / (likely + 99), abs=0.01)
@@ -97,7 +103,9 @@ def test_the_prior_is_followed_until_errors_are_known():
 
 def test_full_weight_gives_the_uniform_mean_whatever_the_map_has_learned():
     """Over steps in which the map changes, within 4.5 standard errors of independent draws: at most 7e-6."""
-    sampler = ProbedMap(Box((40, 40)), 2000, alpha=1.0, warmup=0, period=5, power=1.0, seed=2)
+    sampler = ProbedMap(
+        Box((40, 40)), 2000, alpha=1.0, warmup=0, period=5, power=1.0, repeats=math.inf, seed=2
+    )
     weighted, plain = [], []
     for _ in range(60):
         coords = sampler.draw(lambda c: (c.sum(-1) - 0.4).square())
@@ -152,7 +160,9 @@ def test_a_high_power_of_one_large_error_stays_in_range():
     box = Box((2000,))
     values = torch.full((2000,), 1e-6)
     values[7] = 1.0
-    sampler = ProbedMap(box, 500, power=20.0, rate=1.0, period=1, sweep=1, probes=100.0, seed=0)
+    sampler = ProbedMap(
+        box, 500, power=20.0, rate=1.0, period=1, sweep=1, probes=100.0, repeats=math.inf, seed=0
+    )
     train(sampler, lookup(box, values), 3, probe=lookup(box, values))
     assert (box.cell(sampler.draw()) == 7).float().mean().item() == pytest.approx(0.9, abs=0.01)
 
@@ -185,6 +195,7 @@ def test_cells_too_fine_for_float32_are_joined():
         ({"uniform_share": -0.1}, "uniform_share is -0.1"),
         ({"probes": -1.0}, "probes is -1.0"),
         ({"sweep": 0}, "sweep is 0"),
+        ({"repeats": 0.0}, "repeats is 0.0"),
         ({"period": 2**30}, "a period of 1073741824 batches of 16 samples"),
         ({"prior": PiecewiseConstant(torch.ones(4))}, "1 axes, but the domain Box.* has 2"),
     ],
@@ -207,3 +218,18 @@ def test_wrong_shapes_and_orders_are_named():
     sampler.update()
     with pytest.raises(SoftmineError, match="one error for each"):
         sampler.draw(lambda c: torch.ones(3))
+
+
+@pytest.mark.parametrize("repeats", [0.75, 1.0])
+def test_no_cell_fills_a_batch_that_is_a_good_part_of_the_domain(repeats):
+    box = Box((1000,))
+    values = torch.linspace(0, 1, 1000) ** 4
+    sampler = ProbedMap(
+        box, 200, power=2.0, rate=1.0, period=4, sweep=1, probes=100.0, repeats=repeats, seed=0
+    )
+    train(sampler, lookup(box, values), 9, probe=lookup(box, values))
+    expected = sampler.pool_density * sampler.batch_size / box.cells
+    assert expected.max() <= 1.05 * repeats
+    assert expected.max() > 0.9 * repeats, "the limit binds"
+    # What is cut off goes to the others: drawn in proportion to it, the density's inverse has a mean of one.
+    assert (1 / sampler.pool_density).mean().item() == pytest.approx(1.0, abs=0.1)

@@ -21,6 +21,8 @@ LEAST, MOST = 1e-30, 1e30
 """Errors below the one are alike, above the other cut off, so that sums and ratios of them stay finite in float32."""
 PRIOR_SOFTNESS = 2 / 3
 """Power of the prior's density that the first draws follow: the very first errors are everywhere."""
+BINDING = 256
+"""Densities over uniform from which a limit is so rarely reached that keeping it is not worth its passes over the map."""
 MAX_POOL = 2**26
 """Samples drawn at once, at most."""
 MAX_AXIS = 2**22
@@ -54,6 +56,8 @@ class ProbedMap(nn.Module):
         uniform_share: share of the density that is uniform whatever the map.
         probes: evaluations a sample, at most, to keep the map fresh; 0 for none.
         sweep: steps in which they sweep the map, at least, so that a large batch pays for few.
+        repeats: times that a cell of the domain is expected in one batch, at most: in a batch that is a good part of a small
+            signal, more would be wasted.
         period: steps from one density to the next.
         rate: what an evaluation changes of what the map remembers, from 0 to 1.
         alpha: softness of the weights; 0 is none, 1 importance sampling of the uniform loss.
@@ -93,6 +97,7 @@ class ProbedMap(nn.Module):
         uniform_share: float = 0.1,
         probes: float = 0.5,
         sweep: int = 100,
+        repeats: float = 1.0,
         period: int | None = None,
         rate: float = 0.7,
         alpha: float = 0.6,
@@ -110,6 +115,9 @@ class ProbedMap(nn.Module):
         self.uniform_share = check_share("uniform_share", uniform_share)
         self.probes = check_not_negative("probes", probes)
         self.sweep = check_count("sweep", sweep)
+        if not repeats > 0:
+            raise SoftmineError(f"repeats is {repeats}, but it must be positive")
+        self.repeats = repeats
         # A period visits an eighth of the map, so that what it learned is not old before it is used.
         fitting = min(32, max(1, self.map.cells // (8 * batch_size)))
         self.period = fitting if period is None else check_count("period", period)
@@ -233,6 +241,12 @@ class ProbedMap(nn.Module):
         wanted = self.error.clamp_min(LEAST)
         wanted.div_(wanted.max()).pow_(self.power)
         density = wanted.mul_((1 - self.uniform_share) / wanted.mean()).add_(self.uniform_share)
+        limit = max(1.0, self.repeats * self.domain.cells / self.batch_size)
+        if limit < BINDING:
+            # What is cut off goes to the other cells, some of which may then reach the limit too.
+            for _ in range(4):
+                density = density.clamp_(max=limit)
+                density.div_(density.mean())
         cumulative = density.cumsum(0, dtype=_sum_type(density))
         total = self.period * self.batch_size
         jitter = self.random.uniform(total, 1, dtype=cumulative.dtype).view(-1)
