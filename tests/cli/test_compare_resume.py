@@ -194,7 +194,8 @@ def test_a_killed_comparison_goes_on_from_its_last_seed(picture, tmp_path):
     out = tmp_path / "out"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["softmine.cli.compare", "softmine.cli.main", "helpers"])
-    words = ["compare", "image", str(picture), "--out", str(out), "--seeds", "40", *TINY]
+    words = ["compare", "image", str(picture), "--out", str(out), "--samplers", "uniform", "langevin"]
+    words += ["--seeds", "40", *TINY]
     process = context.Process(target=run_quietly, args=(words,))
     process.start()
     started = time.monotonic()
