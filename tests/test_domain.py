@@ -64,3 +64,11 @@ def test_a_coordinate_inside_a_cell_belongs_to_it(shape, offset):
     assert box.contains(coords).all()
     # Between the cells of the longest axis float32 has no places of its own.
     assert ((box.cell(coords) - cells).abs() <= (1 if max(shape) > 2**22 else 0)).all()
+
+
+def test_the_scale_is_made_once_for_each_type():
+    box = Box((3, 5))
+    single, double = torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.float64)
+    assert box.scale(single) is box.scale(single)
+    assert box.scale(double).dtype == torch.float64
+    assert box.scale(single).tolist() == [3, 5]

@@ -59,6 +59,7 @@ class Box:
                 f"a Box needs 1 to 4 axes of at least one cell each, but its shape is {shape}"
             )
         self.shape = shape
+        self._scales: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def __repr__(self) -> str:
         return f"Box({self.shape})"
@@ -74,8 +75,14 @@ class Box:
         return math.prod(self.shape)
 
     def scale(self, like: Tensor) -> PerAxis:
-        """Cells along each axis, shape (D,), with the device and dtype of ``like``."""
-        return torch.tensor(self.shape, dtype=like.dtype, device=like.device)
+        """Cells along each axis, shape (D,), with the device and dtype of ``like``; not to be changed in place."""
+        if torch.compiler.is_compiling():
+            return torch.tensor(self.shape, dtype=like.dtype, device=like.device)
+        kind = (like.dtype, like.device)
+        if kind not in self._scales:
+            # Kept, because a copy from the host makes it wait for a GPU.
+            self._scales[kind] = torch.tensor(self.shape, dtype=like.dtype, device=like.device)
+        return self._scales[kind]
 
     def to_native(self, coords: Coords) -> Coords:
         """Unit coordinates (N, D) in native units: pixels, samples, voxels."""

@@ -88,11 +88,15 @@ class PiecewiseConstant(nn.Module):
         return ((self.cumulative[cells + 1] - self.cumulative[cells]) * self.grid.cells).to(dtype)
 
     def _apply(self, fn: Any, recurse: bool = True) -> PiecewiseConstant:
-        # Only the device may change: the sum needs its digits. Apple's GPUs have no float64.
+        # Only the device may change: the sum needs its digits.
         device = fn(torch.empty(0)).device
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.cumulative = self.cumulative.to(device, dtype)
+        self.cumulative = self.cumulative.to(device, sum_type(device))
         return self
+
+
+def sum_type(device: torch.device) -> torch.dtype:
+    """The type in which sums of millions of numbers keep their digits; Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _cumulative(weights: Tensor, uniform_share: float) -> Tensor:

@@ -12,7 +12,7 @@ from softmine.domain import Box, Cells, Coords, Flags, PerSample, SoftmineError
 from softmine.sampling.edges import check_axes
 from softmine.sampling.error_map import map_shape
 from softmine.sampling.full_pass import Schedule
-from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.piecewise import PiecewiseConstant, sum_type
 from softmine.sampling.protocol import Probe, check_batch_size, check_errors, check_importance, check_share
 from softmine.sampling.random import RandomStream
 from softmine.sampling.softness import alpha_at, check_count, check_not_negative, check_softness, soft_weights
@@ -37,7 +37,7 @@ class ProbedMap(nn.Module):
 
     - the importance given to ``weigh``, free;
     - up to ``probes`` further evaluations for each sample, without gradient, if ``draw`` is given a probe. They sweep
-      over the map in order, many at a time, where one costs about a tenth of a training sample;
+      over the map in order, many at a time, where one costs a fraction of a training sample;
     - before a cell is seen, ``prior``, softened, and scaled by the errors of the first period.
 
     The map becomes a density every ``period`` steps, and the samples of all these steps are drawn then, by one
@@ -247,7 +247,7 @@ class ProbedMap(nn.Module):
             for _ in range(4):
                 density = density.clamp_(max=limit)
                 density.div_(density.mean())
-        cumulative = density.cumsum(0, dtype=_sum_type(density))
+        cumulative = density.cumsum(0, dtype=sum_type(density.device))
         total = self.period * self.batch_size
         jitter = self.random.uniform(total, 1, dtype=cumulative.dtype).view(-1)
         places = (torch.arange(total, device=density.device) + jitter) * (cumulative[-1] / total)
@@ -291,7 +291,3 @@ def _known(seen: PerSample) -> tuple[PerSample, Flags]:
     """Errors (N,) in a range that adds up, and which of them (N,) tell anything; the others are 0."""
     known = (seen >= 0) & seen.isfinite()
     return torch.where(known, seen, 0.0).clamp(max=MOST), known
-
-
-def _sum_type(like: Tensor) -> torch.dtype:
-    return torch.float32 if like.device.type == "mps" else torch.float64

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
+from softmine.sampling.piecewise import sum_type
 from softmine.sampling.protocol import Probe, check_batch_size, check_errors, check_share
 from softmine.sampling.random import RandomStream
 from softmine.sampling.softness import alpha_at, check_count, check_not_negative, check_softness, soft_weights
@@ -216,8 +217,7 @@ def systematic(chances: PerSample, count: int, random: RandomStream) -> Tensor:
 
     Each comes as often as expected, rounded down or up: one random number decides all.
     """
-    # A sum of millions needs more digits than float32 has; Apple's GPUs have no more.
-    dtype = torch.float32 if chances.device.type == "mps" else torch.float64
+    dtype = sum_type(chances.device)
     total = chances.to(dtype).cumsum(0)
     places = (torch.arange(count, device=chances.device) + random.uniform(1, 1, dtype).view(())) / count
     return torch.searchsorted(total / total[-1], places, right=True).clamp(max=len(chances) - 1)
