@@ -1,0 +1,129 @@
+"""What the loop needs to know of a kind of signal: one task for pictures, one for sounds, and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from softmine.signals import Signal
+from softmine.training.settings import FieldSettings
+
+Array = npt.NDArray[Any]
+Report = Callable[[float], None]
+"""Is told the share that is done, 0 to 1."""
+
+
+def silent(share: float) -> None:
+    """A ``Report`` that tells nobody."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of a field.
+
+    Attributes:
+        psnr: in dB with a peak of 1; NaN where a prediction is not finite.
+        ssim: structural similarity, or None where the signal has none.
+        samples: coordinates that were asked.
+        subset: whether they are only a part of the signal.
+        more: further measures by name, such as ``iou``; they go into ``metrics.jsonl`` as they are.
+    """
+
+    psnr: float
+    ssim: float | None
+    samples: int
+    subset: bool
+    more: dict[str, float] = field(default_factory=dict)
+
+
+class Evaluator(Protocol):
+    """Measures fields against one signal, always in the same places."""
+
+    def describe(self) -> str:
+        """What is measured, in words: ``PSNR and SSIM over all 393,216 pixels``."""
+        ...
+
+    def __call__(self, field: nn.Module) -> Evaluation:
+        """Measures ``field``; leaves its parameters and random numbers untouched."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What a field has learned as pictures that people can look at.
+
+    Attributes:
+        values: (h, w, C) in [0, 1], C of 1 to 4.
+        target: the same of the signal, or None where there is nothing to set beside it.
+        error: mean absolute error in the units of the signal's range, (h, w).
+        psnr: over the whole signal in dB, or None where only a part of it was asked.
+        note: what the picture is, in a few words: ``every pixel``, ``9 slices``.
+    """
+
+    values: Array
+    target: Array | None
+    error: Array
+    psnr: float | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that a run leaves besides its pictures: its name in the ``images`` folder, and what it is."""
+
+    file: str
+    label: str
+
+
+class Task(Protocol):
+    """One signal to be fitted, and how its kind is described, measured and shown.
+
+    Attributes:
+        kind: the word after ``softmine fit``: ``image``, ``audio``, ...
+        signal: what is learned.
+        unit: what a cell of the signal's domain is called, in the plural: ``pixels``.
+    """
+
+    kind: str
+    signal: Signal
+    unit: str
+
+    def size(self) -> str:
+        """The signal's size for a person: ``768 x 512 RGB uint8``."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What a run must remember of its signal: ``name``, ``path`` or None, ``shape``, ``fingerprint`` and more."""
+        ...
+
+    def make_field(self, settings: FieldSettings) -> nn.Module:
+        """An untrained field for the signal; its random numbers come from torch's global generator."""
+        ...
+
+    def make_evaluator(self, device: torch.device) -> Evaluator:
+        """What measures fields against the signal."""
+        ...
+
+    def reconstruct(
+        self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
+    ) -> Reconstruction:
+        """Pictures of ``field`` beside the signal; ``small`` ones are for comparisons, which show many."""
+        ...
+
+    def write_output(
+        self, field: nn.Module, folder: Path, device: torch.device, report: Report = silent
+    ) -> list[Output]:
+        """Writes what people want of a trained field (a sound, a film, a mesh) into ``folder``; says what there is."""
+        ...
+
+
+def mean_error(values: Array, target: Array) -> Array:
+    """Mean absolute error over channels, (h, w), of two pictures (h, w, C)."""
+    return np.abs(values - target).mean(-1)
