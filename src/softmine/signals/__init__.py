@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from softmine.domain import Box, Coords, Values
+from softmine.signals.audio import Audio
 from softmine.signals.image import Image
 
-__all__ = ["Image", "Signal"]
+__all__ = ["Audio", "Image", "Signal"]
 
 
 @runtime_checkable

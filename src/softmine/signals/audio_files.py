@@ -1,0 +1,119 @@
+"""Reads and writes sound files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softmine.domain import SoftmineError
+from softmine.signals.libraries import require, silenced
+
+_BLOCK = 2**16
+_SHORT = ("PCM_S8", "PCM_U8", "PCM_16", "DWVW_12", "DWVW_16", "DPCM_8", "DPCM_16", "ALAC_16")
+_LONG = ("PCM_24", "PCM_32", "DWVW_24", "ALAC_20", "ALAC_24", "ALAC_32")
+_UNKNOWN = 0x7FFFF000
+"""Programs that write to a pipe cannot know the length, and put a number from here on in its place."""
+
+
+def read(path: Path, most: int) -> tuple[np.ndarray, int]:
+    """Samples (S, C) of a sound file, and its rate.
+
+    Integers of up to 16 bits come as int16, longer ones as int32 (24 bits in the upper three bytes), doubles as float64,
+    everything else, compressed with loss or not, as float32.
+
+    Args:
+        path: the file.
+        most: samples that it may have.
+
+    Raises:
+        SoftmineError: the file is missing, damaged, longer than ``most`` samples, or no sound that can be read.
+    """
+    where = f"cannot read {path}"
+    _check_file(path, where)
+    soundfile = require("soundfile", "audio", "sound files", where)
+    try:
+        with path.open("rb") as stream, silenced(), soundfile.SoundFile(stream) as file:
+            return _read(file, most, where), file.samplerate
+    except soundfile.SoundFileError as error:
+        raise SoftmineError(f"{where}: {_explain(error)}") from error
+    except TypeError as error:  # headerless samples, which soundfile tells by the file's name
+        raise SoftmineError(
+            f"{where}: raw samples without a header say nothing of themselves; save it as WAV"
+        ) from error
+
+
+def write(path: Path, samples: np.ndarray, rate: int) -> None:
+    """Writes samples (S, C), int16, int32, float32 or float64, as a WAV file of that type."""
+    from scipy.io import wavfile
+
+    wavfile.write(path, rate, samples[:, 0] if samples.shape[1] == 1 else samples)
+
+
+def too_long(where: str, most: int, rate: int) -> str:
+    """What to say of a sound of more than ``most`` samples."""
+    return (
+        f"{where}: it has more than {most:,} samples, which single-precision coordinates cannot tell apart; cut it to "
+        f"{most // rate:,} seconds, or resample it to a lower rate"
+    )
+
+
+def _read(file: Any, most: int, where: str) -> np.ndarray:
+    dtype = "float32"
+    if file.subtype in _SHORT:
+        dtype = "int16"
+    elif file.subtype in _LONG:
+        dtype = "int32"
+    elif file.subtype == "DOUBLE":
+        dtype = "float64"
+    blocks, length = [], 0
+    while len(block := file.read(_BLOCK, dtype=dtype, always_2d=True)):
+        blocks.append(block)
+        length += len(block)
+        if length > most:
+            raise SoftmineError(too_long(where, most, file.samplerate))
+    if length < file.frames < _UNKNOWN or _cut_short(file.extra_info):
+        raise SoftmineError(
+            f"{where}: it is truncated: it has fewer samples than it says; get a complete copy"
+        )
+    if not length:
+        raise SoftmineError(f"{where}: it has no samples; get a complete copy")
+    return np.concatenate(blocks)
+
+
+def _cut_short(log: str) -> bool:
+    """Whether libsndfile noted that a file has fewer bytes of samples than its header says."""
+    for said, found in re.findall(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", log):
+        if int(found) < int(said) < _UNKNOWN:
+            return True
+    return False
+
+
+def _explain(error: Exception) -> str:
+    """A sentence about what libsndfile said."""
+    said = str(getattr(error, "error_string", error)).rstrip(".")
+    if "not recognised" in said:
+        return "it is no sound file that libsndfile knows (WAV, FLAC, OGG, MP3, AIFF, ...); convert it to WAV"
+    if "not implemented" in said or "unsupported" in said.lower() or "codec" in said.lower():
+        return f"its codec is not one that libsndfile can decode ({said}); convert it to WAV or FLAC"
+    return f"it is truncated or damaged ({said}); get a complete copy"
+
+
+def _check_file(path: Path, where: str) -> None:
+    try:
+        if path.is_dir():
+            raise SoftmineError(f"{where}: it is a folder; name one sound file in it")
+        if not path.exists():
+            raise SoftmineError(f"{where}: there is no such file; check the path")
+        if not path.is_file():
+            raise SoftmineError(f"{where}: it is not an ordinary file; copy it to one")
+        if not path.stat().st_size:
+            raise SoftmineError(f"{where}: it is empty (0 bytes); get a complete copy")
+        with path.open("rb"):
+            pass
+    except PermissionError:
+        raise SoftmineError(f"{where}: you are not permitted to; change the file's permissions") from None
+    except OSError as error:
+        raise SoftmineError(f"{where}: {error.strerror or error}") from error

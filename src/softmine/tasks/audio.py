@@ -1,0 +1,175 @@
+"""Fitting a sound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from softmine import fields
+from softmine.signals import Audio, audio_files
+from softmine.tasks import audio_pictures
+from softmine.training.evaluation import CHUNK, decibels, peak_signal_to_noise, values_at
+from softmine.training.files import replacing
+from softmine.training.settings import FieldSettings
+from softmine.training.subset import ALL, SUBSET, evaluated_cells
+from softmine.training.task import Array, Evaluation, Output, Reconstruction, Report, silent
+
+EXCERPT = 2**20
+"""Samples up to which comparisons show the whole sound."""
+OMEGA_A_SAMPLE = 0.01
+BANDWIDTH_A_SAMPLE = 0.05
+
+
+@dataclass(frozen=True)
+class Options:
+    """Flags that only sounds take: none."""
+
+
+def read(path: str | None, options: Options) -> AudioTask:
+    """The sound file that a PATH names, or a synthesised sound for None."""
+    del options
+    return AudioTask(Audio.builtin() if path is None else Audio.read(path))
+
+
+class AudioTask:
+    """A sound to be fitted (see ``training/task.py``)."""
+
+    kind = "audio"
+    unit = "samples"
+    snaps = True
+
+    def __init__(self, audio: Audio) -> None:
+        self.signal = audio
+
+    def size(self) -> str:
+        """As in ``8.46 s mono int16, 135,360 samples at 16,000 Hz``."""
+        audio = self.signal
+        channels = {1: "mono", 2: "stereo"}.get(audio.channels, f"{audio.channels} channels")
+        return (
+            f"{audio.seconds:.2f} s {channels} {audio.dtype}, {audio.shape[0]:,} samples at {audio.rate:,} Hz"
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What a run must remember of its sound."""
+        audio = self.signal
+        return {
+            "name": audio.name,
+            "path": str(audio.path) if audio.path else None,
+            "shape": list(audio.shape),
+            "dtype": audio.dtype,
+            "rate": audio.rate,
+            "fingerprint": audio.fingerprint,
+            "value_range": list(audio.value_range),
+        }
+
+    def make_field(self, settings: FieldSettings) -> nn.Module:
+        """An untrained field over time.
+
+        A sound has thousands of oscillations where a picture has tens, so frequencies grow with the number of
+        samples: the hash grid's finest level has a cell a sample, and SIREN's first layer a larger factor, as in
+        Sitzmann et al. 2020, who use 3000 for clips of some seconds.
+        """
+        length = self.signal.shape[0]
+        return fields.create(
+            settings.field,
+            self.signal.domain.shape,
+            self.signal.channels,
+            log2_table_size=settings.log2_table_size,
+            finest_resolution=length,
+            first_omega=max(30.0, OMEGA_A_SAMPLE * length),
+            bandwidth=max(10.0, BANDWIDTH_A_SAMPLE * length),
+        )
+
+    def make_evaluator(self, device: torch.device) -> AudioEvaluator:
+        """PSNR and SNR."""
+        return AudioEvaluator(self.signal, device)
+
+    def reconstruct(
+        self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
+    ) -> Reconstruction:
+        """Waveform and spectrogram of every sample, or of an excerpt from the middle where small ones show too many."""
+        length = self.signal.shape[0]
+        start, stop = 0, length
+        if small and length > EXCERPT:
+            start = (length - EXCERPT) // 2
+            stop = start + EXCERPT
+        values = _samples_of(field, self.signal, device, start, stop, report)
+        target = _target(self.signal, start, stop)
+        pictures = audio_pictures.draw(values, target, self.signal, start, small)
+        error = audio_pictures.error_strip(np.abs(values - target).mean(-1))
+        whole = stop - start == length
+        psnr = decibels(float(np.square(values - target).mean(dtype=np.float64))) if whole else None
+        note = "every sample" if whole else f"{EXCERPT / self.signal.rate:.1f} s from the middle"
+        return Reconstruction(*pictures, error, psnr, note)
+
+    def write_output(
+        self,
+        field: nn.Module,
+        result: Reconstruction,
+        folder: Path,
+        device: torch.device,
+        report: Report = silent,
+    ) -> list[Output]:
+        """``reconstruction.wav``, and ``target.wav`` to listen to beside it, in the sound's own type and rate."""
+        del result
+        audio = self.signal
+        length = audio.shape[0]
+        for name, values in (
+            ("reconstruction", _samples_of(field, audio, device, 0, length, report)),
+            ("target", _target(audio, 0, length)),
+        ):
+            with replacing(folder / f"{name}.wav") as temporary:
+                audio_files.write(temporary, audio.to_raw(values), audio.rate)
+        return [Output("reconstruction.wav", "reconstruction"), Output("target.wav", "target")]
+
+
+class AudioEvaluator:
+    """Evaluates fields against one sound, always on the same samples.
+
+    Up to 2^20 samples, all of them count; of a longer sound 2^17, drawn once, uniformly, with a fixed seed.
+    Predictions are clipped to [0, 1] first, like the sound that is written. The signal-to-noise ratio is the sound's
+    mean square, measured from silence, over the error's; of a silent sound there is none.
+    """
+
+    def __init__(self, audio: Audio, device: torch.device) -> None:
+        self.audio, self.device = audio, device
+        self.cells, _ = evaluated_cells(audio.domain)
+        self.subset = audio.domain.cells > ALL
+        self.target = audio.sample_values(self.cells.to(device)).cpu()
+        self.power = (self.target.double() - 0.5).square().mean().item()
+
+    def describe(self) -> str:
+        """What is measured, in words."""
+        length = f"{self.audio.domain.cells:,} samples"
+        where = f"a fixed subset of {SUBSET:,} of {length}" if self.subset else f"all {length}"
+        return f"PSNR (0 and 1 are minus and plus the loudest sample) and SNR over {where}"
+
+    def __call__(self, field: nn.Module) -> Evaluation:
+        """Evaluates ``field``; leaves its parameters and random numbers untouched."""
+        prediction = values_at(field, self.audio.domain.centres(self.cells), self.device).clamp_(0.0, 1.0)
+        psnr = peak_signal_to_noise(prediction, self.target)
+        more = {"snr": psnr - decibels(self.power)} if self.power > 0 else {}
+        return Evaluation(psnr, None, len(self.cells), self.subset, more)
+
+
+def _samples_of(
+    field: nn.Module, audio: Audio, device: torch.device, start: int, stop: int, report: Report
+) -> Array:
+    """The field's values (S, C) at samples [start, stop), float32 in [0, 1]."""
+    values = np.empty((stop - start, audio.channels), np.float32)
+    for first in range(start, stop, CHUNK):
+        last = min(first + CHUNK, stop)
+        coords = audio.domain.centres(torch.arange(first, last))
+        values[first - start : last - start] = values_at(field, coords, device).clamp_(0.0, 1.0).numpy()
+        report((last - start) / (stop - start))
+    return values
+
+
+def _target(audio: Audio, start: int, stop: int) -> Array:
+    """The sound's values (S, C) at samples [start, stop), float32 in [0, 1]."""
+    return audio.sample_values(torch.arange(start, stop, device=audio.samples.device)).numpy(force=True)
