@@ -1,0 +1,1 @@
+"""Posed photos to radiance fields: scenes, cameras, fields and volume rendering."""

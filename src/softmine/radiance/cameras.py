@@ -1,0 +1,198 @@
+"""Cameras: from pixels to rays and back, differentiable in the pixels.
+
+One convention, kept everywhere past the readers:
+
+- pixels are (row, column) from the picture's upper left corner; the centre of pixel (i, j) is (i + 0.5, j + 0.5);
+- a camera looks along its +z, with +x to the right and +y down (the axes of OpenCV and COLMAP). Files with the axes
+  of OpenGL (+y up, looking along -z) are turned by their readers, with ``from_opengl``;
+- a pose (3, 4) takes points of the camera to the world: [R | centre].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from softmine.domain import PerSample
+from softmine.errors import SoftmineError
+from softmine.radiance.distortion import distort, folds, undistort
+
+Pose = Float[np.ndarray, "3 4"]
+Pixels = Float[Tensor, "n 2"]
+Vectors = Float[Tensor, "n 3"]
+Views = Int[Tensor, "n"]
+
+
+class Rays(NamedTuple):
+    """Rays: origins (N, 3) and directions (N, 3)."""
+
+    origins: Vectors
+    directions: Vectors
+
+
+@dataclass(frozen=True)
+class Camera:
+    """How a picture was taken, but from where.
+
+    Attributes:
+        width: pixels across.
+        height: pixels down.
+        focal: focal length along x and y, in pixels.
+        centre: principal point (x, y) in pixels from the upper left corner.
+        distortion: k1, k2, k3, k4, p1, p2 (see ``softmine.radiance.distortion``).
+    """
+
+    width: int
+    height: int
+    focal: tuple[float, float]
+    centre: tuple[float, float]
+    distortion: tuple[float, float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def downscaled(self, factor: int) -> Camera:
+        """The camera of the picture averaged over blocks of ``factor`` x ``factor`` pixels; a rest is cut off.
+
+        Raises:
+            SoftmineError: ``factor`` is below 1, or leaves no pixel.
+        """
+        if not 1 <= factor <= min(self.width, self.height):
+            raise SoftmineError(
+                f"downscale is {factor}, but the pictures are {self.width} x {self.height}: "
+                f"give a number from 1 to {min(self.width, self.height)}"
+            )
+        # Lengths from the corner of the picture: nothing is added for the centres of pixels.
+        return replace(
+            self,
+            width=self.width // factor,
+            height=self.height // factor,
+            focal=(self.focal[0] / factor, self.focal[1] / factor),
+            centre=(self.centre[0] / factor, self.centre[1] / factor),
+        )
+
+    def resized(self, width: int, height: int) -> Camera:
+        """The camera of the whole picture scaled to another size."""
+        across, down = width / self.width, height / self.height
+        return replace(
+            self,
+            width=width,
+            height=height,
+            focal=(self.focal[0] * across, self.focal[1] * down),
+            centre=(self.centre[0] * across, self.centre[1] * down),
+        )
+
+
+def from_opengl(pose: Pose) -> Pose:
+    """A pose whose camera looks along -z with +y up, for a camera that looks along +z with +y down."""
+    return pose * np.array([1.0, -1.0, -1.0, 1.0])
+
+
+class Cameras(nn.Module):
+    """Many cameras at once; each sample names its own.
+
+    Args:
+        cameras: V of them.
+        poses: where they stand, V arrays (3, 4).
+        names: what to call them in errors.
+
+    Raises:
+        SoftmineError: a lens folds the picture over, so that pixels have no unique ray.
+
+    Example:
+        >>> cameras = Cameras([Camera(4, 2, (2.0, 2.0), (2.0, 1.0))], [np.eye(4)[:3]])
+        >>> rays = cameras.rays(torch.tensor([0]), torch.tensor([[1.0, 2.0]]))
+        >>> rays.directions
+        tensor([[0., 0., 1.]])
+    """
+
+    focal: Tensor
+    centre: Tensor
+    coefficients: Tensor
+    poses: Tensor
+
+    def __init__(self, cameras: Sequence[Camera], poses: Sequence[Pose], names: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.distorted = any(any(camera.distortion) for camera in cameras)
+        for index, camera in enumerate(cameras):
+            if any(camera.distortion) and camera not in cameras[:index] and _folds(camera):
+                name = names[index] if names else f"camera {index}"
+                raise SoftmineError(
+                    f"the lens distortion of {name} folds its picture over, so that some pixels have no unique ray; "
+                    "check its coefficients (k1, k2, k3, k4, p1, p2), or undistort the pictures first"
+                )
+        self.register_buffer("focal", _tensor([camera.focal for camera in cameras]), persistent=False)
+        self.register_buffer("centre", _tensor([camera.centre for camera in cameras]), persistent=False)
+        self.register_buffer(
+            "coefficients", _tensor([camera.distortion for camera in cameras]), persistent=False
+        )
+        self.register_buffer("poses", _tensor(np.stack(poses)), persistent=False)
+
+    def rays(self, views: Views, pixels: Pixels) -> Rays:
+        """Rays through pixels (N, 2), (row, column), of cameras (N,), in world space; directions have length 1.
+
+        Differentiable in ``pixels``, through distortion too.
+        """
+        points = (pixels.flip(-1) - self.centre[views]) / self.focal[views]
+        if self.distorted:
+            points = undistort(points, self.coefficients[views])
+        poses = self.poses[views]
+        local = torch.cat((points, torch.ones_like(points[:, :1])), -1)
+        directions = (poses[:, :, :3] * local[:, None, :]).sum(-1)
+        return Rays(poses[:, :, 3].to(directions.dtype), nn.functional.normalize(directions, dim=-1))
+
+    def project(self, views: Views, points: Vectors) -> tuple[Pixels, PerSample]:
+        """Pixels (N, 2), (row, column), where cameras (N,) see world points (N, 3), and depths (N,) along their axes.
+
+        Points behind a camera have a depth below 0, and pixels that mean nothing.
+        """
+        poses = self.poses[views]
+        local = (poses[:, :, :3] * (points - poses[:, :, 3])[:, :, None]).sum(1)
+        plane = local[:, :2] / local[:, 2:]
+        if self.distorted:
+            plane = distort(plane, self.coefficients[views])
+        return (plane * self.focal[views] + self.centre[views]).flip(-1), local[:, 2]
+
+
+def to_ndc(rays: Rays, scale: tuple[float, float], near: float) -> Rays:
+    """Rays in normalised device coordinates: from the near plane at t = 0 to infinity at t = 1.
+
+    For cameras that all look about along the world's -z, whose +y is up. The plane z = -near becomes z' = -1, infinity
+    becomes z' = 1, and what the reference camera at the origin sees lies in [-1, 1]^3. Straight lines stay straight, so a
+    ray is still origin + t * direction; directions are not of length 1.
+
+    Args:
+        rays: in the world; their directions may have any length, and a z below 0.
+        scale: 2 f_x / width and 2 f_y / height of the reference camera.
+        near: distance of the near plane.
+
+    Source: Mildenhall et al. 2020 (NeRF), appendix C.
+    """
+    origins, directions = rays
+    origins = origins - ((near + origins[:, 2:]) / directions[:, 2:]) * directions
+    ratio = directions.new_tensor(scale)
+    at_near = origins[:, :2] / origins[:, 2:]
+    depth = 2 * near / origins[:, 2:]
+    return Rays(
+        torch.cat((-ratio * at_near, 1 + depth), -1),
+        torch.cat((-ratio * (directions[:, :2] / directions[:, 2:] - at_near), -depth), -1),
+    )
+
+
+def _tensor(values: Sequence[Sequence[float]] | np.ndarray) -> Tensor:
+    return torch.tensor(np.asarray(values), dtype=torch.float32)
+
+
+def _folds(camera: Camera) -> bool:
+    """Whether the lens folds the plane over within the picture, judged along its border."""
+    share = torch.linspace(0, 1, 33, dtype=torch.float64)
+    zero, one = torch.zeros_like(share), torch.ones_like(share)
+    border = torch.cat(
+        [torch.stack(side, -1) for side in ((share, zero), (share, one), (zero, share), (one, share))]
+    )
+    size = border.new_tensor([camera.width, camera.height])
+    points = (border * size - border.new_tensor(camera.centre)) / border.new_tensor(camera.focal)
+    return folds(points, border.new_tensor(camera.distortion).expand(len(points), 6))

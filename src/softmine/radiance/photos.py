@@ -1,0 +1,227 @@
+"""The pictures of a scene as one signal."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from softmine.domain import Box, Coords, SoftmineError, Values
+from softmine.radiance.background import to_channels
+from softmine.radiance.cameras import Cameras, Rays, Views, to_ndc
+from softmine.radiance.pictures import load, load_mask
+from softmine.radiance.scenes.scene import Scene, View
+from softmine.signals.fingerprint import hash_array, hash_file
+from softmine.signals.maps import Pool, grey, sobel
+
+CHUNK = 2**14
+
+
+class Photos(nn.Module):
+    """Posed pictures that answer at any (view, row, column), by bilinear look-up within a view.
+
+    Pixels stay uint8, with premultiplied colour, and become floats a batch at a time. They are buffers, so
+    ``.to(device)`` moves them; they are not part of the ``state_dict``.
+
+    Pictures with opacity have 4 channels: colour before mid-grey and half the opacity, whose squared error is that
+    before a random background (see ``softmine.radiance.background``). Photos have 3, their colours.
+
+    Args:
+        scene: what ``read_scene`` gives.
+        split: which of its views: ``train`` or ``test``.
+
+    Attributes:
+        name: the scene's.
+        channels: 3 or 4.
+        domain: ``Box((V, H, W), discrete=(0,))`` with H and W those of the largest view; pixels beyond smaller views
+            and those that a scene's masks leave out are masked.
+        fingerprint: hash of the poses, the files used, and ``downscale``.
+        views: the V views.
+        cameras: where they were taken from.
+
+    Raises:
+        SoftmineError: a picture is damaged or not of its camera's size, or the split is empty.
+    """
+
+    pixels: Tensor
+    starts: Tensor
+    sizes: Tensor
+
+    def __init__(self, scene: Scene, split: str = "train") -> None:
+        super().__init__()
+        self.scene, self.name, self.split = scene, scene.name, split
+        self.views = scene.split(split)
+        self.channels = 4 if scene.has_alpha else 3
+        self.cameras = Cameras(
+            [view.camera for view in self.views],
+            [view.pose for view in self.views],
+            [view.name for view in self.views],
+        )
+        sizes = [(view.camera.height, view.camera.width) for view in self.views]
+        lengths = [height * width for height, width in sizes]
+        pixels = np.empty((sum(lengths), self.channels), np.uint8)
+        starts = np.cumsum([0, *lengths[:-1]])
+        for view, start, length in zip(self.views, starts, lengths, strict=True):
+            pixels[start : start + length] = load(view, scene.downscale, scene.has_alpha).reshape(length, -1)
+        self.register_buffer("pixels", torch.from_numpy(pixels), persistent=False)
+        self.register_buffer("starts", torch.from_numpy(starts), persistent=False)
+        self.register_buffer("sizes", torch.tensor(sizes), persistent=False)
+        height, width = (max(side) for side in zip(*sizes, strict=True))
+        self._masks = {
+            index: load_mask(view, scene.downscale) for index, view in enumerate(self.views) if view.mask
+        }
+        uneven = any(size != (height, width) for size in sizes)
+        mask = self._make_mask(height, width) if uneven or self._masks else None
+        self.domain = Box((len(self.views), height, width), mask=mask, discrete=(0,))
+        self.fingerprint = self._hash()
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        return f"{self.name!r}, shape={self.domain.shape}, channels={self.channels}"
+
+    def forward(self, coords: Coords) -> Values:
+        """Values (N, C) at unit coordinates (N, 3), in [0, 1] and in the dtype of ``coords``.
+
+        Linear between the centres of a view's pixels, constant beyond the outermost ones; differentiable in row and
+        column. A view is the whole cell of the first axis.
+
+        Raises:
+            SoftmineError: ``coords`` is not a float tensor of shape (N, 3).
+        """
+        view, native = self.locate(coords)
+        work = torch.promote_types(coords.dtype, torch.float32)
+        size = self.sizes[view]
+        last = size - 1
+        position = (native.to(work) - 0.5).clamp(min=0).minimum(last)
+        first = position.detach().nan_to_num(0.0).long()
+        corner = torch.stack((first, (first + 1).minimum(last)))
+        cells = self.starts[view] + corner[:, None, :, 0] * size[:, 1] + corner[None, :, :, 1]
+        values = self.pixels.index_select(0, cells.reshape(-1)).to(work).view(2, 2, len(coords), -1)
+        fraction = (position - first).unsqueeze(-1)
+        values = torch.lerp(values[:, 0], values[:, 1], fraction[:, 1])
+        values = torch.lerp(values[0], values[1], fraction[:, 0]) / 255
+        return self._to_channels(values).to(coords.dtype)
+
+    def locate(self, coords: Coords) -> tuple[Views, Float[Tensor, "n 2"]]:
+        """View (N,) and pixel (row, column), (N, 2), in native units, of unit coordinates (N, 3).
+
+        Raises:
+            SoftmineError: ``coords`` is not a float tensor of shape (N, 3).
+        """
+        if coords.ndim != 2 or coords.shape[1] != 3 or not coords.is_floating_point():
+            raise SoftmineError(
+                "photos are asked at float (view, row, column) coordinates of shape (N, 3), not "
+                f"{tuple(coords.shape)} {coords.dtype}"
+            )
+        count = len(self.views)
+        view = (coords[:, 0].detach() * count).nan_to_num(0.0).long().clamp(0, count - 1)
+        return view, coords[:, 1:] * self.domain.scale(coords)[1:]
+
+    def rays(self, coords: Coords) -> Rays:
+        """Rays through unit coordinates (N, 3): origins (N, 3), directions (N, 3); differentiable in row and column.
+
+        Directions have length 1, but for a scene in normalised device coordinates, where rays run from t = 0 to 1.
+        """
+        rays = self.cameras.rays(*self.locate(coords))
+        ndc = self.scene.ndc
+        return to_ndc(rays, ndc.scale, ndc.near) if ndc else rays
+
+    def view_coords(self, view: int, stride: int = 1, chunk: int = CHUNK) -> Iterator[Coords]:
+        """Unit coordinates of a view's pixel centres, row by row, in pieces of at most ``chunk`` (N, 3).
+
+        Args:
+            view: index into ``views``.
+            stride: take every ``stride``-th row and column only; see ``view_shape``.
+            chunk: coordinates a piece.
+        """
+        rows, columns = self.view_shape(view, stride)
+        camera, (_, height, width) = self.views[view].camera, self.domain.shape
+        for start in range(0, rows * columns, chunk):
+            flat = torch.arange(start, min(start + chunk, rows * columns))
+            row = ((flat // columns) * stride + stride // 2).clamp(max=camera.height - 1)
+            column = ((flat % columns) * stride + stride // 2).clamp(max=camera.width - 1)
+            yield self.domain.centres((view * height + row) * width + column)
+
+    def view_shape(self, view: int, stride: int = 1) -> tuple[int, int]:
+        """Rows and columns that ``view_coords`` goes through."""
+        camera = self.views[view].camera
+        return max(1, (camera.height + (stride - 1) // 2) // stride), max(
+            1, (camera.width + (stride - 1) // 2) // stride
+        )
+
+    def picture(self, view: int, stride: int = 1) -> Float[Tensor, "h w c"]:
+        """A view's values, (h, w, C), float32 on the CPU: the pixels of ``view_coords``."""
+        height, width = self.view_shape(view, stride)
+        camera, start, half = self.views[view].camera, int(self.starts[view]), stride // 2
+        pixels = self.pixels[start : start + camera.height * camera.width].view(
+            camera.height, camera.width, -1
+        )
+        rows = (torch.arange(height) * stride + half).clamp(max=camera.height - 1).to(pixels.device)
+        columns = (torch.arange(width) * stride + half).clamp(max=camera.width - 1).to(pixels.device)
+        values = pixels[rows[:, None], columns].cpu().float().view(-1, self.channels) / 255
+        return self._to_channels(values).view(height, width, self.channels)
+
+    def edges(self, max_cells: int = 2**20) -> Float[Tensor, "views h w"]:
+        """Sobel magnitude of each view on a coarse grid over the domain, (V, h, w), on the CPU.
+
+        Of the grey picture, and with opacity of that too. No difference is taken across views; cells beyond a smaller
+        view hold 0, and masked pixels count as 0. A view has at least one cell, even if ``max_cells`` is fewer.
+
+        Raises:
+            SoftmineError: ``max_cells`` is below 1.
+        """
+        if max_cells < 1:
+            raise SoftmineError(f"an edge map needs max_cells of at least 1, not {max_cells}")
+        count, height, width = self.domain.shape
+        shrink = min(1.0, math.sqrt(max_cells / count / (height * width)))
+        h, w = max(1, math.floor(height * shrink)), max(1, math.floor(width * shrink))
+        maps = np.zeros((count, h, w), np.float32)
+        for index, camera in enumerate(view.camera for view in self.views):
+            values = self.picture(index).numpy()
+            magnitude = sobel(np.pad(grey(values[..., :3]), 1, mode="edge"))
+            if self.channels == 4:
+                magnitude = np.hypot(magnitude, sobel(np.pad(2 * values[..., 3], 1, mode="edge")))
+            if index in self._masks:
+                magnitude = magnitude * self._masks[index]
+            whole = np.zeros((height, width, 1), np.float32)
+            whole[: camera.height, : camera.width, 0] = magnitude
+            pool = Pool(height, width, h, w, 1)
+            pool.add(0, whole)
+            maps[index] = pool.total[..., 0]
+        return torch.from_numpy(maps)
+
+    def _to_channels(self, values: Values) -> Values:
+        return values if self.channels == 3 else to_channels(values[:, :3], values[:, 3])
+
+    def _make_mask(self, height: int, width: int) -> Tensor:
+        mask = torch.zeros((len(self.views), height, width), dtype=torch.bool)
+        for index, view in enumerate(self.views):
+            rows, columns = view.camera.height, view.camera.width
+            valid = torch.from_numpy(self._masks[index]) if index in self._masks else True
+            mask[index, :rows, :columns] = valid
+        if not mask.any():
+            raise SoftmineError(f"the masks of the scene {self.name!r} leave out every pixel of {self.split}")
+        return mask
+
+    def _hash(self) -> str:
+        digest = hashlib.sha256(f"{self.split} {self.scene.downscale}".encode())
+        for file in self.scene.files:
+            digest.update(hash_file(file).encode())
+        for view in self.views:
+            digest.update(f"{view.name} {view.camera} {view.pose.tolist()}".encode())
+            digest.update(_hash_picture(view).encode())
+            if view.mask:
+                digest.update(hash_file(view.mask).encode())
+        return digest.hexdigest()
+
+
+def _hash_picture(view: View) -> str:
+    if view.image:
+        return hash_file(view.image)
+    assert view.pixels is not None
+    return hash_array(view.pixels)
