@@ -12,8 +12,10 @@ from softmine.domain import SoftmineError
 from softmine.signals.libraries import require, silenced
 
 _BLOCK = 2**16
+_LONGEST_PAGE = 65_307
 _SHORT = ("PCM_S8", "PCM_U8", "PCM_16", "DWVW_12", "DWVW_16", "DPCM_8", "DPCM_16", "ALAC_16")
 _LONG = ("PCM_24", "PCM_32", "DWVW_24", "ALAC_20", "ALAC_24", "ALAC_32")
+_TRUNCATED = "it is truncated: it has fewer samples than it says; get a complete copy"
 _UNKNOWN = 0x7FFFF000
 """Programs that write to a pipe cannot know the length, and put a number from here on in its place."""
 
@@ -35,14 +37,15 @@ def read(path: Path, most: int) -> tuple[np.ndarray, int]:
     _check_file(path, where)
     soundfile = require("soundfile", "audio", "sound files", where)
     try:
-        with path.open("rb") as stream, silenced(), soundfile.SoundFile(stream) as file:
-            return _read(file, most, where), file.samplerate
+        # A number for a name, because from that of a file soundfile takes it for one without a header.
+        with path.open("rb") as file, open(file.fileno(), "rb", closefd=False) as nameless, silenced():
+            with soundfile.SoundFile(nameless) as sound:
+                samples = _read(sound, most, where)
+            if sound.format == "OGG" and not _ogg_ends(path):
+                raise SoftmineError(f"{where}: {_TRUNCATED}")
+            return samples, sound.samplerate
     except soundfile.SoundFileError as error:
         raise SoftmineError(f"{where}: {_explain(error)}") from error
-    except TypeError as error:  # headerless samples, which soundfile tells by the file's name
-        raise SoftmineError(
-            f"{where}: raw samples without a header say nothing of themselves; save it as WAV"
-        ) from error
 
 
 def write(path: Path, samples: np.ndarray, rate: int) -> None:
@@ -75,9 +78,7 @@ def _read(file: Any, most: int, where: str) -> np.ndarray:
         if length > most:
             raise SoftmineError(too_long(where, most, file.samplerate))
     if length < file.frames < _UNKNOWN or _cut_short(file.extra_info):
-        raise SoftmineError(
-            f"{where}: it is truncated: it has fewer samples than it says; get a complete copy"
-        )
+        raise SoftmineError(f"{where}: {_TRUNCATED}")
     if not length:
         raise SoftmineError(f"{where}: it has no samples; get a complete copy")
     return np.concatenate(blocks)
@@ -89,6 +90,19 @@ def _cut_short(log: str) -> bool:
         if int(found) < int(said) < _UNKNOWN:
             return True
     return False
+
+
+def _ogg_ends(path: Path) -> bool:
+    """Whether an Ogg file's last page is whole and says that it is the last (RFC 3533, section 6)."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _LONGEST_PAGE))
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < 27:
+        return False
+    segments = page[27 : 27 + page[26]]
+    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(segments)
 
 
 def _explain(error: Exception) -> str:

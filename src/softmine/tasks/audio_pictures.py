@@ -77,7 +77,10 @@ def _draw(
         _waveform(upper, error, begin, rate, size[0], _ERROR, "error")
     upper.set(xlim=(begin, end), ylim=(-1.05, 1.05), yticks=(-1, 0, 1), ylabel="share of the peak")
     upper.grid(True, alpha=0.25, linewidth=0.6)
-    upper.legend(loc="upper right", ncols=2, fontsize=9, framealpha=0.85, borderpad=0.3)
+    # Above the axes, where it hides nothing.
+    upper.legend(
+        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, fontsize=9, frameon=False, borderpad=0.1
+    )
     power, hertz = _spectrum(sound, rate)
     picture = lower.imshow(
         10 * np.log10(np.maximum(power / reference, 1e-12)),
