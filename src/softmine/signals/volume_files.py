@@ -1,0 +1,204 @@
+"""Reads volume files: one entry that tells the format by its first bytes."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+import zipfile
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import tifffile
+from tifffile import PHOTOMETRIC
+
+from softmine.domain import SoftmineError
+from softmine.signals import nifti
+from softmine.signals.volume_data import MAX_CHANNELS, MappedVolume, VolumeData, check_layout
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_GDAL_NODATA = 42113
+
+
+def read(path: Path) -> VolumeData:
+    """A NIfTI, NPY, NPZ or TIFF file as a volume; mapped where it is uncompressed.
+
+    Raises:
+        SoftmineError: the file is missing, damaged, or not one volume that can be read faithfully.
+    """
+    where = f"cannot read {path}"
+    start = _first_bytes(path, where)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if start.startswith(b"\x93NUMPY"):
+            return _read_npy(path, where)
+        if start.startswith(b"PK"):
+            return _read_npz(path, where)
+        if start.startswith(_TIFF):
+            return _read_tiff(path, where)
+        zipped = start.startswith(nifti.GZIP)
+        start = nifti.unzipped_start(path, where) if zipped else start
+        if nifti.looks_like(start):
+            return nifti.read(path, where, start, zipped)
+    raise SoftmineError(
+        f"{where}: its content is {'gzip data, but no NIfTI' if zipped else 'of no format that is known here'}; "
+        "save the volume as NIfTI (.nii, .nii.gz), NPY, NPZ or a TIFF stack"
+    )
+
+
+def _first_bytes(path: Path, where: str) -> bytes:
+    try:
+        if path.is_dir():
+            raise SoftmineError(f"{where}: it is a folder; name one volume file in it")
+        if not path.exists():
+            raise SoftmineError(f"{where}: there is no such file; check the path")
+        if not path.is_file():
+            raise SoftmineError(f"{where}: it is not an ordinary file; copy it to one")
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except PermissionError:
+        raise SoftmineError(f"{where}: you are not permitted to; change the file's permissions") from None
+    except OSError as error:
+        raise SoftmineError(f"{where}: {error.strerror or error}") from error
+    if not start:
+        raise SoftmineError(f"{where}: it is empty (0 bytes); get a complete copy")
+    return start
+
+
+def _npy_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    try:
+        version = np.lib.format.read_magic(file)
+        return header[version[0]](file)
+    except Exception as error:
+        raise SoftmineError(
+            f"{where}: its NPY header is truncated or damaged; save the array again"
+        ) from error
+
+
+def _read_npy(path: Path, where: str) -> VolumeData:
+    with path.open("rb") as file:
+        shape, fortran, dtype = _npy_header(file, where)
+        offset = file.tell()
+    check_layout(shape, dtype, where)
+    mapped = MappedVolume(path, dtype, shape, offset, "F" if fortran else "C")
+    return VolumeData(mapped.array, mapped)
+
+
+def _read_npz(path: Path, where: str) -> VolumeData:
+    """The one array of an NPZ; its header is looked at before anything is unpacked."""
+    damaged = f"{where}: its archive is truncated or damaged; get a complete copy"
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise SoftmineError(damaged) from error
+    with archive:
+        members = archive.namelist()
+        names = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
+        if len(members) != 1 or len(names) != 1:
+            found = (
+                f"{len(names)} arrays ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''})"
+                if names
+                else "no array"
+            )
+            raise SoftmineError(
+                f"{where}: it holds {found} where one is needed; save the volume alone, as NPY"
+            )
+        try:
+            with archive.open(members[0]) as file:
+                start = io.BytesIO(file.read(2**16))
+                shape, _, dtype = _npy_header(start, where)
+                check_layout(shape, dtype, where)
+            with archive.open(members[0]) as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+        except SoftmineError:
+            raise
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise SoftmineError(damaged) from error
+    return VolumeData(array)
+
+
+def _read_tiff(path: Path, where: str) -> VolumeData:
+    """A stack of pages of one size, or a page that holds a stack, axes as the file says."""
+    log, complaints = logging.getLogger("tifffile"), _Complaints()
+    log.addHandler(complaints)
+    try:
+        with tifffile.TiffFile(path) as file:
+            data = _tiff_stack(file, path, where)
+    except (SoftmineError, MemoryError):
+        raise
+    except Exception as error:
+        if "imagecodecs" in str(error):
+            raise SoftmineError(
+                f"{where}: its compression needs the extra: pip install 'softmine[codecs]'"
+            ) from error
+        raise SoftmineError(f"{where}: its TIFF data is truncated or damaged; get a complete copy") from error
+    finally:
+        log.removeHandler(complaints)
+    if complaints.any:
+        raise SoftmineError(f"{where}: its TIFF data is truncated or damaged; get a complete copy")
+    return data
+
+
+def _tiff_stack(file: tifffile.TiffFile, path: Path, where: str) -> VolumeData:
+    if len(file.series) > 1:
+        sizes = ", ".join(str(series.shape) for series in file.series[:4])
+        raise SoftmineError(
+            f"{where}: it holds {len(file.series)} stacks of different shapes ({sizes}); save the one you want as a "
+            "file"
+        )
+    series, page = file.series[0], file.pages.first
+    if series.is_multifile:
+        raise SoftmineError(f"{where}: its stack goes on in other files; save it as one file")
+    if page.photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
+        colours = getattr(page.photometric, "name", page.photometric)
+        raise SoftmineError(f"{where}: its colours are {colours}; save the stack as grey or RGB")
+    if series.dtype is None:
+        raise SoftmineError(
+            f"{where}: it holds {page.bitspersample}-bit samples; convert them to uint8, uint16 or float32"
+        )
+    axes, shape = series.axes, tuple(int(n) for n in series.shape)
+    channel = next((axes.index(letter) for letter in "SC" if letter in axes), None)
+    if channel is not None:
+        if shape[channel] > MAX_CHANNELS:
+            raise SoftmineError(
+                f"{where}: it has {shape[channel]} channels, but a volume has 1 to 4; keep four at most"
+            )
+        shape = (*shape[:channel], *shape[channel + 1 :], shape[channel])
+    check_layout(shape, series.dtype, where)
+    ends = [o + n for p in series.pages if p for o, n in zip(p.dataoffsets, p.databytecounts, strict=True)]
+    if max(ends) > path.stat().st_size:
+        raise SoftmineError(
+            f"{where}: it is truncated, {path.stat().st_size:,} bytes long where its pages end at {max(ends):,}; "
+            "get a complete copy"
+        )
+    moved = -1 if channel is None else channel
+    mapped = None
+    if series.dataoffset is not None:
+        dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
+        mapped = MappedVolume(path, dtype, tuple(series.shape), series.dataoffset, "C", moved)
+    array = mapped.array if mapped else np.moveaxis(series.asarray(), moved, -1)
+    return VolumeData(array, mapped, nodata=_nodata(page), layers=array.ndim - (3 if channel is None else 4))
+
+
+def _nodata(page: tifffile.TiffPage | tifffile.TiffFrame) -> float | None:
+    """The value that GDAL's tag declares to mean "no data", where there is one beside NaN."""
+    text = page.tags.valueof(_GDAL_NODATA, "") if isinstance(page, tifffile.TiffPage) else ""
+    try:
+        value = float(str(text).strip("\0 "))
+    except ValueError:
+        return None
+    return None if np.isnan(value) else value
+
+
+class _Complaints(logging.Handler):
+    """Notes whether tifffile reported damage that it went on from, as where pages are missing at the end."""
+
+    any = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Notes an error."""
+        self.any = self.any or record.levelno >= logging.ERROR
