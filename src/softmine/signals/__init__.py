@@ -7,8 +7,9 @@ from typing import Protocol, runtime_checkable
 from softmine.domain import Box, Coords, Values
 from softmine.signals.audio import Audio
 from softmine.signals.image import Image
+from softmine.signals.video import Video
 
-__all__ = ["Audio", "Image", "Signal"]
+__all__ = ["Audio", "Image", "Signal", "Video"]
 
 
 @runtime_checkable

@@ -1,0 +1,199 @@
+"""Fitting a video."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import nn
+from tyro.conf import arg
+
+from softmine import fields
+from softmine.errors import SoftmineError
+from softmine.signals.libraries import require
+from softmine.signals.video import Video
+from softmine.signals.video_store import Frames
+from softmine.tasks.video_evaluation import VideoEvaluator, every_frame, frame_values
+from softmine.tasks.video_film import write_chart, write_film, write_frames
+from softmine.training.evaluation import decibels
+from softmine.training.settings import FieldSettings
+from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
+
+SHEET = 6
+TILE, SMALL_TILE = 640, 240
+"""Frames on a contact sheet, and their longer side for a run and for a comparison, in pixels."""
+GAP = 4
+
+
+@dataclass(frozen=True)
+class Options:
+    """Flags that only videos take."""
+
+    downscale: Annotated[int, arg(metavar="N")] = 1
+    """Divide width and height by this before training."""
+    frames: Annotated[str, arg(metavar="A:B", help_behavior_hint="(default: all)")] = ""
+    """Frames to train on, from A up to but without B, counted from 0; either may be left out."""
+
+
+def read(path: str | None, options: Options) -> VideoTask:
+    """The video that a PATH names, or the built-in clip for None.
+
+    Raises:
+        SoftmineError: it cannot be read; or PyAV, which writes the film too, is missing.
+    """
+    frames = _range(options.frames)
+    if path is None:
+        if options != Options():
+            raise SoftmineError("--downscale and --frames are for videos from files: give a PATH")
+        require("av", "video", "or writing a video", "cannot fit the built-in clip")
+        return VideoTask(Video.builtin())
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("decoding", total=1.0, visible=progress.console.is_terminal)
+        return VideoTask(
+            Video.read(
+                path, options.downscale, frames, report=lambda share: progress.update(bar, completed=share)
+            )
+        )
+
+
+def _range(text: str) -> tuple[int, int | None] | None:
+    """First frame and the one after the last of ``A:B``; None for all."""
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d*):(\d*)", text)
+    if not found:
+        raise SoftmineError(f"--frames is {text}: give A:B, such as 0:100")
+    return int(found[1] or 0), int(found[2]) if found[2] else None
+
+
+@dataclass(frozen=True)
+class Film(Reconstruction):
+    """A contact sheet, and every frame of a reconstruction.
+
+    Attributes:
+        frames: (F, H, W, 3), uint8, or None in comparisons.
+        frame_psnr: of each frame in dB.
+    """
+
+    frames: Frames | None
+    frame_psnr: list[float]
+
+
+class VideoTask:
+    """A video to be fitted (see ``training/task.py``)."""
+
+    kind = "video"
+    unit = "voxels"
+    snaps = True
+
+    def __init__(self, video: Video) -> None:
+        self.signal = video
+
+    def size(self) -> str:
+        """As in ``132 frames of 1280 x 720 at 25 a second``."""
+        count, height, width, _ = self.signal.shape
+        return f"{count} frames of {width} x {height} at {float(self.signal.rate):.4g} a second"
+
+    def describe(self) -> dict[str, Any]:
+        """What a run must remember of its video."""
+        video = self.signal
+        return {
+            "name": video.name,
+            "path": str(video.path) if video.path else None,
+            "shape": list(video.shape),
+            "dtype": "uint8",
+            "fingerprint": video.fingerprint,
+            "value_range": [0.0, 255.0],
+            "frame_rate": float(video.rate),
+        }
+
+    def make_field(self, settings: FieldSettings) -> nn.Module:
+        """An untrained field over frames, rows and columns."""
+        return fields.create(
+            settings.field, self.signal.shape[:3], 3, log2_table_size=settings.log2_table_size
+        )
+
+    def make_evaluator(self, device: torch.device) -> VideoEvaluator:
+        """PSNR."""
+        return VideoEvaluator(self.signal, device)
+
+    def reconstruct(
+        self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
+    ) -> Film:
+        """A contact sheet of six frames; unless ``small``, every voxel too, which a film is made of."""
+        video = self.signal
+        count, height, width, _ = video.shape
+        chosen = sorted({(2 * place + 1) * count // (2 * SHEET) for place in range(SHEET)})
+        psnr: list[float] = []
+        everything: Frames | None = None
+        if not small:
+            everything, psnr = every_frame(field, video, device, report)
+            video.release()
+        step = max(1, -(-max(height, width) // (SMALL_TILE if small else TILE)))
+        rows, columns = np.arange(step // 2, height, step), np.arange(step // 2, width, step)
+        values, targets = [], []
+        for index in chosen:
+            if everything is None:
+                values.append(frame_values(field, video, index, rows, columns, device))
+            else:
+                values.append(everything[index][rows[:, None], columns] / np.float32(255))
+            targets.append(video.frame(index)[rows[:, None], columns] / np.float32(255))
+        value, target = _sheet(values), _sheet(targets)
+        names = ", ".join(str(index) for index in chosen)
+        shown = f"frame{'s' if len(chosen) > 1 else ''} {names} of {count}, counted from 0"
+        note = shown if step == 1 else f"{shown}, at 1/{step} of their width and height"
+        error = float(np.mean([10 ** (-each / 10) for each in psnr])) if psnr else None
+        return Film(
+            value, target, mean_error(value, target), None if error is None else decibels(error), note,
+            everything, psnr,
+        )  # fmt: skip
+
+    def write_output(
+        self,
+        field: nn.Module,
+        result: Reconstruction,
+        folder: Path,
+        device: torch.device,
+        report: Report = silent,
+    ) -> list[Output]:
+        """``video.mp4`` with the original on the left, and each frame's PSNR as a chart and as numbers."""
+        del field, device
+        if not isinstance(result, Film) or result.frames is None:
+            return []
+        codec = write_film(self.signal, result.frames, folder / "video.mp4", report)
+        write_chart(result.frame_psnr, folder / "frame_psnr.png")
+        write_frames(result.frame_psnr, float(self.signal.rate), folder / "frame_psnr.json")
+        worst = int(np.argmin(result.frame_psnr))
+        return [
+            Output("video.mp4", f"original and reconstruction side by side ({codec})"),
+            Output(
+                "frame_psnr.png",
+                f"PSNR of each frame: {np.mean(result.frame_psnr):.2f} dB on average, "
+                f"{result.frame_psnr[worst]:.2f} dB in the worst, frame {worst}",
+            ),
+            Output("frame_psnr.json", "PSNR of each frame in numbers"),
+        ]
+
+
+def _sheet(pictures: list[Array]) -> Array:
+    """Pictures of one size (h, w, C) in rows, white between them, about as wide as a screen is."""
+    height, width, channels = pictures[0].shape
+    across = min(
+        range(1, len(pictures) + 1), key=lambda n: abs(_aspect(len(pictures), n, height, width) - 1.6)
+    )
+    down = -(-len(pictures) // across)
+    sheet = np.ones((down * (height + GAP) - GAP, across * (width + GAP) - GAP, channels), np.float32)
+    for place, picture in enumerate(pictures):
+        top, left = place // across * (height + GAP), place % across * (width + GAP)
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def _aspect(count: int, across: int, height: int, width: int) -> float:
+    return across * width / (-(-count // across) * height)

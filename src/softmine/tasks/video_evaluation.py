@@ -1,0 +1,92 @@
+"""How good a video's reconstruction is, on a fixed subset of voxels or on all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from softmine.domain import Coords
+from softmine.signals.video import Video
+from softmine.signals.video_store import Frames, FrameStore
+from softmine.training.evaluation import decibels, peak_signal_to_noise, values_at
+from softmine.training.subset import SUBSET, evaluated_cells
+from softmine.training.task import Evaluation, Report
+
+
+class VideoEvaluator:
+    """Evaluates fields against one video, always on the same voxels.
+
+    Up to 2^20 voxels all of them count, and the mean and the lowest PSNR of a frame are measured too; of a larger
+    video, 2^17 voxels drawn once, uniformly, with a fixed seed. Predictions are clipped to [0, 1] first.
+    """
+
+    def __init__(self, video: Video, device: torch.device) -> None:
+        self.video, self.device = video, device
+        self.cells, _ = evaluated_cells(video.domain)
+        self.subset = len(self.cells) < video.domain.cells
+        self.target = values_at(video, video.domain.centres(self.cells), device)
+
+    def describe(self) -> str:
+        """What is measured, in words."""
+        if self.subset:
+            return f"PSNR over a fixed subset of {SUBSET:,} of {self.video.domain.cells:,} voxels"
+        return f"PSNR over all {self.video.domain.cells:,} voxels"
+
+    def __call__(self, field: nn.Module) -> Evaluation:
+        """Evaluates ``field``; leaves its parameters and random numbers untouched."""
+        coords = self.video.domain.centres(self.cells)
+        prediction = values_at(field, coords, self.device).clamp_(0.0, 1.0)
+        psnr = peak_signal_to_noise(prediction, self.target)
+        more = {}
+        if not self.subset:
+            errors = (prediction.double() - self.target.double()).square().view(self.video.shape[0], -1)
+            frames = [decibels(error) for error in errors.mean(1).tolist()]
+            more = {"frame_psnr_mean": float(np.mean(frames)), "frame_psnr_min": min(frames)}
+        return Evaluation(psnr, None, len(self.cells), self.subset, more)
+
+
+def every_frame(
+    field: nn.Module, video: Video, device: torch.device, report: Report
+) -> tuple[Frames, list[float]]:
+    """All frames of a field as 8-bit RGB, (F, H, W, 3), and the PSNR in dB of each before it was rounded to that.
+
+    Raises:
+        SoftmineError: there is no room for them.
+    """
+    count, height, width, _ = video.shape
+    down, across = np.arange(height), np.arange(width)
+    store = FrameStore("cannot write the reconstruction", (height, width), count)
+    psnr = []
+    try:
+        for index in range(count):
+            values = frame_values(field, video, index, down, across, device)
+            target = video.frame(index).astype(np.float32) / np.float32(255)
+            psnr.append(decibels(float(np.square(values - target).mean(dtype=np.float64))))
+            store.add((np.nan_to_num(values) * 255 + 0.5).astype(np.uint8))
+            report((index + 1) / count)
+    except BaseException:
+        store.close()
+        raise
+    return store.finish()[0], psnr
+
+
+def frame_values(
+    field: nn.Module, video: Video, index: int, rows: np.ndarray, columns: np.ndarray, device: torch.device
+) -> Float[np.ndarray, "h w 3"]:
+    """A field at the centres of rows (h,) and columns (w,) of one frame, clipped to [0, 1]."""
+    count, height, width, _ = video.shape
+    coords = _plane(rows, columns, (height, width))
+    coords[:, 0] = (index + 0.5) / count
+    return values_at(field, coords, device).clamp_(0, 1).numpy().reshape(len(rows), len(columns), 3)
+
+
+def _plane(rows: np.ndarray, columns: np.ndarray, size: tuple[int, int]) -> Coords:
+    """Coordinates (h * w, 3) of pixels' centres, with a time that is still to be filled in."""
+    axes: list[Tensor] = [
+        torch.from_numpy((index + 0.5) / length).float()
+        for index, length in zip((rows, columns), size, strict=True)
+    ]
+    grid = torch.meshgrid(*axes, indexing="ij")
+    return torch.stack([torch.empty_like(grid[0]), *grid], -1).view(-1, 3)
