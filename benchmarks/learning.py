@@ -21,22 +21,23 @@ import torch
 
 from softmine.kernels.backends import VARIABLE
 from softmine.signals import Image
+from softmine.tasks.image import ImageTask
 from softmine.training.build import build_trainer
-from softmine.training.evaluation import Evaluator
 from softmine.training.settings import FieldSettings
+from softmine.training.task import Evaluator
 
 BACKENDS = {"fused": "", "twin": "torch"}
 TOLERANCE = 0.1
 """Decibels by which the means may differ."""
 
 
-def fit(image: Image, evaluator: Evaluator, backend: str, seed: int, steps: int, batch_size: int) -> dict:
+def fit(task: ImageTask, evaluator: Evaluator, backend: str, seed: int, steps: int, batch_size: int) -> dict:
     """One fit from its start to its end."""
     os.environ[VARIABLE] = BACKENDS[backend]
     settings = FieldSettings(steps=steps)
     device = torch.device("cpu")
     trainer = build_trainer(
-        image, settings, sampler="uniform", batch_size=batch_size, seed=seed, device=device
+        task, settings, sampler="uniform", batch_size=batch_size, seed=seed, device=device
     )
     trainer.advance(lambda: False)
     result = evaluator(trainer.field)
@@ -56,10 +57,11 @@ def main() -> None:
     print("| picture | seed | fused, dB | twin, dB | difference |\n|---|---:|---:|---:|---:|")
     for photo in asked.photos:
         image = Image.read(photo)
-        evaluator = Evaluator(image, torch.device("cpu"))
+        task = ImageTask(image)
+        evaluator = task.make_evaluator(torch.device("cpu"))
         for seed in range(asked.seeds):
             pair = {
-                backend: fit(image, evaluator, backend, seed, asked.steps, asked.batch_size)
+                backend: fit(task, evaluator, backend, seed, asked.steps, asked.batch_size)
                 for backend in BACKENDS
             }
             runs += [{"picture": image.name, **run} for run in pair.values()]

@@ -14,16 +14,20 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "softmine"
 
 # A package may import those to its right, and itself (DESIGN: arrows go one way).
+FOUNDATION = {"domain", "errors", "masks", "kernels", "signals", "fields"}
 ALLOWED = {
     "errors": set(),
-    "domain": {"errors"},
+    "masks": {"errors"},
+    "domain": {"errors", "masks"},
     "sampling": {"domain"},
     "kernels": {"errors"},
-    "signals": {"domain", "errors"},
+    "signals": {"domain", "errors", "kernels"},
     "fields": {"domain", "errors", "kernels"},
-    "training": {"domain", "errors", "sampling", "kernels", "signals", "fields"},
-    "study": {"domain", "errors", "sampling", "kernels", "signals", "fields", "training"},
-    "cli": {"domain", "errors", "sampling", "kernels", "signals", "fields", "training", "study"},
+    "radiance": FOUNDATION,
+    "training": FOUNDATION | {"sampling", "radiance"},
+    "tasks": FOUNDATION | {"sampling", "radiance", "training"},
+    "study": FOUNDATION | {"sampling", "radiance", "training", "tasks"},
+    "cli": FOUNDATION | {"sampling", "radiance", "training", "tasks", "study"},
 }
 
 

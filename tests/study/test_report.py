@@ -104,7 +104,7 @@ def metrics(count: int = 4, subset: bool = False) -> list[dict[str, Any]]:
             "ssim": 0.2 * i,
             "loss": 0.1 / i,
             "samples": 204800 * i,
-            "pixels": 1024,
+            "evaluated": 1024,
             "subset": subset,
         }
         for i in range(1, count + 1)
@@ -257,8 +257,8 @@ def test_fit_report_says_how_the_run_ended(tmp_path: Path, state: str | None, wo
 
 def test_fit_report_says_when_figures_are_of_a_subset(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", metrics(subset=True))
-    assert "fixed subset of 1,024 pixels, 33% of the picture, not on every pixel" in fit(run).text
-    status = {"state": "finished", "step": 400, "seconds": 8.0, "psnr_all_pixels": 25.5}
+    assert "fixed subset of 1,024 pixels, 33% of all, not on all pixels" in fit(run).text
+    status = {"state": "finished", "step": 400, "seconds": 8.0, "psnr_in_all": 25.5}
     (run / "status.json").write_text(json.dumps(status))
     page = fit(run)
     assert "25.5 dB after 400 steps" in page.text

@@ -9,50 +9,42 @@ from typing import Annotated, Any
 
 from rich.console import Console
 from rich.table import Table
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
 from softmine.cli.complain import complain
 from softmine.cli.console import PlainConsole
-from softmine.cli.inputs import default_folder, load_image
+from softmine.cli.inputs import default_folder
+from softmine.cli.kinds import command_type, options_of, read, stem
 from softmine.cli.parse import parse
-from softmine.cli.resume import same_image
+from softmine.cli.resume import same_signal, stored_options
 from softmine.errors import SoftmineError
 from softmine.sampling import create
-from softmine.signals import Image
-from softmine.study.compare import Results, compare_image, new_results
+from softmine.study.compare import Results, compare, new_results
 from softmine.study.matrix import CompareSettings, entries, sized
 from softmine.study.report import write_compare_report
 from softmine.study.report_compare import NOW_AND_THEN
 from softmine.study.stored import check_machine, grown, read_results, stored_settings
+from softmine.tasks import KINDS, plain
 from softmine.training import devices, new_folder
 from softmine.training.files import remove_leftovers, write_json
 from softmine.training.interrupt import INTERRUPTED, Interrupted, stop_if
 from softmine.training.progress import decibels
 from softmine.training.run_folder import RunFolder
+from softmine.training.task import Task
 
 
 @dataclass(frozen=True)
-class CompareImage(CompareSettings):
-    """Compare samplers on a picture: PSNR at equal time and equal steps, with a report.
+class Compare(CompareSettings):
+    """Flags of ``softmine compare`` for every kind of signal."""
 
-    PATH is a PNG, JPEG, TIFF, NPY or EXR file, or builtin:NAME. Without it, a built-in picture is used. Every run
-    trains for --seconds or --steps; runs take turns, and only training is on the clock.
-    """
-
-    path: Annotated[str | None, Positional, arg(metavar="[PATH]", help_behavior_hint="")] = None
-    """Picture to fit: a file, or builtin:NAME (astronaut, retina, hubble, ...)."""
     out: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder for results.json, report.html and pictures. Default: a new folder under runs/."""
     resume: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder of a comparison to go on with: what is finished stays, and --samplers, --batch-sizes and --seeds add runs."""
 
 
-def compare_image_command(arguments: list[str], interrupted: Interrupted) -> int:
-    """Runs ``softmine compare image`` and returns the exit code."""
-    return compare_command("softmine compare image", arguments, interrupted)
-
-
 def compare_command(
+    kind: str,
     program: str,
     arguments: list[str],
     interrupted: Interrupted,
@@ -62,37 +54,38 @@ def compare_command(
     """Runs a comparison and returns the exit code.
 
     Args:
+        kind: of signal.
         program: what the person typed before the arguments.
         arguments: flags and PATH.
         interrupted: tells whether a person wants to stop.
         default: settings that the flags change.
-        batch_share: the default batch size as a share of the picture's pixels.
+        batch_share: the default batch size as a share of the signal's cells.
     """
-    start = None if default is None else CompareImage(**asdict(default))
-    args = parse(CompareImage, program, arguments, start)
+    flags = _flags(kind)
+    start = None if default is None else flags(**asdict(default))
+    args = parse(flags, program, arguments, start)
     if args.resume:
-        return _resume(args.resume, program, arguments, interrupted)
+        return _resume(args.resume, kind, program, arguments, interrupted)
     settings = _checked(args)
     if args.out:
         new_folder.check_free(args.out)
     stop_if(interrupted)
-    image = load_image(args.path)
+    options = options_of(args, kind)
+    task = read(kind, getattr(args, "path", None), options)
+    domain = task.signal.domain
     stop_if(interrupted)
     if start is not None and batch_share is not None:
-        batch_size = max(1, round(batch_share * image.domain.cells))
-        settings = _checked(
-            parse(CompareImage, program, arguments, replace(start, batch_sizes=(batch_size,)))
-        )
-    settings = _for_image(settings, image)
-    word = program.split()[-1]
-    name = ["compare"] if word == "image" else ["study", word]
-    folder = new_folder.plain(args.out or default_folder(*name, Path(image.name).stem))
+        batch_size = max(1, round(batch_share * domain.cells))
+        settings = _checked(parse(flags, program, arguments, replace(start, batch_sizes=(batch_size,))))
+    settings = _for_signal(settings, task)
+    name = ["study", program.split()[-1]] if default else ["compare"]
+    folder = new_folder.plain(args.out or default_folder(*name, stem(task)))
     new_folder.check_free(folder)
-    results = new_results(image, settings, shlex.join([*program.split(), *arguments]))
+    results = new_results(task, settings, shlex.join([*program.split(), *arguments]), plain(options))
     made = new_folder.make(folder, lambda path: write_json(path / "results.json", results))
     console = PlainConsole()
     try:
-        compare_image(folder, image, settings, results, console, interrupted)
+        compare(folder, task, settings, results, console, interrupted)
         if not results["runs"] and not results.get("tuning"):
             stop_if(interrupted)
     except (SoftmineError, KeyboardInterrupt):
@@ -103,43 +96,55 @@ def compare_command(
     return _close(folder, results, console)
 
 
-def _resume(folder: Path, program: str, arguments: list[str], interrupted: Interrupted) -> int:
+def _flags(kind: str) -> type[Compare]:
+    name = KINDS[kind].name
+    text = (
+        f"Compare samplers on {name}: PSNR at equal time and equal steps, with a report. Every run trains for --seconds "
+        "or --steps; runs take turns, and only training is on the clock."
+    )
+    return command_type(Compare, kind, text, f"What to fit: {name}.")
+
+
+def _resume(folder: Path, kind: str, program: str, arguments: list[str], interrupted: Interrupted) -> int:
     folder = new_folder.plain(folder)
     results = read_results(folder)
-    stored = stored_settings(folder, results)
+    stored, options = stored_settings(folder, results, kind), stored_options(RunFolder(folder, results), kind)
+    flags = _flags(kind)
     # Once more, because the settings of the comparison are the other flags' defaults.
-    args = parse(CompareImage, program, arguments, CompareImage(**asdict(stored)))
+    args = parse(flags, program, arguments, flags(**asdict(stored), **plain(options)))
     if args.out and args.out.resolve() != folder.resolve():
         raise SoftmineError("--resume continues in its own folder: leave out --out")
     asked = _checked(args)
     stop_if(interrupted)
-    image = same_image(RunFolder(folder, results), args.path)
-    settings = grown(folder, stored, _for_image(asked, image))
+    found, path = RunFolder(folder, results), getattr(args, "path", None)
+    task = same_signal(found, kind, path, options, options_of(args, kind))
+    settings = grown(folder, stored, _for_signal(asked, task))
     settings.check()
     check_machine(folder, results, settings)
     stop_if(interrupted)
     remove_leftovers(folder)
     results.setdefault("resumed", []).append(shlex.join([*program.split(), *arguments]))
     console = PlainConsole()
-    compare_image(folder, image, settings, results, console, interrupted)
+    compare(folder, task, settings, results, console, interrupted)
     return _close(folder, results, console)
 
 
-def _checked(args: CompareImage) -> CompareSettings:
+def _checked(args: Compare) -> CompareSettings:
     settings = CompareSettings(**{field.name: getattr(args, field.name) for field in fields(CompareSettings)})
     settings.check()
     devices.choose(settings.device)
     return settings
 
 
-def _for_image(settings: CompareSettings, image: Image) -> CompareSettings:
-    """Settings with the batch sizes that suit a picture, or SoftmineError where a sampler cannot take one."""
-    settings = sized(settings, image.domain)
+def _for_signal(settings: CompareSettings, task: Task) -> CompareSettings:
+    """Settings with the batch sizes that suit a signal, or SoftmineError where a sampler cannot take one."""
+    domain, edges = task.signal.domain, getattr(task.signal, "edges", None)
+    settings = sized(settings, domain)
     # Once more: auto may have been given the batch size of another.
     settings.check()
     for entry in entries(settings):
-        if entry.batch_size > image.domain.cells:
-            create(entry.sampler, image.domain, entry.batch_size, seed=0, edges=image.edges)
+        if entry.batch_size > domain.cells:
+            create(entry.sampler, domain, entry.batch_size, seed=0, edges=edges)
     return settings
 
 

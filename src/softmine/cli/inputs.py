@@ -1,23 +1,9 @@
-"""What a PATH on the command line means, and where results go when nobody says."""
+"""Where results go when nobody says."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-
-from softmine.signals import Image
-
-DEFAULT = "astronaut"
-BUILTIN = "builtin:"
-
-
-def load_image(path: str | None) -> Image:
-    """The picture a PATH names: a file, ``builtin:NAME``, or the default built-in picture for None."""
-    if path is None:
-        return Image.builtin(DEFAULT)
-    if path.startswith(BUILTIN):
-        return Image.builtin(path[len(BUILTIN) :])
-    return Image.read(path)
 
 
 def default_folder(*words: str) -> Path:

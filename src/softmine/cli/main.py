@@ -7,9 +7,11 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from softmine.cli.complain import complain
 from softmine.errors import SoftmineError
+from softmine.tasks import KINDS
 from softmine.training.failures import sentence
 from softmine.training.interrupt import (
     INTERRUPTED,
@@ -20,8 +22,8 @@ from softmine.training.interrupt import (
 )
 
 COMMANDS: dict[tuple[str, ...], str] = {
-    ("fit", "image"): "fit a neural field to a picture",
-    ("compare", "image"): "compare samplers on a picture, honestly",
+    **{("fit", kind): f"fit a neural field to {about.name}" for kind, about in KINDS.items()},
+    **{("compare", kind): f"compare samplers on {about.name}, honestly" for kind, about in KINDS.items()},
     ("study",): "ready-made comparisons: alpha, langevin, reinit, warmup, peers",
     ("report",): "write the report of run folders again",
 }
@@ -81,14 +83,14 @@ def _run(words: list[str], interrupted: Interruption) -> int:
 
 def _function(command: tuple[str, ...]) -> Callable[[list[str], Interrupted], int]:
     # Imported when called: help and mistakes should not wait for torch.
-    if command == ("fit", "image"):
-        from softmine.cli.fit import fit_image_command
+    if command[0] == "fit":
+        from softmine.cli.fit import fit_command
 
-        return fit_image_command
-    if command == ("compare", "image"):
-        from softmine.cli.compare import compare_image_command
+        return partial(fit_command, command[1])
+    if command[0] == "compare":
+        from softmine.cli.compare import compare_command
 
-        return compare_image_command
+        return partial(compare_command, command[1], " ".join(["softmine", *command]))
     if command == ("study",):
         from softmine.cli.study import study_command
 
@@ -117,7 +119,7 @@ def _overview(start: tuple[str, ...]) -> str:
             "Commands:",
             *lines,
             "",
-            "Without a PATH, fit and compare use a built-in picture: try  softmine fit image",
+            "Without a PATH, fit and compare use a built-in signal: try  softmine fit image",
             "Each command explains itself:  softmine fit image --help",
         ]
     )

@@ -7,25 +7,30 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from softmine.cli.inputs import BUILTIN, load_image
+from softmine import tasks
+from softmine.cli.kinds import read
 from softmine.errors import SoftmineError
-from softmine.signals import Image
-from softmine.training.fit_image import describe
 from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
+from softmine.training.task import Task
 
+BUILTIN = "builtin:"
+"""Before the name of a signal that needs no file."""
 CHANGEABLE = ("steps", "seconds", "evaluations", "checkpoint_every", "device")
 
 
-def stored_settings(run: RunFolder) -> FitSettings:
+def stored_settings(run: RunFolder, kind: str) -> FitSettings:
     """The settings that a run was started with.
 
     Raises:
-        SoftmineError: it is no run of an image, or another version or another program wrote its settings.
+        SoftmineError: it is a run of another kind of signal, or another version or another program wrote its settings.
     """
     file = run.path / "config.json"
-    if run.config.get("task") != "image":
-        raise SoftmineError(f"{run.path} is a run of '{run.config.get('task')}', not of an image")
+    there = run.config.get("task")
+    if there != kind:
+        raise SoftmineError(
+            f"{run.path} is a run of softmine fit {there}, not of softmine fit {kind}: resume it with that command"
+        )
     settings = run.config["settings"]
     hints = get_type_hints(FitSettings)
     for name, value in settings.items():
@@ -54,28 +59,39 @@ def check_resumable(run: RunFolder, stored: FitSettings, settings: FitSettings, 
         )
 
 
-def same_image(run: RunFolder, given: str | None) -> Image:
-    """The picture of a run, from where it was or from the PATH given now.
+def stored_options(run: RunFolder, kind: str) -> Any:
+    """The flags that only ``kind`` takes, as the run or comparison in a folder was started with."""
+    options = run.config.get("options")
+    return tasks.options_of(options if isinstance(options, dict) else {}, kind, str(run.path))
+
+
+def same_signal(run: RunFolder, kind: str, given: str | None, stored: Any, options: Any) -> Task:
+    """The signal of a run, from where it was or from the PATH given now.
 
     Raises:
-        SoftmineError: it is gone, or it is another picture.
+        SoftmineError: it is gone, it is another signal, or it is asked for with other options.
     """
+    for field in fields(stored):
+        before, now = getattr(stored, field.name), getattr(options, field.name)
+        if before != now:
+            flag = "--" + field.name.replace("_", "-")
+            raise SoftmineError(f"a resumed run keeps its {flag} {before}: start a new run for {flag} {now}")
     signal = run.config["signal"]
     source = given or signal["path"] or BUILTIN + signal["name"]
     try:
-        image = load_image(source)
+        task = read(kind, source, options)
     except SoftmineError as error:
         if given is None and signal["path"] and not Path(signal["path"]).exists():
             raise SoftmineError(
-                f"the picture of this run is gone from {signal['path']}: give its new PATH beside --resume"
+                f"the file of this run is gone from {signal['path']}: give its new PATH beside --resume"
             ) from error
         raise
-    if image.fingerprint != signal["fingerprint"]:
+    if task.signal.fingerprint != signal["fingerprint"]:
         raise SoftmineError(
-            f"{source} is not the picture that the run in {run.path} was started with "
-            f"({describe(image)['shape']} against {signal.get('shape')}, other contents): give that picture's PATH"
+            f"{source} is not the {tasks.KINDS[kind].name.partition(' ')[2]} that the run in {run.path} was started with "
+            f"({task.describe()['shape']} against {signal.get('shape')}, other contents): give the PATH of that"
         )
-    return image
+    return task
 
 
 def _is_of(value: Any, hint: Any) -> bool:

@@ -29,7 +29,7 @@ def study_command(arguments: list[str], interrupted: Interrupted) -> int:
         default = replace(default, steps=1, seconds=None)
     elif "--seconds" in flags and "--steps" not in flags:
         default = replace(default, steps=None, seconds=1.0)
-    return compare_command(f"softmine study {name}", rest, interrupted, default, study.batch_share)
+    return compare_command("image", f"softmine study {name}", rest, interrupted, default, study.batch_share)
 
 
 def _listing() -> str:

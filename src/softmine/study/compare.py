@@ -1,4 +1,4 @@
-"""Compares samplers on one picture: the same field, the same clock, runs interleaved in short slices."""
+"""Compares samplers on one signal: the same field, the same clock, runs interleaved in short slices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from softmine.signals import Image
 from softmine.study.matrix import CompareSettings, Entry, ended, entries, missing
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.study.race import Contestant, race
@@ -20,30 +19,27 @@ from softmine.training import devices, pictures
 from softmine.training.budget import evaluation_points
 from softmine.training.build import build_trainer
 from softmine.training.environment import versions
-from softmine.training.evaluation import Evaluator
 from softmine.training.files import write_json
 from softmine.training.interrupt import Interrupted
-
-PICTURE_PIXELS = 2**21
+from softmine.training.task import Evaluator, Task
 
 Results = dict[str, Any]
 """What ``results.json`` holds."""
 
 
-def new_results(image: Image, settings: CompareSettings, command: str) -> Results:
-    """The results of a comparison before its first run."""
+def new_results(
+    task: Task, settings: CompareSettings, command: str, options: dict[str, Any] | None = None
+) -> Results:
+    """The results of a comparison before its first run; ``options`` are the flags that only this kind takes."""
     return {
         "schema": 1,
-        "task": "image",
+        "task": task.kind,
+        "unit": task.unit,
+        "options": options or {},
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": command,
-        "signal": {
-            "name": image.name,
-            "shape": list(image.shape),
-            # As it was given: results are made to be passed on, and need not tell where somebody keeps things.
-            "path": str(image.path) if image.path else None,
-            "fingerprint": image.fingerprint,
-        },
+        # With the path as it was given: results are made to be passed on, and need not tell where things are kept.
+        "signal": task.describe(),
         "settings": asdict(settings),
         "density_range": [1 / pictures.DENSITY_RANGE, pictures.DENSITY_RANGE],
         "device": devices.describe(devices.choose(settings.device)),
@@ -54,9 +50,9 @@ def new_results(image: Image, settings: CompareSettings, command: str) -> Result
     }
 
 
-def compare_image(
+def compare(
     folder: Path,
-    image: Image,
+    task: Task,
     settings: CompareSettings,
     results: Results,
     console: Console,
@@ -70,15 +66,15 @@ def compare_image(
 
     Args:
         folder: the comparison's folder, which exists.
-        image: the picture.
+        task: the signal.
         settings: what to compare.
         results: from ``new_results``, or those of a comparison to go on with; changed in place and returned.
         console: where progress is shown.
         interrupted: tells whether a person wants to stop.
     """
     device = devices.choose(settings.device)
-    image.to(device)
-    evaluator = Evaluator(image, device)
+    devices.move(task.signal, device)
+    evaluator = task.make_evaluator(device)
     results["settings"] = asdict(settings)
     results["measured"] = evaluator.describe()
     # What was cut short starts again; a run is whole or not there.
@@ -86,7 +82,7 @@ def compare_image(
     (folder / "images").mkdir(parents=True, exist_ok=True)
     if settings.tune_uniform and not results.get("tuning"):
         console.print("looking for the batch size that suits uniform best", soft_wrap=True)
-        results["tuning"] = Search(image, settings, evaluator, device, console, interrupted).run()
+        results["tuning"] = Search(task, settings, evaluator, device, console, interrupted).run()
         _write(folder, settings, results)
         if interrupted():
             return results
@@ -103,7 +99,7 @@ def compare_image(
             ahead = missing(found, seed, results["runs"])
             if ahead and not interrupted():
                 contestants = [
-                    _contestant(entry, seed, image, settings, results, evaluator, device) for entry in ahead
+                    _contestant(entry, seed, task, settings, results, evaluator, device) for entry in ahead
                 ]
                 race(contestants, progress, _label, interrupted)
                 number = 1 + max((run.get("race", 0) for run in results["runs"]), default=0)
@@ -111,7 +107,7 @@ def compare_image(
                 runs = [one.result(number) for one in trained]
                 if seed == 0:
                     progress.say(float(len(contestants)), "writing the pictures")
-                    _write_pictures(folder, image, trained, runs, results["runs"])
+                    _write_pictures(folder, task, trained, runs, results["runs"])
                 results["runs"] += runs
                 progress.finished(sum(ended(run) for run in runs))
                 _write(folder, settings, results)
@@ -141,7 +137,7 @@ def describe_tuning(tuning: dict[str, Any]) -> str:
 def _contestant(
     entry: Entry,
     seed: int,
-    image: Image,
+    task: Task,
     settings: CompareSettings,
     results: Results,
     evaluator: Evaluator,
@@ -152,7 +148,7 @@ def _contestant(
         # A larger batch at as many steps would be given more time than all others.
         settings = replace(settings, steps=tuning["steps"])
     trainer = build_trainer(
-        image, settings, sampler=entry.sampler, batch_size=entry.batch_size, seed=seed, device=device
+        task, settings, sampler=entry.sampler, batch_size=entry.batch_size, seed=seed, device=device
     )
     points = evaluation_points(settings.evaluations)
     return Contestant(trainer, evaluator, entry.sampler, seed, points)
@@ -174,7 +170,7 @@ def _write(folder: Path, settings: CompareSettings, results: Results) -> None:
 
 def _write_pictures(
     folder: Path,
-    image: Image,
+    task: Task,
     contestants: list[Contestant],
     runs: list[dict[str, Any]],
     before: list[dict[str, Any]],
@@ -186,9 +182,9 @@ def _write_pictures(
         if contestant.diverged_at is not None:
             continue
         trainer = contestant.trainer
-        result = pictures.reconstruct(trainer.field, image, trainer.device, most_pixels=PICTURE_PIXELS)
+        result = task.reconstruct(trainer.field, trainer.device, small=True)
         scale = scale or pictures.error_scale(result.error)
-        if not (images / "target.png").exists():
+        if result.target is not None and not (images / "target.png").exists():
             pictures.write_picture(result.target, images / "target.png")
         stem = f"{_file_name(run['sampler'])}-{run['batch_size']}-{run['seed']}"
         pictures.write_picture(result.values, images / f"{stem}-reconstruction.png")

@@ -8,8 +8,8 @@ from typing import Any
 
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.training import devices
-from softmine.training.evaluation import Evaluator
 from softmine.training.interrupt import Interrupted
+from softmine.training.task import Evaluator
 from softmine.training.trainer import Diverged, Trainer
 
 SLICES = 40
@@ -73,7 +73,7 @@ class Contestant:
             self.diverged_at, self.points = trainer.step, []
             return
         point = {"step": trainer.step, "seconds": round(trainer.clock.seconds, 4)}
-        self.curve.append({**point, "psnr": result.psnr, "ssim": result.ssim})
+        self.curve.append({**point, "psnr": result.psnr, "ssim": result.ssim, **result.more})
 
     def result(self, race: int) -> dict[str, Any]:
         """The run as ``results.json`` has it; ``race`` tells which runs took turns with each other."""

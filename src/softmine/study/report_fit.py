@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from softmine.study import report_text as text
 from softmine.study.report_page import read_lines, read_object, read_optional
 from softmine.study.report_pictures import pictures
 
-MEASURES = ("step", "seconds", "psnr", "ssim", "loss", "samples", "pixels", "step_ms_median")
+MEASURES = ("step", "seconds", "psnr", "ssim", "loss", "samples", "evaluated", "step_ms_median")
 Record = dict[str, Any]
 """One evaluation: the measures, each a number or ``None``, and whether it is of a subset."""
 
@@ -33,7 +34,7 @@ def _result(records: list[Record], status: Mapping[str, Any]) -> Record | None:
     if not measured:
         return None
     last = measured[-1]
-    psnr, step = text.number(status.get("psnr_all_pixels")), text.number(status.get("step"))
+    psnr, step = text.number(status.get("psnr_in_all")), text.number(status.get("step"))
     seconds = text.number(status.get("seconds"))
     if psnr is None or step is None or seconds is None:
         return last
@@ -76,24 +77,24 @@ def _message(status: Mapping[str, Any]) -> str:
     return message[:1].upper() + message[1:]
 
 
-def _measured_on(records: list[Record], result: Record, cells: float | None) -> str:
-    """On which pixels the figures were measured, in words."""
+def _measured_on(records: list[Record], result: Record, cells: float | None, unit: str) -> str:
+    """On which pixels (samples, voxels) the figures were measured, in words."""
     subsets = [record for record in records if record["subset"] and record["psnr"] is not None]
     if not subsets:
-        return "PSNR was measured on every pixel."
-    pixels = subsets[-1]["pixels"]
-    share = f", {100 * pixels / cells:.2g}% of the picture" if pixels and cells else ""
-    part = f"a fixed subset of {text.count(pixels)} pixels{share}" if pixels else "a fixed subset of pixels"
+        return f"PSNR was measured on all {unit}."
+    asked = subsets[-1]["evaluated"]
+    share = f", {100 * asked / cells:.2g}% of all" if asked and cells else ""
+    part = f"a fixed subset of {text.count(asked)} {unit}{share}" if asked else f"a fixed subset of {unit}"
     if result["subset"]:
-        return f"All figures were measured on {part}, not on every pixel."
+        return f"All figures were measured on {part}, not on all {unit}."
     return (
-        f"The final PSNR of {text.decibel(result['psnr'], 2)} is over every pixel; "
+        f"The final PSNR of {text.decibel(result['psnr'], 2)} is over all {unit}; "
         f"during training it was measured on {part}."
     )
 
 
 def _facts(
-    result: Record | None, last: Record | None, cells: float | None, parameters: object
+    result: Record | None, last: Record | None, cells: float | None, parameters: object, unit: str
 ) -> list[tuple[str, str]]:
     """The figures under the headline: name and value."""
     facts = []
@@ -114,7 +115,9 @@ def _facts(
         if last["samples"]:
             facts.append(("Samples", text.compact(last["samples"])))
             if cells:
-                facts.append(("Samples per pixel", text.significant(last["samples"] / cells)))
+                facts.append(
+                    (f"Samples per {unit.removesuffix('s')}", text.significant(last["samples"] / cells))
+                )
     if text.number(parameters) is not None:
         facts.append(("Parameters", text.compact(parameters)))
     return facts
@@ -183,7 +186,8 @@ def fit_page(run: Path) -> dict[str, Any]:
     result = _result(records, status)
     mixed = len({record["subset"] for record in records if record["psnr"] is not None}) > 1
     shape = [text.number(item) for item in text.listing(signal.get("shape"))]
-    cells = shape[0] * shape[1] if len(shape) >= 2 and shape[0] and shape[1] else None
+    cells = math.prod(size or 0.0 for size in shape[:-1]) if len(shape) > 1 else None
+    unit = str(config.get("unit") or "pixels")
     extra = {key: config[key] for key in ("seed", "parameters") if key in config}
     groups, rest = text.settings({**chosen, **extra})
     return {
@@ -194,7 +198,7 @@ def fit_page(run: Path) -> dict[str, Any]:
         "sampler": text.in_prose(str(chosen.get("sampler") or "")),
         "field": text.field_name(chosen.get("field")),
         "machine": text.machine(config.get("device")),
-        "facts": _facts(result, last, cells, config.get("parameters")),
+        "facts": _facts(result, last, cells, config.get("parameters"), unit),
         "uniform": str(chosen.get("sampler")).partition(":")[0] == "uniform",
         "state": str(status.get("state") or ""),
         "ended": _ended(status, last, chosen),
@@ -203,12 +207,12 @@ def fit_page(run: Path) -> dict[str, Any]:
         "charts": _charts(records, mixed),
         "records": records,
         "mixed": mixed,
-        "measured_on": _measured_on(records, result, cells) if result is not None else "",
+        "measured_on": _measured_on(records, result, cells, unit) if result is not None else "",
         "groups": groups,
         "rest": rest,
         "signal": {
             "path": str(signal.get("path") or ("built in" if signal else text.NOTHING)),
-            "size": text.size(signal.get("shape")),
+            "size": text.size(signal.get("shape"), unit),
             "dtype": str(signal.get("dtype") or text.NOTHING),
             "fingerprint": str(signal.get("fingerprint") or text.NOTHING),
         },

@@ -40,8 +40,8 @@ def _note(notes: Mapping[str, Any]) -> str:
     note = str(notes.get("reconstruction_note") or "")
     if note.startswith("reduced to"):
         return f"The picture is large: reconstruction and error were computed on a grid {note}."
-    if note == "every pixel":
-        return "The reconstruction was computed at every pixel."
+    if note.startswith("every "):
+        return f"The reconstruction was computed at {note}."
     return f"Reconstruction: {note}." if note else ""
 
 
@@ -102,6 +102,11 @@ def pictures(run: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         "bar": bar,
         "error_key": _error_key(notes, signal.get("value_range")),
         "note": _note(notes),
+        "outputs": [
+            {"file": f"images/{entry.get('file')}", "label": str(entry.get("label") or "")}
+            for entry in map(text.mapping, text.listing(notes.get("outputs")))
+            if images.inside(folder, entry.get("file")) is not None
+        ],
         "detail": detail,
         "samples": samples,
         "density": images.density_key(images.colour_map(maps), notes.get("density_range")),

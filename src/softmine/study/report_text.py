@@ -149,14 +149,16 @@ def moment(value: object) -> str:
     return f"{when.day} {when:%B %Y, %H:%M} {zone}".strip()
 
 
-def size(shape: object) -> str:
-    """An array's shape as people say it: ``4,408 × 4,344 pixels, 1 channel``."""
+def size(shape: object, unit: str = "pixels") -> str:
+    """An array's shape as people say it, channels last: ``4,408 × 4,344 pixels, 1 channel``."""
     sizes = [number(item) for item in listing(shape)]
-    if len(sizes) != 3 or None in sizes:
+    if len(sizes) < 2 or None in sizes:
         return f" {TIMES} ".join(count(item) for item in sizes)
-    height, width, channels = sizes
-    unit = "channel" if channels == 1 else "channels"
-    return f"{count(width)} {TIMES} {count(height)} pixels, {count(channels)} {unit}"
+    *cells, channels = sizes
+    if unit == "pixels":
+        cells.reverse()  # width before height, as people say it
+    ending = "channel" if channels == 1 else "channels"
+    return f"{f' {TIMES} '.join(map(count, cells))} {unit}, {count(channels)} {ending}"
 
 
 def options(sampler: str) -> list[str]:

@@ -53,12 +53,16 @@ def read_results(folder: Path) -> Results:
     return results
 
 
-def stored_settings(folder: Path, results: Results) -> CompareSettings:
+def stored_settings(folder: Path, results: Results, kind: str) -> CompareSettings:
     """The settings a comparison was made with.
 
     Raises:
-        SoftmineError: another version or another program wrote them.
+        SoftmineError: it is of another kind of signal, or another version or another program wrote them.
     """
+    if results.get("task") != kind:
+        raise SoftmineError(
+            f"{folder} compares samplers on another kind of signal: resume it with softmine compare {results.get('task')}"
+        )
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in results["settings"].items()
     }

@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from softmine.signals import Image
 from softmine.study.matrix import CompareSettings
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.study.race import Contestant, race
 from softmine.study.summary import BASELINE
 from softmine.training.build import build_trainer
-from softmine.training.evaluation import Evaluator
 from softmine.training.interrupt import Interrupted
+from softmine.training.task import Evaluator, Task
 
 SHARE = 1 / 6
 """Share of the comparison's budget that each run of the search gets."""
@@ -58,7 +57,7 @@ class Search:
     """Uniform sampling at several batch sizes, each for the same time on the training clock.
 
     Args:
-        image: the picture.
+        task: the signal.
         settings: of the comparison; its first batch size is where the search starts.
         evaluator: measures the fields.
         device: where they train.
@@ -68,14 +67,14 @@ class Search:
 
     def __init__(
         self,
-        image: Image,
+        task: Task,
         settings: CompareSettings,
         evaluator: Evaluator,
         device: torch.device,
         console: Console,
         interrupted: Interrupted,
     ) -> None:
-        self.image, self.settings, self.evaluator, self.device = image, settings, evaluator, device
+        self.task, self.settings, self.evaluator, self.device = task, settings, evaluator, device
         self.console, self.interrupted = console, interrupted
         self.start = settings.batch_sizes[0]
         self.lines: list[dict[str, Any]] = []
@@ -85,7 +84,7 @@ class Search:
     def run(self) -> dict[str, Any] | None:
         """The search as ``results.json`` has it under ``tuning``; None if it was interrupted."""
         self._seconds = self._clock()
-        least, most = limits(self.start, self.image.domain.cells)
+        least, most = limits(self.start, self.task.signal.domain.cells)
         chosen = climb(self._measure, self.start, least, most)
         if self.interrupted():
             return None
@@ -134,7 +133,7 @@ class Search:
         contestants = [
             Contestant(
                 build_trainer(
-                    self.image, settings, sampler=BASELINE, batch_size=size, seed=SEED, device=self.device
+                    self.task, settings, sampler=BASELINE, batch_size=size, seed=SEED, device=self.device
                 ),
                 self.evaluator,
                 BASELINE,

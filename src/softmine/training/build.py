@@ -7,15 +7,15 @@ import contextlib
 import torch
 
 from softmine import fields, sampling
-from softmine.signals import Image
 from softmine.training.settings import FieldSettings
+from softmine.training.task import Task
 from softmine.training.trainer import Diverged, Trainer
 
 _warm: set[tuple] = set()
 
 
 def build_trainer(
-    image: Image,
+    task: Task,
     settings: FieldSettings,
     *,
     sampler: str,
@@ -28,34 +28,35 @@ def build_trainer(
     What a process pays once (kernels compiled, libraries loaded, memory mapped) is paid here by a trainer that is
     thrown away, so that it is on nobody's clock.
     """
-    kind = (settings.field, settings.log2_table_size, image.shape, sampler, batch_size, device)
+    shape = (task.signal.domain.shape, task.signal.channels)
+    kind = (task.kind, settings.field, settings.log2_table_size, shape, sampler, batch_size, device)
     if kind not in _warm:
-        warm = _build(image, settings, sampler, batch_size, seed, device)
+        warm = _build(task, settings, sampler, batch_size, seed, device)
         # The real run will say so in its own time.
         with contextlib.suppress(Diverged):
             warm.advance(lambda: warm.step >= 3)
         _warm.add(kind)
-    return _build(image, settings, sampler, batch_size, seed, device)
+    return _build(task, settings, sampler, batch_size, seed, device)
 
 
 def _build(
-    image: Image, settings: FieldSettings, sampler: str, batch_size: int, seed: int, device: torch.device
+    task: Task, settings: FieldSettings, sampler: str, batch_size: int, seed: int, device: torch.device
 ) -> Trainer:
     torch.manual_seed(seed)
-    field = fields.create(
-        settings.field, image.shape[:2], image.channels, log2_table_size=settings.log2_table_size
-    )
+    field, signal = task.make_field(settings), task.signal
     rate = settings.learning_rate or fields.LEARNING_RATES[settings.field]
-    chosen = sampling.create(sampler, image.domain, batch_size, seed=seed, edges=image.edges)
+    chosen = sampling.create(
+        sampler, signal.domain, batch_size, seed=seed, edges=getattr(signal, "edges", None)
+    )
     if isinstance(chosen, torch.nn.Module):
         chosen.to(device)
     return Trainer(
         field.to(device),
-        image,
+        signal,
         chosen,
         budget=settings.budget,
         learning_rate=rate,
         device=device,
         schedule=settings.schedule,
-        snap=settings.snap,
+        snap=settings.snap and task.snaps,
     )

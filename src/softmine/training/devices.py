@@ -40,6 +40,12 @@ def describe(device: torch.device) -> dict[str, Any]:
     return {"type": device.type, "name": name, "threads": torch.get_num_threads()}
 
 
+def move(signal: object, device: torch.device) -> None:
+    """Moves a signal to ``device``, where it is a module; one that is not answers wherever it is asked."""
+    if isinstance(signal, torch.nn.Module):
+        signal.to(device)
+
+
 def synchronize(device: torch.device) -> None:
     """Waits until the device has done all it was given."""
     if device.type == "cuda":

@@ -13,29 +13,28 @@ from safetensors import SafetensorError
 
 from softmine.errors import SoftmineError
 from softmine.sampling import default_batch_size
-from softmine.signals import Image
 from softmine.training import checkpoint, pictures
 from softmine.training.budget import evaluation_points
 from softmine.training.build import build_trainer
-from softmine.training.evaluation import Evaluator
 from softmine.training.failures import first_line, sentence
 from softmine.training.interrupt import Interrupted
 from softmine.training.progress import Progress, decibels, duration
 from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
+from softmine.training.task import Evaluator, Task
 from softmine.training.trainer import Diverged, Trainer
 
 SAVE_WHEN_EVALUATED = 5.0
 """Seconds after a checkpoint from which an evaluation is followed by another, so that little good work is lost."""
 
 
-def build(image: Image, settings: FitSettings, device: torch.device) -> Trainer:
+def build(task: Task, settings: FitSettings, device: torch.device) -> Trainer:
     """A trainer for ``settings``, at its start."""
     return build_trainer(
-        image,
+        task,
         settings,
         sampler=settings.sampler,
-        batch_size=settings.batch_size or default_batch_size(settings.sampler, image.domain),
+        batch_size=settings.batch_size or default_batch_size(settings.sampler, task.signal.domain),
         seed=settings.seed,
         device=device,
     )
@@ -47,12 +46,13 @@ class Fit:
     def __init__(
         self,
         run: RunFolder,
+        task: Task,
         trainer: Trainer,
         evaluator: Evaluator,
         settings: FitSettings,
         console: Console,
     ) -> None:
-        self.run, self.trainer, self.evaluator = run, trainer, evaluator
+        self.run, self.task, self.trainer, self.evaluator = run, task, trainer, evaluator
         self.settings, self.console = settings, console
         self.saved_at, self.saved = time.monotonic(), (-1, -1)
         self.progress = Progress(console, steps=settings.steps, batch_size=trainer.sampler.batch_size)
@@ -99,20 +99,24 @@ class Fit:
             self.progress.say(f"writing the pictures {share:.0%}")
 
         with self.progress:
-            result = pictures.reconstruct(trainer.field, self.evaluator.image, trainer.device, report=report)
-            pictures.write_pictures(result, self.evaluator.image, trainer.record, run.path / "images")
+            result = self.task.reconstruct(trainer.field, trainer.device, report=report)
+            folder = run.path / "images"
+            outputs = self.task.write_output(trainer.field, result, folder, trainer.device, report)
+            pictures.write_pictures(result, outputs, trainer.record, folder)
         last = run.metrics[-1] if run.metrics else None
         summary = f"step {trainer.step:,}, {duration(trainer.clock.seconds)} of training"
         if last:
-            summary += f": PSNR {decibels(result.psnr if result.full else last['psnr'])} dB"
-            summary += (
-                f" over all {self.evaluator.image.domain.cells:,} pixels" if result.full else " on the subset"
-            )
+            full = result.psnr is not None
+            summary += f": PSNR {decibels(result.psnr if result.psnr is not None else last['psnr'])} dB"
+            if full or last["subset"]:
+                cells = f"{self.task.signal.domain.cells:,} {self.task.unit}"
+                summary += f" over all {cells}" if full else " on the subset"
             if last["ssim"] is not None:
                 summary += f", SSIM {last['ssim']:.4f}"
         self.console.print(summary, soft_wrap=True)
-        psnr = result.psnr if result.full else None
-        run.set_status(state, trainer.step, trainer.clock.seconds, message, psnr_all_pixels=psnr)
+        for output in outputs:
+            self.console.print(f"{output.label}: {folder / output.file}", soft_wrap=True)
+        run.set_status(state, trainer.step, trainer.clock.seconds, message, psnr_in_all=result.psnr)
 
     def _pause(self, point: float, interrupted: Interrupted) -> bool:
         trainer = self.trainer
@@ -144,10 +148,11 @@ class Fit:
                 "ssim": result.ssim,
                 "loss": trainer.loss.item(),
                 "samples": trainer.samples,
-                "pixels": result.pixels,
+                "evaluated": result.samples,
                 "subset": result.subset,
                 "step_ms_median": step_ms,
                 "sampler_ms_median": sampler_ms,
+                **result.more,
             }
         )
         self._set_status("running")
@@ -178,7 +183,7 @@ class Fit:
     def _recover(self, error: Diverged) -> tuple[str, str]:
         """Goes back to the last good checkpoint, so that what is written shows a working field."""
         good = self.run.checkpoints
-        fresh = build(self.evaluator.image, self.settings, self.trainer.device)
+        fresh = build(self.task, self.settings, self.trainer.device)
         if good:
             checkpoint.load(good[-1], fresh)
             kept = f"the last good checkpoint, step {fresh.step:,}, is kept"

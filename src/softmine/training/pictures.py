@@ -3,98 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-import numpy.typing as npt
-import torch
 from PIL import Image as Pillow
-from torch import nn
 
-from softmine.signals import Image
-from softmine.training.evaluation import decibels, values_at
 from softmine.training.files import replacing, write_json
 from softmine.training.record import SampleRecord
+from softmine.training.task import Array, Output, Reconstruction
 
-FULL_SIZE = 2**25
-REDUCED_SIDE = 2048
 MAP_SIDE = 960
-BLOCK = 2**18
 DENSITY_RANGE = 8.0
 EARLY = 0.1
-
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """A field on a pixel grid: ``values`` and ``target`` (h, w, C) in [0, 1]; ``full`` when it has every pixel."""
-
-    values: Array
-    target: Array
-    full: bool
-
-    @property
-    def error(self) -> Array:
-        """Mean absolute error over channels, (h, w)."""
-        return np.abs(self.values - self.target).mean(-1)
-
-    @property
-    def psnr(self) -> float:
-        """In dB for a peak of 1."""
-        return decibels(float(np.square(self.values - self.target).mean(dtype=np.float64)))
-
-
-def reconstruct(
-    field: nn.Module,
-    image: Image,
-    device: torch.device,
-    *,
-    most_pixels: int = FULL_SIZE,
-    report: Callable[[float], None] = lambda share: None,
-) -> Reconstruction:
-    """Evaluates ``field`` at every pixel, or on a reduced grid where there are more than ``most_pixels``.
-
-    ``report`` is told the share that is done.
-    """
-    rows, columns, channels = image.shape
-    full = rows * columns <= most_pixels
-    reduce = 1.0 if full else min(1.0, REDUCED_SIDE / max(rows, columns))
-    shape = (max(1, round(rows * reduce)), max(1, round(columns * reduce)))
-    values = np.empty((*shape, channels), np.float32)
-    target = np.empty_like(values)
-    block = max(1, BLOCK // shape[1])
-    across = (torch.arange(shape[1], dtype=torch.float64) + 0.5) / shape[1]
-    for start in range(0, shape[0], block):
-        stop = min(start + block, shape[0])
-        down = (torch.arange(start, stop, dtype=torch.float64) + 0.5) / shape[0]
-        coords = torch.stack(torch.meshgrid(down, across, indexing="ij"), -1).reshape(-1, 2).float()
-        part = (stop - start, shape[1], channels)
-        values[start:stop] = values_at(field, coords, device).clamp_(0, 1).numpy().reshape(part)
-        if full:
-            target[start:stop] = image.rows(start, stop)
-        else:
-            target[start:stop] = values_at(image, coords, device).numpy().reshape(part)
-        report(stop / shape[0])
-    return Reconstruction(values, target, full)
-
-
-def write_reconstruction(result: Reconstruction, image: Image, folder: Path) -> str:
-    """Writes ``target.png``, ``reconstruction.png`` and, for more than 8 bits, ``reconstruction.tif``; says its size."""
-    write_picture(result.target, folder / "target.png")
-    write_picture(result.values, folder / "reconstruction.png")
-    if result.full and image.dtype != "uint8":
-        import tifffile
-
-        raw = image.to_raw(result.values)
-        with replacing(folder / "reconstruction.tif") as temporary:
-            tifffile.imwrite(temporary, raw[..., 0] if image.channels == 1 else raw)
-    height, width = result.values.shape[:2]
-    return "every pixel" if result.full else f"reduced to {width} x {height}"
 
 
 def error_scale(error: Array) -> float:
@@ -117,10 +40,10 @@ def write_samples(record: SampleRecord, folder: Path, prefix: str = "samples") -
     """
     entries = []
     for name, (first, last, counts) in _phases(record):
-        density = _density(counts)
+        density = _as_picture(_density(counts))
         shade = np.log2(np.clip(density, 1 / DENSITY_RANGE, DENSITY_RANGE)) / np.log2(DENSITY_RANGE)
         colours = matplotlib.colormaps["RdBu_r"](0.5 + 0.5 * shade, bytes=True)[..., :3]
-        height, width = record.grid.shape
+        height, width = density.shape
         enlarge = max(1, MAP_SIDE // 2 // max(height, width))
         picture = Pillow.fromarray(colours).resize(
             (width * enlarge, height * enlarge), Pillow.Resampling.NEAREST
@@ -133,9 +56,11 @@ def write_samples(record: SampleRecord, folder: Path, prefix: str = "samples") -
     return entries
 
 
-def write_pictures(result: Reconstruction, image: Image, record: SampleRecord, folder: Path) -> None:
-    """Writes all pictures of a fit, and ``images.json`` that explains them."""
-    note = write_reconstruction(result, image, folder)
+def write_pictures(result: Reconstruction, outputs: list[Output], record: SampleRecord, folder: Path) -> None:
+    """Writes all pictures of a fit, and ``images.json`` that explains them and names its other files."""
+    if result.target is not None:
+        write_picture(result.target, folder / "target.png")
+    write_picture(result.values, folder / "reconstruction.png")
     scale = error_scale(result.error)
     write_error(result.error, folder / "error.png", scale)
     samples = write_samples(record, folder)
@@ -145,7 +70,8 @@ def write_pictures(result: Reconstruction, image: Image, record: SampleRecord, f
             "samples": samples,
             "density_range": [1 / DENSITY_RANGE, DENSITY_RANGE],
             "error_scale": scale,
-            "reconstruction_note": note,
+            "reconstruction_note": result.note,
+            "outputs": [asdict(output) for output in outputs],
         },
     )
 
@@ -189,12 +115,27 @@ def _density(counts: Array) -> Array:
     """Counts relative to their mean, pooled until a cell holds enough of them to mean something."""
     shape = counts.shape
     factor = 1
-    while counts.sum() / counts.size < 4 and max(counts.shape) > 8:
+    while counts.ndim == 2 and counts.sum() / counts.size < 4 and max(counts.shape) > 8:
         factor *= 2
-        counts = block_mean(counts.reshape(shape) if factor == 2 else counts, 2)
+        counts = block_mean(counts, 2)
     density = counts / max(counts.mean(), 1e-9)
-    grown = density.repeat(factor, 0).repeat(factor, 1)
-    return grown[: shape[0], : shape[1]]
+    if factor == 1:
+        return density
+    return density.repeat(factor, 0).repeat(factor, 1)[: shape[0], : shape[1]]
+
+
+def _as_picture(density: Array) -> Array:
+    """A density on 1 to 4 axes as a picture (h, w): a line as a strip, a volume as its slices side by side."""
+    if density.ndim == 1:
+        return np.broadcast_to(density, (max(1, len(density) // 12), len(density)))
+    if density.ndim == 2:
+        return density
+    slices = density.reshape(-1, *density.shape[-2:])
+    across = math.ceil(math.sqrt(len(slices) * slices.shape[1] / slices.shape[2]))
+    down = math.ceil(len(slices) / across)
+    blank = np.ones((down * across - len(slices), *slices.shape[1:]))
+    tiles = np.concatenate([slices, blank]).reshape(down, across, *slices.shape[1:])
+    return tiles.transpose(0, 2, 1, 3).reshape(down * slices.shape[1], across * slices.shape[2])
 
 
 def _save(picture: Pillow.Image, path: Path) -> None:

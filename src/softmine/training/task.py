@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,7 @@ class Evaluation:
     more: dict[str, float] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Evaluator(Protocol):
     """Measures fields against one signal, always in the same places."""
 
@@ -82,18 +83,24 @@ class Output:
     label: str
 
 
+@runtime_checkable
 class Task(Protocol):
     """One signal to be fitted, and how its kind is described, measured and shown.
 
     Attributes:
         kind: the word after ``softmine fit``: ``image``, ``audio``, ...
-        signal: what is learned.
         unit: what a cell of the signal's domain is called, in the plural: ``pixels``.
+        snaps: whether the signal is known at the centres of cells, so that training is best done there, or everywhere.
     """
 
     kind: str
-    signal: Signal
     unit: str
+    snaps: bool
+
+    @property
+    def signal(self) -> Signal:
+        """What is learned."""
+        ...
 
     def size(self) -> str:
         """The signal's size for a person: ``768 x 512 RGB uint8``."""
@@ -118,9 +125,17 @@ class Task(Protocol):
         ...
 
     def write_output(
-        self, field: nn.Module, folder: Path, device: torch.device, report: Report = silent
+        self,
+        field: nn.Module,
+        result: Reconstruction,
+        folder: Path,
+        device: torch.device,
+        report: Report = silent,
     ) -> list[Output]:
-        """Writes what people want of a trained field (a sound, a film, a mesh) into ``folder``; says what there is."""
+        """Writes what people want of a trained field (a sound, a film) into ``folder``; says what there is.
+
+        ``result`` is what ``reconstruct`` gave for the field.
+        """
         ...
 
 

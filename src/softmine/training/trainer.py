@@ -41,6 +41,9 @@ class Trainer:
         schedule: of the learning rate: ``cosine`` or ``constant``.
         snap: train at the centres of cells (pixels) only, where the signal is known, instead of on the
             interpolation between them too.
+
+    A field may have ``regularisation() -> Tensor | None``, which is asked after each forward pass and added to the
+    loss, and ``after_step(step)``, which is called after each step (an occupancy grid is refreshed there).
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class Trainer:
         self.timer = StepTimer(device)
         self.record = SampleRecord(signal.domain, device)
         self.loss = torch.zeros((), device=device)
+        self._regularisation = getattr(field, "regularisation", None)
+        self._after_step = getattr(field, "after_step", None)
         self._first_bad = torch.full((), torch.iinfo(torch.int64).max, device=device)
         self._checked = False
 
@@ -108,6 +113,9 @@ class Trainer:
         weights = sampler.weigh(residual.detach().abs().mean(-1), loss.detach())
         mark()
         objective = (weights * loss).mean()
+        extra = self._regularisation() if self._regularisation else None
+        if extra is not None:
+            objective = objective + extra
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         objective.backward()
@@ -120,6 +128,8 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
         self.step += 1
+        if self._after_step:
+            self._after_step(self.step)
         self.samples += len(coords)
         self._watch(objective.detach())
         self.record.add(coords.detach())

@@ -6,8 +6,9 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from softmine import Image
-from softmine.training import evaluation
-from softmine.training.evaluation import Evaluator, peak_signal_to_noise
+from softmine.tasks.image_evaluation import ImageEvaluator
+from softmine.training import subset
+from softmine.training.evaluation import peak_signal_to_noise
 
 CPU = torch.device("cpu")
 
@@ -30,9 +31,9 @@ def picture():
 
 def test_metrics_over_all_pixels_are_those_of_scikit_image(picture):
     image = Image(picture)
-    result = Evaluator(image, CPU)(Shifted(image, 0.05))
+    result = ImageEvaluator(image, CPU)(Shifted(image, 0.05))
     exact, wrong = picture / 255, picture / 255 + 0.05
-    assert result.pixels == 1200
+    assert result.samples == 1200
     assert not result.subset
     assert result.psnr == pytest.approx(peak_signal_noise_ratio(exact, wrong, data_range=1), abs=1e-3)
     ssim = structural_similarity(exact, wrong, data_range=1, channel_axis=-1, win_size=7)
@@ -41,19 +42,19 @@ def test_metrics_over_all_pixels_are_those_of_scikit_image(picture):
 
 def test_predictions_are_clipped_like_the_picture_that_is_written(picture):
     image = Image(np.zeros_like(picture))
-    assert Evaluator(image, CPU)(Shifted(image, -3.0)).psnr == math.inf
+    assert ImageEvaluator(image, CPU)(Shifted(image, -3.0)).psnr == math.inf
 
 
 def test_a_large_picture_is_measured_on_a_fixed_subset(picture, monkeypatch):
-    monkeypatch.setattr(evaluation, "ALL_PIXELS", 1000)
-    monkeypatch.setattr(evaluation, "SUBSET", 700)
+    monkeypatch.setattr(subset, "ALL", 1000)
+    monkeypatch.setattr(subset, "SUBSET", 700)
     image = Image(picture)
-    one, two = Evaluator(image, CPU), Evaluator(image, CPU)
+    one, two = ImageEvaluator(image, CPU), ImageEvaluator(image, CPU)
     assert torch.equal(one.cells, two.cells)
     assert len(one.cells.unique()) == 700
     result = one(Shifted(image, 0.1))
     assert result.subset
-    assert result.pixels == 700
+    assert result.samples == 700
     assert result.psnr == pytest.approx(20.0, abs=0.01)
     assert result.ssim is not None
     assert "fixed subset of 700 of 1,200 pixels" in one.describe()
@@ -61,12 +62,12 @@ def test_a_large_picture_is_measured_on_a_fixed_subset(picture, monkeypatch):
 
 def test_a_picture_too_small_for_ssim_has_none():
     image = Image(np.zeros((3, 5), np.uint8))
-    assert Evaluator(image, CPU)(Shifted(image, 0.1)).ssim is None
+    assert ImageEvaluator(image, CPU)(Shifted(image, 0.1)).ssim is None
 
 
 def test_a_field_that_is_not_finite_has_no_psnr(picture):
     image = Image(picture)
-    assert math.isnan(Evaluator(image, CPU)(Shifted(image, math.nan)).psnr)
+    assert math.isnan(ImageEvaluator(image, CPU)(Shifted(image, math.nan)).psnr)
     assert math.isnan(peak_signal_to_noise(torch.tensor([math.nan]), torch.zeros(1)))
 
 

@@ -1,4 +1,4 @@
-"""Fits one picture, from settings to a finished run folder."""
+"""Fits one signal, from settings to a finished run folder."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from softmine.signals import Image
 from softmine.training import checkpoint, devices
 from softmine.training.environment import versions
-from softmine.training.evaluation import Evaluator
 from softmine.training.fit_loop import Fit, build
 from softmine.training.interrupt import Interrupted
 from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
+from softmine.training.task import Evaluator, Task
 from softmine.training.trainer import Trainer
 
 
@@ -36,26 +35,31 @@ class Outcome:
 class Prepared:
     """What takes time and memory to make, and is made before there is a folder."""
 
+    task: Task
     trainer: Trainer
     evaluator: Evaluator
 
 
-def prepare(image: Image, settings: FitSettings) -> Prepared:
-    """Builds field, sampler and evaluator for a picture."""
+def prepare(task: Task, settings: FitSettings) -> Prepared:
+    """Builds field, sampler and evaluator for a signal."""
     device = devices.choose(settings.device)
-    image.to(device)
-    return Prepared(build(image, settings, device), Evaluator(image, device))
+    devices.move(task.signal, device)
+    return Prepared(task, build(task, settings, device), task.make_evaluator(device))
 
 
-def new_run(path: Path, image: Image, settings: FitSettings, command: str) -> RunFolder:
-    """Creates the folder of a new run."""
+def new_run(
+    path: Path, task: Task, settings: FitSettings, command: str, options: dict[str, Any] | None = None
+) -> RunFolder:
+    """Creates the folder of a new run; ``options`` are the flags that only this kind of signal takes."""
     device = devices.choose(settings.device)
     config = {
         "schema": 1,
-        "task": "image",
+        "task": task.kind,
+        "unit": task.unit,
+        "options": options or {},
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": command,
-        "signal": describe(image),
+        "signal": describe(task),
         "settings": asdict(settings),
         "seed": settings.seed,
         "device": devices.describe(device),
@@ -64,19 +68,13 @@ def new_run(path: Path, image: Image, settings: FitSettings, command: str) -> Ru
     return RunFolder.create(path, config)
 
 
-def describe(image: Image) -> dict[str, Any]:
-    """What a run must remember of its picture."""
-    return {
-        "name": image.name,
-        "path": str(image.path.absolute()) if image.path else None,
-        "shape": list(image.shape),
-        "dtype": image.dtype,
-        "fingerprint": image.fingerprint,
-        "value_range": list(image.value_range),
-    }
+def describe(task: Task) -> dict[str, Any]:
+    """What a run must remember of its signal; its path is absolute, so that it is found from anywhere."""
+    signal = task.describe()
+    return {**signal, "path": str(Path(signal["path"]).absolute()) if signal["path"] else None}
 
 
-def fit_image(
+def fit(
     run: RunFolder, prepared: Prepared, settings: FitSettings, console: Console, interrupted: Interrupted
 ) -> Outcome:
     """Trains until the budget is spent, the person interrupts, or the loss diverges; writes everything but the report.
@@ -85,28 +83,32 @@ def fit_image(
     reason.
     """
     trainer, evaluator = prepared.trainer, prepared.evaluator
-    fit = Fit(run, trainer, evaluator, settings, console)
+    loop = Fit(run, prepared.task, trainer, evaluator, settings, console)
     try:
         existing = run.checkpoints
         if existing:
             checkpoint.load(existing[-1], trainer)
         run.rewind(trainer.step)
         parameters = sum(p.numel() for p in trainer.field.parameters())
-        picture = describe(evaluator.image)
         run.set_config(
-            {**run.config, "signal": picture, "settings": asdict(settings), "parameters": parameters}
+            {
+                **run.config,
+                "signal": describe(prepared.task),
+                "settings": asdict(settings),
+                "parameters": parameters,
+            }
         )
         console.print(
             f"{settings.field} with {parameters:,} parameters, {settings.sampler} sampler, "
             f"batch {trainer.sampler.batch_size:,}, on {trainer.device.type}; {evaluator.describe()}",
             soft_wrap=True,
         )
-        state, message = fit.train(interrupted)
-        if state == "interrupted" and fit.trainer.step == 0 and run.is_new:
+        state, message = loop.train(interrupted)
+        if state == "interrupted" and loop.trainer.step == 0 and run.is_new:
             run.discard()
             return Outcome(run.path, state, "interrupted before the first step; nothing is kept")
-        fit.finish(state, message)
+        loop.finish(state, message)
     except BaseException as error:
-        fit.note_failure(error)
+        loop.note_failure(error)
         raise
     return Outcome(run.path, state, message)

@@ -1,0 +1,60 @@
+"""Commands for every kind of signal: their flags, and the signal that a PATH names."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+from tyro.conf import Positional, arg
+
+from softmine import tasks
+from softmine.training.task import Task
+
+T = TypeVar("T")
+
+
+def command_type(base: type[T], kind: str, text: str, path_help: str) -> type[T]:
+    """The dataclass of one command: the fields of ``base``, the flags that only ``kind`` takes, and PATH.
+
+    Args:
+        base: flags that the command takes whatever the kind.
+        kind: of signal.
+        text: what the command does, shown by ``--help``.
+        path_help: what PATH is.
+    """
+    options = tasks.module(kind).Options
+    hints = get_type_hints(options, include_extras=True)
+    own: list[Any] = [
+        (field.name, hints[field.name], dataclasses.field(default=field.default))
+        for field in dataclasses.fields(options)
+    ]
+    path = Annotated[str | None, Positional, arg(metavar="[PATH]", help=path_help, help_behavior_hint="")]
+    made = dataclasses.make_dataclass(
+        base.__name__ + kind.title(),
+        [*own, ("path", path, dataclasses.field(default=None))],
+        bases=(base,),
+        frozen=True,
+    )
+    made.__doc__ = f"{text}\n\n{tasks.KINDS[kind].paths} Without it, a built-in signal is used."
+    return made
+
+
+def options_of(args: Any, kind: str) -> Any:
+    """The flags that only ``kind`` takes, out of all flags of a command."""
+    options = tasks.module(kind).Options
+    return options(**{field.name: getattr(args, field.name) for field in dataclasses.fields(options)})
+
+
+def read(kind: str, path: str | None, options: Any) -> Task:
+    """The signal that a PATH names, as a task.
+
+    Raises:
+        SoftmineError: there is none, or it cannot be read.
+    """
+    return tasks.module(kind).read(path, options)
+
+
+def stem(task: Task) -> str:
+    """What files about a task are called."""
+    return Path(task.describe()["name"]).stem

@@ -1,0 +1,58 @@
+"""The kinds of signal that ``softmine fit`` and ``softmine compare`` know, one module each.
+
+A module has ``Options``, a dataclass of the flags that only its kind takes, and ``read(path, options)``, which makes a
+``Task`` of a PATH, or of a built-in signal where that is None.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from softmine.errors import SoftmineError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of signal.
+
+    Attributes:
+        name: what people call one: ``a picture``.
+        paths: what a PATH may be, as a sentence for the command line's help.
+    """
+
+    name: str
+    paths: str
+
+
+KINDS: dict[str, Kind] = {
+    "image": Kind("a picture", "PATH is a PNG, JPEG, TIFF, NPY or EXR file, or builtin:NAME."),
+    "audio": Kind("a sound", "PATH is a WAV, FLAC, OGG, MP3 or AIFF file."),
+    "video": Kind("a video", "PATH is an MP4, MOV, MKV, WebM, AVI or GIF file."),
+}
+"""Kinds by the word after ``softmine fit``, which is also their module's name."""
+
+
+def module(kind: str) -> Any:
+    """The module of a kind, imported when it is needed, since each brings libraries of its own."""
+    return importlib.import_module(f"softmine.tasks.{kind}")
+
+
+def options_of(stored: dict[str, Any], kind: str, where: str) -> Any:
+    """The ``Options`` of a kind from what ``config.json`` or ``results.json`` keeps of them.
+
+    Raises:
+        SoftmineError: another version wrote them.
+    """
+    try:
+        return module(kind).Options(**stored)
+    except TypeError as error:
+        raise SoftmineError(
+            f"{where} was written by another version of softmine and cannot be resumed: {error}"
+        ) from error
+
+
+def plain(options: Any) -> dict[str, Any]:
+    """``Options`` as they are kept in JSON."""
+    return asdict(options)

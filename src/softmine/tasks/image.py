@@ -1,0 +1,143 @@
+"""Fitting a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from softmine import fields
+from softmine.signals import Image
+from softmine.tasks.image_evaluation import ImageEvaluator
+from softmine.training.evaluation import decibels, values_at
+from softmine.training.files import replacing
+from softmine.training.settings import FieldSettings
+from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
+
+DEFAULT = "astronaut"
+BUILTIN = "builtin:"
+FULL_SIZE = 2**25
+SMALL_SIZE = 2**21
+"""Pixels up to which a reconstruction has every pixel, for a run and for a comparison."""
+REDUCED_SIDE = 2048
+BLOCK = 2**18
+
+
+@dataclass(frozen=True)
+class Options:
+    """Flags that only pictures take: none."""
+
+
+def read(path: str | None, options: Options) -> ImageTask:
+    """The picture that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
+    del options
+    if path is None:
+        return ImageTask(Image.builtin(DEFAULT))
+    if path.startswith(BUILTIN):
+        return ImageTask(Image.builtin(path[len(BUILTIN) :]))
+    return ImageTask(Image.read(path))
+
+
+class ImageTask:
+    """A picture to be fitted (see ``training/task.py``)."""
+
+    kind = "image"
+    unit = "pixels"
+    snaps = True
+
+    def __init__(self, image: Image) -> None:
+        self.signal = image
+
+    def size(self) -> str:
+        """As in ``768 x 512 RGB uint8``."""
+        height, width, channels = self.signal.shape
+        colours = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGBA"}[channels]
+        return f"{width} x {height} {colours} {self.signal.dtype}"
+
+    def describe(self) -> dict[str, Any]:
+        """What a run must remember of its picture."""
+        image = self.signal
+        return {
+            "name": image.name,
+            "path": str(image.path) if image.path else None,
+            "shape": list(image.shape),
+            "dtype": image.dtype,
+            "fingerprint": image.fingerprint,
+            "value_range": list(image.value_range),
+        }
+
+    def make_field(self, settings: FieldSettings) -> nn.Module:
+        """An untrained field over rows and columns."""
+        return fields.create(
+            settings.field,
+            self.signal.shape[:2],
+            self.signal.channels,
+            log2_table_size=settings.log2_table_size,
+        )
+
+    def make_evaluator(self, device: torch.device) -> ImageEvaluator:
+        """PSNR and SSIM."""
+        return ImageEvaluator(self.signal, device)
+
+    def reconstruct(
+        self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
+    ) -> Reconstruction:
+        """``field`` at every pixel, or on a reduced grid where there are too many."""
+        image = self.signal
+        rows, columns, _ = image.shape
+        full = rows * columns <= (SMALL_SIZE if small else FULL_SIZE)
+        values, target = _on_grid(field, image, device, full, report)
+        error = mean_error(values, target)
+        psnr = decibels(float(np.square(values - target).mean(dtype=np.float64))) if full else None
+        height, width = values.shape[:2]
+        note = "every pixel" if full else f"reduced to {width} x {height}"
+        return Reconstruction(values, target, error, psnr, note)
+
+    def write_output(
+        self,
+        field: nn.Module,
+        result: Reconstruction,
+        folder: Path,
+        device: torch.device,
+        report: Report = silent,
+    ) -> list[Output]:
+        """``reconstruction.tif`` with the picture's own values, where they are finer than 8 bits."""
+        del field, device, report
+        image = self.signal
+        if result.psnr is None or image.dtype == "uint8":
+            return []
+        import tifffile
+
+        raw = image.to_raw(result.values)
+        with replacing(folder / "reconstruction.tif") as temporary:
+            tifffile.imwrite(temporary, raw[..., 0] if image.channels == 1 else raw)
+        return [Output("reconstruction.tif", f"reconstruction as {image.dtype}")]
+
+
+def _on_grid(
+    field: nn.Module, image: Image, device: torch.device, full: bool, report: Report
+) -> tuple[Array, Array]:
+    """Values of the field and of the picture, each (h, w, C)."""
+    rows, columns, channels = image.shape
+    reduce = 1.0 if full else min(1.0, REDUCED_SIDE / max(rows, columns))
+    shape = (max(1, round(rows * reduce)), max(1, round(columns * reduce)))
+    values = np.empty((*shape, channels), np.float32)
+    target = np.empty_like(values)
+    block = max(1, BLOCK // shape[1])
+    across = (torch.arange(shape[1], dtype=torch.float64) + 0.5) / shape[1]
+    for start in range(0, shape[0], block):
+        stop = min(start + block, shape[0])
+        down = (torch.arange(start, stop, dtype=torch.float64) + 0.5) / shape[0]
+        coords = torch.stack(torch.meshgrid(down, across, indexing="ij"), -1).reshape(-1, 2).float()
+        part = (stop - start, shape[1], channels)
+        values[start:stop] = values_at(field, coords, device).clamp_(0, 1).numpy().reshape(part)
+        if full:
+            target[start:stop] = image.rows(start, stop)
+        else:
+            target[start:stop] = values_at(image, coords, device).numpy().reshape(part)
+        report(stop / shape[0])
+    return values, target
