@@ -6,18 +6,25 @@ per cell, so that a setting means the same at every size.
 
 Cell ``i`` of an axis with ``n`` cells covers [i/n, (i+1)/n) and its centre lies at (i + 0.5)/n. Axes come
 in array order: (row, column) for a picture.
+
+Not every cell need hold something: a *mask* says which do, and "uniform" then means uniform over those. And not every
+axis need have neighbours: along a *discrete* one, such as the number of a photo, samples do not move.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from softmine.errors import SoftmineError
+from softmine.masks import MaskedGrid
 
 __all__ = ["Box", "Cells", "Coords", "Flags", "PerAxis", "PerSample", "SoftmineError", "Values"]
 
@@ -34,15 +41,25 @@ Cells = Int[Tensor, "n"]
 Values = Float[Tensor, "n c"]
 """Signal values, shape (N, C)."""
 
+MAX_MASKED_CELLS = 2**31
+"""Cells of a mask, at most,"""
+MAX_MASKED_AXIS = 2**22
+"""and along an axis: between finer ones float32 coordinates have no places, and would fall into neighbours."""
+
 
 class Box:
     """The unit cube over a grid of ``shape`` cells.
 
     Args:
         shape: cells along each axis, in array order; 1 to 4 axes, each at least 1.
+        mask: True in the cells that hold something, a tensor or array of the box's shape; None is all of them. At most
+            2^31 cells, and 2^22 along an axis. It is copied, and takes a byte a cell on each device.
+        discrete: axes along which neighbours have nothing to do with each other, such as the number of a photo:
+            samples do not move along them.
 
     Raises:
-        SoftmineError: the shape is empty, longer than four axes, or holds a size below 1.
+        SoftmineError: the shape is empty, longer than four axes, or holds a size below 1; the mask has another shape or
+            type, is too large or False everywhere; a discrete axis does not exist.
 
     Example:
         >>> box = Box((4, 8))
@@ -50,19 +67,42 @@ class Box:
         (2, 32)
         >>> box.to_native(torch.tensor([[0.5, 0.5]]))
         tensor([[2., 4.]])
+        >>> masked = Box((4,), mask=torch.tensor([True, False, False, True]))
+        >>> masked.valid, masked.uniform(torch.tensor([[0.25], [0.75]])).flatten().tolist()
+        (2, [0.125, 0.875])
     """
 
-    def __init__(self, shape: Sequence[int]) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        mask: Bool[Tensor, "..."] | npt.NDArray[np.bool_] | None = None,
+        discrete: Sequence[int] = (),
+    ) -> None:
         shape = tuple(int(size) for size in shape)
         if not 1 <= len(shape) <= 4 or min(shape) < 1:
             raise SoftmineError(
                 f"a Box needs 1 to 4 axes of at least one cell each, but its shape is {shape}"
             )
         self.shape = shape
+        self.discrete = tuple(sorted({int(axis) for axis in discrete}))
+        if any(not 0 <= axis < len(shape) for axis in self.discrete):
+            raise SoftmineError(
+                f"the discrete axes {tuple(discrete)} are not all there: a Box of shape {shape} has the axes 0 to "
+                f"{len(shape) - 1}"
+            )
         self._scales: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self._grids: dict[torch.device, MaskedGrid] = {}
+        flags = _checked(mask, shape)
+        self.valid = self.cells
+        """Number of cells that hold something."""
+        if flags is not None:
+            grid = MaskedGrid(flags, [1] * len(shape))
+            self._grids[torch.device("cpu")], self.valid = grid, grid.inner.count
 
     def __repr__(self) -> str:
-        return f"Box({self.shape})"
+        holding = f", valid={self.valid}" if self.masked else ""
+        discrete = f", discrete={self.discrete}" if self.discrete else ""
+        return f"Box({self.shape}{holding}{discrete})"
 
     @property
     def dim(self) -> int:
@@ -74,6 +114,16 @@ class Box:
         """Number of grid cells."""
         return math.prod(self.shape)
 
+    @property
+    def masked(self) -> bool:
+        """Whether there are cells that hold nothing."""
+        return self.valid < self.cells
+
+    @property
+    def mask(self) -> Bool[Tensor, "..."] | None:
+        """Which cells hold something, a new bool tensor of the box's shape on the CPU; None where all do."""
+        return self._grids[torch.device("cpu")].inner.flags.view(self.shape) if self.masked else None
+
     def scale(self, like: Tensor) -> PerAxis:
         """Cells along each axis, shape (D,), with the device and dtype of ``like``; not to be changed in place."""
         if torch.compiler.is_compiling():
@@ -83,6 +133,11 @@ class Box:
             # Kept, because a copy from the host makes it wait for a GPU.
             self._scales[kind] = torch.tensor(self.shape, dtype=like.dtype, device=like.device)
         return self._scales[kind]
+
+    def mobility(self, like: Tensor) -> PerAxis:
+        """1 along the axes that samples may move along, 0 along discrete ones: (D,), with the type of ``like``."""
+        moving = [0.0 if axis in self.discrete else 1.0 for axis in range(self.dim)]
+        return torch.tensor(moving, dtype=like.dtype, device=like.device)
 
     def to_native(self, coords: Coords) -> Coords:
         """Unit coordinates (N, D) in native units: pixels, samples, voxels."""
@@ -104,8 +159,35 @@ class Box:
         return coords + (centres - coords.detach()) if coords.requires_grad else centres
 
     def contains(self, coords: Coords) -> Flags:
-        """Which coordinates (N, D) lie in [0, 1)^D; shape (N,). NaN does not."""
-        return ((coords >= 0) & (coords < 1)).all(-1)
+        """Which coordinates (N, D) lie in [0, 1)^D, in a cell that holds something; shape (N,). NaN does not."""
+        inside = ((coords >= 0) & (coords < 1)).all(-1)
+        if not self.masked:
+            return inside
+        return inside & self._grid(coords.device).inner.has(self.cell(coords))
+
+    def uniform(self, numbers: Coords) -> Coords:
+        """Coordinates (N, D), uniform over the cells that hold something, that uniform numbers (N, D) in [0, 1) stand for.
+
+        Without a mask the numbers themselves. The cells are exactly as uniform as they are without one.
+        """
+        if not self.masked:
+            return numbers
+        pieces = torch.zeros(len(numbers), dtype=torch.int64, device=numbers.device)
+        return self.inside(*self._grid(numbers.device).inside(pieces, numbers.unbind(-1)))
+
+    def nth_valid(self, numbers: Cells) -> Cells:
+        """The flat cells (N,) of these numbers (N,), from 0 to ``valid`` - 1, among those that hold something."""
+        return self._grid(numbers.device).inner.nth(numbers) if self.masked else numbers
+
+    def prepare(self, device: torch.device) -> None:
+        """Brings a mask to a device, so that no later call waits for that or does it inside a compiled graph."""
+        if self.masked:
+            self._grid(device)
+
+    def _grid(self, device: torch.device) -> MaskedGrid:
+        if device not in self._grids:
+            self._grids[device] = copy.deepcopy(self._grids[torch.device("cpu")]).to(device)
+        return self._grids[device]
 
     def cell(self, coords: Coords) -> Cells:
         """Flat (row-major) index of the cell that holds each coordinate, shape (N,)."""
@@ -131,3 +213,25 @@ class Box:
             axes.append((cells % size + offset.clamp(border, 1 - border)) / size)
             cells = cells // size
         return torch.stack(axes[::-1], -1).float().clamp(max=1.0 - 2.0**-24)
+
+
+def _checked(
+    mask: Bool[Tensor, "..."] | npt.NDArray[np.bool_] | None, shape: tuple[int, ...]
+) -> Bool[Tensor, "..."] | None:
+    """The mask on the CPU, or None where nothing is masked; raises SoftmineError where it does not fit the shape."""
+    if mask is None:
+        return None
+    flags = torch.as_tensor(mask)
+    if flags.dtype != torch.bool or tuple(flags.shape) != shape:
+        raise SoftmineError(
+            f"the mask is {flags.dtype} of shape {tuple(flags.shape)}, but a Box of shape {shape} needs one truth value "
+            "a cell: give a bool tensor or array of that shape"
+        )
+    if flags.numel() > MAX_MASKED_CELLS or max(shape) > MAX_MASKED_AXIS:
+        raise SoftmineError(
+            f"a mask of shape {shape} is too large: at most {MAX_MASKED_CELLS:,} cells, and {MAX_MASKED_AXIS:,} along an "
+            "axis, can be masked"
+        )
+    if not flags.any():
+        raise SoftmineError("the mask is False everywhere: a Box needs at least one cell that holds something")
+    return None if flags.all() else flags.cpu()

@@ -22,4 +22,4 @@ def default_batch_size(spec: str, domain: Box) -> int:
     """
     if spec.partition(":")[0] != AUTO:
         return DEFAULT_BATCH_SIZE
-    return 1 << min(15, max(10, (domain.cells // 48).bit_length() - 1))
+    return 1 << min(15, max(10, (domain.valid // 48).bit_length() - 1))

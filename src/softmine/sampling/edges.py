@@ -43,6 +43,9 @@ class Edges(nn.Module):
     Supervision, ICME 2025) finds edges with a Canny threshold and jitters them along the row, which depends on
     two thresholds and on the picture's orientation.
 
+    Nothing is drawn where the domain's mask holds nothing, whatever the edges there. Along a discrete axis neighbours
+    are merged only as far as the given edges have merged them.
+
     Args:
         domain: where coordinates live.
         batch_size: coordinates a draw, N.
@@ -91,7 +94,7 @@ class Edges(nn.Module):
         self.uniform_share = check_share("uniform_share", uniform_share)
         self.target_alpha, self.warmup = alpha, warmup
         self.random = RandomStream(seed)
-        self.density = prior.mixed(uniform_share)
+        self.density = prior.over(domain).mixed(uniform_share)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._relative: Tensor | None = None
 

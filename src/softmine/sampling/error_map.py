@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling.error_map_settings import resolve_error_map
+from softmine.sampling.map_cells import map_shape
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, check_batch_size, check_importance
 from softmine.sampling.random import RandomStream
@@ -79,10 +79,10 @@ class ErrorMap(nn.Module):
         self.settings = resolve_error_map(preset, settings, batch_size)
         self.random = RandomStream(seed)
         shape = map_shape(domain, self.settings.cells)
-        self.density = PiecewiseConstant(torch.ones(shape), state=True)
+        self.density = PiecewiseConstant(torch.ones(shape), state=True, domain=domain)
         # Error is never negative, so that -1 can mark a cell that was not seen.
         start = -1.0 if self.settings.start is None else float(self.settings.start)
-        cells = self.density.grid.cells
+        cells = self.density.cells.count
         self.register_buffer("error", torch.full((cells,), start))
         self.register_buffer("total", torch.zeros(cells))
         self.register_buffer("count", torch.zeros(cells))
@@ -177,17 +177,3 @@ class ErrorMap(nn.Module):
             setattr(self, name, values.to(self.step.device))
         self._cells = self._relative = self._importance = None
         return self
-
-
-def map_shape(domain: Box, cells: int) -> tuple[int, ...]:
-    """Cells along each axis of a map of about ``cells`` cells, nearly cubic in native units.
-
-    Never finer than the domain. What a short axis cannot take is left to the longer ones.
-    """
-    shape = [1] * domain.dim
-    for rank, axis in enumerate(sorted(range(domain.dim), key=lambda axis: domain.shape[axis])):
-        longer = sorted(domain.shape)[rank:]
-        side = (math.prod(longer) / cells) ** (1 / len(longer))
-        shape[axis] = min(domain.shape[axis], max(1, round(domain.shape[axis] / side)))
-        cells = max(1, round(cells / shape[axis]))
-    return tuple(shape)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, Values
-from softmine.sampling.full_pass import Schedule, over_cells, pass_if_due
+from softmine.sampling.full_pass import Schedule, from_grid, on_grid, over_cells, pass_if_due, valid_centres
 from softmine.sampling.protocol import Probe, check_share
 from softmine.sampling.random import RandomStream
 from softmine.sampling.ranking import Shuffle, ask, check_cells, spread
@@ -36,6 +36,7 @@ class Evolutionary(nn.Module):
       not a choice of where to train, so it is left out: the source's row "EVOS w/o CFS".
     - The Laplacian of the error stands for the difference of Laplacians, which it equals; neither is clipped.
     - With other than two axes it is the Laplacian along all of them, and grey is the mean of other than three channels.
+    - Along discrete axes there are no neighbours, and where a mask leaves cells out the error is zero, as beyond the grid.
     - Mutants are taken from a random order of all cells that a pass makes new, so that those of one step are uniform
       and those of neighbouring steps do not repeat each other; the source's are independent from step to step.
 
@@ -84,7 +85,7 @@ class Evolutionary(nn.Module):
         self.steps = check_count("steps", steps)
         self.schedule = Schedule(self._interval)
         self.random = RandomStream(seed)
-        self.shuffle = Shuffle(torch.arange(domain.cells))
+        self.shuffle = Shuffle(torch.arange(domain.valid))
         self.shuffle.again(self.random)
         self.register_buffer("parents", spread(domain, batch_size - self.mutants))
 
@@ -95,7 +96,7 @@ class Evolutionary(nn.Module):
             SoftmineError: the probe has no ``residual``.
         """
         residual = over_cells(self.domain, ask(probe, "residual", "evolutionary"), self.parents.device)
-        self.parents.copy_(crossover(*fitness(residual, self.domain.shape), len(self.parents)))
+        self.parents.copy_(crossover(*fitness(residual, self.domain), len(self.parents)))
         self.shuffle.again(self.random)
         self.schedule.passed()
 
@@ -109,7 +110,7 @@ class Evolutionary(nn.Module):
         """
         pass_if_due(self.schedule, self.refresh, probe, "evolutionary")
         cells = torch.cat((self.parents, self.shuffle.next_except(self.mutants, self.parents)))
-        return self.domain.centres(cells)
+        return valid_centres(self.domain, cells)
 
     def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
         """Ones (N,), whatever the importance (N,)."""
@@ -131,8 +132,8 @@ class Evolutionary(nn.Module):
         return count % int(self.first_interval + (self.last_interval - self.first_interval) * progress) == 1
 
 
-def fitness(residual: Values, shape: Sequence[int]) -> tuple[PerSample, PerSample]:
-    """Low-frequency and high-frequency fitness (N,) of every cell, given the error (N, C) of values in [0, 1].
+def fitness(residual: Values, domain: Box) -> tuple[PerSample, PerSample]:
+    """Low-frequency and high-frequency fitness (N,) of every valid cell, given the error (N, C) of values in [0, 1].
 
     In the source's units, on which the proportion between the two depends: signals run over [-1, 1] in the first,
     greys over [0, 255] in the second.
@@ -140,14 +141,16 @@ def fitness(residual: Values, shape: Sequence[int]) -> tuple[PerSample, PerSampl
     low = (2 * residual).square().mean(-1)
     is_color = residual.shape[-1] == len(LUMA)
     grey = residual @ residual.new_tensor(LUMA) if is_color else residual.mean(-1)
-    high = HIGH_WEIGHT * laplacian(255 * grey.view(*shape)).square().flatten()
-    return low, high
+    axes = [axis for axis in range(domain.dim) if axis not in domain.discrete]
+    high = HIGH_WEIGHT * laplacian(on_grid(domain, 255 * grey), axes).square()
+    return low, from_grid(domain, high)
 
 
-def laplacian(values: Tensor) -> Tensor:
-    """Sum of the direct neighbours less 2 D times the value, on a grid of D axes; zero beyond it, as in the source."""
-    total = -2 * values.ndim * values
-    for axis, size in enumerate(values.shape):
+def laplacian(values: Tensor, axes: Sequence[int]) -> Tensor:
+    """Sum of the direct neighbours along D axes less 2 D times the value; zero beyond the grid, as in the source."""
+    total = -2 * len(axes) * values
+    for axis in axes:
+        size = values.shape[axis]
         total.narrow(axis, 1, size - 1).add_(values.narrow(axis, 0, size - 1))
         total.narrow(axis, 0, size - 1).add_(values.narrow(axis, 1, size - 1))
     return total

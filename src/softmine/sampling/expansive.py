@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling.edges import check_axes
-from softmine.sampling.full_pass import Schedule, over_cells
+from softmine.sampling.full_pass import Schedule, over_cells, valid_centres
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, check_share
 from softmine.sampling.random import RandomStream
@@ -86,7 +88,7 @@ class Expansive(nn.Module):
         self.first_coefficient = (1 - anchor_share) / anchor_share
         self.steps = check_count("steps", steps)
         self.random = RandomStream(seed)
-        anchors, others = self._split(prior, max(1, round(anchor_share * domain.cells)))
+        anchors, others = self._split(prior, max(1, round(anchor_share * domain.valid)))
         wanted = round(check_share("batch_share", batch_share) * batch_size)
         self.anchor_count = min(max(wanted, batch_size - len(others)), len(anchors))
         self.other_count = batch_size - self.anchor_count
@@ -108,7 +110,7 @@ class Expansive(nn.Module):
                 cells.again(self.random)
                 schedule.passed()
         drawn = torch.cat((self.anchors.next(self.anchor_count), self.others.next(self.other_count)))
-        return self.domain.centres(drawn)
+        return valid_centres(self.domain, drawn)
 
     @property
     def coefficient(self) -> Tensor:
@@ -133,14 +135,19 @@ class Expansive(nn.Module):
     def check(self) -> None:
         """Nothing can go wrong: no gradient is needed."""
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Expansive:
+        super()._apply(fn, recurse)
+        self.domain.prepare(self.random.key.device)
+        return self
+
     def _kinds(self) -> tuple[tuple[Shuffle, Schedule], tuple[Shuffle, Schedule]]:
         return (self.anchors, self.anchor_round), (self.others, self.other_round)
 
     def _split(self, prior: PiecewiseConstant, count: int) -> tuple[Tensor, Tensor]:
-        """The ``count`` cells of greatest density, and the others."""
+        """The ``count`` valid cells of greatest density, and the others."""
         density = over_cells(self.domain, prior.density, prior.cumulative.device)
         # Ranked in a random order, so that among equals chance decides, not the place.
-        shuffled = self.random.bits(self.domain.cells).argsort()
+        shuffled = self.random.bits(self.domain.valid).argsort()
         anchors = shuffled[density[shuffled].topk(count).indices]
-        is_anchor = torch.zeros(self.domain.cells, dtype=torch.bool).index_fill(0, anchors, True)
+        is_anchor = torch.zeros(self.domain.valid, dtype=torch.bool).index_fill(0, anchors, True)
         return anchors, (~is_anchor).nonzero().squeeze(-1)

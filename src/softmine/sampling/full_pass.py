@@ -1,4 +1,8 @@
-"""A pass over every cell of the domain, now and then: what samplers that rank the whole signal rest on."""
+"""A pass over every cell of the domain, now and then: what samplers that rank the whole signal rest on.
+
+Cells that a mask leaves out are never visited; the others are numbered in row-major order, and without a mask a
+cell's number is the cell.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Box, Coords, PerSample, SoftmineError
+from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError
 from softmine.sampling.protocol import Probe, check_errors
 
 CHUNK = 2**16
@@ -27,22 +31,46 @@ def check_passable(domain: Box) -> None:
 
 
 def over_cells(domain: Box, function: Callable[[Coords], Tensor], device: torch.device) -> Tensor:
-    """``function`` at the centre of every cell, in row-major order: (cells,) or (cells, C)."""
+    """``function`` at the centre of every valid cell, in row-major order: (valid,) or (valid, C)."""
     values = torch.empty(0)
     with torch.no_grad():
-        for start in range(0, domain.cells, CHUNK):
-            cells = torch.arange(start, min(start + CHUNK, domain.cells), device=device)
-            part = function(domain.centres(cells))
+        for start in range(0, domain.valid, CHUNK):
+            numbers = torch.arange(start, min(start + CHUNK, domain.valid), device=device)
+            part = function(valid_centres(domain, numbers))
             if start == 0:
                 # Filled in place, because joining parts would need twice the memory.
-                values = part.new_empty((domain.cells, *part.shape[1:]))
+                values = part.new_empty((domain.valid, *part.shape[1:]))
             values[start : start + len(part)] = part
     return values
 
 
 def errors(domain: Box, probe: Probe, device: torch.device) -> PerSample:
-    """The error of every cell, (cells,), or raises SoftmineError where the probe gives something else."""
-    return check_errors(over_cells(domain, probe, device), domain.cells)
+    """The error of every valid cell, (valid,), or raises SoftmineError where the probe gives something else."""
+    return check_errors(over_cells(domain, probe, device), domain.valid)
+
+
+def valid_centres(domain: Box, numbers: Cells) -> Coords:
+    """Centres (N, D) of the valid cells of these numbers (N,), from 0 to ``domain.valid`` - 1."""
+    return domain.centres(domain.nth_valid(numbers))
+
+
+def on_grid(domain: Box, values: PerSample) -> Tensor:
+    """Values (valid,) of the valid cells, on the grid of ``domain.shape``; zero in the others."""
+    if not domain.masked:
+        return values.view(domain.shape)
+    grid = values.new_zeros(domain.cells)
+    for numbers in torch.arange(domain.valid, device=values.device).split(CHUNK):
+        grid[domain.nth_valid(numbers)] = values[numbers]
+    return grid.view(domain.shape)
+
+
+def from_grid(domain: Box, grid: Tensor) -> PerSample:
+    """Values (valid,) of the valid cells from a grid of ``domain.shape``."""
+    values = grid.flatten()
+    if not domain.masked:
+        return values
+    numbers = torch.arange(domain.valid, device=values.device)
+    return torch.cat([values[domain.nth_valid(part)] for part in numbers.split(CHUNK)])
 
 
 class Schedule(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling.full_pass import Schedule, errors, pass_if_due
+from softmine.sampling.full_pass import Schedule, errors, pass_if_due, valid_centres
 from softmine.sampling.protocol import Probe
 from softmine.sampling.ranking import check_cells, spread
 from softmine.sampling.softness import check_count
@@ -72,7 +72,7 @@ class Hardest(nn.Module):
             raise SoftmineError(f"the ratio '{ratio}' is unknown: choose one of {', '.join(RATIOS)}")
         self.ratio = ratio
         self.schedule = Schedule(self._interval)
-        most = batch_size if ratio == "constant" else domain.cells
+        most = batch_size if ratio == "constant" else domain.valid
         self.register_buffer("hardest", spread(domain, most))
         self.register_buffer("count", torch.tensor(batch_size))
         self._host_count = batch_size
@@ -98,7 +98,7 @@ class Hardest(nn.Module):
             SoftmineError: there was no pass yet, and no probe is given.
         """
         pass_if_due(self.schedule, self.refresh, probe, "hardest")
-        return self.domain.centres(self.hardest[: self._host_count])
+        return valid_centres(self.domain, self.hardest[: self._host_count])
 
     def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
         """Ones (N,), whatever the importance (N,)."""
@@ -117,9 +117,9 @@ class Hardest(nn.Module):
     def _count_at(self, step: int) -> int:
         if self.ratio == "constant":
             return self.batch_size
-        share = RATIOS[self.ratio](min(step, self.steps) / self.steps, self.batch_size / self.domain.cells)
+        share = RATIOS[self.ratio](min(step, self.steps) / self.steps, self.batch_size / self.domain.valid)
         # Half a thousandth of a cell, so that rounding does not cost the first step one.
-        return min(self.domain.cells, max(1, int(share * self.domain.cells + 5e-4)))
+        return min(self.domain.valid, max(1, int(share * self.domain.valid + 5e-4)))
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)

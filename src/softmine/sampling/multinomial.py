@@ -78,7 +78,7 @@ class Multinomial(nn.Module):
         self.importance_floor = check_not_negative("importance_floor", importance_floor)
         self.random = RandomStream(seed)
         self.schedule = Schedule(lambda step: interval)
-        self.density = PiecewiseConstant(torch.ones(domain.shape), state=True)
+        self.density = PiecewiseConstant(torch.ones(domain.shape), state=True, domain=domain)
         self._relative: Tensor | None = None
 
     @property

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling.full_pass import Schedule, errors, pass_if_due
+from softmine.sampling.full_pass import Schedule, errors, pass_if_due, valid_centres
 from softmine.sampling.protocol import Probe, check_share
 from softmine.sampling.random import RandomStream
 from softmine.sampling.ranking import Shuffle, ask, check_cells, spread
@@ -87,7 +87,7 @@ class Ntk(nn.Module):
         self.uniform_count = round(uniform_share * batch_size)
         self.schedule = Schedule(lambda step: interval)
         self.random = RandomStream(seed)
-        self.shuffle = Shuffle(torch.arange(domain.cells))
+        self.shuffle = Shuffle(torch.arange(domain.valid))
         self.shuffle.again(self.random)
         # In the order of the cells, as the shuffle wants them.
         self.register_buffer("chosen", spread(domain, batch_size - self.uniform_count))
@@ -125,7 +125,7 @@ class Ntk(nn.Module):
         """
         pass_if_due(self.schedule, self.refresh, probe, "ntk")
         cells = torch.cat((self.chosen, self.shuffle.next_except(self.uniform_count, self.chosen)))
-        return self.domain.centres(cells)
+        return valid_centres(self.domain, cells)
 
     def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
         """Ones (N,), whatever the importance (N,)."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError
+from softmine.sampling.map_cells import MapCells
 from softmine.sampling.random import RandomStream
 
 
@@ -21,9 +22,11 @@ class PiecewiseConstant(nn.Module):
     Args:
         weights: non-negative, finite, not all zero; as many axes as the domain has, any shape.
         state: whether the density belongs to ``state_dict``: for one that training changes.
+        domain: where coordinates live, if it has a mask: nothing is drawn where that holds nothing, and densities are
+            relative to uniform over the rest. The weights may then not be finer than the domain.
 
     Raises:
-        SoftmineError: a weight is negative or not finite, or all are zero.
+        SoftmineError: a weight is negative or not finite, or all are zero (where the domain holds anything).
 
     Example:
         >>> density = PiecewiseConstant(torch.tensor([0.0, 3.0, 1.0, 0.0]))
@@ -33,31 +36,58 @@ class PiecewiseConstant(nn.Module):
 
     cumulative: Tensor
 
-    def __init__(self, weights: Tensor, *, state: bool = False) -> None:
+    def __init__(self, weights: Tensor, *, state: bool = False, domain: Box | None = None) -> None:
         super().__init__()
+        shape = weights.shape
+        self.cells = MapCells(shape, domain)
+        if self.cells.masked is not None:
+            weights = weights.flatten()[self.cells.masked.outer.flags.to(weights.device)]
         total = weights.detach().double().sum()
         if weights.min() < 0 or not torch.isfinite(total) or total <= 0:
             raise SoftmineError(
-                f"weights of shape {tuple(weights.shape)} are no density: they must be non-negative, "
-                "finite and not all zero"
+                f"weights of shape {tuple(shape)} are no density: they must be non-negative, "
+                "finite and not all zero where there is anything"
             )
-        self.grid = Box(weights.shape)
-        self.register_buffer("cumulative", _cumulative(weights.double(), 0.0), persistent=state)
+        self.register_buffer("cumulative", self._cumulative(weights.double(), 0.0), persistent=state)
+
+    @property
+    def grid(self) -> Box:
+        """The grid of the weights."""
+        return self.cells.grid
 
     def refill(self, weights: Tensor, uniform_share: float = 0.0) -> None:
         """Replaces the weights in place, without waiting for the device.
 
         Args:
-            weights: as many as before, finite and positive, which is not checked.
+            weights: one for each of ``cells``, finite and positive, which is not checked.
             uniform_share: share of the density that is uniform whatever the weights.
         """
-        self.cumulative.copy_(_cumulative(weights.to(self.cumulative.dtype), uniform_share))
+        self.cumulative.copy_(self._cumulative(weights.to(self.cumulative.dtype), uniform_share))
 
     def mixed(self, uniform_share: float) -> PiecewiseConstant:
         """A new density of which ``uniform_share`` is uniform and the rest this one."""
-        mixed = PiecewiseConstant(torch.ones(self.grid.shape)).to(self.cumulative.device)
-        mixed.refill(self.cumulative.diff(), uniform_share)
+        domain = self.cells.domain
+        mixed = PiecewiseConstant(torch.ones(self.grid.shape), domain=domain).to(self.cumulative.device)
+        mixed.refill(self._weights(), uniform_share)
         return mixed
+
+    def over(self, domain: Box) -> PiecewiseConstant:
+        """This density where the domain holds anything, zero elsewhere; itself if there is no mask.
+
+        Weights finer than the domain are averaged in its cells.
+        """
+        if not domain.masked:
+            return self
+        weights = self._weights().view(self.grid.shape)
+        for axis, size in enumerate(domain.shape):
+            many = weights.shape[axis]
+            if many > size:
+                holder = (2 * torch.arange(many, device=weights.device) + 1) * size // (2 * many)
+                shape = [*weights.shape[:axis], size, *weights.shape[axis + 1 :]]
+                summed = weights.new_zeros(shape).index_add_(axis, holder, weights)
+                count = torch.bincount(holder, minlength=size).to(weights)
+                weights = summed / count.view([-1] + [1] * (weights.ndim - axis - 1))
+        return PiecewiseConstant(weights.cpu(), domain=domain).to(weights.device)
 
     def draw(self, n: int, random: RandomStream) -> Coords:
         """Coordinates (n, D), float32."""
@@ -76,32 +106,43 @@ class PiecewiseConstant(nn.Module):
             jitter: where in it, (n,) for each axis.
         """
         drawn = torch.searchsorted(self.cumulative, chance.contiguous(), right=True).sub_(1)
-        drawn.clamp_(max=self.grid.cells - 1)
-        return self.grid.inside(drawn, jitter), drawn
+        drawn.clamp_(max=self.cells.count - 1)
+        return self.cells.inside(drawn, jitter), drawn
 
     def density(self, coords: Coords) -> PerSample:
         """The density relative to uniform, q/u, at coordinates (N, D); its mean over the domain is one."""
-        return self.density_in(self.grid.cell(coords), coords.dtype)
+        cells, valid = self.cells.find(coords)
+        density = self.density_in(cells, coords.dtype)
+        return density if valid is None else density * valid
 
     def density_in(self, cells: Cells, dtype: torch.dtype = torch.float32) -> PerSample:
-        """The density relative to uniform, q/u, in flat grid cells (N,)."""
-        return ((self.cumulative[cells + 1] - self.cumulative[cells]) * self.grid.cells).to(dtype)
+        """The density relative to uniform, q/u, in drawn ``cells`` (N,)."""
+        density = (self.cumulative[cells + 1] - self.cumulative[cells]) * self.cells.count
+        volume = self.cells.volume_of(cells, density.dtype)
+        return (density if volume is None else density / volume).to(dtype)
+
+    def _weights(self) -> Tensor:
+        """What the density is proportional to, (count,)."""
+        volume = self.cells.volume(self.cumulative.dtype)
+        return self.cumulative.diff() if volume is None else self.cumulative.diff() / volume
+
+    def _cumulative(self, weights: Tensor, uniform_share: float) -> Tensor:
+        """Cumulative shares, from zero to one, of weights of any shape mixed with the uniform density: (count + 1,)."""
+        weights = weights.detach().flatten()
+        mixed = weights * ((1 - uniform_share) / self.cells.mean(weights)) + uniform_share
+        volume = self.cells.volume(mixed.dtype)
+        shares = mixed if volume is None else mixed * volume
+        cumulative = torch.nn.functional.pad(shares.cumsum(0), (1, 0))
+        return cumulative / cumulative[-1]
 
     def _apply(self, fn: Any, recurse: bool = True) -> PiecewiseConstant:
         # Only the device may change: the sum needs its digits.
         device = fn(torch.empty(0)).device
         self.cumulative = self.cumulative.to(device, sum_type(device))
+        self.cells._apply(fn)
         return self
 
 
 def sum_type(device: torch.device) -> torch.dtype:
     """The type in which sums of millions of numbers keep their digits; Apple's GPUs have no float64."""
     return torch.float32 if device.type == "mps" else torch.float64
-
-
-def _cumulative(weights: Tensor, uniform_share: float) -> Tensor:
-    """Cumulative shares, from zero to one, of M weights of any shape mixed with the uniform density: (M + 1,)."""
-    weights = weights.detach().flatten()
-    mixed = weights * ((1 - uniform_share) / weights.mean()) + uniform_share
-    cumulative = torch.nn.functional.pad(mixed.cumsum(0), (1, 0))
-    return cumulative / cumulative[-1]

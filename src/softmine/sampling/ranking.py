@@ -17,10 +17,10 @@ from softmine.sampling.random import RandomStream
 def check_cells(batch_size: int, domain: Box) -> int:
     """Returns a batch size for draws without repetition from a domain that can be passed over, or raises SoftmineError."""
     check_passable(domain)
-    if check_batch_size(batch_size) > domain.cells:
+    if check_batch_size(batch_size) > domain.valid:
         raise SoftmineError(
-            f"batch size {batch_size} is above the {domain.cells} cells of {domain}, and this sampler draws each cell "
-            f"at most once: give at most {domain.cells}"
+            f"batch size {batch_size} is above the {domain.valid} cells of {domain}, and this sampler draws each cell "
+            f"at most once: give at most {domain.valid}"
         )
     return batch_size
 
@@ -37,8 +37,8 @@ def ask(probe: Probe, method: str, sampler: str) -> Callable[..., Any]:
 
 
 def spread(domain: Box, count: int) -> Cells:
-    """``count`` different cells, evenly far apart: what a sampler holds before its first pass."""
-    return torch.arange(count) * domain.cells // count
+    """``count`` different valid cells, by number, evenly far apart: what a sampler holds before its first pass."""
+    return torch.arange(count) * domain.valid // count
 
 
 class Shuffle(nn.Module):
@@ -49,7 +49,7 @@ class Shuffle(nn.Module):
     ``again`` makes a new one.
 
     Args:
-        cells: the set, flat indices (M,), all different.
+        cells: the set, indices (M,), all different.
 
     Example:
         >>> shuffle = Shuffle(torch.arange(6))

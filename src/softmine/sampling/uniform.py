@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample
+from softmine.sampling.piecewise import sum_type
 from softmine.sampling.protocol import Probe, check_batch_size
 from softmine.sampling.random import RandomStream
 
@@ -17,7 +20,8 @@ class Uniform(nn.Module):
         domain: where coordinates live.
         batch_size: coordinates a draw, N.
         stratified: one jittered coordinate in each cell of a grid of at most N equal cells, the few left
-            over drawn freely. Every coordinate is still uniform, and the batch covers the domain more evenly.
+            over drawn freely. Every coordinate is still uniform, and the batch covers the domain more evenly. With a
+            mask: one coordinate in each of N equal runs of valid cells, in row-major order.
         seed: of the sampler's own random stream; None takes one from torch's global generator.
 
     Example:
@@ -48,11 +52,21 @@ class Uniform(nn.Module):
     def draw(self, probe: Probe | None = None) -> Coords:
         """New coordinates (N, D) in [0, 1)^D."""
         coords = self.random.uniform(self.batch_size, self.domain.dim)
+        if self.domain.masked:
+            return self._over_runs(coords) if self.stratified else self.domain.uniform(coords)
         if self.stratified:
             filled = len(self.corners)
             jittered = ((self.corners + coords[:filled]) / self.strata).clamp(max=1 - 2.0**-24)
             coords = torch.cat((jittered, coords[filled:]))
         return coords
+
+    def _over_runs(self, numbers: Coords) -> Coords:
+        """One coordinate (N, D) in each of N equal runs of valid cells."""
+        domain, count = self.domain, self.batch_size
+        chance = self.random.uniform(count, 1, sum_type(numbers.device)).view(-1)
+        places = (torch.arange(count, device=numbers.device) + chance) * (domain.valid / count)
+        cells = domain.nth_valid(places.long().clamp(max=domain.valid - 1))
+        return domain.inside(cells, numbers.unbind(-1))
 
     def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
         """Ones (N,), whatever the importance (N,)."""
@@ -63,6 +77,11 @@ class Uniform(nn.Module):
 
     def check(self) -> None:
         """Nothing can go wrong: uniform sampling needs no gradient."""
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Uniform:
+        super()._apply(fn, recurse)
+        self.domain.prepare(self.random.key.device)
+        return self
 
 
 def _strata_shape(domain: Box, batch_size: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, Values
-from softmine.sampling.full_pass import over_cells
+from softmine.sampling.full_pass import over_cells, valid_centres
 
 CHUNK = 2**14
 """Cells whose activations are kept at a time."""
@@ -18,9 +18,9 @@ RELATIVE_STEP = 1e-4
 
 
 def influence(field: nn.Module, signal: Callable[[Coords], Values], domain: Box) -> PerSample:
-    """``|K r|`` at the centre of every cell, (cells,), with r = field - signal and ``K = J J^T``.
+    """``|K r|`` at the centre of every valid cell, (valid,), with r = field - signal and ``K = J J^T``.
 
-    ``v = J^T r`` is a backward pass over all cells, chunk by chunk. ``J v`` is the difference of the field to either
+    ``v = J^T r`` is a backward pass over all of them, chunk by chunk. ``J v`` is the difference of the field to either
     side along v, because an encoding in compiled loops has no forward derivative; it is off by less than a hundredth.
 
     All of it happens on copies: neither the parameters' ``grad`` nor what an optimizer keeps is touched.
@@ -38,9 +38,9 @@ def influence(field: nn.Module, signal: Callable[[Coords], Values], domain: Box)
     parameters = [parameter for parameter in along.parameters() if parameter.requires_grad]
     device = next(along.parameters()).device
     with torch.enable_grad():
-        for start in range(0, domain.cells, CHUNK):
-            cells = torch.arange(start, min(start + CHUNK, domain.cells), device=device)
-            coords = domain.centres(cells)
+        for start in range(0, domain.valid, CHUNK):
+            numbers = torch.arange(start, min(start + CHUNK, domain.valid), device=device)
+            coords = valid_centres(domain, numbers)
             values = along(coords)
             residual = values.detach() - signal(coords).detach()
             (values * residual).sum().backward()

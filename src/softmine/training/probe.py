@@ -38,7 +38,7 @@ class FieldProbe:
         return self.field(coords) - self.signal(coords)
 
     def influence(self, domain: Box) -> PerSample:
-        """How far a gradient step on all cells would move the field in each, (cells,); see ``training/influence.py``."""
+        """How far a gradient step on all cells would move the field in each valid one, (valid,); see ``training/influence.py``."""
         return influence(self.field, self.signal, domain)
 
     def _at(self, coords: Coords) -> Tensor:
