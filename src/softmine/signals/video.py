@@ -163,7 +163,7 @@ class Video(torch.nn.Module):
         position = (points * size - 0.5).clamp(min=0).minimum(last)
         if _are_centres(position, size):
             frame, row, column = position.round().long().unbind(-1)
-            values = self._gather((frame * self.shape[1] + row) * self.shape[2] + column)
+            values = self._gather((frame * self.shape[1] + row) * self.shape[2] + column, position.dtype)
         else:
             values = self._between(position, last)
         return (values / 255).to(coords.device, coords.dtype)
@@ -221,15 +221,15 @@ class Video(torch.nn.Module):
         frame, row, column = torch.stack((first, (first + 1).minimum(last))).unbind(-1)
         lines = frame[:, None] * height + row
         cells = lines[:, :, None] * width + column
-        values = self._gather(cells.view(-1)).view(2, 2, 2, -1, 3)
+        values = self._gather(cells.view(-1), position.dtype).view(2, 2, 2, -1, 3)
         in_time, down, across = (position - first).unsqueeze(-1).unbind(1)
         values = torch.lerp(values[..., 0, :, :], values[..., 1, :, :], across)
         values = torch.lerp(values[:, 0], values[:, 1], down)
         return torch.lerp(values[0], values[1], in_time)
 
-    def _gather(self, cells: Cells) -> Values:
+    def _gather(self, cells: Cells, dtype: torch.dtype) -> Values:
         pixels = self.pixels if self._outside is None else self._outside
-        return pixels.index_select(0, cells).float()
+        return pixels.index_select(0, cells).to(dtype)
 
 
 def _are_centres(position: Coords, size: Tensor) -> bool:

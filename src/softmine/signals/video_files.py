@@ -151,8 +151,9 @@ def _video_stream(container: av.container.InputContainer, where: str) -> Any:
 
     streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
     if not streams:
-        kinds = sorted({each.type for each in container.streams}) or ["nothing"]
-        raise SoftmineError(f"{where}: it has no video stream, only {' and '.join(kinds)}; name a video file")
+        kinds = " and ".join(sorted({each.type for each in container.streams}))
+        only = f", only {kinds}" if kinds else ""
+        raise SoftmineError(f"{where}: it has no video stream{only}; name a video file")
     stream = streams[0]
     if stream.codec_context is None:
         raise SoftmineError(
