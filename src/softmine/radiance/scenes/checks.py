@@ -178,6 +178,23 @@ def check_size(path: Path, width: int, height: int, where: str) -> None:
         )
 
 
+def smaller(path: Path, width: int, height: int, factor: int, where: str) -> tuple[int, int]:
+    """Size (width, height) of a picture that should be ``factor`` times smaller than the one stated.
+
+    Raises:
+        SoftmineError: it is not, by more than rounding.
+    """
+    found = header(path)
+    off = max(abs(found.width * factor - width), abs(found.height * factor - height))
+    if off >= factor:
+        raise SoftmineError(
+            f"{path} is {found.width} x {found.height} pixels, but {where} states {width} x {height}"
+            + (f", {factor} times as much as it should be" if factor > 1 else "")
+            + "; use the pictures that the cameras were estimated from"
+        )
+    return found.width, found.height
+
+
 def extra_note(used: Sequence[Path], folder: Path) -> tuple[str, ...]:
     """A note on pictures of a folder that no view uses."""
     names = {path.name for path in used}
