@@ -8,8 +8,9 @@ from softmine.domain import Box, Coords, Values
 from softmine.signals.audio import Audio
 from softmine.signals.image import Image
 from softmine.signals.video import Video
+from softmine.signals.volume import Volume
 
-__all__ = ["Audio", "Image", "Signal", "Video"]
+__all__ = ["Audio", "Image", "Signal", "Video", "Volume"]
 
 
 @runtime_checkable

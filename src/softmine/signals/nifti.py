@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +22,10 @@ _DEFLATE_MOST = 1032
 
 
 def looks_like(start: bytes) -> bool:
-    """Whether a file that begins with these bytes, unzipped, claims to be NIfTI-1 or NIfTI-2."""
+    """Whether a file that begins with these bytes, unzipped, claims to be NIfTI-1 or NIfTI-2, or a piece of it."""
     size = {int.from_bytes(start[:4], order) for order in ("little", "big")}
-    return bool(size & set(_SIZES)) and any(
-        m in start[:348] for m in (b"n+1\0", b"n+2\0", b"ni1\0", b"ni2\0")
-    )
+    magic = any(word in start[:348] for word in (b"n+1\0", b"n+2\0", b"ni1\0", b"ni2\0"))
+    return bool(size & set(_SIZES)) and (magic or len(start) < 348)
 
 
 def unzipped_start(path: Path, where: str) -> bytes:
@@ -74,7 +74,7 @@ def read(path: Path, where: str, start: bytes, zipped: bool) -> VolumeData:
     )
 
 
-def write_header(header: Any, file: IO[bytes]) -> None:
+def write_header(header: Any, file: io.BufferedIOBase) -> None:
     """Writes the header of a file that was read, up to where its voxels begin; they follow in Fortran order."""
     header.write_to(file)
     file.write(bytes(int(header.get_data_offset()) - file.tell()))

@@ -6,8 +6,8 @@ import io
 import logging
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import tifffile
@@ -66,7 +66,7 @@ def _first_bytes(path: Path, where: str) -> bytes:
     return start
 
 
-def _npy_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _npy_header(file: io.BufferedIOBase, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
     header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
     try:
         version = np.lib.format.read_magic(file)
@@ -114,32 +114,38 @@ def _read_npz(path: Path, where: str) -> VolumeData:
                 array = np.lib.format.read_array(file, allow_pickle=False)
         except SoftmineError:
             raise
-        except MemoryError:
-            raise
-        except Exception as error:
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
             raise SoftmineError(damaged) from error
+        except (RuntimeError, NotImplementedError) as error:
+            raise SoftmineError(
+                f"{where}: its archive is encrypted or packed in an unusual way; save it anew"
+            ) from error
     return VolumeData(array)
 
 
 def _read_tiff(path: Path, where: str) -> VolumeData:
     """A stack of pages of one size, or a page that holds a stack, axes as the file says."""
+    damaged = f"{where}: its TIFF data is truncated or damaged; get a complete copy"
     log, complaints = logging.getLogger("tifffile"), _Complaints()
     log.addHandler(complaints)
     try:
         with tifffile.TiffFile(path) as file:
             data = _tiff_stack(file, path, where)
-    except (SoftmineError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:
         if "imagecodecs" in str(error):
             raise SoftmineError(
                 f"{where}: its compression needs the extra: pip install 'softmine[codecs]'"
             ) from error
-        raise SoftmineError(f"{where}: its TIFF data is truncated or damaged; get a complete copy") from error
+        # What is left of a damaged file can look like another kind of stack.
+        if isinstance(error, SoftmineError) and not complaints.any:
+            raise
+        raise SoftmineError(damaged) from error
     finally:
         log.removeHandler(complaints)
     if complaints.any:
-        raise SoftmineError(f"{where}: its TIFF data is truncated or damaged; get a complete copy")
+        raise SoftmineError(damaged)
     return data
 
 

@@ -30,6 +30,7 @@ KINDS: dict[str, Kind] = {
     "image": Kind("a picture", "PATH is a PNG, JPEG, TIFF, NPY or EXR file, or builtin:NAME."),
     "audio": Kind("a sound", "PATH is a WAV, FLAC, OGG, MP3 or AIFF file."),
     "video": Kind("a video", "PATH is an MP4, MOV, MKV, WebM, AVI or GIF file."),
+    "volume": Kind("a volume", "PATH is a NIfTI (.nii, .nii.gz), NPY, NPZ or TIFF file, or builtin:phantom."),
 }
 """Kinds by the word after ``softmine fit``, which is also their module's name."""
 
