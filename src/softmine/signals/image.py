@@ -12,6 +12,7 @@ from torch import Tensor
 
 from softmine.domain import Box, Cells, Coords, SoftmineError, Values
 from softmine.signals import builtin, image_files, maps
+from softmine.signals.bilinear import look_up
 from softmine.signals.fingerprint import hash_array, hash_file
 from softmine.signals.mapped import Mapped
 from softmine.signals.pixels import DTYPES, check_layout, value_range
@@ -155,16 +156,7 @@ class Image(torch.nn.Module):
                 f"{tuple(coords.shape)} {coords.dtype}"
             )
         work = torch.promote_types(coords.dtype, self._work)
-        size = self.size.to(coords.device)
-        last = size - 1
-        position = (coords.to(work) * size - 0.5).clamp(min=0).minimum(last)
-        first = position.detach().nan_to_num(0.0).long()
-        corner = torch.stack((first, (first + 1).minimum(last)))
-        cells = corner[:, None, :, 0] * self.shape[1] + corner[None, :, :, 1]
-        values = self._gather(cells.reshape(-1), work).view(2, 2, coords.shape[0], self.channels)
-        fraction = (position - first).unsqueeze(-1)
-        values = torch.lerp(values[:, 0], values[:, 1], fraction[:, 1])
-        values = torch.lerp(values[0], values[1], fraction[:, 0])
+        values = look_up(coords, self.size.to(coords.device), lambda cells: self._gather(cells, work), work)
         return ((values - self._zero) / self._span).to(coords.dtype)
 
     def _gather(self, cells: Cells, work: torch.dtype) -> Values:
