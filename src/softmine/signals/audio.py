@@ -127,7 +127,8 @@ class Audio(torch.nn.Module):
         """Values (N, C) at unit coordinates (N, 1), in [0, 1] and in the dtype of ``coords``.
 
         Sample i has its centre at (i + 0.5)/S; values are linear between centres, constant beyond the outermost ones,
-        and differentiable with respect to ``coords``. NaN coordinates give NaN.
+        and differentiable with respect to ``coords``. Coordinates as near to a centre as rounding leaves it count as the
+        centre, so that long sounds are learned as they are. NaN coordinates give NaN.
 
         Raises:
             SoftmineError: ``coords`` is not a float tensor of shape (N, 1).
@@ -140,6 +141,10 @@ class Audio(torch.nn.Module):
         # Float32 has few digits left between two of a million samples. Apple's GPUs have no float64.
         exact = coords.dtype if coords.device.type == "mps" else torch.float64
         position = (coords.to(exact) * self.shape[0] - 0.5).clamp(0, last)
+        # Half a step of the coordinates, and a little: so far may rounding have moved the centre of a sample.
+        slack = 0.26 * torch.finfo(coords.dtype).eps * self.shape[0]
+        short = position.detach().round() - position.detach()
+        position = position + torch.where(short.abs() <= slack, short, 0.0)
         first = position.detach().nan_to_num(0.0).long()
         fraction = (position - first).to(torch.promote_types(coords.dtype, self._work))
         before = self._gather(first[:, 0], fraction.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from softmine.training.task import Array, Evaluation, Output, Reconstruction, Re
 
 EXCERPT = 2**20
 """Samples up to which comparisons show the whole sound."""
-OMEGA_A_SAMPLE = 0.01
-BANDWIDTH_A_SAMPLE = 0.05
+FIRST_OMEGA = 3000.0
+"""Sitzmann et al. 2020, for clips of some seconds."""
+OMEGA_A_SAMPLE = 0.3
+"""Most of it that a short sound has a use for: above pi/2 waves are shorter than two samples."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +73,21 @@ class AudioTask:
     def make_field(self, settings: FieldSettings) -> nn.Module:
         """An untrained field over time.
 
-        A sound has thousands of oscillations where a picture has tens, so frequencies grow with the number of
-        samples: the hash grid's finest level has a cell a sample, and SIREN's first layer a larger factor, as in
-        Sitzmann et al. 2020, who use 3000 for clips of some seconds.
+        A sound has thousands of oscillations where a picture has tens: the hash grid's finest level has a cell a
+        sample, SIREN's first layer the factor that its paper uses for sounds (on a clip of 70,560 samples, higher ones
+        learned more slowly within a minute on a CPU), and the Fourier features the same spread of frequencies.
         """
         length = self.signal.shape[0]
+        omega = max(30.0, min(FIRST_OMEGA, OMEGA_A_SAMPLE * length))
         return fields.create(
             settings.field,
             self.signal.domain.shape,
             self.signal.channels,
             log2_table_size=settings.log2_table_size,
             finest_resolution=length,
-            first_omega=max(30.0, OMEGA_A_SAMPLE * length),
-            bandwidth=max(10.0, BANDWIDTH_A_SAMPLE * length),
+            first_omega=omega,
+            # Of uniform weights from -omega to omega over [-1, 1], in cycles.
+            bandwidth=omega / (math.pi * math.sqrt(3)),
         )
 
     def make_evaluator(self, device: torch.device) -> AudioEvaluator:
