@@ -1,0 +1,68 @@
+"""A sound as a neural field, in a loop of your own: the same three verbs, over time instead of over a picture.
+
+Usage: python examples/03_audio.py [--steps 300] [--out PATH.wav]
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import torch
+
+import softmine
+from softmine.kernels import RowAdam
+from softmine.signals import Audio, audio_files
+
+
+def train(audio, sampler, steps):
+    """Fits a hash grid to ``audio``; returns its values (S, C) at all samples."""
+    torch.manual_seed(0)
+    # A finest cell for each sample: with fewer, the field could not hold the high frequencies.
+    field = softmine.HashGridField(dim=1, channels=audio.channels, finest_resolution=audio.shape[0])
+    optimizers = [
+        RowAdam([field.encoding.table], lr=1e-2, betas=(0.0, 0.99)),
+        torch.optim.Adam(field.network.parameters(), lr=1e-2, betas=(0.9, 0.99), eps=1e-15),
+    ]
+    probe = softmine.FieldProbe(field, audio, snap=audio.domain)
+    for step in range(steps):
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = 1e-2 * (1 - 0.95 * step / steps)
+        points = audio.domain.snap(sampler.draw(probe))
+        residual = field(points) - audio(points)
+        weights = sampler.weigh(residual.detach().abs().mean(-1))
+        loss = (weights * residual.square().mean(-1)).mean()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        sampler.update()
+    with torch.no_grad():
+        return field(audio.domain.centres(torch.arange(audio.shape[0]))).clamp(0, 1)
+
+
+def signal_to_noise(values, target):
+    """In dB; silence is 0.5."""
+    return 10 * math.log10((target - 0.5).square().mean() / (values - target).square().mean())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--out", type=Path, help="where to write the last reconstruction")
+    args = parser.parse_args()
+    audio = Audio.builtin()
+    target = audio.sample_values(torch.arange(audio.shape[0]))
+    samplers = {
+        "uniform": softmine.Uniform(audio.domain, batch_size=1024, seed=0),
+        "probed map": softmine.ProbedMap(audio.domain, batch_size=1024, seed=0),
+    }
+    for name, sampler in samplers.items():
+        values = train(audio, sampler, args.steps)
+        print(f"{name:10} SNR {signal_to_noise(values, target):.2f} dB after {args.steps} steps")
+    if args.out:
+        audio_files.write(args.out, audio.to_raw(values.numpy()), audio.rate)
+
+
+if __name__ == "__main__":
+    main()
