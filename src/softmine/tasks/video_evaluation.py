@@ -11,7 +11,7 @@ from softmine.domain import Coords
 from softmine.signals.video import Video
 from softmine.signals.video_store import Frames, FrameStore
 from softmine.training.evaluation import decibels, peak_signal_to_noise, values_at
-from softmine.training.subset import SUBSET, evaluated_cells
+from softmine.training.subset import evaluated_cells
 from softmine.training.task import Evaluation, Report
 
 
@@ -31,7 +31,7 @@ class VideoEvaluator:
     def describe(self) -> str:
         """What is measured, in words."""
         if self.subset:
-            return f"PSNR over a fixed subset of {SUBSET:,} of {self.video.domain.cells:,} voxels"
+            return f"PSNR over a fixed subset of {len(self.cells):,} of {self.video.domain.cells:,} voxels"
         return f"PSNR over all {self.video.domain.cells:,} voxels"
 
     def __call__(self, field: nn.Module) -> Evaluation:
