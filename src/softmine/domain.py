@@ -20,11 +20,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from softmine.errors import SoftmineError
-from softmine.masks import MaskedGrid
+from softmine.masks import Cells, Flags, MaskedGrid
 
 __all__ = ["Box", "Cells", "Coords", "Flags", "PerAxis", "PerSample", "SoftmineError", "Values"]
 
@@ -34,10 +34,6 @@ PerSample = Float[Tensor, "n"]
 """One number a sample, shape (N,)."""
 PerAxis = Float[Tensor, "d"]
 """One number an axis, shape (D,)."""
-Flags = Bool[Tensor, "n"]
-"""One truth value a sample, shape (N,)."""
-Cells = Int[Tensor, "n"]
-"""Flat (row-major) cell indices, shape (N,)."""
 Values = Float[Tensor, "n c"]
 """Signal values, shape (N, C)."""
 
@@ -233,5 +229,7 @@ def _checked(
             "axis, can be masked"
         )
     if not flags.any():
-        raise SoftmineError("the mask is False everywhere: a Box needs at least one cell that holds something")
+        raise SoftmineError(
+            "the mask is False everywhere: a Box needs at least one cell that holds something"
+        )
     return None if flags.all() else flags.cpu()

@@ -15,6 +15,11 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
+Cells = Int[Tensor, "n"]
+"""Flat (row-major) cell indices, shape (N,)."""
+Flags = Bool[Tensor, "n"]
+"""One truth value a sample, shape (N,)."""
+
 BLOCK = 64
 """Cells that share a count."""
 AT_A_TIME = 2**22
@@ -36,7 +41,7 @@ class SetCells(nn.Module):
     within: Tensor
     before: Tensor
 
-    def __init__(self, flags: Bool[Tensor, "m"]) -> None:
+    def __init__(self, flags: Flags) -> None:
         super().__init__()
         self.length = len(flags)
         blocks = torch.nn.functional.pad(flags, (0, -len(flags) % BLOCK)).view(-1, BLOCK)
@@ -47,26 +52,26 @@ class SetCells(nn.Module):
         self.register_buffer("before", before, persistent=False)
 
     @property
-    def flags(self) -> Bool[Tensor, "m"]:
+    def flags(self) -> Flags:
         """True where a cell is set, (M,), a new tensor."""
         earlier = torch.nn.functional.pad(self.within[:, :-1], (1, 0))
         return (self.within != earlier).flatten()[: self.length]
 
-    def nth(self, numbers: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
+    def nth(self, numbers: Cells) -> Cells:
         """The cells (N,) of these numbers (N,), each below ``count``."""
         block = torch.searchsorted(self.before, numbers.contiguous(), right=True) - 1
         left = (numbers - self.before[block]).to(torch.uint8).unsqueeze(-1)
         return block * BLOCK + torch.searchsorted(self.within[block], left, right=True).squeeze(-1)
 
-    def number(self, cells: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
+    def number(self, cells: Cells) -> Cells:
         """How many set cells come before each of these cells, (N,): its own number, if it is set."""
         return self.before[cells // BLOCK] + self._earlier(cells)
 
-    def has(self, cells: Int[Tensor, "n"]) -> Bool[Tensor, "n"]:
+    def has(self, cells: Cells) -> Flags:
         """Which of these cells (N,) are set."""
         return self.within.view(-1)[cells] != self._earlier(cells)
 
-    def _earlier(self, cells: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
+    def _earlier(self, cells: Cells) -> Tensor:
         """How many cells of their block are set before each of these cells, (N,)."""
         return self.within.view(-1)[(cells - 1).clamp_min(0)] * (cells % BLOCK != 0)
 
@@ -104,13 +109,11 @@ class MaskedGrid(nn.Module):
         self.count = self.outer.count
 
     @property
-    def counts(self) -> Int[Tensor, "k"]:
+    def counts(self) -> Cells:
         """How many set cells each piece holds, (K,)."""
         return torch.ones(self.count, dtype=torch.int64) if self.same else self.first.diff()
 
-    def inside(
-        self, pieces: Int[Tensor, "n"], offsets: Sequence[Tensor]
-    ) -> tuple[Int[Tensor, "n"], list[Tensor]]:
+    def inside(self, pieces: Cells, offsets: Sequence[Tensor]) -> tuple[Cells, list[Tensor]]:
         """A fine cell that is set, (N,), and offsets in it, for offsets in [0, 1) along each axis of pieces (N,).
 
         Uniform offsets in the piece fall uniformly on its set cells: the place among all its cells, in row-major
@@ -138,7 +141,7 @@ class MaskedGrid(nn.Module):
             position = self._flat(position - self._start(lows, widths), lows, widths)
         return position, within
 
-    def find(self, cells: Int[Tensor, "n"]) -> tuple[Int[Tensor, "n"], Bool[Tensor, "n"]]:
+    def find(self, cells: Cells) -> tuple[Cells, Flags]:
         """The pieces (N,) that hold fine cells (N,), and whether these are set; where they are not, any piece."""
         if self.same:
             pieces, found = self.inner.number(cells), self.inner.has(cells)
@@ -149,7 +152,7 @@ class MaskedGrid(nn.Module):
             pieces, found = self.outer.number(coarse), self.inner.has(self._position(indices, coarse))
         return pieces.clamp(max=self.count - 1), found
 
-    def _extent(self, coarse: Int[Tensor, "n"]) -> tuple[list[Tensor], list[Tensor]]:
+    def _extent(self, coarse: Cells) -> tuple[list[Tensor], list[Tensor]]:
         """First fine index and number of fine cells along each axis, each (N,), of flat coarse cells (N,)."""
         indices = _indices(coarse, self.coarse)
         axes = list(zip(indices, self.fine, self.coarse, strict=True))
@@ -165,7 +168,7 @@ class MaskedGrid(nn.Module):
             before = before * width
         return start
 
-    def _position(self, indices: Sequence[Tensor], coarse: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
+    def _position(self, indices: Sequence[Tensor], coarse: Cells) -> Cells:
         """Place of fine cells, by their index along each axis, in the order of the coarse ones that hold them (N,)."""
         lows, widths = self._extent(coarse)
         place = torch.zeros_like(coarse)

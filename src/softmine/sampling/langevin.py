@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling import published_code
+from softmine.sampling.edges import check_axes
 from softmine.sampling.langevin_draws import LangevinDraws
 from softmine.sampling.langevin_settings import resolve
 from softmine.sampling.piecewise import PiecewiseConstant
@@ -35,8 +36,9 @@ class Langevin(nn.Module):
     ``Q(x_n) * mean_m(1 / Q(x_m))``, which does not change when Q is scaled, and mixed with the uniform share. At
     alpha = 1 the loss is unbiased as far as the chain has reached Q; samples drawn anew have not.
 
-    At every update the samples that left the domain, and the share of lowest importance, are drawn anew from
+    At every update the samples that left the domain or entered cells that its mask leaves out, and the share of lowest importance, are drawn anew from
     ``prior``; the last ``uniform_share`` of the batch is always a fresh uniform draw from the whole domain.
+    Along discrete axes samples keep their place.
 
     The preset ``paper`` takes steps in native units (pixels, samples, voxels), whatever the batch and signal
     size. The preset ``published-code`` does the arithmetic of the authors' release instead, described in
@@ -81,9 +83,14 @@ class Langevin(nn.Module):
         self.batch_size = check_batch_size(batch_size)
         self.preset = preset
         self.settings = resolve(preset, settings)
-        self.prior = prior
+        if prior is not None:
+            check_axes(prior, domain)
+        self.prior = None if prior is None else prior.over(domain)
         self.random = RandomStream(seed)
-        self.register_buffer("particles", self.random.uniform(batch_size, domain.dim))
+        particles = domain.uniform(self.random.uniform(batch_size, domain.dim))
+        if domain.masked and preset == "published-code":
+            particles = published_code.hide(particles, domain.scale(particles))
+        self.register_buffer("particles", particles)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._lay_out()
         self._weighed: Weighed | None = None
@@ -186,7 +193,7 @@ class Langevin(nn.Module):
             slope, loss_scale = slope / loss_scale, 1.0
         moved.add_(draws.noise).addcmul_(slope, self._drift, value=1.0 / loss_scale)
         # Zero is the floor of all that lies in [0, 1), and of nothing else, NaN included.
-        redraw = moved.floor().any(-1)
+        redraw = ~self.domain.contains(moved) if self.domain.masked else moved.floor().any(-1)
         if self._reinit_count:
             importance = self._after_backward()[1].importance[: self._chain]
             lowest = torch.topk(importance, self._reinit_count, largest=False, sorted=False).indices
@@ -199,20 +206,11 @@ class Langevin(nn.Module):
         gradient, weighed = self._after_backward()
         draws = self.draws.take()
         loss = weighed.weights * weighed.loss
-        moved = published_code.move(
-            self.particles, gradient / self._size, loss_scale, loss, draws.noise, self.settings
-        )
-        anew, fresh = draws.anew, draws.fresh
-        moved = published_code.replace(
-            moved,
-            loss,
-            fresh,
-            fresh if self.prior is None else anew,
-            self._size,
-            self._fresh_count,
-            self._reinit_count,
-        )
-        self.particles.copy_(moved)
+        slope = gradient / self._published_size
+        moved = published_code.move(self.particles, slope, loss_scale, loss, draws.noise, self.settings)
+        anew = draws.fresh if self.prior is None else draws.anew
+        counts = (self._fresh_count, self._reinit_count)
+        self.particles.copy_(published_code.replace(moved, loss, draws.fresh, anew, self.domain, *counts))
 
     def check(self) -> None:
         """Call once after backward and before update: raises if the samples cannot move.
@@ -226,7 +224,7 @@ class Langevin(nn.Module):
             raise SoftmineError(
                 "the gradient of the drawn coordinates is not finite: the loss or the field has overflowed"
             )
-        if not gradient.any():
+        if not (gradient * self._mobility).any():
             raise SoftmineError(
                 "the gradient of the drawn coordinates is zero for every sample, so the samples would only "
                 "diffuse: the field's encoding does not differentiate with respect to its input"
@@ -254,9 +252,13 @@ class Langevin(nn.Module):
         self._fresh_count = int(settings.uniform_share * count)
         self._chain = count - self._fresh_count
         self._reinit_count = min(int(settings.reinit_share * count), count if as_published else self._chain)
+        self.domain.prepare(self.particles.device)
         self._size = self.domain.scale(self.particles)
+        self._mobility = self.domain.mobility(self.particles)
+        # A slope over infinity is none.
+        self._published_size = self._size / self._mobility
         # What a slope moves a sample, in unit coordinates: the score's factor, the step, and native units twice.
-        self._drift = settings.drift * count / settings.loss_power / self._size.square()
+        self._drift = settings.drift * count / settings.loss_power / self._size.square() * self._mobility
         self._floor_factor = (settings.importance_floor / count) ** settings.loss_power
         # Keeps log Q finite where all errors are zero.
         self._tiny = torch.full_like(self._size[0], torch.finfo(torch.float32).tiny)
@@ -268,11 +270,9 @@ class Langevin(nn.Module):
             counts = {"noise": self._chain, "anew": self._chain, "fresh": self._fresh_count}
         self.draws = LangevinDraws(
             self.random,
-            self.domain.dim,
+            self.domain,
             **counts,
-            scale=settings.noise * torch.ones_like(self._size)
-            if as_published
-            else settings.noise / self._size,
+            scale=settings.noise * self._mobility / (1 if as_published else self._size),
             prior=self.prior,
             # Usually enough; the leavers of a tiny signal can be more, and those beyond are uniform.
             from_prior=min(

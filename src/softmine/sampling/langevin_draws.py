@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from softmine.domain import Coords
+from softmine.domain import Box, Coords
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.random import RandomStream, to_chance, to_normal, to_uniform
 
@@ -38,7 +38,7 @@ class LangevinDraws:
 
     Args:
         random: the stream.
-        dim: axes, D.
+        domain: where coordinates live, with D axes.
         noise: how many normal steps.
         scale: their standard deviation, (D,).
         anew: how many coordinates to draw samples anew.
@@ -50,7 +50,7 @@ class LangevinDraws:
     def __init__(
         self,
         random: RandomStream,
-        dim: int,
+        domain: Box,
         *,
         noise: int,
         scale: Tensor,
@@ -59,13 +59,13 @@ class LangevinDraws:
         prior: PiecewiseConstant | None = None,
         from_prior: int = 0,
     ) -> None:
-        self.random, self.prior, self.dim = random, prior, dim
+        self.random, self.prior, self.domain, self.dim = random, prior, domain, domain.dim
         # As long as a step's noise: torch is slow where the last axis is short.
         self._scale = scale.repeat(noise)
         self.from_prior = 0 if prior is None else from_prior
         self.shapes = (noise, anew, fresh)
         # Words for pairs of normal numbers, cells of the prior, and pairs of uniform numbers.
-        self._words = [_pairs(noise * dim), self.from_prior, _pairs((anew + fresh) * dim)]
+        self._words = [_pairs(noise * self.dim), self.from_prior, _pairs((anew + fresh) * self.dim)]
         self._total = sum(self._words)
         self.steps = max(1, min(AHEAD, MOST // max(1, noise)))
         self._made: list[Draws] = []
@@ -95,10 +95,13 @@ class LangevinDraws:
         count, anew_count, fresh_count = self.shapes
         noise = to_normal(for_noise)[:, : count * self.dim] * self._scale
         uniform = to_uniform(for_uniform)[:, : (anew_count + fresh_count) * self.dim]
-        anew, fresh = uniform.view(steps, -1, self.dim).split((anew_count, fresh_count), 1)
+        numbers = uniform.view(steps, -1, self.dim)
+        if self.domain.masked:
+            uniform = self.domain.uniform(numbers.reshape(-1, self.dim))
+        anew, fresh = uniform.reshape(numbers.shape).split((anew_count, fresh_count), 1)
         if self.prior is not None and self.from_prior:
             chance = to_chance(for_cells, self.prior.cumulative.dtype).view(-1)
-            jitter = anew[:, : self.from_prior].reshape(-1, self.dim).to(chance.dtype).unbind(-1)
+            jitter = numbers[:, : self.from_prior].reshape(-1, self.dim).to(chance.dtype).unbind(-1)
             drawn = self.prior.at(chance, jitter)[0].view(steps, self.from_prior, self.dim)
             anew = torch.cat((drawn, anew[:, self.from_prior :]), 1)
         noise = noise.view(steps, count, self.dim)

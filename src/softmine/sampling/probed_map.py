@@ -8,21 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Box, Cells, Coords, Flags, PerSample, SoftmineError
+from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError
 from softmine.sampling.edges import check_axes
-from softmine.sampling.error_map import map_shape
 from softmine.sampling.full_pass import Schedule
-from softmine.sampling.piecewise import PiecewiseConstant, sum_type
+from softmine.sampling.map_cells import MapCells, map_shape
+from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.probed_map_draws import LEAST, expected, known_errors, map_density, stratified
 from softmine.sampling.protocol import Probe, check_batch_size, check_errors, check_importance, check_share
 from softmine.sampling.random import RandomStream
 from softmine.sampling.softness import alpha_at, check_count, check_not_negative, check_softness, soft_weights
 
-LEAST, MOST = 1e-30, 1e30
-"""Errors below the one are alike, above the other cut off, so that sums and ratios of them stay finite in float32."""
-PRIOR_SOFTNESS = 2 / 3
-"""Power of the prior's density that the first draws follow: the very first errors are everywhere."""
-BINDING = 256
-"""Densities over uniform from which a limit is so rarely reached that keeping it is not worth its passes over the map."""
 MAX_POOL = 2**26
 """Samples drawn at once, at most."""
 MAX_AXIS = 2**22
@@ -45,6 +40,9 @@ class ProbedMap(nn.Module):
 
     The density is known, and the loss is weighted by ``(u / q)^alpha`` as in soft mining (arXiv 2312.00075). Its
     source is this project; error maps are those of instant-ngp, stratified resampling is that of particle filters.
+
+    A map cell holds what a mask leaves of it, and counts by how much that is. Along a discrete axis the map has all cells
+    of the domain, unless these alone are more than ``cells``; then neighbours share one.
 
     A loop under ``torch.compile`` calls ``refresh(probe)`` itself, every ``period`` steps.
 
@@ -110,7 +108,7 @@ class ProbedMap(nn.Module):
         self.domain = domain
         self.batch_size = check_batch_size(batch_size)
         shape = map_shape(domain, check_count("cells", cells))
-        self.map = Box([min(size, MAX_AXIS) for size in shape])
+        self.cells = MapCells([min(size, MAX_AXIS) for size in shape], domain)
         self.power = check_not_negative("power", power)
         self.uniform_share = check_share("uniform_share", uniform_share)
         self.probes = check_not_negative("probes", probes)
@@ -119,7 +117,7 @@ class ProbedMap(nn.Module):
             raise SoftmineError(f"repeats is {repeats}, but it must be positive")
         self.repeats = repeats
         # A period visits an eighth of the map, so that what it learned is not old before it is used.
-        fitting = min(32, max(1, self.map.cells // (8 * batch_size)))
+        fitting = min(32, max(1, self.cells.count // (8 * batch_size)))
         self.period = fitting if period is None else check_count("period", period)
         if self.period * batch_size > MAX_POOL:
             raise SoftmineError(
@@ -132,7 +130,7 @@ class ProbedMap(nn.Module):
         self.schedule = Schedule(lambda _: self.period)
         if prior is not None:
             check_axes(prior, domain)
-        self.register_buffer("error", _expected(prior, self.map, self.power))
+        self.register_buffer("error", expected(prior, self.cells, self.power))
         pool = (self.period, batch_size)
         self.register_buffer("pool_coords", torch.zeros(*pool, domain.dim))
         self.register_buffer("pool_cells", torch.zeros(pool, dtype=torch.int64))
@@ -144,6 +142,11 @@ class ProbedMap(nn.Module):
         self._density: Tensor | None = None
         self._importance: Tensor | None = None
         self._choose()
+
+    @property
+    def map(self) -> Box:
+        """The grid of the map."""
+        return self.cells.grid
 
     @property
     def alpha(self) -> Tensor:
@@ -163,18 +166,18 @@ class ProbedMap(nn.Module):
     def refresh(self, probe: Probe | None = None) -> None:
         """Looks at the next stretch of the map, if there is a probe, and draws the samples of ``period`` steps."""
         self._learn()
-        a_step = min(self.probes * self.batch_size, self.map.cells / self.sweep)
-        count = min(math.ceil(a_step * self.period), self.map.cells)
+        a_step = min(self.probes * self.batch_size, self.cells.count / self.sweep)
+        count = min(math.ceil(a_step * self.period), self.cells.count)
         if probe is not None and count and self.schedule.started:
-            cells = (self.cursor + torch.arange(count, device=self.cursor.device)) % self.map.cells
-            self.cursor.add_(count).remainder_(self.map.cells)
+            cells = (self.cursor + torch.arange(count, device=self.cursor.device)) % self.cells.count
+            self.cursor.add_(count).remainder_(self.cells.count)
             # One offset for all of a stretch; where a map cell is a pixel, its centre.
             fine = self.map.shape == self.domain.shape
             offsets = self.random.uniform(1, self.map.dim).unbind(-1)
             if fine:
                 offsets = [torch.full_like(offset, 0.5) for offset in offsets]
-            seen = check_errors(probe(self.map.inside(cells, offsets)), count)
-            seen, known = _known(seen.float())
+            seen = check_errors(probe(self.cells.inside(cells, offsets)), count)
+            seen, known = known_errors(seen.float())
             self._remember(cells, seen, known.float())
         self._choose()
         self.schedule.passed()
@@ -217,7 +220,7 @@ class ProbedMap(nn.Module):
     def _learn(self) -> None:
         """Takes the errors of the past period up into the map, those of one cell as their mean."""
         cells = self.pool_cells.T.reshape(-1)
-        seen, known = _known(self.pool_error.T.reshape(-1))
+        seen, known = known_errors(self.pool_error.T.reshape(-1))
         # The prior knows where, but not how much.
         scale = seen.sum() / torch.where(known, self.error[cells], 0.0).sum().clamp_min(LEAST)
         first = (seen > 0).any() & ~self.scaled
@@ -236,23 +239,10 @@ class ProbedMap(nn.Module):
 
     def _choose(self) -> None:
         """Turns the map into a density and draws the samples of a period from it."""
-        # Relative to the largest, so that no power leaves the range of float32; where there is no error, all are alike.
-        # Rounding may take an error that fell to nothing below it.
-        wanted = self.error.clamp_min(LEAST)
-        wanted.div_(wanted.max()).pow_(self.power)
-        density = wanted.mul_((1 - self.uniform_share) / wanted.mean()).add_(self.uniform_share)
-        limit = max(1.0, self.repeats * self.domain.cells / self.batch_size)
-        if limit < BINDING:
-            # What is cut off goes to the other cells, some of which may then reach the limit too.
-            for _ in range(4):
-                density = density.clamp_(max=limit)
-                density.div_(density.mean())
-        cumulative = density.cumsum(0, dtype=sum_type(density.device))
-        total = self.period * self.batch_size
-        jitter = self.random.uniform(total, 1, dtype=cumulative.dtype).view(-1)
-        places = (torch.arange(total, device=density.device) + jitter) * (cumulative[-1] / total)
-        cells = torch.searchsorted(cumulative, places, right=True).clamp(max=self.map.cells - 1)
-        coords = self.map.inside(cells, self.random.uniform(total, self.map.dim).unbind(-1))
+        limit = max(1.0, self.repeats * self.domain.valid / self.batch_size)
+        density = map_density(self.error, self.power, self.uniform_share, limit, self.cells)
+        cells = stratified(density, self.period * self.batch_size, self.cells, self.random)
+        coords = self.cells.inside(cells, self.random.uniform(len(cells), self.map.dim).unbind(-1))
         for pool, values in (
             (self.pool_cells, cells),
             (self.pool_coords, coords),
@@ -277,17 +267,3 @@ class ProbedMap(nn.Module):
             setattr(self, name, values.to(self.cursor.device))
         self._density = self._importance = None
         return self
-
-
-def _expected(prior: PiecewiseConstant | None, grid: Box, power: float) -> Tensor:
-    """What the prior expects in each cell of a map, (cells,), positive, so that draws first follow its softened density."""
-    if prior is None or power == 0:
-        return torch.ones(grid.cells)
-    cells = torch.arange(grid.cells, device=prior.cumulative.device)
-    return prior.density(grid.centres(cells)).clamp_min(1e-6) ** (PRIOR_SOFTNESS / power)
-
-
-def _known(seen: PerSample) -> tuple[PerSample, Flags]:
-    """Errors (N,) in a range that adds up, and which of them (N,) tell anything; the others are 0."""
-    known = (seen >= 0) & seen.isfinite()
-    return torch.where(known, seen, 0.0).clamp(max=MOST), known

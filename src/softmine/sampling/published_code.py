@@ -10,6 +10,8 @@ Facts of ubc-vision/nf-soft-mining at its latest commit (``examples/datasets/lmc
 - alpha warms up as min(step / 1000, alpha), so it reaches its target at step 1000 * alpha;
 - weights are Q^-alpha, clamped to [0.2, mean + standard deviation of the batch];
 - samples of low *weighted* loss are drawn anew, ties included, after the uniform share was placed.
+
+That code knows no masks and no discrete axes; these are kept as by the other preset.
 """
 
 from __future__ import annotations
@@ -17,13 +19,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from softmine.domain import Coords, PerSample
+from softmine.domain import Box, Coords, PerSample
 from softmine.sampling.langevin_settings import LangevinSettings
 
 
 def snap(positions: Coords, size: Tensor) -> Coords:
     """Centres (N, D), in unit coordinates, of the pixels nearest to hidden positions (N, D) in [0, 1]."""
     return ((positions * (size - 1)).round() + 0.5) / size
+
+
+def hide(coords: Coords, size: Tensor) -> Coords:
+    """Hidden positions (N, D) in [0, 1] of the pixels that hold unit coordinates (N, D)."""
+    return (coords * size).floor() / (size - 1).clamp_min(1)
 
 
 def weights(importance: PerSample, step: Tensor, settings: LangevinSettings) -> PerSample:
@@ -53,16 +60,20 @@ def replace(
     weighted_loss: PerSample,
     fresh: Coords,
     anew: Coords,
-    size: Tensor,
+    domain: Box,
     fresh_count: int,
     reinit_count: int,
 ) -> Coords:
     """Positions (N, D) after the uniform share and the redrawn samples were put in, clamped to [0, 1].
 
-    ``fresh`` are uniform positions; ``anew`` unit coordinates from the prior, of which the pixel is taken.
+    ``fresh`` are uniform positions; ``anew`` unit coordinates from the prior, of which the pixel is taken. With a mask
+    ``fresh`` are uniform coordinates, and positions in pixels that it leaves out are redrawn too.
     """
-    count = len(moved)
-    anew = (anew * size).floor() / (size - 1).clamp_min(1)
+    count, size = len(moved), domain.scale(moved)
+    if domain.masked:
+        fresh = hide(fresh, size)
+        moved = moved.masked_fill(~domain.contains(snap(moved, size)).unsqueeze(-1), torch.nan)
+    anew = hide(anew, size)
     threshold = torch.topk(weighted_loss, min(reinit_count + 1, count), largest=False).values.max()
     outside = ((moved < 0) | (moved > 1) | moved.isnan()).any(-1)
     redraw = outside | (weighted_loss <= threshold)

@@ -22,7 +22,8 @@ class Resampling(nn.Module):
     """Looks at ``candidates`` times N coordinates at every step and trains on the N that their errors choose.
 
     Some of the candidates are uniform, the others are the last batch's samples, moved by a little Gaussian noise and
-    reflected at the borders. One call of the probe gives the error Q at all of them; N are drawn by systematic
+    reflected at the borders. (One that would enter a cell that a mask leaves out stays, and none moves along a discrete
+    axis.) One call of the probe gives the error Q at all of them; N are drawn by systematic
     resampling, so that each comes as often as expected, rounded down or up. The density of the samples is
     proportional to Q, the better the more candidates there are, and the loss is weighted by ``(u / q)^alpha``.
 
@@ -110,7 +111,7 @@ class Resampling(nn.Module):
         self.target_alpha, self.warmup = alpha, warmup
         self.importance_floor = check_not_negative("importance_floor", importance_floor)
         self.random = RandomStream(seed)
-        self.register_buffer("survivors", self.random.uniform(batch_size, domain.dim))
+        self.register_buffer("survivors", domain.uniform(self.random.uniform(batch_size, domain.dim)))
         self.register_buffer("density", torch.ones(batch_size))
         # Zero until there is an estimate.
         self.register_buffer("mean", torch.zeros(()))
@@ -160,11 +161,21 @@ class Resampling(nn.Module):
         parents = torch.arange(moved, device=start.device) * self.batch_size // max(1, moved)
         parents = (parents + start) % self.batch_size
         if moved == 0:
-            return self.random.uniform(self.count, dim), parents
-        first = self.random.uniform(self.uniform_count // 2, dim)
+            return self.domain.uniform(self.random.uniform(self.count, dim)), parents
+        first = self.domain.uniform(self.random.uniform(self.uniform_count // 2, dim))
         still = torch.cat((first, self.survivors[parents]))
         noise = self.random.normal(len(still), dim) * self.jitter
-        return torch.cat((first, reflect(still + self.domain.to_unit(noise)))), parents
+        return torch.cat((first, self._moved(still, self.domain.to_unit(noise)))), parents
+
+    def _moved(self, still: Coords, step: Coords) -> Coords:
+        """Coordinates (N, D) moved by a step (N, D) that keeps the uniform density over the domain's valid cells."""
+        moved = reflect(still + step)
+        if self.domain.discrete:
+            moved = torch.where(self.domain.mobility(still) > 0, moved, still)
+        if self.domain.masked:
+            # Whoever would leave them stays, so that as many go from one place to another as come back.
+            moved = torch.where(self.domain.contains(moved).unsqueeze(-1), moved, still)
+        return moved
 
     def _balance(self, error: PerSample, parents: Tensor) -> PerSample:
         """What the target is multiplied by to give the candidates' chances, (K N,)."""
@@ -203,6 +214,7 @@ class Resampling(nn.Module):
         # Only the device may change: in half precision positions would merge.
         for name, values in kept.items():
             setattr(self, name, values.to(self.step.device))
+        self.domain.prepare(self.step.device)
         self._relative = None
         return self
 
