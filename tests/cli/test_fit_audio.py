@@ -1,6 +1,7 @@
 """Sounds from the command line: what a run leaves, and what is refused before there is one."""
 
 import json
+import struct
 import sys
 
 import numpy as np
@@ -76,10 +77,9 @@ def write_bad(path, kind):
     elif kind == "folder":
         path.mkdir()
     elif kind == "codec":
-        soundfile.write(path, noise, 16000, format="WAV")
-        content = bytearray(path.read_bytes())
-        content[20:22] = (0x0161).to_bytes(2, "little")  # Windows Media Audio
-        path.write_bytes(content)
+        head = struct.pack("<HHIIHH", 0x0161, 1, 16000, 4000, 512, 16)  # Windows Media Audio
+        chunks = b"fmt " + struct.pack("<I", 16) + head + b"data" + struct.pack("<I", 2048) + bytes(2048)
+        path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks)
     elif kind.startswith("cut "):
         soundfile.write(path, noise, 16000, format=kind[4:])
         path.write_bytes(path.read_bytes()[:9_000])
@@ -95,7 +95,7 @@ def write_bad(path, kind):
         ("no samples", "it has no samples"),
         ("nan", "1 of its samples are NaN or infinite, the first at sample 7"),
         ("infinite", "1 of its samples are NaN or infinite, the first at sample 7"),
-        ("codec", "codec"),
+        ("codec", "its codec is not one that libsndfile can decode"),
         ("cut WAV", "truncated"),
         ("cut FLAC", "truncated"),
         ("cut OGG", "truncated"),

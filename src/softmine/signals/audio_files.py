@@ -110,7 +110,8 @@ def _explain(error: Exception) -> str:
     said = str(getattr(error, "error_string", error)).rstrip(".")
     if "not recognised" in said:
         return "it is no sound file that libsndfile knows (WAV, FLAC, OGG, MP3, AIFF, ...); convert it to WAV"
-    if "not implemented" in said or "unsupported" in said.lower() or "codec" in said.lower():
+    # A WAV file of a codec that it does not know is one with a malformed 'fmt ' chunk to libsndfile.
+    if any(word in said for word in ("unimplemented", "unsupported", "'fmt ' chunk")):
         return f"its codec is not one that libsndfile can decode ({said}); convert it to WAV or FLAC"
     return f"it is truncated or damaged ({said}); get a complete copy"
 
