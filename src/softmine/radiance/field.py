@@ -1,0 +1,163 @@
+"""A radiance field: density and colour from a hash grid, rendered along rays (arXiv 2003.08934, 2201.05989)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from softmine.domain import SoftmineError
+from softmine.fields import HashGrid
+from softmine.fields.mlp import evaluate, mlp
+from softmine.radiance.activation import truncated_exponential
+from softmine.radiance.bounded import BoundedRays
+from softmine.radiance.contraction import contract
+from softmine.radiance.harmonics import HARMONICS, spherical_harmonics
+from softmine.radiance.rendering import Rendered
+from softmine.radiance.scenes.scene import Bounds
+from softmine.radiance.shapes import PerPoint, PerRay
+from softmine.radiance.unbounded import UnboundedRays
+
+GEOMETRY = 16
+"""Outputs of the density's perceptron; the first is the logarithm of the density."""
+GRID = {"levels": 12, "features": 2, "log2_table_size": 18, "finest_resolution": 512}
+"""What a scene of some hundred pixels a side needs; finer grids cost time where there is nothing finer to learn."""
+
+
+class RadianceField(nn.Module):
+    """Density and direction-dependent colour in a box, or in all of space.
+
+    A hash grid and a perceptron of one hidden layer give density and 15 numbers more; with these and the spherical
+    harmonics of the direction, a second perceptron gives the colour (as instant-ngp). Densities are per side of the box.
+
+    Where points on the rays lie:
+
+    - in a box: at equal steps in the cells of an occupancy grid; see ``softmine.radiance.bounded``;
+    - ``unbounded``: where a proposal density says, in a stretch from ``near`` to ``far``, all of space drawn into a ball
+      (mip-NeRF 360); see ``softmine.radiance.unbounded``. With a ``box`` too, as for normalised device coordinates,
+      space is that box, and ``near`` and ``far`` count in lengths of the directions.
+
+    Args:
+        box: lower and upper corner; a cube with the longest side is used. None, for all of space, needs ``unbounded``.
+        unbounded: draw points by proposal instead of by occupancy.
+        near: distance before which there is nothing, in the world's units, at least 0.
+        far: where an unbounded ray ends.
+        hidden: width of the perceptrons' layers.
+        layers: hidden layers of the colour's perceptron.
+        steps: points along the diagonal of the box at the finest step; what a pixel sees of it tells how many.
+        seed: of the shifts of points in training; None takes one from torch.
+        **grid: arguments of ``HashGrid``, over those in ``GRID``.
+
+    Raises:
+        SoftmineError: corners or distances are the wrong way round, or there is no box and not ``unbounded``.
+
+    Example:
+        >>> field = RadianceField(((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0)), log2_table_size=10)
+        >>> rendered = field(torch.tensor([[0.0, 0.0, -3.0]]), torch.tensor([[0.0, 0.0, 1.0]]))
+        >>> rendered.colour.shape, rendered.opacity.shape
+        (torch.Size([1, 3]), torch.Size([1]))
+    """
+
+    centre: Tensor
+
+    def __init__(
+        self,
+        box: Sequence[Sequence[float]] | None = None,
+        *,
+        unbounded: bool = False,
+        near: float = 0.05,
+        far: float = 1000.0,
+        hidden: int = 64,
+        layers: int = 2,
+        steps: int = 256,
+        seed: int | None = None,
+        **grid: Any,
+    ) -> None:
+        super().__init__()
+        if box is None and not unbounded:
+            raise SoftmineError("a radiance field needs a box, unless it is unbounded")
+        # All of space is drawn into a ball of radius 2.
+        low, high = torch.tensor(box or ((-2.0,) * 3, (2.0,) * 3), dtype=torch.float32)
+        if not bool((low < high).all()) or not 0 <= near < far:
+            raise SoftmineError(
+                f"a box has its lower corner first and rays their nearer end, not {low.tolist()} to {high.tolist()} "
+                f"and {near} to {far}"
+            )
+        self.side = float((high - low).max())
+        self.contracts = box is None
+        self.register_buffer("centre", (low + high) / 2, persistent=False)
+        self.encoding = HashGrid(3, **{**GRID, **grid})
+        self.density_network = mlp(self.encoding.outputs, GEOMETRY, hidden=hidden, layers=1)
+        self.colour_network = mlp(GEOMETRY + HARMONICS, 3, hidden=hidden, layers=layers)
+        if unbounded:
+            self.rays: nn.Module = UnboundedRays(near, far, inverse=self.contracts, seed=seed)
+        else:
+            self.rays = BoundedRays(near / self.side, steps, seed=seed)
+
+    def forward(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> Rendered:
+        """What rays see.
+
+        Args:
+            origins: (N, 3), in the world.
+            directions: (N, 3), of any length but 0.
+
+        Returns:
+            ``Rendered``; depths in lengths of the directions. Differentiable in origins and directions through the points'
+            positions and the colours' directions; the distances of the points from the origins count as constant.
+        """
+        return self.rays(self, origins, directions)
+
+    def to_unit(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p 3"]:
+        """World points (P, 3) in the unit cube that the grid covers."""
+        if self.contracts:
+            points = contract(points)
+        return (points - self.centre) / self.side + 0.5
+
+    def density(self, points: Float[Tensor, "p 3"]) -> PerPoint:
+        """Density (P,) per side of the cube, at points (P, 3) of the unit cube."""
+        return self.geometry(points)[0]
+
+    def geometry(self, points: Float[Tensor, "p 3"]) -> tuple[PerPoint, Float[Tensor, "p 16"]]:
+        """Density (P,), and what the colour needs to know of points (P, 3) of the unit cube, (P, 16)."""
+        geometry = evaluate(self.density_network, self.encoding(points))
+        return truncated_exponential(geometry[:, 0]), geometry
+
+    def colours(
+        self, geometry: Float[Tensor, "p 16"], directions: Float[Tensor, "n 3"], rays: Tensor
+    ) -> Float[Tensor, "p 3"]:
+        """Colours (P, 3) in [0, 1] of points on ``rays``, int64 (P,), with directions (N, 3) of length 1."""
+        # Harmonics of rays, not of their points, which are many.
+        harmonics = spherical_harmonics(directions).index_select(0, rays)
+        return evaluate(self.colour_network, torch.cat((geometry, harmonics), 1)).sigmoid()
+
+    def regularisation(self) -> Tensor | None:
+        """A loss () that the last forward with gradient asks for besides that of its colours, or None."""
+        return self.rays.regularisation()  # pyright: ignore[reportCallIssue]
+
+    def after_step(self, step: int) -> None:
+        """To be called after training step ``step`` (the first is 1): the occupancy grid learns what has changed."""
+        self.rays.after_step(self, step)  # pyright: ignore[reportCallIssue]
+
+    @property
+    def costs(self) -> PerRay:
+        """Points of each ray of the last forward, (N,)."""
+        return self.rays.costs  # pyright: ignore[reportReturnType]
+
+
+def field_for(bounds: Bounds, **settings: Any) -> RadianceField:
+    """The radiance field for what a scene says of where its matter lies; ``settings`` are more of its arguments.
+
+    Example:
+        >>> field_for(Bounds("box", near=0.0, far=6.0), log2_table_size=10).contracts
+        False
+    """
+    if bounds.kind == "unbounded":
+        return RadianceField(unbounded=True, near=bounds.near, far=bounds.far, **settings)
+    if bounds.kind == "ndc":
+        return RadianceField(
+            (bounds.low, bounds.high), unbounded=True, near=bounds.near, far=bounds.far, **settings
+        )
+    return RadianceField((bounds.low, bounds.high), near=bounds.near, **settings)

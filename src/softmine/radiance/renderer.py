@@ -1,0 +1,105 @@
+"""A radiance field as a field over the pixels of a scene's pictures."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Coords, SoftmineError, Values
+from softmine.radiance.background import to_channels
+from softmine.radiance.field import RadianceField
+from softmine.radiance.rendering import Rendered
+from softmine.radiance.shapes import PerRay
+
+CHUNK = 1 << 13
+"""Rays at a time when nothing is trained."""
+
+
+class HasRays(Protocol):
+    """What a renderer needs of pictures; ``softmine.radiance.photos.Photos`` is one."""
+
+    channels: int
+
+    def rays(self, coords: Coords) -> tuple[Tensor, Tensor]:
+        """Origins and directions, (N, 3) each, through (view, row, column) coordinates (N, 3)."""
+        ...
+
+
+class Renderer(nn.Module):
+    """What a radiance field shows at the pixels of pictures: coordinates (N, 3) to values (N, C).
+
+    Pictures with opacity have 4 channels, colour before mid-grey and half the opacity, as ``Photos`` answers; others have
+    3, their colour, and what a ray sees past the field is mid-grey.
+
+    In training, points are shifted at random along their rays; in evaluation mode the same coordinates give the same
+    values.
+
+    Args:
+        field: what is rendered; a submodule.
+        photos: gives the rays; no submodule, so that its pictures are in no checkpoint. It may be changed for other
+            pictures of the scene (``renderer.photos = test``).
+
+    Raises:
+        SoftmineError: the pictures have neither 3 nor 4 channels.
+    """
+
+    def __init__(self, field: RadianceField, photos: HasRays) -> None:
+        super().__init__()
+        if photos.channels not in (3, 4):
+            raise SoftmineError(f"pictures have 3 or 4 channels to be rendered, not {photos.channels}")
+        self.field = field
+        self._photos = (photos,)
+
+    @property
+    def photos(self) -> HasRays:
+        """Where rays come from."""
+        return self._photos[0]
+
+    @photos.setter
+    def photos(self, photos: HasRays) -> None:
+        # In a tuple, which nn.Module does not look into.
+        self._photos = (photos,)
+
+    def forward(self, coords: Coords) -> Values:
+        """Values (N, C) at (view, row, column) coordinates (N, 3).
+
+        Differentiable in row and column, if they ask for it: through the rays' directions, to positions and colours.
+        """
+        if self.training:
+            return self._channels(self.render(coords))
+        parts, costs = [], []
+        for part in coords.split(CHUNK):
+            parts.append(self._channels(self.render(part)))
+            costs.append(self.field.costs)
+        if len(parts) != 1:
+            self.field.rays.costs = torch.cat(costs)
+        return torch.cat(parts) if parts else coords.new_zeros(0, self.photos.channels)
+
+    def render(self, coords: Coords) -> Rendered:
+        """All that rays through coordinates (N, 3) see, depth and weights too."""
+        return self.field(*self.photos.rays(coords))
+
+    def regularisation(self) -> Tensor | None:
+        """A loss () that the last forward with gradient asks for besides that of its values, or None."""
+        return self.field.regularisation()
+
+    def after_step(self, step: int) -> None:
+        """To be called after training step ``step`` (the first is 1)."""
+        self.field.after_step(step)
+
+    @property
+    def costs(self) -> PerRay:
+        """Points of each ray of the last forward, (N,)."""
+        return self.field.costs
+
+    @property
+    def points(self) -> int:
+        """Points of the last forward."""
+        return int(self.costs.sum())
+
+    def _channels(self, rendered: Rendered) -> Values:
+        if self.photos.channels == 4:
+            return to_channels(rendered.colour, rendered.opacity)
+        return rendered.colour + (1 - rendered.opacity[:, None]) / 2
