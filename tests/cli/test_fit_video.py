@@ -31,6 +31,11 @@ def temporary(tmp_path, monkeypatch):
     return folder
 
 
+def left_in(temporary):
+    """What a command left in the folder for temporary files, but for torch's own cache."""
+    return [entry for entry in temporary.iterdir() if not entry.name.startswith("torchinductor")]
+
+
 def test_a_run_leaves_a_film_and_nothing_else(film, temporary, tmp_path, capsys):
     run = tmp_path / "run"
     assert main(["fit", "video", str(film), "--out", str(run), "--steps", "20", *TINY]) == 0
@@ -45,7 +50,7 @@ def test_a_run_leaves_a_film_and_nothing_else(film, temporary, tmp_path, capsys)
     assert lines[-1]["frame_psnr_min"] <= lines[-1]["psnr"]
     assert np.isfinite(lines[-1]["psnr"])
     assert (run / "report.html").exists()
-    assert list(temporary.iterdir()) == []
+    assert left_in(temporary) == []
     assert {entry.name for entry in tmp_path.iterdir()} == {"film.mp4", "run", "temporary"}
 
 
@@ -102,7 +107,7 @@ def test_bad_input_leaves_nothing(temporary, tmp_path, capsys):
         assert part in error
         assert name in error
         assert sorted(tmp_path.iterdir()) == before
-        assert list(temporary.iterdir()) == []
+        assert left_in(temporary) == []
 
 
 @pytest.mark.parametrize(
