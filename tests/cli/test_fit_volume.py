@@ -1,0 +1,95 @@
+"""``softmine fit volume`` from file to run folder, and its refusals."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from softmine.cli.main import main
+
+TINY = ["--log2-table-size", "8", "--batch-size", "64", "--steps", "6", "--evaluations", "2"]
+
+
+def voxels_of(shape=(6, 9, 12)):
+    return np.random.default_rng(0).integers(0, 200, shape).astype(np.uint8)
+
+
+@pytest.mark.parametrize("sampler", ["auto", "uniform", "langevin", "edges"])
+def test_a_volume_with_gaps(tmp_path, capsys, sampler):
+    voxels = voxels_of().astype(np.float32)
+    voxels[:, 2:5, 3:9] = np.nan
+    np.savez(tmp_path / "sea.npz", sst=voxels)
+    out = tmp_path / "run"
+    words = ["fit", "volume", str(tmp_path / "sea.npz"), "--out", str(out), "--sampler", sampler, *TINY]
+    assert main(words) == 0, capsys.readouterr().err
+    config = json.loads((out / "config.json").read_text())
+    assert config["task"] == "volume"
+    assert config["signal"]["shape"] == [6, 9, 12, 1]
+    assert "17% without data" in capsys.readouterr().out
+    line = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    assert line["step"] == 6
+    assert np.isfinite(line["psnr"])
+    written = np.load(out / "images" / "reconstruction.npy")
+    np.testing.assert_array_equal(np.isnan(written), np.isnan(voxels))
+    assert np.nanmin(written) >= np.nanmin(voxels)
+    for picture in ("target", "reconstruction", "error"):
+        assert (out / "images" / f"{picture}.png").exists()
+    assert (out / "report.html").exists()
+
+
+def test_nifti_and_the_built_in_volume(tmp_path, monkeypatch, capsys):
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Image(voxels_of(), np.diag([2.0, 2, 5, 1])), tmp_path / "a.nii.gz")
+    out = tmp_path / "run"
+    assert main(["fit", "volume", str(tmp_path / "a.nii.gz"), "--out", str(out), *TINY]) == 0
+    again = nibabel.load(out / "images" / "reconstruction.nii.gz")
+    assert again.shape == (6, 9, 12)
+    np.testing.assert_array_equal(again.affine, np.diag([2.0, 2, 5, 1]))
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "volume", *TINY]) == 0
+    assert "phantom" in capsys.readouterr().out
+
+
+def bad_files(folder):
+    """Files that are no volumes, and words of the sentence about each."""
+    np.save(folder / "plane.npy", voxels_of((5, 6)))
+    np.save(folder / "nan.npy", np.full((3, 3, 3), np.nan))
+    np.save(folder / "inf.npy", np.where(voxels_of() > 190, np.inf, 0.0))
+    np.save(folder / "complex.npy", voxels_of().astype(np.complex64))
+    np.save(folder / "pickle.npy", np.full((2, 2, 2), None), allow_pickle=True)
+    np.savez(folder / "two.npz", ct=voxels_of(), mask=voxels_of())
+    (folder / "empty.nii").write_bytes(b"")
+    (folder / "text.nii.gz").write_bytes(b"\x1f\x8bnot gzip")
+    return {
+        "plane.npy": "2 axes",
+        "nan.npy": "no data",
+        "inf.npy": "infinite",
+        "complex.npy": "complex numbers",
+        "pickle.npy": "never loaded",
+        "two.npz": "2 arrays (ct, mask)",
+        "empty.nii": "empty",
+        "text.nii.gz": "truncated or damaged",
+        "missing.nii.gz": "no such file",
+        "": "folder",
+    }
+
+
+@pytest.mark.parametrize("command", ["fit", "compare"])
+def test_bad_files_are_refused_in_one_sentence(tmp_path, capsys, command):
+    for name, message in bad_files(tmp_path).items():
+        assert main([command, "volume", str(tmp_path / name), "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert error.startswith("softmine: ")
+        assert message in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_library_is_named(tmp_path, capsys, monkeypatch):
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Image(voxels_of(), np.eye(4)), tmp_path / "a.nii")
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    assert main(["fit", "volume", str(tmp_path / "a.nii"), "--out", str(tmp_path / "out")]) == 2
+    assert "pip install 'softmine[volume]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
