@@ -60,6 +60,7 @@ def test_is_a_task(clip):
 def test_the_field_answers_the_videos_coordinates(clip):
     field = VideoTask(clip).make_field(FitSettings(log2_table_size=8))
     assert field(torch.rand(5, 3)).shape == (5, 3)
+    assert field.encoding.resolutions[-1].tolist() == [10, 20, 31]
 
 
 def test_psnr_over_all_voxels_and_of_each_frame(clip):
