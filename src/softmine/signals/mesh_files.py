@@ -1,0 +1,218 @@
+"""Reads triangle meshes, and puts them in order: one entry for all formats that trimesh knows."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from softmine.domain import SoftmineError
+from softmine.signals.libraries import require, silenced
+
+FORMATS = ("obj", "ply", "stl", "off", "glb", "gltf")
+MOST_TRIANGLES = 50_000_000
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A triangle mesh.
+
+    Attributes:
+        vertices: (V, 3) float64, in the units of its file.
+        faces: corners of each triangle, counter-clockwise seen from outside, (F, 3).
+        closed: whether each edge has exactly two triangles that agree on which side is out.
+        notes: what had to be put in order, for people.
+    """
+
+    vertices: Float[np.ndarray, "v 3"]
+    faces: Int[np.ndarray, "f 3"]
+    closed: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+def read(path: Path) -> Mesh:
+    """The mesh in an OBJ, PLY, STL, OFF, GLB or GLTF file, in order (see ``tidy``).
+
+    Raises:
+        SoftmineError: the file is missing, damaged or no triangle mesh; or trimesh is not installed.
+    """
+    where = f"cannot read {path}"
+    _check(path, where)
+    trimesh = require("trimesh", "shape", "meshes", where)
+    try:
+        with _quiet():
+            scene = trimesh.load_scene(path, process=False, skip_materials=True)
+            parts = [part for part in scene.dump() if hasattr(part, "faces") and len(part.faces)]
+            vertices = [np.asarray(part.vertices, np.float64) for part in parts]
+            faces = [np.asarray(part.faces, np.int64) for part in parts]
+            points = any(len(getattr(part, "vertices", ())) for part in scene.geometry.values())
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise SoftmineError(
+            f"{where}: it is truncated, damaged or no {path.suffix[1:].upper()} file; get a complete copy"
+        ) from error
+    if not parts:
+        what = "only points, no triangles; make a surface of them first" if points else "no triangles"
+        raise SoftmineError(f"{where}: it holds {what}")
+    starts = np.cumsum([0, *(len(part) for part in vertices[:-1])])
+    if any(part.min() < 0 or part.max() >= len(of) for part, of in zip(faces, vertices, strict=True)):
+        raise SoftmineError(f"{where}: its triangles name vertices that are not there; get a complete copy")
+    joined = np.concatenate([part + start for part, start in zip(faces, starts, strict=True)])
+    return tidy(np.concatenate(vertices), joined, where)
+
+
+def tidy(vertices: np.ndarray, faces: np.ndarray, where: str) -> Mesh:
+    """A mesh whose equal vertices are one, without triangles that have no area or are there twice, facing outwards.
+
+    Raises:
+        SoftmineError: a coordinate is not finite, or no triangle has an area.
+    """
+    vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces, np.int64)
+    if faces.ndim != 2 or faces.shape[1] != 3 or vertices.ndim != 2 or vertices.shape[1] != 3:
+        raise SoftmineError(
+            f"{where}: vertices are (V, 3) and triangles (F, 3), not {vertices.shape} and {faces.shape}"
+        )
+    if len(faces) > MOST_TRIANGLES:
+        raise SoftmineError(
+            f"{where}: it has {len(faces):,} triangles, more than {MOST_TRIANGLES:,}; simplify it"
+        )
+    if not np.isfinite(vertices[faces]).all():
+        raise SoftmineError(f"{where}: some of its coordinates are NaN or infinite; repair it")
+    if not len(faces) or np.abs(vertices[faces]).max() > 1e100:
+        raise SoftmineError(
+            f"{where}: "
+            + ("it holds no triangles" if not len(faces) else "its size is beyond 1e100; scale it down")
+        )
+    vertices, place = np.unique(vertices + 0.0, axis=0, return_inverse=True)
+    faces = place.reshape(-1)[faces]
+    notes: list[str] = []
+    kept = faces[_has_area(vertices, faces)]
+    if not len(kept):
+        raise SoftmineError(
+            f"{where}: none of its {len(faces):,} triangles has an area; check its units and its precision"
+        )
+    if len(kept) < len(faces):
+        notes.append(f"{len(faces) - len(kept):,} triangles without area left out")
+    _, first = np.unique(np.sort(kept, -1), axis=0, return_index=True)
+    if len(first) < len(kept):
+        notes.append(f"{len(kept) - len(first):,} repeated triangles left out")
+    faces = kept[np.sort(first)]
+    used, place = np.unique(faces, return_inverse=True)
+    vertices, faces = vertices[used], place.reshape(-1, 3)
+    faces, closed = _orient(vertices, faces, notes)
+    return Mesh(vertices, faces, closed, notes)
+
+
+def _has_area(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Which faces (F, 3) are triangles to double precision: not all on a line, of three corners."""
+    span = np.ptp(vertices[faces.reshape(-1)], axis=0).max()
+    corners = (vertices - vertices[faces[0, 0]])[faces] / (span or 1.0)
+    sides = np.roll(corners, -1, 1) - corners
+    longest = np.linalg.norm(sides, axis=-1).max(-1)
+    double = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=-1)
+    return double > 1e-12 * np.maximum(longest, 1e-12)
+
+
+def _orient(vertices: np.ndarray, faces: np.ndarray, notes: list[str]) -> tuple[np.ndarray, bool]:
+    """Faces that agree on which side is out, and whether they close a volume without doubt."""
+    ends = np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2)
+    forward = ends[:, 0] < ends[:, 1]
+    low, high = ends.min(-1), ends.max(-1)
+    _, edge, uses = np.unique(low * len(vertices) + high, return_inverse=True, return_counts=True)
+    balance = np.bincount(edge.reshape(-1), np.where(forward, 1, -1))
+    if (uses == 1).any():
+        notes.append(
+            f"open, with {int((uses == 1).sum()):,} edges at holes: what is inside is told by the winding number"
+        )
+        return faces, False
+    if (uses > 2).any():
+        notes.append(
+            f"not manifold, with {int((uses > 2).sum()):,} edges of three triangles or more: what is inside is told "
+            "by the winding number"
+        )
+        return _outwards(vertices, faces, notes), False
+    if (balance != 0).any():
+        faces, agreed = _agree(faces, edge.reshape(-1, 3), forward.reshape(-1, 3))
+        if not agreed:
+            notes.append(
+                "its triangles cannot agree on an outside: what is inside is told by the winding number"
+            )
+            return faces, False
+        notes.append("triangles turned to face one way")
+    return _outwards(vertices, faces, notes), True
+
+
+def _agree(faces: np.ndarray, edge: np.ndarray, forward: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Turns triangles over until neighbours run along their edge in opposite directions; whether that could be done."""
+    pairs = edge.reshape(-1).argsort(kind="stable").reshape(-1, 2)
+    triangles, same = pairs // 3, forward.reshape(-1)[pairs]
+    differ = same[:, 0] == same[:, 1]
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import breadth_first_order, connected_components
+
+    count = len(faces)
+    # A tree over each part; a node's turn is its parent's, changed where the edge between them disagrees.
+    ends = np.concatenate([triangles, triangles[:, ::-1]])
+    weight = np.concatenate([differ, differ]) + 1
+    graph = coo_array((weight, (ends[:, 0], ends[:, 1])), shape=(count, count)).tocsr()
+    parts, label = connected_components(graph, directed=False)
+    turned = np.zeros(count, bool)
+    first = np.unique(label, return_index=True)[1]
+    for start in first[:parts]:
+        order, parent = breadth_first_order(graph, start, directed=False)
+        for node in order[1:]:
+            turned[node] = turned[parent[node]] ^ (graph[node, parent[node]] % 2 == 0)
+    agreed = bool(((turned[triangles[:, 0]] ^ turned[triangles[:, 1]]) == differ).all())
+    return np.where(turned[:, None], faces[:, ::-1], faces), agreed
+
+
+def _outwards(vertices: np.ndarray, faces: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Faces turned over where together they hold a negative volume."""
+    a, b, c = np.moveaxis((vertices - vertices.mean(0))[faces], 1, 0)
+    if np.einsum("ij,ij->", a, np.cross(b, c)) >= 0:
+        return faces
+    notes.append("it was inside out and has been turned")
+    return np.ascontiguousarray(faces[:, ::-1])
+
+
+def _check(path: Path, where: str) -> None:
+    try:
+        if path.is_dir():
+            raise SoftmineError(f"{where}: it is a folder; name one mesh file in it")
+        if not path.exists():
+            raise SoftmineError(f"{where}: there is no such file; check the path")
+        if not path.is_file():
+            raise SoftmineError(f"{where}: it is not an ordinary file; copy it to one")
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except PermissionError:
+        raise SoftmineError(f"{where}: you are not permitted to; change the file's permissions") from None
+    except OSError as error:
+        raise SoftmineError(f"{where}: {error.strerror or error}") from error
+    if empty:
+        raise SoftmineError(f"{where}: it is empty (0 bytes); get a complete copy")
+    if path.suffix[1:].lower() not in FORMATS:
+        raise SoftmineError(
+            f"{where}: no mesh format ends in '{path.suffix}'; give one of {', '.join(FORMATS)}"
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps trimesh, which logs and warns of what it also raises, off the terminal."""
+    logger = logging.getLogger("trimesh")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"), silenced():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before

@@ -1,0 +1,141 @@
+"""The surface of a field as a triangle mesh: marching cubes, a slab at a time, and files of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from softmine.errors import SoftmineError
+from softmine.signals.libraries import require
+from softmine.signals.mesh_tree import Faces, Points
+from softmine.training.files import replacing
+from softmine.training.task import Report, silent
+
+MOST = 2048
+"""Cells a side up to which a mesh can be asked for."""
+SLAB = 16
+FORMATS = ("ply", "obj", "glb", "stl")
+_LEAST = 1e-4
+
+
+def marching_cubes(
+    inside: Callable[[torch.Tensor], torch.Tensor], resolution: int, report: Report = silent
+) -> tuple[Points, Faces]:
+    """Where ``inside(coords (N, 3)) -> (N,)`` is zero in the unit cube, as vertices (V, 3) and outward triangles (F, 3).
+
+    ``inside`` is positive inside; all that touches the sides of the cube is closed there. It is asked at the corners of
+    ``resolution``^3 cells, in slabs, so memory grows with the surface and with one slab, not with the cube. Values
+    closer to zero than 1e-4 are moved to that, so that no two vertices fall on one another. Source: Lewiner et al. 2003,
+    by scikit-image.
+
+    Raises:
+        SoftmineError: the resolution is out of range, or the function has one sign everywhere.
+
+    Example:
+        >>> ball = lambda coords: 0.3 - (coords - 0.5).norm(dim=-1)
+        >>> vertices, faces = marching_cubes(ball, 32)
+        >>> bool(np.abs(np.linalg.norm(vertices - 0.5, axis=-1) - 0.3).max() < 0.002)
+        True
+    """
+    from skimage.measure import marching_cubes as march
+
+    check_resolution(resolution)
+    side = resolution + 1
+    line = (torch.arange(side, dtype=torch.float64) / resolution).clamp(max=1 - 2**-24).float()
+    vertices, faces, count = [], [], 0
+    last: np.ndarray | None = None
+    for start in range(0, resolution, SLAB):
+        stop = min(start + SLAB, resolution)
+        # The plane that two slabs share is evaluated once, so that both see the same numbers.
+        planes = [] if last is None else [last]
+        first = start if last is None else start + 1
+        planes += [_plane(inside, line, x, resolution) for x in range(first, stop + 1)]
+        last = planes[-1]
+        values = np.stack(planes)
+        if values.min() < 0 < values.max():
+            corners, triangles, _, _ = march(values, 0.0, gradient_direction="descent")
+            vertices.append(corners.astype(np.float64) + np.array([start, 0, 0]))
+            faces.append(triangles.astype(np.int64) + count)
+            count += len(corners)
+        report(stop / resolution)
+    if not vertices:
+        raise SoftmineError(
+            "the field has no surface: it is inside or outside everywhere; train it for longer"
+        )
+    return _join(np.concatenate(vertices), np.concatenate(faces), resolution)
+
+
+def check_resolution(resolution: int) -> None:
+    """Raises SoftmineError if no mesh can be made of so many cells a side."""
+    if not 2 <= resolution <= MOST:
+        raise SoftmineError(f"--resolution is {resolution}: give a number of cells from 2 to {MOST}")
+
+
+def _plane(
+    inside: Callable[[torch.Tensor], torch.Tensor], line: torch.Tensor, x: int, resolution: int
+) -> np.ndarray:
+    """Values at the corners of one plane of cells, (side, side); negative at the sides of the cube."""
+    side = len(line)
+    if x in (0, resolution):
+        return np.full((side, side), -_LEAST, np.float32)
+    across = torch.stack(torch.meshgrid(line[x], line, line, indexing="ij"), -1).reshape(-1, 3)
+    values = inside(across).reshape(side, side).float().numpy(force=True).copy()
+    values[:, [0, -1]] = values[[0, -1], :] = -_LEAST
+    return np.where(values > 0, values.clip(_LEAST), values.clip(max=-_LEAST))
+
+
+def _join(vertices: Points, faces: Faces, resolution: int) -> tuple[Points, Faces]:
+    """One mesh of the slabs': vertices on the planes between them, which both have, become one."""
+    border = (vertices[:, 0] % SLAB == 0).nonzero()[0]
+    plane = vertices[border]
+    # Such a vertex lies on an edge between two corners of cells; which one, tells its neighbour.
+    fraction = np.abs(plane[:, 1:] - plane[:, 1:].round())
+    along = fraction.argmax(-1)
+    edge = plane[:, 1:].round()
+    edge[np.arange(len(edge)), along] = np.floor(plane[np.arange(len(edge)), along + 1])
+    key = np.concatenate([plane[:, :1], edge, along[:, None]], -1).astype(np.int64)
+    _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    place = np.arange(len(vertices))
+    place[border] = border[first[group.reshape(-1)]]
+    used, faces = np.unique(place[faces], return_inverse=True)
+    return vertices[used] / resolution, faces.reshape(-1, 3)
+
+
+def write_mesh(path: Path, vertices: Points, faces: Faces) -> None:
+    """Writes a mesh as PLY, OBJ, GLB or STL, told by the name's end; all but PLY need the extra ``softmine[shape]``.
+
+    Raises:
+        SoftmineError: the name ends in something else, or trimesh is not installed.
+    """
+    kind = check_format(path)
+    if kind != "ply":
+        trimesh = require("trimesh", "shape", "meshes", f"cannot write {path}")
+        data = trimesh.Trimesh(vertices, faces, process=False).export(file_type=kind)
+        content = data.encode() if isinstance(data, str) else data
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+        return
+    header = (
+        f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
+        "property float x\nproperty float y\nproperty float z\n"
+        f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
+    )
+    rows = np.empty(len(faces), [("count", "u1"), ("corners", "<i4", 3)])
+    rows["count"], rows["corners"] = 3, faces
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(header.encode())
+        file.write(vertices.astype("<f4").tobytes())
+        file.write(rows.tobytes())
+
+
+def check_format(path: Path) -> str:
+    """The format that a file's name asks for; raises SoftmineError if it is none that can be written."""
+    kind = path.suffix[1:].lower()
+    if kind not in FORMATS:
+        raise SoftmineError(
+            f"cannot write {path}: its name must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        )
+    return kind
