@@ -55,7 +55,7 @@ class BoundedRays(nn.Module):
         self.random = RandomStream(seed)
         # Of the finest step, in training.
         self.register_buffer("stride", torch.tensor(LONGEST))
-        self.costs = torch.zeros(0)
+        self.costs = torch.zeros(0, dtype=torch.int64)
         self._marched = 0.0
 
     def forward(

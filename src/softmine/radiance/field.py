@@ -18,7 +18,7 @@ from softmine.radiance.contraction import contract
 from softmine.radiance.harmonics import HARMONICS, spherical_harmonics
 from softmine.radiance.rendering import Rendered
 from softmine.radiance.scenes.scene import Bounds
-from softmine.radiance.shapes import PerPoint, PerRay
+from softmine.radiance.shapes import Counts, PerPoint
 from softmine.radiance.unbounded import UnboundedRays
 
 GEOMETRY = 16
@@ -142,8 +142,8 @@ class RadianceField(nn.Module):
         self.rays.after_step(self, step)  # pyright: ignore[reportCallIssue]
 
     @property
-    def costs(self) -> PerRay:
-        """Points of each ray of the last forward, (N,)."""
+    def costs(self) -> Counts:
+        """Points of each ray of the last forward that colours were asked for, int64 (N,)."""
         return self.rays.costs  # pyright: ignore[reportReturnType]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,13 @@ from softmine.domain import Coords, SoftmineError, Values
 from softmine.radiance.background import to_channels
 from softmine.radiance.field import RadianceField
 from softmine.radiance.rendering import Rendered
-from softmine.radiance.shapes import PerRay
+from softmine.radiance.shapes import Counts
 
 CHUNK = 1 << 13
 """Rays at a time when nothing is trained."""
 
 
+@runtime_checkable
 class HasRays(Protocol):
     """What a renderer needs of pictures; ``softmine.radiance.photos.Photos`` is one."""
 
@@ -90,8 +91,8 @@ class Renderer(nn.Module):
         self.field.after_step(step)
 
     @property
-    def costs(self) -> PerRay:
-        """Points of each ray of the last forward, (N,)."""
+    def costs(self) -> Counts:
+        """Points of each ray of the last forward that colours were asked for, int64 (N,)."""
         return self.field.costs
 
     @property

@@ -41,7 +41,7 @@ class UnboundedRays(nn.Module):
         self.spacing = Spacing(near, far, inverse=inverse)
         self.inverse = inverse
         self.random = RandomStream(seed)
-        self.costs = torch.zeros(0)
+        self.costs = torch.zeros(0, dtype=torch.int64)
         self._loss: Tensor | None = None
 
     def forward(
