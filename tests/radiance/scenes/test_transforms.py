@@ -1,0 +1,234 @@
+"""Blender's and nerfstudio's files of poses: what is read of them, and what is refused."""
+
+import json
+import re
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from scene_files import look, nerfstudio, picture, write_blender, write_json
+from softmine import SoftmineError
+from softmine.radiance.scenes import read_scene
+
+
+def test_blender(tmp_path):
+    scene = read_scene(write_blender(tmp_path / "toy"))
+    assert scene.name == "toy"
+    assert scene.has_alpha
+    assert scene.bounds.kind == "box"
+    assert scene.bounds.low == (-1.5, -1.5, -1.5)
+    assert scene.bounds.near < 4 - 1.5
+    assert scene.bounds.far > 4 + 1.5
+    assert [view.split for view in scene.views] == ["train"] * 4 + ["test"] * 2
+    view = scene.views[2]
+    assert view.name == "train/r_2.png"
+    assert view.image == tmp_path / "toy" / "train" / "r_2.png"
+    assert (view.camera.width, view.camera.height, view.camera.centre) == (8, 6, (4.0, 3.0))
+    assert view.camera.focal == pytest.approx((4 / np.tan(0.4),) * 2)
+    np.testing.assert_allclose(view.pose, look(2)[:3] * [1, -1, -1, 1], atol=1e-12)
+    np.testing.assert_allclose(view.pose[:, 2], -view.pose[:, 3] / 4, atol=1e-12)  # it looks at the origin
+
+
+def test_blender_by_its_file_and_downscaled(tmp_path):
+    folder = write_blender(tmp_path)
+    scene = read_scene(folder / "transforms_train.json", 2)
+    camera = scene.views[0].camera
+    assert (camera.width, camera.height, scene.downscale) == (4, 3, 2)
+    assert camera.focal[0] == pytest.approx(2 / np.tan(0.4))
+
+
+def test_blender_without_a_file_to_test_holds_out_every_eighth(tmp_path):
+    folder = write_blender(tmp_path, train=9)
+    (folder / "transforms_test.json").unlink()
+    scene = read_scene(folder)
+    assert [view.name for view in scene.split("test")] == ["train/r_0.png", "train/r_8.png"]
+    assert len(scene.split("train")) == 7
+    assert "no transforms_test.json" in scene.notes[0]
+
+
+def test_blender_photos_without_opacity_are_unbounded(tmp_path):
+    scene = read_scene(write_blender(tmp_path, channels=3))
+    assert not scene.has_alpha
+    assert scene.bounds.kind == "unbounded"
+
+
+def test_nerfstudio(tmp_path):
+    content = nerfstudio(tmp_path, k1=0.01, p2=-0.002, camera_model="OPENCV")
+    content["frames"][3].update(fl_x=8.0, k1=0.02, mask_path="masks/3.png")
+    picture(tmp_path / "masks" / "3.png")
+    picture(tmp_path / "images" / "blurred.png")
+    write_json(tmp_path / "transforms.json", content)
+    scene = read_scene(tmp_path)
+    assert [view.name for view in scene.split("test")] == ["images/00.png", "images/08.png"]
+    views = {view.name: view for view in scene.views}
+    assert len(views) == 10
+    assert views["images/01.png"].camera.distortion == (0.01, 0.0, 0.0, 0.0, 0.0, -0.002)
+    assert views["images/01.png"].camera.focal == (9.0, 9.5)
+    assert views["images/01.png"].camera.centre == (4.1, 2.9)
+    assert views["images/03.png"].camera.distortion == (0.02, 0.0, 0.0, 0.0, 0.0, -0.002)
+    assert views["images/03.png"].camera.focal == (8.0, 9.5)
+    assert views["images/03.png"].mask == tmp_path / "masks" / "3.png"
+    assert len(scene.notes) == 1
+    assert re.match(r"1 of the 11 pictures in .* the first is blurred.png", scene.notes[0])
+
+
+def test_unbounded_scenes_are_moved_to_what_the_cameras_look_at(tmp_path):
+    content = nerfstudio(tmp_path)
+    for frame in content["frames"]:
+        pose = np.array(frame["transform_matrix"])
+        pose[:3, 3] += [5, -3, 2]
+        frame["transform_matrix"] = pose.tolist()
+    write_json(tmp_path / "transforms.json", content)
+    scene = read_scene(tmp_path)
+    # All axes meet in (5, -3, 2); a hundredth of the weight draws it to the cameras' mean.
+    np.testing.assert_allclose(scene.centre, [5, -3, 2], atol=0.1)
+    centres = np.stack([view.pose[:, 3] for view in scene.views])
+    assert np.linalg.norm(centres, axis=-1).max() == pytest.approx(1)
+    for view in scene.views:
+        index = int(view.name[-6:-4])
+        old = view.pose[:, 3] / scene.scale + np.array(scene.centre)
+        np.testing.assert_allclose(old, look(0.6 * index)[:3, 3] + [5, -3, 2], atol=1e-9)
+
+
+def test_lists_of_splits(tmp_path):
+    names = [f"images/{index:02d}.png" for index in range(10)]
+    lists = {"train_filenames": names[:7], "test_filenames": names[7:9]}
+    write_json(tmp_path / "transforms.json", nerfstudio(tmp_path, **lists))
+    scene = read_scene(tmp_path / "transforms.json")
+    assert [view.name for view in scene.split("train")] == names[:7]
+    assert [view.name for view in scene.split("test")] == names[7:9]
+
+
+def frame(**changes):
+    def change(content):
+        content["frames"][2].update(changes)
+
+    return change
+
+
+def top(**changes):
+    return lambda content: content.update(changes)
+
+
+def matrix(row, column, value):
+    def change(content):
+        content["frames"][2]["transform_matrix"][row][column] = value
+
+    return change
+
+
+def scaled(content):
+    rows = np.array(content["frames"][2]["transform_matrix"])
+    rows[:3, :3] *= 2
+    content["frames"][2]["transform_matrix"] = rows.tolist()
+
+
+def mirrored(content):
+    rows = np.array(content["frames"][2]["transform_matrix"])
+    rows[:3, 0] *= -1
+    content["frames"][2]["transform_matrix"] = rows.tolist()
+
+
+BAD = [
+    (lambda content: content.pop("frames"), "transforms.json: it has no list of 'frames'"),
+    (top(frames=[]), "'frames' is empty"),
+    (lambda content: content.update(frames=content["frames"][:1]), "has 1 view"),
+    (lambda content: content["frames"][2].pop("transform_matrix"), "frame 2 .*no 'transform_matrix'"),
+    (lambda content: content["frames"][2].pop("file_path"), "'file_path' of frame 2 is null"),
+    (lambda content: content.pop("fl_x"), "neither 'fl_x' nor 'camera_angle_x'"),
+    (top(fl_x=-1), "'fl_x' is -1, but must be above 0"),
+    (top(fl_x="wide"), "'fl_x' is \"wide\", but must be a finite number"),
+    (top(k1=float("nan")), "'k1' is NaN"),
+    (top(w=7.5), "'w' is 7.5, but must be a number of pixels"),
+    (top(w=16), r"00.png is 8 x 6 pixels, but .*states 16 x 6"),
+    (top(camera_model="OPENCV_FISHEYE"), "camera model is OPENCV_FISHEYE"),
+    (top(is_fisheye=True), "camera model is a fisheye"),
+    (frame(file_path="../secret.png"), "'file_path' of frame 2 is \"../secret.png\", which leads out"),
+    (frame(file_path="/etc/passwd"), "which leads out"),
+    (frame(mask_path="images/none.png"), "1 of its 1 masks are missing"),
+    (frame(transform_matrix=[[1, 2], [3, 4]]), "'transform_matrix' is not a matrix of 4 x 4 numbers"),
+    (frame(transform_matrix="eye"), "'transform_matrix' is not a matrix of 4 x 4 numbers"),
+    (matrix(0, 3, float("nan")), "frame 2 .*'transform_matrix' holds NaN"),
+    (matrix(3, 3, 2.0), "as its last row, not 0 0 0 1"),
+    (frame(transform_matrix=np.diag([1.0, 1, 0, 1]).tolist()), "'transform_matrix' is singular"),
+    (scaled, "scales lengths by 2 to 2"),
+    (mirrored, "mirrors"),
+    (top(train_filenames=["images/77.png"]), "name images/77.png, which no frame has"),
+    (top(train_filenames=["images/01.png"], test_filenames=["images/01.png"]), "both to train and to test"),
+    (top(train_filenames=[]), "leaves no view to train"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD, ids=[message[:30] for _, message in BAD])
+def test_bad_files_are_refused_in_a_sentence(tmp_path, change, message):
+    content = nerfstudio(tmp_path)
+    change(content)
+    write_json(tmp_path / "transforms.json", content)
+    with pytest.raises(SoftmineError, match=message) as caught:
+        read_scene(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_json_is_refused_with_its_line(tmp_path):
+    (tmp_path / "transforms.json").write_text('{"fl_x": 9.0,\n "frames": [')
+    with pytest.raises(SoftmineError, match=r"transforms.json: it is not valid JSON at line 2"):
+        read_scene(tmp_path)
+    (tmp_path / "transforms.json").write_text("[]")
+    with pytest.raises(SoftmineError, match="holds a list, not one JSON object"):
+        read_scene(tmp_path)
+
+
+def test_missing_pictures_are_counted_and_the_first_is_named(tmp_path):
+    folder = write_blender(tmp_path)
+    for index in (1, 3):
+        (folder / "train" / f"r_{index}.png").unlink()
+    with pytest.raises(SoftmineError, match=r"2 of its 4 pictures are missing, the first is .*train/r_1"):
+        read_scene(folder)
+
+
+def test_a_picture_that_is_none_is_refused(tmp_path):
+    folder = write_blender(tmp_path)
+    (folder / "train" / "r_1.png").write_bytes(b"no picture")
+    with pytest.raises(SoftmineError, match=r"r_1.png: it is not a picture"):
+        read_scene(folder)
+
+
+def test_cameras_in_one_point_are_refused(tmp_path):
+    content = nerfstudio(tmp_path)
+    for each in content["frames"]:
+        each["transform_matrix"] = look(0.0).tolist()
+    write_json(tmp_path / "transforms.json", content)
+    with pytest.raises(SoftmineError, match="all cameras stand at one point"):
+        read_scene(tmp_path)
+
+
+def test_blender_cameras_that_look_away_are_refused(tmp_path):
+    folder = write_blender(tmp_path, test=1)
+    for split in ("train", "test"):
+        path = folder / f"transforms_{split}.json"
+        content = json.loads(path.read_text())
+        for each in content["frames"]:  # OpenCV's axes where OpenGL's should be
+            each["transform_matrix"] = (np.array(each["transform_matrix"]) * [1, -1, -1, 1]).tolist()
+        path.write_text(json.dumps(content))
+    with pytest.raises(SoftmineError, match="no camera looks at the origin"):
+        read_scene(folder)
+
+
+def test_what_is_no_scene_is_refused(tmp_path):
+    with pytest.raises(SoftmineError, match="there is no such file"):
+        read_scene(tmp_path / "nowhere")
+    with pytest.raises(SoftmineError, match=r"it holds no scene; there should be a transforms_train.json"):
+        read_scene(tmp_path)
+    picture(tmp_path / "photo.png")
+    with pytest.raises(SoftmineError, match=r"a scene is a folder, a transforms.json"):
+        read_scene(tmp_path / "photo.png")
+    with pytest.raises(SoftmineError, match="downscale is 0"):
+        read_scene(write_blender(tmp_path / "toy"), 0)
+
+
+def test_opacity_is_found_in_palettes_too(tmp_path):
+    folder = write_blender(tmp_path, channels=3)
+    image = PIL.Image.open(folder / "train" / "r_0.png").convert("P")
+    image.save(folder / "train" / "r_0.png", transparency=0)
+    assert read_scene(folder).has_alpha

@@ -1,0 +1,248 @@
+"""Posed pictures as a signal: look-up, opacity, masks, sizes, rays and edges."""
+
+import dataclasses
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from scene_files import nerfstudio, picture, write_blender, write_json
+from softmine import SoftmineError
+from softmine.radiance.background import composite, to_channels
+from softmine.radiance.photos import Photos
+from softmine.radiance.scenes import Scene, procedural, read_scene
+from softmine.signals import Signal
+
+
+def centres(photos):
+    return photos.domain.centres(torch.arange(photos.domain.cells), torch.float64)
+
+
+def small():
+    return procedural(16, 5, 2)
+
+
+def resize(scene: Scene, index, height, width) -> Scene:
+    """The scene with one view cut to a smaller picture."""
+    view = scene.views[index]
+    camera = dataclasses.replace(view.camera, width=width, height=height)
+    cut = dataclasses.replace(view, camera=camera, pixels=view.pixels[:height, :width])
+    views = [cut if each is view else each for each in scene.views]
+    return dataclasses.replace(scene, views=tuple(views))
+
+
+def test_pixel_centres_give_the_premultiplied_pixels():
+    scene = small()
+    photos = Photos(scene)
+    assert isinstance(photos, Signal)
+    assert (photos.channels, photos.domain.shape, photos.domain.discrete) == (4, (5, 16, 16), (0,))
+    assert photos.domain.mask is None
+    values = photos(centres(photos)).view(5, 16, 16, 4)
+    assert 0 <= values.min() <= values.max() <= 1
+    stored = torch.from_numpy(np.stack([view.pixels for view in scene.split("train")])).double() / 255
+    opacity = stored[..., 3]
+    expected = to_channels((stored[..., :3] * opacity[..., None]).view(-1, 3), opacity.view(-1))
+    torch.testing.assert_close(values.view(-1, 4), expected, rtol=0, atol=0.76 / 255)  # half a step of each
+    white = composite(values.view(-1, 4), 1.0)
+    torch.testing.assert_close(white[opacity.view(-1) == 0], torch.ones_like(white[opacity.view(-1) == 0]))
+    for view in range(5):
+        torch.testing.assert_close(photos.picture(view).double(), values[view], rtol=0, atol=1e-6)
+
+
+def test_colour_of_what_is_transparent_does_not_show():
+    pixels = np.zeros((2, 2, 4), np.uint8)
+    pixels[:, 0] = (255, 0, 0, 255)  # opaque red beside transparent green
+    pixels[:, 1] = (0, 255, 0, 0)
+    scene = small()
+    views = [
+        dataclasses.replace(view, pixels=pixels, camera=dataclasses.replace(view.camera, width=2, height=2))
+        for view in scene.views
+    ]
+    photos = Photos(dataclasses.replace(scene, views=tuple(views)))
+    middle = photos(torch.tensor([[0.1, 0.5, 0.5]], dtype=torch.float64))
+    black = composite(middle, 0.0)
+    torch.testing.assert_close(black, torch.tensor([[0.5, 0.0, 0.0]], dtype=torch.float64))
+
+
+def test_values_are_linear_within_a_view_and_never_mix_views():
+    photos = Photos(small()).double()
+    random = torch.Generator().manual_seed(0)
+    coords = torch.rand(300, 3, generator=random, dtype=torch.float64)
+    native = coords[:, 1:] * 16 - 0.5
+    low = native.floor().clamp(0, 15).long()
+    high = (low + 1).clamp(max=15)
+    share = (native.clamp(0, 15) - low).unsqueeze(-1)
+    view = (coords[:, 0] * 5).long()
+    pixels = torch.stack([photos.picture(each) for each in range(5)]).double()
+    upper = torch.lerp(pixels[view, low[:, 0], low[:, 1]], pixels[view, low[:, 0], high[:, 1]], share[:, 1])
+    lower = torch.lerp(pixels[view, high[:, 0], low[:, 1]], pixels[view, high[:, 0], high[:, 1]], share[:, 1])
+    torch.testing.assert_close(photos(coords), torch.lerp(upper, lower, share[:, 0]), rtol=0, atol=1e-6)
+
+
+def test_gradients_of_colours_and_rays_in_row_and_column():
+    photos = Photos(small()).double()
+    coords = torch.rand(20, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    view, inner = coords[:, :1], coords[:, 1:].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda each: photos(torch.cat((view, each), -1)), inner)
+    assert torch.autograd.gradcheck(lambda each: photos.rays(torch.cat((view, each), -1)).directions, inner)
+
+
+def test_views_of_different_sizes():
+    scene = resize(small(), 1, 10, 12)
+    photos = Photos(scene)
+    mask = photos.domain.mask
+    assert mask is not None
+    assert mask.sum() == 4 * 256 + 120
+    assert mask[1, :10, :12].all()
+    whole = Photos(small())
+    coords = centres(photos).view(5, 16, 16, 3)
+    torch.testing.assert_close(
+        photos(coords[1, :10, :12].reshape(-1, 3)), whole(coords[1, :10, :12].reshape(-1, 3))
+    )
+    torch.testing.assert_close(photos(coords[4].view(-1, 3)), whole(coords[4].view(-1, 3)))
+    assert photos.view_shape(1) == (10, 12)
+    shown = torch.cat(list(photos.view_coords(1)))
+    torch.testing.assert_close(shown, coords[1, :10, :12].reshape(-1, 3).float())
+    assert photos.domain.contains(shown).all()
+    edges = photos.edges(10**6)
+    assert edges.shape == (5, 16, 16)
+    assert (edges[1, 10:] == 0).all()
+    assert (edges[1, :, 12:] == 0).all()
+
+
+def test_every_stride_goes_through_a_view_evenly():
+    photos = Photos(small())
+    for stride in (1, 2, 3, 5, 16, 40):
+        height, width = photos.view_shape(2, stride)
+        parts = list(photos.view_coords(2, stride, chunk=7))
+        assert all(len(part) <= 7 for part in parts)
+        coords = torch.cat(parts)
+        assert len(coords) == height * width == max(1, round(16 / stride + 1e-9)) ** 2
+        torch.testing.assert_close(
+            photos(coords).view(height, width, 4), photos.picture(2, stride), rtol=0, atol=1e-5
+        )
+
+
+def test_rays_hit_what_the_pictures_show():
+    """The built-in scene is traced along the signal's own rays: colour and opacity agree where a pixel is of one kind."""
+    from softmine.radiance.scenes.procedural import trace
+
+    photos = Photos(procedural(24, 3, 1), "test")
+    coords = centres(photos)
+    origins, directions = photos.rays(coords)
+    colour, opacity = trace(origins.float().numpy(), directions.float().numpy())
+    expected = to_channels(torch.from_numpy(colour), torch.from_numpy(opacity)).double()
+    error = (photos(coords) - expected).abs().amax(-1)
+    # Pixels are means of nine rays, so those on an edge differ from the one in their middle.
+    assert error.median() < 0.01
+    assert (error < 0.1).double().mean() > 0.6
+    shifted = trace(origins.float().numpy(), directions.roll(1, 0).float().numpy())
+    wrong = (photos(coords) - to_channels(*map(torch.from_numpy, shifted)).double()).abs().amax(-1)
+    assert error.square().mean() < 0.5 * wrong.square().mean()
+
+
+def test_downscaling_averages_premultiplied_colour(tmp_path):
+    folder = write_blender(tmp_path)
+    photos = Photos(read_scene(folder, 2))
+    assert photos.domain.shape == (4, 3, 4)
+    stored = np.asarray(PIL.Image.open(folder / "train" / "r_1.png")).astype(float) / 255
+    stored[..., :3] *= stored[..., 3:]
+    means = torch.from_numpy(stored.reshape(3, 2, 4, 2, 4).mean((1, 3))).float()
+    expected = to_channels(means[..., :3].reshape(-1, 3), means[..., 3].reshape(-1))
+    torch.testing.assert_close(
+        photos.picture(1).view(-1, 4), expected, rtol=0, atol=0.76 / 255
+    )  # half a step of each
+
+
+def test_photos_have_plain_colours_and_masks(tmp_path):
+    content = nerfstudio(tmp_path)
+    mask = np.full((6, 8), 255, np.uint8)
+    mask[2:4, 3:] = 0
+    (tmp_path / "masks").mkdir()
+    PIL.Image.fromarray(mask).save(tmp_path / "masks" / "1.png")
+    content["frames"][1]["mask_path"] = "masks/1.png"
+    write_json(tmp_path / "transforms.json", content)
+    photos = Photos(read_scene(tmp_path))
+    assert photos.channels == 3
+    assert photos.views[0].name == "images/01.png"
+    expected = np.asarray(PIL.Image.open(tmp_path / "images" / "01.png")) / np.float32(255)
+    torch.testing.assert_close(photos.picture(0), torch.from_numpy(expected))
+    assert photos.domain.mask is not None
+    assert torch.equal(photos.domain.mask[0], torch.from_numpy(mask > 0))
+    assert photos.domain.mask[1:].all()
+    halved = Photos(read_scene(tmp_path, 2)).domain.mask
+    assert halved is not None
+    assert halved[0].tolist() == [[True] * 4, [True, False, False, False], [True] * 4]
+    assert (photos.edges(10**6)[0, 2:4, 3:] == 0).all()
+
+
+def test_pictures_are_read_as_stored_whatever_exif_says_is_upright(tmp_path):
+    content = nerfstudio(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    for orientation in range(1, 9):
+        exif = PIL.Image.Exif()
+        exif[0x0112] = orientation
+        PIL.Image.fromarray(pixels).save(tmp_path / "images" / f"{orientation:02d}.png", exif=exif)
+    write_json(tmp_path / "transforms.json", content)
+    photos = Photos(read_scene(tmp_path))
+    for index in range(7):
+        torch.testing.assert_close(photos.picture(index), torch.from_numpy(pixels / np.float32(255)))
+
+
+def test_edges_are_of_each_view_alone_and_coarse():
+    photos = Photos(small())
+    fine, coarse = photos.edges(10**6), photos.edges(5 * 4)
+    assert fine.shape == (5, 16, 16)
+    assert coarse.shape == (5, 2, 2)
+    torch.testing.assert_close(fine.view(5, 2, 8, 2, 8).mean((2, 4)), coarse)
+    assert fine.sum() > 0
+    assert photos.edges(1).shape == (5, 1, 1)
+    with pytest.raises(SoftmineError, match="max_cells of at least 1"):
+        photos.edges(0)
+    # A view alone has the same edges as among others.
+    scene = small()
+    alone = dataclasses.replace(scene, views=scene.views[3:4])
+    torch.testing.assert_close(Photos(alone).edges(10**6)[0], fine[3])
+
+
+def test_fingerprint_tells_pictures_poses_and_scale(tmp_path):
+    folder = write_blender(tmp_path)
+    first = Photos(read_scene(folder)).fingerprint
+    assert Photos(read_scene(folder)).fingerprint == first
+    assert Photos(read_scene(folder, 2)).fingerprint != first
+    assert Photos(read_scene(folder), "test").fingerprint != first
+    picture(folder / "train" / "r_1.png", 8, 6, 4, seed=99)
+    assert Photos(read_scene(folder)).fingerprint != first
+
+
+def test_bad_pictures_are_refused(tmp_path):
+    folder = write_blender(tmp_path)
+    scene = read_scene(folder)
+    path = folder / "train" / "r_1.png"
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(SoftmineError, match=r"r_1.png: it is a truncated or damaged PNG"):
+        Photos(scene)
+    picture(path, 9, 9, 4)
+    with pytest.raises(
+        SoftmineError, match=r"r_1.png is 9 x 9 pixels, which at downscale 1 is not the 8 x 6"
+    ):
+        Photos(scene)
+    with pytest.raises(SoftmineError, match="has no view to val"):
+        Photos(scene, "val")
+
+
+def test_masks_that_leave_nothing_are_refused(tmp_path):
+    content = nerfstudio(tmp_path, count=2)
+    PIL.Image.fromarray(np.zeros((6, 8), np.uint8)).save(tmp_path / "black.png")
+    for frame in content["frames"]:
+        frame["mask_path"] = "black.png"
+    write_json(tmp_path / "transforms.json", content)
+    with pytest.raises(SoftmineError, match="leave out every pixel of train"):
+        Photos(read_scene(tmp_path))
+
+
+def test_wrong_coordinates_are_refused():
+    with pytest.raises(SoftmineError, match=r"coordinates of shape \(N, 3\)"):
+        Photos(small())(torch.zeros(4, 2))
