@@ -25,6 +25,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     **{("fit", kind): f"fit a neural field to {about.name}" for kind, about in KINDS.items()},
     **{("compare", kind): f"compare samplers on {about.name}, honestly" for kind, about in KINDS.items()},
     ("study",): "ready-made comparisons: alpha, langevin, reinit, warmup, peers",
+    ("export",): "write the surface that a run has learned as a mesh",
     ("report",): "write the report of run folders again",
 }
 
@@ -95,6 +96,10 @@ def _function(command: tuple[str, ...]) -> Callable[[list[str], Interrupted], in
         from softmine.cli.study import study_command
 
         return study_command
+    if command == ("export",):
+        from softmine.cli.export import export_command
+
+        return export_command
     from softmine.cli.report import report_command
 
     return report_command

@@ -7,10 +7,11 @@ from typing import Protocol, runtime_checkable
 from softmine.domain import Box, Coords, Values
 from softmine.signals.audio import Audio
 from softmine.signals.image import Image
+from softmine.signals.shape import Shape
 from softmine.signals.video import Video
 from softmine.signals.volume import Volume
 
-__all__ = ["Audio", "Image", "Signal", "Video", "Volume"]
+__all__ = ["Audio", "Image", "Shape", "Signal", "Video", "Volume"]
 
 
 @runtime_checkable

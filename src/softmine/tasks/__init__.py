@@ -31,6 +31,9 @@ KINDS: dict[str, Kind] = {
     "audio": Kind("a sound", "PATH is a WAV, FLAC, OGG, MP3 or AIFF file."),
     "video": Kind("a video", "PATH is an MP4, MOV, MKV, WebM, AVI or GIF file."),
     "volume": Kind("a volume", "PATH is a NIfTI (.nii, .nii.gz), NPY, NPZ or TIFF file, or builtin:phantom."),
+    "shape": Kind(
+        "a shape", "PATH is an OBJ, PLY, STL, OFF, GLB or GLTF file, builtin:knot or builtin:ball."
+    ),
 }
 """Kinds by the word after ``softmine fit``, which is also their module's name."""
 

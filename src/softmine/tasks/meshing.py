@@ -56,7 +56,7 @@ def marching_cubes(
         last = planes[-1]
         values = np.stack(planes)
         if values.min() < 0 < values.max():
-            corners, triangles, _, _ = march(values, 0.0, gradient_direction="descent")
+            corners, triangles, _, _ = march(values, 0.0, gradient_direction="ascent")
             vertices.append(corners.astype(np.float64) + np.array([start, 0, 0]))
             faces.append(triangles.astype(np.int64) + count)
             count += len(corners)

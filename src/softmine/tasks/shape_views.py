@@ -67,7 +67,7 @@ def draw(view: View, vertices: Points, faces: Faces) -> tuple[Array, Array]:
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-300)
     # A lamp over the viewer's left shoulder, and a weak one below.
     lamps = (np.array([-0.45, 0.6, 0.66]) @ view.axes, np.array([0.6, -0.5, 0.62]) @ view.axes)
-    shade = 0.18 + 0.72 * (normal @ lamps[0]).clip(0) + 0.16 * (normal @ lamps[1]).clip(0)
+    shade = 0.22 + 0.84 * (normal @ lamps[0]).clip(0) + 0.2 * (normal @ lamps[1]).clip(0)
     hit = place >= 0
     colours = np.where(hit[..., None], _CLAY * shade[place.clip(0)][..., None], _GROUND)
     blocks = colours.reshape(view.size, OVERSAMPLE, view.size, OVERSAMPLE, 3)

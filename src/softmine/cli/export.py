@@ -1,0 +1,111 @@
+"""``softmine export``: what a finished run has learned, as a file for other programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol, runtime_checkable
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from tyro.conf import Positional, arg
+
+from softmine.cli.console import PlainConsole
+from softmine.cli.parse import parse
+from softmine.cli.resume import same_signal, stored_options, stored_settings
+from softmine.errors import SoftmineError
+from softmine.tasks import KINDS, module
+from softmine.tasks.meshing import check_format, check_resolution
+from softmine.training import devices
+from softmine.training.interrupt import Interrupted, stop_if
+from softmine.training.progress import Progress
+from softmine.training.run_folder import RunFolder
+from softmine.training.task import Report
+
+PREFIX = "field."
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """A task whose field can be written as a mesh; another kind of signal joins in by having this."""
+
+    def export(
+        self, field: nn.Module, path: Path, device: torch.device, resolution: int, report: Report
+    ) -> str:
+        """Writes ``field`` to ``path``, as its name's end says, from ``resolution``^3 cells; says what it wrote."""
+        ...
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the surface that a run has learned as a mesh, in the units of the file it was trained on."""
+
+    run: Annotated[Path, Positional, arg(metavar="RUN")]
+    """A folder made by softmine fit shape."""
+    resolution: Annotated[int, arg(metavar="N")] = 256
+    """Cells a side of the grid that the field is asked on."""
+    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: mesh.ply in RUN)")] = None
+    """The mesh; the end of its name says the format: ply, obj, glb or stl."""
+    path: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """What the run was trained on, if it has moved since."""
+    device: Annotated[str, arg(metavar="NAME")] = "auto"
+    """Where to ask the field: auto, cpu, cuda or mps."""
+
+
+def export_command(arguments: list[str], interrupted: Interrupted) -> int:
+    """Runs ``softmine export`` and returns the exit code."""
+    args = parse(Export, "softmine export", arguments)
+    check_resolution(args.resolution)
+    device = devices.choose(args.device)
+    run = RunFolder.open(args.run)
+    out = args.out or run.path / "mesh.ply"
+    check_format(out)
+    if args.out and out.exists():
+        raise SoftmineError(f"{out} exists: give another --out, or delete it first")
+    if not out.parent.is_dir():
+        raise SoftmineError(f"cannot write {out}: there is no folder {out.parent}")
+    kind = str(run.config.get("task"))
+    if kind not in KINDS:
+        raise SoftmineError(f"{run.path} is a run of '{kind}', which this version of softmine does not know")
+    if not hasattr(getattr(module(kind), f"{kind.title()}Task", None), "export"):
+        raise SoftmineError(
+            f"{run.path} is a run of softmine fit {kind}, which has no mesh to export; look into its images folder"
+        )
+    if not run.checkpoints:
+        raise SoftmineError(f"{run.path} has no checkpoint yet: train it first")
+    settings, options = stored_settings(run, kind), stored_options(run, kind)
+    task = same_signal(run, kind, str(args.path) if args.path else None, options, options)
+    assert isinstance(task, Exports)
+    stop_if(interrupted)
+    field = task.make_field(settings)
+    load_field(run.checkpoints[-1], field)
+    console = PlainConsole()
+    progress = Progress(console, steps=None, batch_size=0)
+
+    def report(share: float) -> None:
+        stop_if(interrupted)
+        progress.say(f"meshing {share:.0%}")
+
+    with progress:
+        wrote = task.export(field.to(device).eval(), out, device, args.resolution, report)
+    console.print(f"{out}: {wrote}", soft_wrap=True)
+    return 0
+
+
+def load_field(checkpoint: Path, field: nn.Module) -> None:
+    """Puts the parameters that a checkpoint keeps into ``field``, and nothing else.
+
+    Raises:
+        SoftmineError: the file is damaged, or belongs to another field.
+    """
+    try:
+        with safe_open(checkpoint, framework="pt") as file:
+            json.loads(file.metadata()["softmine"])
+            names = [name for name in file.keys() if name.startswith(PREFIX)]  # noqa: SIM118
+            state = {name[len(PREFIX) :]: file.get_tensor(name) for name in names}
+        field.load_state_dict(state)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise SoftmineError(f"the checkpoint {checkpoint} cannot be used: {first}") from error
