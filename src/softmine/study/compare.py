@@ -183,7 +183,7 @@ def _write_pictures(
             continue
         trainer = contestant.trainer
         result = task.reconstruct(trainer.field, trainer.device, small=True)
-        scale = scale or pictures.error_scale(result.error)
+        scale = scale or pictures.error_scale(result)
         if result.target is not None and not (images / "target.png").exists():
             pictures.write_picture(result.target, images / "target.png")
         stem = f"{_file_name(run['sampler'])}-{run['batch_size']}-{run['seed']}"

@@ -149,7 +149,7 @@ def compare_page(folder: Path) -> dict[str, Any]:
     return {
         "title": str(signal.get("name") or "unnamed signal"),
         "task": str(data.get("task") or "signal"),
-        "size": text.size(signal.get("shape")),
+        "size": text.size(signal.get("shape"), str(data.get("unit") or "pixels")),
         "created": text.moment(data.get("created")),
         "headline": result.lead,
         "qualified": result.rest,

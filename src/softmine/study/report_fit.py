@@ -24,8 +24,14 @@ def evaluations(lines: list[dict[str, Any]]) -> list[Record]:
         record: Record = {key: text.number(line.get(key)) for key in MEASURES}
         if record["step"] is not None and record["seconds"] is not None:
             # A resumed run may repeat an evaluation: the newer one counts.
-            found[record["step"]] = {**record, "subset": line.get("subset") is True}
+            found[record["step"]] = {**record, "subset": line.get("subset") is True, "more": _more(line)}
     return [found[step] for step in sorted(found)]
+
+
+def _more(line: Mapping[str, Any]) -> dict[str, float]:
+    """Measures that only some kinds of signal have, such as ``iou``."""
+    known = {*MEASURES, "subset", "sampler_ms_median"}
+    return {key: value for key in line if key not in known and (value := text.number(line[key])) is not None}
 
 
 def _result(records: list[Record], status: Mapping[str, Any]) -> Record | None:
@@ -103,6 +109,9 @@ def _facts(
         if result["ssim"] is not None:
             facts.append(("SSIM", text.fixed(result["ssim"], 3)))
     if last is not None:
+        for key, value in last["more"].items():
+            name = key.replace("_", " ")
+            facts.append((name.upper() if len(name) <= 4 else name.capitalize(), text.significant(value)))
         facts += [
             ("Steps", text.count(last["step"])),
             ("Training time", text.duration(last["seconds"])),
@@ -207,6 +216,7 @@ def fit_page(run: Path) -> dict[str, Any]:
         "charts": _charts(records, mixed),
         "records": records,
         "mixed": mixed,
+        "unit": unit,
         "measured_on": _measured_on(records, result, cells, unit) if result is not None else "",
         "groups": groups,
         "rest": rest,

@@ -74,7 +74,9 @@ def gallery(
     side, limit = (900 if total <= 12 else 560), BUDGET // total
     baseline = next((label for label, _, is_baseline in rows if is_baseline), None)
     reconstructions = {label: paths[0] for label, paths in kinds["reconstruction"].items()}
-    found = _differ_most(reconstructions, baseline)
+    # A cut out of a drawing says nothing; out of a picture it does.
+    drawn = data.get("task") not in (None, "image")
+    found = None if drawn else _differ_most(reconstructions, baseline)
     details: list[dict[str, Any]] = []
     shape = [text.number(item) for item in text.listing(text.mapping(data.get("signal")).get("shape"))]
     full = False

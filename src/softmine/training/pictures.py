@@ -20,9 +20,12 @@ DENSITY_RANGE = 8.0
 EARLY = 0.1
 
 
-def error_scale(error: Array) -> float:
-    """The error that gets the brightest colour: the 99.5th percentile, at least one step of 8 bits."""
-    return max(float(np.percentile(error[::4, ::4] if error.size > 2**22 else error, 99.5)), 1 / 255)
+def error_scale(result: Reconstruction) -> float:
+    """The error that gets the brightest colour: the 99.5th percentile, or the least that is to be told apart."""
+    error = result.error
+    return max(
+        float(np.percentile(error[::4, ::4] if error.size > 2**22 else error, 99.5)), result.least_error
+    )
 
 
 def write_error(error: Array, path: Path, scale: float) -> None:
@@ -61,7 +64,7 @@ def write_pictures(result: Reconstruction, outputs: list[Output], record: Sample
     if result.target is not None:
         write_picture(result.target, folder / "target.png")
     write_picture(result.values, folder / "reconstruction.png")
-    scale = error_scale(result.error)
+    scale = error_scale(result)
     write_error(result.error, folder / "error.png", scale)
     samples = write_samples(record, folder)
     write_json(

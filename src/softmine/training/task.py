@@ -66,6 +66,7 @@ class Reconstruction:
         error: mean absolute error in the units of the signal's range, (h, w).
         psnr: over the whole signal in dB, or None where only a part of it was asked.
         note: what the picture is, in a few words: ``every pixel``, ``9 slices``.
+        least_error: error below which a map of it need not tell differences apart.
     """
 
     values: Array
@@ -73,6 +74,7 @@ class Reconstruction:
     error: Array
     psnr: float | None
     note: str
+    least_error: float = 1 / 255
 
 
 @dataclass(frozen=True)
