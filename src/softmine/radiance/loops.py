@@ -46,21 +46,30 @@ def march(queue, origins, directions, occupied, step, near, jitter, starts, fill
     A count goes to ``starts[n + 1]``; the caller adds them up between the two calls.
     """
     side = occupied.shape[0]
+    cell, steps = 1.0 / side, 1.0 / step
     total = len(origins)
     while True:
         first = _take(queue) * RAYS
         if first >= total:
             break
         for n in range(first, min(total, first + RAYS)):
-            enter, leave = _entry(origins[n], directions[n], near)
+            # Known from counting: most rays have no points, and the others' end before they leave the cube.
+            end = starts[n + 1] if fill else math.inf
             at = starts[n] if fill else 0
+            if at == end:
+                continue
+            enter, leave = _entry(origins[n], directions[n], near)
             if leave > enter:
                 ox, oy, oz = float(origins[n, 0]), float(origins[n, 1]), float(origins[n, 2])
                 dx, dy, dz = float(directions[n, 0]), float(directions[n, 1]), float(directions[n, 2])
+                # A division costs as much as all else in a cell; along an axis that does not change, none is reached.
+                ix = 1.0 / dx if dx != 0.0 else math.inf
+                iy = 1.0 / dy if dy != 0.0 else math.inf
+                iz = 1.0 / dz if dz != 0.0 else math.inf
                 shift = float(jitter[n])
                 last = math.ceil((leave - enter) / step)
                 k = 0
-                while k < last:
+                while k < last and at < end:
                     t = enter + (k + shift) * step
                     if t >= leave:
                         break
@@ -79,12 +88,12 @@ def march(queue, origins, directions, occupied, step, near, jitter, starts, fill
                         # To where the ray leaves the cell, or just before: rounding must not skip a point.
                         way = math.inf
                         if dx != 0.0:
-                            way = min(way, ((i + (dx > 0.0)) / side - ox) / dx)
+                            way = min(way, ((i + (dx > 0.0)) * cell - ox) * ix)
                         if dy != 0.0:
-                            way = min(way, ((j + (dy > 0.0)) / side - oy) / dy)
+                            way = min(way, ((j + (dy > 0.0)) * cell - oy) * iy)
                         if dz != 0.0:
-                            way = min(way, ((m + (dz > 0.0)) / side - oz) / dz)
-                        k = max(k + 1, math.floor((way - enter) / step - shift))
+                            way = min(way, ((m + (dz > 0.0)) * cell - oz) * iz)
+                        k = max(k + 1, math.floor((way - enter) * steps - shift - 1e-6))
             if not fill:
                 starts[n + 1] = at
 
