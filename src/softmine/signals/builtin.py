@@ -1,4 +1,4 @@
-"""Pictures that need no file and no network: those that scikit-image carries in its wheel."""
+"""Pictures that need no file and no network: those that scikit-image carries in its wheel, and one that is computed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import difflib
 import numpy as np
 
 from softmine.domain import SoftmineError
+from softmine.signals import fractal
+from softmine.signals.fractal import Fractal
 
 NAMES = {
     "astronaut": "astronaut",
@@ -27,14 +29,18 @@ NAMES = {
 """Our names, and theirs in ``skimage.data``."""
 
 
-def load(name: str) -> np.ndarray:
-    """The built-in picture ``name``, shape (H, W) or (H, W, C), uint8.
+def load(name: str) -> np.ndarray | Fractal:
+    """The built-in picture ``name``, shape (H, W) or (H, W, C), uint8; ``fractal-WIDTHxHEIGHT`` stays uncomputed.
 
     Raises:
-        SoftmineError: there is none of that name.
+        SoftmineError: there is none of that name, or not of that size.
     """
+    computed = Fractal.named(name)
+    if computed is not None:
+        return computed
     if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES) or list(NAMES)
+        known = [*NAMES, fractal.NAME]
+        near = difflib.get_close_matches(name, known) or known
         raise SoftmineError(f"there is no built-in picture {name!r}; try {', '.join(near)}")
     import skimage.data
 

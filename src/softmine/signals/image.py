@@ -14,11 +14,14 @@ from softmine.domain import Box, Cells, Coords, SoftmineError, Values
 from softmine.signals import builtin, image_files, maps
 from softmine.signals.bilinear import look_up
 from softmine.signals.fingerprint import hash_array, hash_file
+from softmine.signals.fractal import Fractal
 from softmine.signals.mapped import Mapped
 from softmine.signals.pixels import DTYPES, check_layout, value_range
 
 LOAD_BYTES = 512 * 2**20
 """Uncompressed files up to this size are loaded into memory, larger ones are memory-mapped."""
+EDGE_PIXELS = 2**28
+"""Pictures outside memory with more pixels are not read whole for a map of their edges."""
 
 _SHIFT = 2**15
 
@@ -28,7 +31,7 @@ class Image(torch.nn.Module):
 
     Pixels are kept as their file stores them and become floats a batch at a time. Pixels in memory
     are a buffer, so ``.to(device)`` moves them (they are not part of the ``state_dict``); pixels
-    that stay in their file are read where a batch needs them and sent to its device.
+    that stay in their file, or are computed, are made where a batch needs them and sent to its device.
 
     Args:
         pixels: the picture, shape (H, W) or (H, W, C) with 1 to 4 channels; uint8, uint16, float16,
@@ -45,7 +48,7 @@ class Image(torch.nn.Module):
         dtype: name of the stored type, such as ``uint8``.
         value_range: raw values that map to 0 and to 1: the range of an integer type; for floats
             (0, 1) when all values lie in it, else (min, max).
-        in_memory: whether the pixels are in memory, or stay in their file.
+        in_memory: whether the pixels are in memory, or stay in their file, or are computed.
 
     Raises:
         SoftmineError: the pixels are not a picture, or some are NaN or infinite.
@@ -62,7 +65,7 @@ class Image(torch.nn.Module):
 
     def __init__(
         self,
-        pixels: np.ndarray | Tensor | Mapped,
+        pixels: np.ndarray | Tensor | Mapped | Fractal,
         name: str = "image",
         *,
         path: Path | None = None,
@@ -72,23 +75,25 @@ class Image(torch.nn.Module):
         super().__init__()
         where = f"cannot read {path}" if path else f"cannot use the pixels of {name!r}"
         self.name, self.path = name, path
-        self.mapped = pixels if isinstance(pixels, Mapped) else None
-        array = _to_array(pixels, where)
+        self.source = pixels if isinstance(pixels, (Mapped, Fractal)) else None
+        array = pixels if isinstance(pixels, Fractal) else _to_array(pixels, where)
         self.shape = check_layout(array.shape, array.dtype, where)
-        array = array.reshape(self.shape)
+        array = array if isinstance(array, Fractal) else array.reshape(self.shape)
         self.channels = self.shape[2]
         self.domain = Box(self.shape[:2])
         self.dtype = array.dtype.name
-        self.fingerprint = fingerprint or hash_array(array)
+        self.fingerprint = fingerprint or (
+            array.fingerprint if isinstance(array, Fractal) else hash_array(array)
+        )
         self.value_range = low, high = (
-            self.mapped.value_range(where) if self.mapped else value_range(array, where)
+            value_range(array, where) if self.source is None else self.source.value_range(where)
         )
         self._zero, self._span = low, high - low
         # Ranges that float32 cannot divide by, or values finer than it resolves.
         extreme = max(abs(low), self._span, 1 / self._span) > 1e30
         self._work = torch.float64 if extreme or self.dtype == "float64" else torch.float32
         stored = torch.empty(0)
-        if self.in_memory:
+        if self.source is None:
             stored = _to_buffer(array, copy)
             self._zero -= _SHIFT if self.dtype == "uint16" else 0
         self.register_buffer("pixels", stored, persistent=False)
@@ -124,7 +129,9 @@ class Image(torch.nn.Module):
 
     @classmethod
     def builtin(cls, name: str = "astronaut") -> Image:
-        """A picture that comes with scikit-image, by name (see ``softmine.signals.builtin``).
+        """A picture by name (see ``softmine.signals.builtin``): one of scikit-image's, or ``fractal-WIDTHxHEIGHT``.
+
+        The fractal is computed where it is asked, so that it may be larger than memory.
 
         Raises:
             SoftmineError: there is none of that name.
@@ -133,8 +140,8 @@ class Image(torch.nn.Module):
 
     @property
     def in_memory(self) -> bool:
-        """Whether the pixels are in memory, or stay in their file."""
-        return self.mapped is None
+        """Whether the pixels are in memory, or stay in their file, or are computed."""
+        return self.source is None
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
@@ -156,12 +163,32 @@ class Image(torch.nn.Module):
                 f"{tuple(coords.shape)} {coords.dtype}"
             )
         work = torch.promote_types(coords.dtype, self._work)
-        values = look_up(coords, self.size.to(coords.device), lambda cells: self._gather(cells, work), work)
+        cells = None if self.source is None else self._centres(coords, work)
+        if cells is not None:
+            values = self._gather(cells, work)
+        else:
+            size = self.size.to(coords.device)
+            values = look_up(coords, size, lambda cells: self._gather(cells, work), work)
         return ((values - self._zero) / self._span).to(coords.dtype)
 
+    def _centres(self, coords: Coords, work: torch.dtype) -> Cells | None:
+        """Flat cells (N,), if all coordinates are pixels' centres as far as float32 tells, and no gradient is wanted.
+
+        Then a quarter of the look-ups is enough, which is worth asking where each reads a file or computes a pixel.
+        """
+        if coords.requires_grad and torch.is_grad_enabled():
+            return None
+        size = self.size.to(coords.device)
+        position = coords.to(work) * size - 0.5
+        nearest = position.round()
+        if not ((position - nearest).abs() <= size * 2.0**-23).all():
+            return None
+        pixel = nearest.clamp(min=0).minimum(size - 1).long()
+        return pixel[:, 0] * size[1] + pixel[:, 1]
+
     def _gather(self, cells: Cells, work: torch.dtype) -> Values:
-        if self.mapped:
-            values = self.mapped.gather(cells.numpy(force=True), self._numpy_work)
+        if self.source is not None:
+            values = self.source.gather(cells.numpy(force=True), self._numpy_work)
             return torch.from_numpy(values).to(cells.device, work)
         if self.channels == 1:  # a flat look-up takes half the time of one of rows
             return self.pixels.view(-1).index_select(0, cells).unsqueeze(-1).to(work)
@@ -176,8 +203,8 @@ class Image(torch.nn.Module):
         height, width, _ = self.shape
         if not 0 <= start <= stop <= height:
             raise SoftmineError(f"rows {start} to {stop} are not all in {self.name!r}, which has {height}")
-        if self.mapped:
-            return self._to_unit(self.mapped.rows(start, stop, self._numpy_work))
+        if self.source is not None:
+            return self._to_unit(self.source.rows(start, stop, self._numpy_work))
         block = self.pixels[start * width : stop * width].numpy(force=True)
         return self._to_unit(block.astype(self._numpy_work).reshape(-1, width, self.channels))
 
@@ -189,24 +216,32 @@ class Image(torch.nn.Module):
         Raises:
             SoftmineError: ``max_side`` is below 1.
         """
-        if not self.mapped:
+        if self.source is None:
             return maps.preview(self, max_side)
+        return self._sample(*maps.preview_shape(*self.shape[:2], max_side))
+
+    def _sample(self, h: int, w: int) -> Float[np.ndarray, "h w c"]:
+        """Pixels from an even grid, float32 in [0, 1], where they are not in memory."""
+        assert self.source is not None
         height, width, _ = self.shape
-        h, w = maps.preview_shape(height, width, max_side)
         rows = (2 * np.arange(h) + 1) * height // (2 * h)
         columns = (2 * np.arange(w) + 1) * width // (2 * w)
-        return self._to_unit(self.mapped.sample(rows, columns, self._numpy_work))
+        return self._to_unit(self.source.sample(rows, columns, self._numpy_work))
 
     def edges(self, max_cells: int = 2**20) -> Float[Tensor, "h w"]:
         """Sobel magnitude of the grey picture on at most ``max_cells`` equal cells, on the CPU.
 
-        Read in blocks of rows, so it takes little memory at any size. Transparent pixels count
-        as black.
+        Read in blocks of rows, so it takes little memory at any size. Of a picture that is not in memory and has more
+        than ``EDGE_PIXELS`` pixels, and of a computed one with more than ``max_cells``, one pixel a cell is read instead.
+        Transparent pixels count as black.
 
         Raises:
             SoftmineError: ``max_cells`` is below 1.
         """
-        return maps.edges(self, max_cells)
+        most = max_cells if isinstance(self.source, Fractal) else EDGE_PIXELS
+        if self.source is None or self.domain.cells <= most or max_cells < 1:
+            return maps.edges(self, max_cells)
+        return maps.edges(Image(self._sample(*maps.edges_shape(self.domain.shape, max_cells))), max_cells)
 
     def to_raw(self, values: Float[np.ndarray, ...]) -> np.ndarray:
         """Values in [0, 1], any shape, as the picture's file would store them.

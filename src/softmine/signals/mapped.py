@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,17 @@ import numpy as np
 from softmine.domain import SoftmineError
 from softmine.signals.pixels import orient, value_range
 
+RESIDENT = 512 * 2**20
+"""Bytes of a file that look-ups leave mapped, at most."""
+EXTENT = 2**21
+"""Bytes that one look-up may map: systems map what surrounds it too, up to a huge page."""
+
 
 class Mapped:
     """Pixels that stay in an uncompressed file and are read where they are needed.
 
-    Nothing is kept but the system's own file cache. It counts as resident what look-ups touched,
-    and takes it back when memory is needed.
+    Nothing is kept but the system's own file cache. What look-ups touched of it counts as resident memory; where the
+    system takes advice, that is given back before it is more than ``RESIDENT``, whatever the size of the file.
 
     Args:
         path: the file.
@@ -61,6 +67,9 @@ class Mapped:
         if self.view.strides[2] == dtype.itemsize:
             self._picked = self.view.view(f"V{dtype.itemsize * self.view.shape[2]}")[..., 0]
         self._advice = ""
+        self._start = self.view.__array_interface__["data"][0]
+        self._bounded = size > RESIDENT and hasattr(mmap, "MADV_DONTNEED")
+        self._touched = 0
         # Reading ahead warms the cache for look-ups to come, unless it cannot hold the file.
         self._scattered = "MADV_RANDOM" if size > _memory() // 2 else "MADV_NORMAL"
 
@@ -94,8 +103,32 @@ class Mapped:
         """Pixels (M, C) as ``dtype`` at flat (row-major) indices (M,); reads only their pages."""
         self._advise(self._scattered)
         rows, columns = np.divmod(flat, self.view.shape[1])
-        pixels = self._picked[rows, columns].view(self.view.dtype)
-        return pixels.reshape(-1, self.view.shape[2]).astype(dtype)
+        if self._bounded and len(flat) > 0:
+            pixels = np.empty((len(flat), *self._picked.shape[2:]), self._picked.dtype)
+            for part in self._parts(rows, columns):
+                pixels[part] = self._picked[rows[part], columns[part]]
+        else:
+            pixels = self._picked[rows, columns]
+        return pixels.view(self.view.dtype).reshape(-1, self.view.shape[2]).astype(dtype)
+
+    def _parts(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[np.ndarray]:
+        """Indices of the pixels in the order of the file, a part at a time, each small enough to be mapped at once.
+
+        In that order a large batch needs each extent once, instead of mapping the file again and again.
+        """
+        down, across = self.view.strides[:2]
+        places = self._start + rows * down + columns * across
+        order = np.argsort(places, kind="stable")
+        extents = places[order] // EXTENT
+        count = np.cumsum(np.diff(extents, prepend=-1) != 0)
+        most = RESIDENT // EXTENT
+        borders = np.searchsorted(count, np.arange(most + 1, count[-1] + 1, most))
+        for part in np.split(order, borders):
+            self._touched += min(most, len(part))
+            if self._touched > most:
+                self.release()
+                self._touched = min(most, len(part))
+            yield part
 
     def value_range(self, where: str) -> tuple[float, float]:
         """``value_range`` of the picture, block by block."""
@@ -104,6 +137,7 @@ class Mapped:
 
     def release(self) -> None:
         """Give the pages that were read back to the system."""
+        self._touched = 0
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 

@@ -111,9 +111,7 @@ def edges(picture: Rows, max_cells: int) -> Float[Tensor, "h w"]:
     if max_cells < 1:
         raise SoftmineError(f"an edge map needs max_cells of at least 1, not {max_cells}")
     height, width, _ = picture.shape
-    scale = min(1.0, math.sqrt(max_cells / (height * width)))
-    h, w = max(1, math.floor(height * scale)), max(1, math.floor(width * scale))
-    h, w = min(h, max_cells // w) or 1, min(w, max_cells // h) or 1
+    h, w = edges_shape((height, width), max_cells)
     pool = Pool(height, width, h, w, 1)
     for start, stop in row_blocks(picture):
         above, below = max(0, start - 1), min(height, stop + 1)
@@ -121,6 +119,14 @@ def edges(picture: Rows, max_cells: int) -> Float[Tensor, "h w"]:
         block = np.pad(block, ((int(above == start), int(below == stop)), (1, 1)), mode="edge")
         pool.add(start, sobel(block)[..., None])
     return torch.from_numpy(pool.total[..., 0])
+
+
+def edges_shape(size: tuple[int, ...], max_cells: int) -> tuple[int, int]:
+    """Size (h, w) of a map of edges of a picture of ``size`` (H, W), with its aspect."""
+    height, width = size
+    scale = min(1.0, math.sqrt(max_cells / (height * width)))
+    h, w = max(1, math.floor(height * scale)), max(1, math.floor(width * scale))
+    return min(h, max_cells // w) or 1, min(w, max_cells // h) or 1
 
 
 def grey(values: Float[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w"]:

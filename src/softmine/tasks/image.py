@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import nn
+from tyro.conf import arg
 
 from softmine import fields
 from softmine.signals import Image
 from softmine.tasks.image_evaluation import ImageEvaluator
+from softmine.tasks.tiles import write_tiled
 from softmine.training.evaluation import decibels, values_at
 from softmine.training.files import replacing
 from softmine.training.settings import FieldSettings
@@ -23,23 +25,27 @@ BUILTIN = "builtin:"
 FULL_SIZE = 2**25
 SMALL_SIZE = 2**21
 """Pixels up to which a reconstruction has every pixel, for a run and for a comparison."""
+TIFF_SIZE = 2**28
+"""Pixels up to which a larger one is written as a TIFF unasked: a core evaluates some 2 million a second."""
 REDUCED_SIDE = 2048
 BLOCK = 2**18
 
 
 @dataclass(frozen=True)
 class Options:
-    """Flags that only pictures take: none."""
+    """Flags that only pictures take."""
+
+    full_tiff: Annotated[bool, arg(help_behavior_hint="")] = False
+    """Of a picture of more than 268 million pixels, too, have fit write every pixel as a tiled TIFF, which takes minutes."""
 
 
 def read(path: str | None, options: Options) -> ImageTask:
     """The picture that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
-    del options
     if path is None:
-        return ImageTask(Image.builtin(DEFAULT))
+        return ImageTask(Image.builtin(DEFAULT), options)
     if path.startswith(BUILTIN):
-        return ImageTask(Image.builtin(path[len(BUILTIN) :]))
-    return ImageTask(Image.read(path))
+        return ImageTask(Image.builtin(path[len(BUILTIN) :]), options)
+    return ImageTask(Image.read(path), options)
 
 
 class ImageTask:
@@ -49,8 +55,9 @@ class ImageTask:
     unit = "pixels"
     snaps = True
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, options: Options | None = None) -> None:
         self.signal = image
+        self.options = options or Options()
 
     def size(self) -> str:
         """As in ``768 x 512 RGB uint8``."""
@@ -95,6 +102,8 @@ class ImageTask:
         psnr = decibels(float(np.square(values - target).mean(dtype=np.float64))) if full else None
         height, width = values.shape[:2]
         note = "every pixel" if full else f"reduced to {width} x {height}"
+        if not (small or full or self._tiled):
+            note += ", --full-tiff writes every pixel"
         return Reconstruction(values, target, error, psnr, note)
 
     def write_output(
@@ -105,9 +114,15 @@ class ImageTask:
         device: torch.device,
         report: Report = silent,
     ) -> list[Output]:
-        """``reconstruction.tif`` with the picture's own values, where they are finer than 8 bits."""
-        del field, device, report
+        """``reconstruction.tif`` with the picture's own values, where they are finer than 8 bits or too many for a PNG.
+
+        The latter is tiled and holds smaller versions of itself; see ``tasks/tiles.py``.
+        """
         image = self.signal
+        if self._tiled:
+            psnr = write_tiled(field, image, folder / "reconstruction.tif", device, report)
+            label = f"every pixel, {self.size()}, PSNR {psnr:.2f} dB"
+            return [Output("reconstruction.tif", label)]
         if result.psnr is None or image.dtype == "uint8":
             return []
         import tifffile
@@ -116,6 +131,12 @@ class ImageTask:
         with replacing(folder / "reconstruction.tif") as temporary:
             tifffile.imwrite(temporary, raw[..., 0] if image.channels == 1 else raw)
         return [Output("reconstruction.tif", f"reconstruction as {image.dtype}")]
+
+    @property
+    def _tiled(self) -> bool:
+        """Whether every pixel is written, though too many for a PNG."""
+        pixels = self.signal.domain.cells
+        return pixels > FULL_SIZE and (pixels <= TIFF_SIZE or self.options.full_tiff)
 
 
 def _on_grid(
