@@ -69,13 +69,14 @@ def against_best(data):
 
 def heading(data, file):
     """What was compared, on what, and with which command."""
-    height, width = data["signal"]["shape"][:2]
     settings = data["settings"]
+    *cells, _ = data["signal"]["shape"]
+    size = " x ".join(map(str, reversed(cells)))
     budget = seconds_or_steps(data)
     seeds = len({run["seed"] for run in data["runs"]})
     machine = data["device"]
     kind = f"{machine['name']}, {machine['threads']} threads" if machine["type"] == "cpu" else machine["name"]
-    words = f"{data['signal']['name']} {width} x {height}, {settings['field']}, {budget}, {seeds} seed{'s' * (seeds > 1)}"
+    words = f"{data['signal']['name']} {size}, {settings['field']}, {budget}, {seeds} seed{'s' * (seeds > 1)}"
     unfinished = "" if data["complete"] else " **Not finished.**"
     return f"**{words}** ({kind}; `{data['command']}`; [{file.name}](../benchmarks/results/{file.name})).{unfinished}"
 
@@ -147,6 +148,16 @@ def photos(every):
     yield mean_photo("mean", every)
 
 
+def signals(every):
+    """One row a signal, of whatever kind: uniform at its best batch size, auto, and how many times sooner."""
+    yield PHOTO_HEAD[0].replace("picture", "signal, field, budget")
+    yield PHOTO_HEAD[1]
+    for data in map(against_best, every):
+        field = data["settings"]["field"]
+        name = f"{data['task']}: {Path(data['signal']['name']).stem}, {field}, {seconds_or_steps(data)}"
+        yield photo(data, name)
+
+
 PHOTO_HEAD = (
     "| picture | uniform, batch | PSNR | auto, batch | PSNR | gain | sooner, time | worst moment |",
     "|---|---:|---:|---:|---:|---:|---:|---:|",
@@ -201,6 +212,8 @@ def seconds_or_steps(data):
 SECTIONS = {
     "headline": standing,
     "kodak": photos,
+    "signals": signals,
+    "nerf": standing,
     "oracle": standing,
     "peers": timed,
     "langevin": by_steps,
@@ -209,7 +222,7 @@ SECTIONS = {
     "warmup": by_steps,
 }
 """Names of the sections, and what makes their tables."""
-TOGETHER = {"kodak": photos}
+TOGETHER = {"kodak": photos, "signals": signals}
 """Sections that put all their files into one table."""
 
 
