@@ -1,9 +1,13 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from softmine import Box, SoftmineError
+
+from helpers import FALSE_ALARM, chi_square_p
 
 shapes = st.lists(st.integers(1, 5000), min_size=1, max_size=4)
 
@@ -72,3 +76,105 @@ def test_the_scale_is_made_once_for_each_type():
     assert box.scale(single) is box.scale(single)
     assert box.scale(double).dtype == torch.float64
     assert box.scale(single).tolist() == [3, 5]
+
+
+def odd_mask(shape):
+    """Holes everywhere, at least one cell of each kind if there are two cells."""
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.4
+    mask.view(-1)[0], mask.view(-1)[-1] = False, True
+    return mask
+
+
+@pytest.mark.parametrize("shape", [(300,), (13, 18), (7, 9, 8), (3, 4, 5, 6)])
+def test_uniform_numbers_become_uniform_coordinates_in_valid_cells(shape):
+    """Cells by a chi-square test, offsets in them by Kolmogorov and Smirnov's: false alarms of 1e-5 each."""
+    mask = odd_mask(shape)
+    box = Box(shape, mask)
+    coords = box.uniform(torch.rand(60_000, len(shape), generator=torch.Generator().manual_seed(1)))
+    assert box.contains(coords).all()
+    counts = torch.bincount(box.cell(coords), minlength=box.cells)[mask.flatten()]
+    assert chi_square_p(counts, np.ones(box.valid)) > FALSE_ALARM
+    for offsets in (box.to_native(coords) % 1).T:
+        assert stats.kstest(offsets.double().numpy(), "uniform").pvalue > FALSE_ALARM
+
+
+def test_without_a_mask_uniform_numbers_are_the_coordinates():
+    numbers = torch.rand(5, 2)
+    for box in (Box((3, 4)), Box((3, 4), torch.ones(3, 4, dtype=torch.bool)), Box((3, 4), discrete=[0])):
+        assert box.uniform(numbers) is numbers
+        assert not box.masked
+        assert box.mask is None
+        assert box.valid == 12
+
+
+@settings(deadline=None, max_examples=50)
+@given(shape=st.lists(st.integers(1, 40), min_size=1, max_size=3), seed=st.integers(0, 99))
+def test_valid_cells_are_numbered_in_row_major_order(shape, seed):
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.3
+    mask.view(-1)[seed % mask.numel()] = True
+    box = Box(shape, mask.numpy())
+    assert box.valid == int(mask.sum())
+    assert torch.equal(box.nth_valid(torch.arange(box.valid)), mask.flatten().nonzero().squeeze(-1))
+    assert torch.equal(box.contains(box.centres(torch.arange(box.cells))), mask.flatten())
+    assert (box.mask is None) == bool(mask.all())
+    assert box.mask is None or torch.equal(box.mask, mask)
+
+
+def test_a_mask_is_the_boxes_own():
+    mask = torch.tensor([True, False, True])
+    box = Box((3,), mask)
+    mask[1] = True
+    assert box.mask.tolist() == [True, False, True]
+    assert repr(box) == "Box((3,), valid=2)"
+    outside = torch.tensor([[0.1], [0.5], [1.2], [float("nan")], [float("inf")]])
+    assert box.contains(outside).tolist() == [True, False, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (
+            torch.ones(3, 4, dtype=torch.bool),
+            "shape \\(3, 4\\), but a Box of shape \\(4, 3\\) needs one truth",
+        ),
+        (torch.ones(4, 3), "torch.float32"),
+        (np.zeros((4, 3), dtype=bool), "False everywhere"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(mask, message):
+    # Under the tests' type checks another type than bool is refused before.
+    with pytest.raises(Exception, match=message if "float" not in message else "mask") as caught:
+        Box((4, 3), mask)
+    assert "float" in message or isinstance(caught.value, SoftmineError)
+
+
+def test_a_mask_finer_than_coordinates_is_refused():
+    mask = torch.zeros(2**22 + 1, dtype=torch.bool)
+    mask[5] = True
+    with pytest.raises(SoftmineError, match="too large"):
+        Box(mask.shape, mask)
+
+
+@pytest.mark.parametrize("discrete", [[2], [-1]])
+def test_discrete_axes_must_exist(discrete):
+    with pytest.raises(SoftmineError, match="has the axes 0 to 1"):
+        Box((4, 3), discrete=discrete)
+
+
+def test_samples_do_not_move_along_discrete_axes():
+    box = Box((5, 4, 3), discrete=[2, 0])
+    assert box.discrete == (0, 2)
+    assert box.mobility(torch.zeros(1)).tolist() == [0.0, 1.0, 0.0]
+    assert repr(box) == "Box((5, 4, 3), discrete=(0, 2))"
+
+
+def test_a_deep_mask_finds_every_cell():
+    """Many blocks, and numbers beyond the digits of float32."""
+    mask = torch.zeros(5, 3000, 2000, dtype=torch.bool)
+    mask.view(-1)[::7] = True
+    box = Box(mask.shape, mask)
+    numbers = torch.tensor([0, 1, box.valid // 2, box.valid - 1])
+    assert torch.equal(box.nth_valid(numbers), 7 * numbers)
+    first, last = box.uniform(torch.tensor([[0.0] * 3, [1 - 2.0**-24] * 3]))
+    assert box.cell(first[None]).item() == 0
+    assert box.cell(last[None]).item() == 7 * (box.valid - 1)

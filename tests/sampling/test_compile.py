@@ -12,7 +12,7 @@ from softmine.sampling import SAMPLERS
 SCRIPT = """
 import numpy as np
 import torch
-from softmine import Image
+from softmine import Box, Image
 from softmine.sampling import create
 from softmine.training.probe import FieldProbe
 
@@ -23,8 +23,11 @@ probe = FieldProbe(torch.nn.Linear(2, 1), image)
 def error_at(coords):
     return 1 + (7 * coords).sin().square().sum(-1)
 
+mask = torch.rand((20, 30), generator=torch.Generator().manual_seed(0)) < 0.6
+
 def make(spec):
-    return create(spec, image.domain, 64, seed=0, edges=image.edges)
+    box = Box((20, 30), mask, discrete=[1]) if {masked} else image.domain
+    return create(spec, box, 64, seed=0, edges=image.edges)
 
 def run(sampler, wrap):
     draw, weigh, update = wrap(sampler.draw), wrap(sampler.weigh), wrap(sampler.update)
@@ -56,7 +59,8 @@ print("traced")
 """
 
 
-def test_draw_weigh_and_update_trace_as_full_graphs():
+@pytest.mark.parametrize("masked", [False, True])
+def test_draw_weigh_and_update_trace_as_full_graphs(masked):
     # In a process of its own: the shape checks that the tests switch on are not traceable.
     # A map's periods are those of the loop, which refreshes at every second step.
     mapped = ("auto", "probed-map")
@@ -67,22 +71,27 @@ def test_draw_weigh_and_update_trace_as_full_graphs():
         "error-map:preset=instant-ngp,interval=2",
         "edges:alpha=1,warmup=2",
         "resampling:uniform_share=1,candidates=3",
+        "error-map:cells=20",
     ]
-    script = SCRIPT.replace("{presets}", repr(presets))
+    script = SCRIPT.replace("{presets}", repr(presets)).replace("{masked}", repr(masked))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == "traced"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-@pytest.mark.parametrize("name", [*SAMPLERS, "langevin:preset=published-code"])
-def test_nothing_waits_for_the_gpu(name):
-    from softmine import Image
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", [*SAMPLERS, "langevin:preset=published-code", "error-map:cells=20"])
+def test_nothing_waits_for_the_gpu(name, masked):
+    from softmine import Box, Image
     from softmine.sampling import create
     from softmine.training.probe import FieldProbe
 
     image = Image(np.random.default_rng(0).random((64, 64)).astype(np.float32)).to("cuda")
-    sampler = create(name, image.domain, 256, seed=0, edges=image.edges).to("cuda")
+    box = Box((64, 64), np.random.default_rng(1).random((64, 64)) < 0.6) if masked else image.domain
+    # The first pass of a sampler that ranks every cell brings the mask along.
+    box.prepare(torch.device("cuda"))
+    sampler = create(name, box, 256, seed=0, edges=image.edges).to("cuda")
     probe = FieldProbe(torch.nn.Linear(2, 1).cuda(), image) if sampler.needs_probe else None
     torch.cuda.set_sync_debug_mode("error")
     try:

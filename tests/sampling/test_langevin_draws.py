@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from softmine import Box
 from softmine.sampling import PiecewiseConstant, RandomStream
 from softmine.sampling.langevin_draws import LangevinDraws
 
@@ -13,7 +14,7 @@ from helpers import FALSE_ALARM, chi_square_p, histogram
 def draws_of(seed, *, prior=None, dim=2, noise=37, anew=37, fresh=5, from_prior=0, scale=None):
     return LangevinDraws(
         RandomStream(seed),
-        dim,
+        Box([8] * dim),
         noise=noise,
         scale=torch.ones(dim) if scale is None else scale,
         anew=anew,

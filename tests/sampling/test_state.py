@@ -49,17 +49,21 @@ def run(sampler, steps):
     return seen
 
 
-def make(spec, seed):
-    return create(spec, Box(SHAPE), 32, seed=seed, edges=IMAGE.edges)
+MASK = torch.rand(SHAPE, generator=torch.Generator().manual_seed(4)) < 0.5
 
 
+def make(spec, seed, masked):
+    return create(spec, Box(SHAPE, MASK if masked else None), 32, seed=seed, edges=IMAGE.edges)
+
+
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("steps", [1, 4])
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_fresh_sampler_goes_on_from_a_saved_state_bit_by_bit(spec, steps):
-    first = make(spec, seed=1)
+def test_a_fresh_sampler_goes_on_from_a_saved_state_bit_by_bit(spec, steps, masked):
+    first = make(spec, 1, masked)
     run(first, range(steps))
     state = {name: tensor.clone() for name, tensor in first.state_dict().items()}
-    second = make(spec, seed=2)
+    second = make(spec, 2, masked)
     second.load_state_dict(state)
     expected, found = run(first, range(steps, steps + 5)), run(second, range(steps, steps + 5))
     for ours, theirs in zip(expected, found, strict=True):

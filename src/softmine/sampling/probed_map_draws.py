@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from softmine.domain import Cells, Flags, PerSample
+from softmine.domain import Flags, PerSample
 from softmine.sampling.map_cells import MapCells
 from softmine.sampling.piecewise import PiecewiseConstant, sum_type
 from softmine.sampling.random import RandomStream
@@ -58,10 +58,10 @@ def map_density(
     return density
 
 
-def stratified(density: PerSample, total: int, cells: MapCells, random: RandomStream) -> Cells:
+def stratified(density: PerSample, total: int, cells: MapCells, random: RandomStream) -> Tensor:
     """``total`` map cells (total,), ascending, one in each of as many equal parts of the density (count,)."""
     volume = cells.volume(density.dtype)
-    shares: Tensor = density if volume is None else density * volume
+    shares = density if volume is None else density * volume
     cumulative = shares.cumsum(0, dtype=sum_type(density.device))
     jitter = random.uniform(total, 1, dtype=cumulative.dtype).view(-1)
     places = (torch.arange(total, device=density.device) + jitter) * (cumulative[-1] / total)
