@@ -137,15 +137,12 @@ def test_a_mask_is_the_boxes_own():
             torch.ones(3, 4, dtype=torch.bool),
             "shape \\(3, 4\\), but a Box of shape \\(4, 3\\) needs one truth",
         ),
-        (torch.ones(4, 3), "torch.float32"),
         (np.zeros((4, 3), dtype=bool), "False everywhere"),
     ],
 )
 def test_masks_that_do_not_fit_are_refused(mask, message):
-    # Under the tests' type checks another type than bool is refused before.
-    with pytest.raises(Exception, match=message if "float" not in message else "mask") as caught:
+    with pytest.raises(SoftmineError, match=message):
         Box((4, 3), mask)
-    assert "float" in message or isinstance(caught.value, SoftmineError)
 
 
 def test_a_mask_finer_than_coordinates_is_refused():

@@ -24,8 +24,9 @@ def grids(draw):
 def test_every_cell_belongs_to_the_piece_that_its_centre_lies_in(grid, data):
     mask, shape = grid
     # In parts of any size, it is put in order all the same.
-    masks.AT_A_TIME = data.draw(st.integers(1, 100))
-    pieces = MaskedGrid(mask, shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(masks, "AT_A_TIME", data.draw(st.integers(1, 100)))
+        pieces = MaskedGrid(mask, shape)
     box, every = Box(mask.shape), torch.arange(mask.numel())
     # In double precision, and a little above: a centre may lie on a border.
     coarse = Box(shape).cell(box.centres(every, torch.float64) + 1e-9)
