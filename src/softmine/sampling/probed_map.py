@@ -53,7 +53,8 @@ class ProbedMap(nn.Module):
         power: of the error that the density is proportional to.
         uniform_share: share of the density that is uniform whatever the map.
         probes: evaluations a sample, at most, to keep the map fresh; 0 for none.
-        sweep: steps in which they sweep the map, at least, so that a large batch pays for few.
+        sweep: steps in which they sweep the map, at least, so that a large batch pays for few. A sweep never takes less
+            than a quarter of the steps so far either: what a field has known for long, it knows a while longer.
         repeats: times that a cell of the domain is expected in one batch, at most: in a batch that is a good part of a small
             signal, more would be wasted.
         period: steps from one density to the next.
@@ -116,8 +117,8 @@ class ProbedMap(nn.Module):
         if not repeats > 0:
             raise SoftmineError(f"repeats is {repeats}, but it must be positive")
         self.repeats = repeats
-        # A period visits an eighth of the map, so that what it learned is not old before it is used.
-        fitting = min(32, max(1, self.cells.count // (8 * batch_size)))
+        # A period visits a quarter of the map, so that what it learned is not old before it is used.
+        fitting = min(32, max(1, self.cells.count // (4 * batch_size)))
         self.period = fitting if period is None else check_count("period", period)
         if self.period * batch_size > MAX_POOL:
             raise SoftmineError(
@@ -166,7 +167,7 @@ class ProbedMap(nn.Module):
     def refresh(self, probe: Probe | None = None) -> None:
         """Looks at the next stretch of the map, if there is a probe, and draws the samples of ``period`` steps."""
         self._learn()
-        a_step = min(self.probes * self.batch_size, self.cells.count / self.sweep)
+        a_step = min(self.probes * self.batch_size, self.cells.count / max(self.sweep, self.schedule.host_step / 4))
         count = min(math.ceil(a_step * self.period), self.cells.count)
         if probe is not None and count and self.schedule.started:
             cells = (self.cursor + torch.arange(count, device=self.cursor.device)) % self.cells.count

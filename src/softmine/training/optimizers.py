@@ -16,6 +16,10 @@ EPS = 1e-15
 # after 2,000, one seed each).
 TABLE_BETAS = (0.0, 0.99)
 TABLE_RATE = 2.0
+# The perceptron reads every level at once, and at the full rate PSNR dips now and then. With auto at a batch of 8,192, one
+# seed: 400 steps of a Kodak photo, worst dip 1.8 dB, at half the rate none, the end 0.5 dB lower; 1,000 steps of another,
+# worst dips 6.4 and 4.3 dB, the end the same.
+NETWORK_RATE = 0.5
 
 
 def make_optimizers(field: nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]:
@@ -31,7 +35,8 @@ def make_optimizers(field: nn.Module, learning_rate: float) -> list[torch.optim.
     if tables:
         optimizers.append(RowAdam(tables, lr=TABLE_RATE * learning_rate, betas=TABLE_BETAS, eps=EPS))
     if others:
-        optimizers.append(torch.optim.Adam(others, lr=learning_rate, betas=BETAS, eps=EPS, fused=True))
+        rate = NETWORK_RATE if tables else 1.0
+        optimizers.append(torch.optim.Adam(others, lr=rate * learning_rate, betas=BETAS, eps=EPS, fused=True))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
