@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from softmine.sampling import edge_prior as edge_prior
     from softmine.signals import Image as Image
     from softmine.signals import Signal as Signal
+    from softmine.training.door import fit as fit
     from softmine.training.probe import FieldProbe as FieldProbe
 
 # Imported when first used, so that the command line answers mistakes and --help without waiting for torch.
@@ -62,6 +63,7 @@ _HOMES = {
     "SoftmineError": "errors",
     "Uniform": "sampling",
     "edge_prior": "sampling",
+    "fit": "training.door",
 }
 
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -107,7 +107,7 @@ def fit(
         if state == "interrupted" and loop.trainer.step == 0 and run.is_new:
             run.discard()
             return Outcome(run.path, state, "interrupted before the first step; nothing is kept")
-        loop.finish(state, message)
+        loop.finish(state, message, interrupted)
     except BaseException as error:
         loop.note_failure(error)
         raise

@@ -91,17 +91,27 @@ class Fit:
             return "interrupted", message
         return "finished", ""
 
-    def finish(self, state: str, message: str) -> None:
-        """Writes the pictures and the final status."""
+    def finish(self, state: str, message: str, interrupted: Interrupted = lambda: False) -> None:
+        """Writes the pictures and the final status; an output that takes long can be interrupted, alone."""
         trainer, run = self.trainer, self.run
+        before = interrupted()
 
         def report(share: float) -> None:
             self.progress.say(f"writing the pictures {share:.0%}")
 
+        def report_output(share: float) -> None:
+            report(share)
+            if interrupted() and not before:
+                raise KeyboardInterrupt
+
         with self.progress:
             result = self.task.reconstruct(trainer.field, trainer.device, report=report)
             folder = run.path / "images"
-            outputs = self.task.write_output(trainer.field, result, folder, trainer.device, report)
+            try:
+                outputs = self.task.write_output(trainer.field, result, folder, trainer.device, report_output)
+            except KeyboardInterrupt:
+                outputs = []
+                message = message or "interrupted while it wrote every value: the report does without"
             pictures.write_pictures(result, outputs, trainer.record, folder)
         last = run.metrics[-1] if run.metrics else None
         summary = f"step {trainer.step:,}, {duration(trainer.clock.seconds)} of training"
@@ -114,6 +124,8 @@ class Fit:
             if last["ssim"] is not None:
                 summary += f", SSIM {last['ssim']:.4f}"
         self.console.print(summary, soft_wrap=True)
+        if result.psnr is None:
+            self.console.print(f"pictures: {result.note}", soft_wrap=True)
         for output in outputs:
             self.console.print(f"{output.label}: {folder / output.file}", soft_wrap=True)
         run.set_status(state, trainer.step, trainer.clock.seconds, message, psnr_in_all=result.psnr)

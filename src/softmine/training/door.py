@@ -1,0 +1,295 @@
+"""One call for a signal of any kind: ``softmine.fit``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from softmine import fields, sampling
+from softmine.domain import Box, Coords, SoftmineError, Values
+from softmine.sampling import Sampler, default_batch_size
+from softmine.training import devices
+from softmine.training.budget import SCHEDULES, Budget, evaluation_points
+from softmine.training.trainer import Diverged, Trainer
+
+Ask = Callable[[Tensor], Tensor]
+"""Values (N, C) at unit coordinates (N, D)."""
+
+_KINDS = {fields.HashGridField: "hashgrid", fields.Siren: "siren", fields.FourierField: "fourier"}
+_OTHER_RATE = 1e-3
+_TRIAL = 1024
+
+
+@dataclass(frozen=True)
+class Point:
+    """How far a fit is.
+
+    Attributes:
+        step: steps done.
+        seconds: of training, without evaluations.
+        loss: of the last batch, as it was weighted.
+        value: what ``evaluate`` said, or None.
+    """
+
+    step: int
+    seconds: float
+    loss: float
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What ``fit`` returns.
+
+    Attributes:
+        field: the trained field, on the device it was trained on.
+        sampler: what chose the coordinates, as it is at the end.
+        curve: points in order, the last at the end.
+    """
+
+    field: nn.Module
+    sampler: Sampler
+    curve: list[Point] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Steps done."""
+        return self.curve[-1].step
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training."""
+        return self.curve[-1].seconds
+
+    @property
+    def loss(self) -> float:
+        """Of the last batch."""
+        return self.curve[-1].loss
+
+    @property
+    def value(self) -> float | None:
+        """What ``evaluate`` said at the end, or None."""
+        return self.curve[-1].value
+
+
+def fit(
+    field: nn.Module | str,
+    signal: Ask,
+    sampler: Sampler | str = "auto",
+    *,
+    domain: Box | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    schedule: str = "cosine",
+    device: str | torch.device = "auto",
+    snap: bool = False,
+    seed: int = 0,
+    evaluate: Callable[[nn.Module], float] | None = None,
+    evaluations: int = 20,
+    report: Callable[[Point], None] | None = None,
+) -> Fitted:
+    """Fits a field to any function of 1 to 4 coordinates, trained where a sampler says.
+
+    Args:
+        field: a module from coordinates (N, D) to values (N, C), which is trained in place; or ``hashgrid``, ``siren`` or
+            ``fourier`` for a new one that suits the domain.
+        signal: called with unit coordinates (N, D), float32 in [0, 1)^D, answers values (N, C), which need not lie in
+            [0, 1]. A module is moved to the device. If its values have a gradient in the coordinates, ``langevin`` uses it.
+        sampler: a sampler, or a name with options as in ``langevin:alpha=0.8``.
+        domain: where the coordinates live: the finer the grid, the finer the steps of samplers and the cells of maps.
+            By default ``signal.domain``.
+        steps: end after so many steps.
+        seconds: end after so many seconds of training; with ``steps`` too, whichever comes first. In a new process the
+            first step may compile kernels, which counts.
+        batch_size: coordinates a step; by default the sampler's own, or 2048, or with ``auto`` what suits the domain.
+        learning_rate: Adam's at the start; by default what suits the field, 0.001 for one of yours.
+        schedule: of the learning rate: ``cosine`` falls to a twentieth over the budget, ``constant`` stays.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` or a torch device.
+        snap: train at the centres of cells only, for signals that are known there.
+        seed: of a new field's parameters and of a new sampler.
+        evaluate: measures the field now and then, without gradient and off the clock.
+        evaluations: how many points of the curve there are, evenly over the budget; a few more come early.
+        report: told each point as it is reached.
+
+    Raises:
+        SoftmineError: there is neither a budget nor a domain; an argument is out of range; signal and field do not answer
+            (N, C) each; the signal is NaN or infinite somewhere, and where; or the loss diverges.
+
+    Example:
+        >>> def ring(coords):                       # coords (N, 2) to values (N, 1)
+        ...     return torch.exp(-((coords - 0.5).norm(dim=-1, keepdim=True) - 0.3).square() * 1e4)
+        >>> fitted = fit("hashgrid", ring, domain=Box((256, 256)), steps=3)
+        >>> fitted.field(torch.rand(5, 2)).shape, fitted.steps
+        (torch.Size([5, 1]), 3)
+    """
+    budget, points = _budget(steps, seconds), evaluation_points(_at_least_1("evaluations", evaluations))
+    where = device if isinstance(device, torch.device) else devices.choose(device)
+    asked = _Asked(signal, _domain(signal, sampler, domain), where)
+    if schedule not in SCHEDULES:
+        raise SoftmineError(f"unknown schedule '{schedule}': choose one of {', '.join(SCHEDULES)}")
+    model, kind = _field(field, asked, seed)
+    chosen = _sampler(sampler, asked, batch_size, seed)
+    if learning_rate is not None and not 0 < learning_rate < math.inf:
+        raise SoftmineError(f"learning_rate is {learning_rate}: it must be a positive number")
+    trainer = Trainer(
+        model.to(where),
+        asked,
+        chosen,
+        budget=budget,
+        learning_rate=learning_rate or fields.LEARNING_RATES.get(kind, _OTHER_RATE),
+        device=where,
+        schedule=schedule,
+        snap=snap,
+    )
+    _check_field(trainer.field, asked)
+    fitted = Fitted(trainer.field, chosen)
+    for share in points:
+        if trainer.progress >= share and fitted.curve:
+            continue
+        try:
+            trainer.advance(lambda share=share: trainer.progress >= share)
+        except Diverged as error:
+            asked.check(_TRIAL * 64)
+            raise SoftmineError(
+                f"the loss turned NaN or infinite at step {error.step}: start again with a lower learning_rate than "
+                f"{trainer.optimizers[-1].param_groups[0]['initial_lr']:g}"
+            ) from error
+        with torch.no_grad():
+            value = None if evaluate is None else float(evaluate(trainer.field))
+        point = Point(trainer.step, trainer.clock.seconds, trainer.loss.item(), value)
+        fitted.curve.append(point)
+        if report is not None:
+            report(point)
+    return fitted
+
+
+class _Asked:
+    """A signal of somebody else's, with what training needs to know of it; checks what it answers."""
+
+    def __init__(self, signal: Ask, domain: Box, device: torch.device) -> None:
+        self.signal, self.domain, self.device = signal, domain, device
+        devices.move(signal, device)
+        self.name = str(getattr(signal, "name", None) or getattr(signal, "__name__", type(signal).__name__))
+        self.fingerprint = str(getattr(signal, "fingerprint", ""))
+        self.edges = getattr(signal, "edges", None)
+        self.channels = 0
+        self.channels = self.check(_TRIAL)
+
+    def __call__(self, coords: Coords) -> Values:
+        """The signal's values (N, C), of the type of ``coords``."""
+        values = self.signal(coords)
+        if not isinstance(values, Tensor):
+            raise SoftmineError(
+                f"the signal answers a {type(values).__name__}, but training needs a tensor of shape (N, C): wrap it, "
+                "as in torch.as_tensor(values, dtype=torch.float32)"
+            )
+        shape = tuple(values.shape)
+        if len(shape) != 2 or shape[0] != len(coords) or shape[1] < 1 or self.channels not in (0, shape[1]):
+            wanted = f"({len(coords)}, {self.channels or 'C'})"
+            hint = "; add .unsqueeze(-1)" if shape == (len(coords),) else ""
+            raise SoftmineError(
+                f"the signal answers the shape {shape} at {len(coords)} coordinates, but it must answer {wanted}{hint}"
+            )
+        if not values.is_floating_point():
+            raise SoftmineError(f"the signal answers {values.dtype} values: convert them to float32")
+        # To look costs nothing where nobody runs ahead; elsewhere it is done when the loss has turned bad.
+        if values.device.type == "cpu":
+            self._refuse_bad(coords, values)
+        return values.to(coords.dtype)
+
+    @torch.no_grad()
+    def check(self, count: int) -> int:
+        """Asks at ``count`` random coordinates, raises SoftmineError for a bad answer, and returns its channels."""
+        random = torch.Generator().manual_seed(0)
+        coords = self.domain.uniform(torch.rand(count, self.domain.dim, generator=random)).to(self.device)
+        values = self(coords)
+        self._refuse_bad(coords, values)
+        return values.shape[1]
+
+    def _refuse_bad(self, coords: Coords, values: Values) -> None:
+        bad = ~values.detach().isfinite().all(-1)
+        if bad.any():
+            place = ", ".join(f"{number:.6g}" for number in coords[bad][0].tolist())
+            raise SoftmineError(
+                f"the signal is NaN or infinite at {int(bad.sum())} of {len(coords)} coordinates, first at ({place}): "
+                "let it answer finite values everywhere in its domain, or give a domain with a mask"
+            )
+
+
+def _budget(steps: int | None, seconds: float | None) -> Budget:
+    if steps is None and seconds is None:
+        raise SoftmineError("fit does not know when to end: give steps, seconds or both")
+    if steps is not None:
+        _at_least_1("steps", steps)
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise SoftmineError(f"seconds is {seconds}: it must be a positive number")
+    return Budget(steps, seconds)
+
+
+def _at_least_1(name: str, number: int) -> int:
+    if number < 1:
+        raise SoftmineError(f"{name} is {number}: give at least 1")
+    return number
+
+
+def _domain(signal: Ask, sampler: Sampler | str, domain: Box | None) -> Box:
+    found = domain or getattr(signal, "domain", None)
+    if found is None and not isinstance(sampler, str):
+        found = sampler.domain
+    if not isinstance(found, Box):
+        raise SoftmineError(
+            "fit does not know where the signal lives: give a domain, such as softmine.Box((512, 512)) for one of two "
+            "coordinates that is to be resolved 512 times along each"
+        )
+    return found
+
+
+def _field(given: nn.Module | str, asked: _Asked, seed: int) -> tuple[nn.Module, str]:
+    """The field, and which of ours it is, if any."""
+    if isinstance(given, str):
+        # Nobody else's random numbers are touched.
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return fields.create(given, asked.domain.shape, asked.channels), given
+    if not any(parameter.requires_grad for parameter in given.parameters()):
+        raise SoftmineError(f"the field {type(given).__name__} has no parameters to train")
+    return given, _KINDS.get(type(given), "")
+
+
+def _sampler(given: Sampler | str, asked: _Asked, batch_size: int | None, seed: int) -> Sampler:
+    if isinstance(given, str):
+        size = batch_size or default_batch_size(given, asked.domain)
+        chosen = sampling.create(given, asked.domain, size, seed=seed, edges=asked.edges)
+    else:
+        chosen = given
+        if batch_size not in (None, given.batch_size):
+            raise SoftmineError(
+                f"the sampler draws {given.batch_size} coordinates, but batch_size is {batch_size}: leave it out"
+            )
+        if given.domain.shape != asked.domain.shape:
+            raise SoftmineError(
+                f"the sampler lives on {given.domain}, but the signal on {asked.domain}: make one of them with the "
+                "other's domain"
+            )
+    if isinstance(chosen, nn.Module):
+        chosen.to(asked.device)
+    return chosen
+
+
+@torch.no_grad()
+def _check_field(model: nn.Module, asked: _Asked) -> None:
+    """Raises SoftmineError where the field does not answer as many values as the signal."""
+    # Two coordinates, because a field may treat one in its own way.
+    coords = asked.domain.uniform(torch.full((2, asked.domain.dim), 0.5)).to(asked.device)
+    shape = tuple(model(coords).shape)
+    if shape != (2, asked.channels):
+        raise SoftmineError(
+            f"the field answers the shape {shape} at 2 coordinates, but the signal has {asked.channels} values at each: "
+            f"it must answer (2, {asked.channels})"
+        )
