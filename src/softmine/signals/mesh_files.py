@@ -59,7 +59,11 @@ def read(path: Path) -> Mesh:
             f"{where}: it is truncated, damaged or no {path.suffix[1:].upper()} file; get a complete copy"
         ) from error
     if not parts:
-        what = "only points, no triangles; make a surface of them first" if points else "no triangles"
+        what = (
+            "only points, no triangles; make a surface of them first"
+            if points
+            else f"no triangles; it may be truncated, or no {path.suffix[1:].upper()} file"
+        )
         raise SoftmineError(f"{where}: it holds {what}")
     starts = np.cumsum([0, *(len(part) for part in vertices[:-1])])
     if any(part.min() < 0 or part.max() >= len(of) for part, of in zip(faces, vertices, strict=True)):

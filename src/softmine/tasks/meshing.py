@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from softmine.errors import SoftmineError
 from softmine.signals.libraries import require
@@ -87,7 +88,7 @@ def _plane(
     return np.where(values > 0, values.clip(_LEAST), values.clip(max=-_LEAST))
 
 
-def _join(vertices: Points, faces: Faces, resolution: int) -> tuple[Points, Faces]:
+def _join(vertices: Points, faces: Faces, resolution: int) -> tuple[Float[np.ndarray, "joined 3"], Faces]:
     """One mesh of the slabs': vertices on the planes between them, which both have, become one."""
     border = (vertices[:, 0] % SLAB == 0).nonzero()[0]
     plane = vertices[border]

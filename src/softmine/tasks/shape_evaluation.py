@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import nn
 
 from softmine.signals.mesh_tree import Faces, MeshTree, Points
@@ -82,7 +83,7 @@ def chamfer(shape: Shape, vertices: Points, faces: Faces) -> float:
     return float(there + back) / 2
 
 
-def sample(vertices: Points, faces: Faces, random: np.random.Generator) -> Points:
+def sample(vertices: Points, faces: Faces, random: np.random.Generator) -> Float[np.ndarray, "sample 3"]:
     """2^15 points, uniform over a surface's area."""
     corners = vertices[faces]
     sides = corners[:, 1:] - corners[:, :1]

@@ -69,7 +69,8 @@ def draw(view: View, vertices: Points, faces: Faces) -> tuple[Array, Array]:
     lamps = (np.array([-0.45, 0.6, 0.66]) @ view.axes, np.array([0.6, -0.5, 0.62]) @ view.axes)
     shade = 0.22 + 0.84 * (normal @ lamps[0]).clip(0) + 0.2 * (normal @ lamps[1]).clip(0)
     hit = place >= 0
-    colours = np.where(hit[..., None], _CLAY * shade[place.clip(0)][..., None], _GROUND)
+    colours = np.broadcast_to(_GROUND, (*place.shape, 3)).copy()
+    colours[hit] = _CLAY * shade[place[hit]][:, None]
     blocks = colours.reshape(view.size, OVERSAMPLE, view.size, OVERSAMPLE, 3)
     depth, _ = _rasterise(view, vertices, faces)
     return blocks.mean((1, 3)).clip(0, 1).astype(np.float32), depth
