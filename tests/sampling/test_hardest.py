@@ -150,3 +150,8 @@ def test_a_grown_batch_resumes():
 def test_mistakes_are_named(options, message):
     with pytest.raises(SoftmineError, match=message):
         Hardest(LINE, 2, **options)
+
+
+def test_an_interval_that_no_run_is_long_enough_for_is_refused():
+    with pytest.raises(SoftmineError, match="from 1 to 100,000"):
+        Hardest(Box((8, 8)), 4, interval=2_000_000_000)

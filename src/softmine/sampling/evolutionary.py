@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, Values
-from softmine.sampling.full_pass import Schedule, from_grid, on_grid, over_cells, pass_if_due, valid_centres
+from softmine.sampling.full_pass import (
+    LONGEST,
+    Schedule,
+    from_grid,
+    on_grid,
+    over_cells,
+    pass_if_due,
+    valid_centres,
+)
 from softmine.sampling.protocol import Probe, check_share
 from softmine.sampling.random import RandomStream
 from softmine.sampling.ranking import Shuffle, ask, check_cells, spread
@@ -80,8 +88,8 @@ class Evolutionary(nn.Module):
         self.domain = domain
         self.batch_size = check_cells(batch_size, domain)
         self.mutants = int(check_share("mutation_share", mutation_share) * batch_size)
-        self.first_interval = check_count("first_interval", first_interval, least=2)
-        self.last_interval = check_count("last_interval", last_interval, least=2)
+        self.first_interval = check_count("first_interval", first_interval, least=2, most=LONGEST)
+        self.last_interval = check_count("last_interval", last_interval, least=2, most=LONGEST)
         self.steps = check_count("steps", steps)
         self.schedule = Schedule(self._interval)
         self.random = RandomStream(seed)

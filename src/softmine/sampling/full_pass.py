@@ -73,6 +73,10 @@ def from_grid(domain: Box, grid: Tensor) -> PerSample:
     return torch.cat([values[domain.nth_valid(part)] for part in numbers.split(CHUNK)])
 
 
+LONGEST = 100_000
+"""Steps from one pass to the next, at most, where the next is found by looking ahead."""
+
+
 class Schedule(nn.Module):
     """Counts steps and says when the next full pass is due, without waiting for the device.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling.full_pass import Schedule, errors, pass_if_due, valid_centres
+from softmine.sampling.full_pass import LONGEST, Schedule, errors, pass_if_due, valid_centres
 from softmine.sampling.protocol import Probe
 from softmine.sampling.ranking import check_cells, spread
 from softmine.sampling.softness import check_count
@@ -139,7 +139,7 @@ RATIOS: dict[str, Callable[[float, float], float]] = {
 def _passes(interval: str | int, steps: int) -> Callable[[int], bool]:
     """Whether a step begins with a pass."""
     if not isinstance(interval, str):
-        every = check_count("the interval", interval)
+        every = check_count("the interval", interval, most=LONGEST)
         return lambda step: step % every == 0
     if interval == "dense":
         return lambda step: True

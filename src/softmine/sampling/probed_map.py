@@ -167,7 +167,9 @@ class ProbedMap(nn.Module):
     def refresh(self, probe: Probe | None = None) -> None:
         """Looks at the next stretch of the map, if there is a probe, and draws the samples of ``period`` steps."""
         self._learn()
-        a_step = min(self.probes * self.batch_size, self.cells.count / max(self.sweep, self.schedule.host_step / 4))
+        a_step = min(
+            self.probes * self.batch_size, self.cells.count / max(self.sweep, self.schedule.host_step / 4)
+        )
         count = min(math.ceil(a_step * self.period), self.cells.count)
         if probe is not None and count and self.schedule.started:
             cells = (self.cursor + torch.arange(count, device=self.cursor.device)) % self.cells.count

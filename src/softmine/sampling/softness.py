@@ -23,10 +23,11 @@ def check_not_negative(name: str, value: float) -> float:
     return value
 
 
-def check_count(name: str, value: int, least: int = 1) -> int:
-    """Returns a whole number from ``least`` to 2^31 - 1, or raises SoftmineError."""
-    if not isinstance(value, int) or not least <= value < 2**31:
-        raise SoftmineError(f"{name} is {value}, but it must be a whole number from {least} to 2^31 - 1")
+def check_count(name: str, value: int, least: int = 1, most: int = 2**31 - 1) -> int:
+    """Returns a whole number from ``least`` to ``most``, or raises SoftmineError."""
+    if not isinstance(value, int) or not least <= value <= most:
+        limit = "2^31 - 1" if most == 2**31 - 1 else f"{most:,}"
+        raise SoftmineError(f"{name} is {value}, but it must be a whole number from {least} to {limit}")
     return value
 
 
