@@ -74,9 +74,8 @@ class BoundedRays(nn.Module):
             widths = torch.full_like(packed.distances, step)
             counts = visible(field.density(packed.points), widths, packed.starts, HIDDEN)
         if torch.is_grad_enabled():
-            self._marched = len(packed.rays) / max(1, len(origins))
+            self._marched, self.costs = len(packed.rays) / max(1, len(origins)), counts
         packed, _ = shorten(packed, counts)
-        self.costs = counts
         points = packed.points
         if origins.requires_grad or directions.requires_grad:
             points = torch.addcmul(

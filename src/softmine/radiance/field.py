@@ -143,7 +143,7 @@ class RadianceField(nn.Module):
 
     @property
     def costs(self) -> Counts:
-        """Points of each ray of the last forward that colours were asked for, int64 (N,)."""
+        """Points of each ray of the last forward with gradient that colours were asked for, int64 (N,)."""
         return self.rays.costs  # pyright: ignore[reportReturnType]
 
 

@@ -74,7 +74,7 @@ class Renderer(nn.Module):
         for part in coords.split(CHUNK):
             parts.append(self._channels(self.render(part)))
             costs.append(self.field.costs)
-        if len(parts) != 1:
+        if len(parts) != 1 and torch.is_grad_enabled():
             self.field.rays.costs = torch.cat(costs)
         return torch.cat(parts) if parts else coords.new_zeros(0, self.photos.channels)
 
@@ -92,12 +92,12 @@ class Renderer(nn.Module):
 
     @property
     def costs(self) -> Counts:
-        """Points of each ray of the last forward that colours were asked for, int64 (N,)."""
+        """Points of each ray of the last forward with gradient that colours were asked for, int64 (N,)."""
         return self.field.costs
 
     @property
     def points(self) -> int:
-        """Points of the last forward."""
+        """Points of the last forward with gradient."""
         return int(self.costs.sum())
 
     def _channels(self, rendered: Rendered) -> Values:

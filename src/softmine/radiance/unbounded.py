@@ -71,8 +71,8 @@ class UnboundedRays(nn.Module):
         colours = field.colours(geometry, along, rays)
         depths = middles / lengths if self.inverse else middles
         rendered = composite(density, colours, widths, depths.reshape(-1), starts)
-        self.costs = torch.full_like(starts[1:], KEPT)
         if torch.is_grad_enabled():
+            self.costs = torch.full_like(starts[1:], KEPT)
             weights = rendered.weights.view(total, -1)
             self._loss = (
                 outside_proposal(weights, finer, proposed, edges).mean()

@@ -34,6 +34,10 @@ KINDS: dict[str, Kind] = {
     "shape": Kind(
         "a shape", "PATH is an OBJ, PLY, STL, OFF, GLB or GLTF file, builtin:knot or builtin:ball."
     ),
+    "nerf": Kind(
+        "a radiance field",
+        "PATH is a folder of posed photos: Blender, nerfstudio, instant-ngp, LLFF or COLMAP.",
+    ),
 }
 """Kinds by the word after ``softmine fit``, which is also their module's name."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +19,16 @@ from softmine.errors import SoftmineError
 from softmine.signals.libraries import require
 from softmine.signals.video import Video
 from softmine.signals.video_store import Frames
+from softmine.tasks.contact_sheet import contact_sheet
 from softmine.tasks.video_evaluation import VideoEvaluator, every_frame, frame_values
 from softmine.tasks.video_film import write_chart, write_film, write_frames
 from softmine.training.evaluation import decibels
 from softmine.training.settings import FieldSettings
-from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
+from softmine.training.task import Output, Reconstruction, Report, mean_error, silent
 
 SHEET = 6
 TILE, SMALL_TILE = 640, 240
 """Frames on a contact sheet, and their longer side for a run and for a comparison, in pixels."""
-GAP = 4
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ class VideoTask:
             else:
                 values.append(everything[index][rows[:, None], columns] / np.float32(255))
             targets.append(video.frame(index)[rows[:, None], columns] / np.float32(255))
-        value, target = _sheet(values), _sheet(targets)
+        value, target = contact_sheet(values), contact_sheet(targets)
         names = ", ".join(str(index) for index in chosen)
         shown = f"frame{'s' if len(chosen) > 1 else ''} {names} of {count}, counted from 0"
         note = shown if step == 1 else f"{shown}, at 1/{step} of their width and height"
@@ -186,22 +185,3 @@ class VideoTask:
             ),
             Output("frame_psnr.json", "PSNR of each frame in numbers"),
         ]
-
-
-def _sheet(pictures: list[Array]) -> Array:
-    """Pictures of one size (h, w, C) in rows, white between them, about as wide as a screen is."""
-    height, width, channels = pictures[0].shape
-    choices = range(1, len(pictures) + 1)
-    across = min(choices, key=lambda across: _misfit(len(pictures), across, width / height))
-    down = -(-len(pictures) // across)
-    sheet = np.ones((down * (height + GAP) - GAP, across * (width + GAP) - GAP, channels), np.float32)
-    for place, picture in enumerate(pictures):
-        top, left = place // across * (height + GAP), place % across * (width + GAP)
-        sheet[top : top + height, left : left + width] = picture
-    return sheet
-
-
-def _misfit(count: int, across: int, aspect: float) -> float:
-    """How far a sheet with ``across`` pictures in a row is from a screen's aspect; empty places count too."""
-    down = -(-count // across)
-    return abs(math.log(across * aspect / (1.6 * down))) + down * across - count

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,17 @@ from torch import Tensor, nn
 from softmine.domain import Coords, Values
 
 CHUNK = 2**16
+
+
+@contextmanager
+def at_rest(field: nn.Module) -> Iterator[None]:
+    """Has ``field`` in evaluation mode, in which the same coordinates give the same values; then in the mode it was in."""
+    training = field.training
+    field.eval()
+    try:
+        yield
+    finally:
+        field.train(training)
 
 
 @torch.no_grad()

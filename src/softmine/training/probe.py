@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, Values
 from softmine.signals import Signal
+from softmine.training.evaluation import at_rest
 from softmine.training.influence import influence
 
 
@@ -33,9 +34,10 @@ class FieldProbe:
 
     @torch.no_grad()
     def residual(self, coords: Coords) -> Values:
-        """Field minus signal, (N, C)."""
+        """Field minus signal, (N, C); the field as it is in evaluation mode, so that its random numbers stay untouched."""
         coords = self._at(coords)
-        return self.field(coords) - self.signal(coords)
+        with at_rest(self.field):
+            return self.field(coords) - self.signal(coords)
 
     def influence(self, domain: Box) -> PerSample:
         """How far a gradient step on all cells would move the field in each valid one, (valid,); see ``training/influence.py``."""

@@ -1,0 +1,253 @@
+"""Fitting a radiance field to posed photos."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from torch import nn
+from tyro.conf import arg
+
+from softmine.errors import SoftmineError
+from softmine.radiance.background import composite
+from softmine.radiance.field import field_for
+from softmine.radiance.photos import Photos
+from softmine.radiance.renderer import Renderer
+from softmine.radiance.scenes import Scene, procedural, read_scene
+from softmine.tasks import nerf_evaluation as evaluation
+from softmine.tasks.contact_sheet import contact_sheet
+from softmine.tasks.nerf_pictures import depth_colours, write_views
+from softmine.tasks.nerf_rendering import Shot, take
+from softmine.training.pictures import write_picture
+from softmine.training.settings import FieldSettings
+from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
+
+BUILTIN = "builtin:"
+BACKGROUNDS = {"white": 1.0, "black": 0.0}
+SHEET, TILE = 8, 400
+SMALL_SHEET, SMALL_TILE = 4, 200
+"""Test views on a contact sheet, and pixels of their longer side, for a run and for a comparison."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Flags that only radiance fields take."""
+
+    downscale: Annotated[int, arg(metavar="N")] = 1
+    """Average the photos over N x N pixels as they are read."""
+    background: Annotated[str, arg(metavar="NAME")] = "white"
+    """What transparent pictures are measured and shown before: white, as published figures are, or black."""
+
+
+def read(path: str | None, options: Options) -> NerfTask:
+    """The scene that a PATH names: a folder or file, or the built-in one for None or ``builtin:still-life``.
+
+    Raises:
+        SoftmineError: it cannot be read.
+    """
+    if options.background not in BACKGROUNDS:
+        raise SoftmineError(f"--background is {options.background}: choose white or black")
+    if path is not None and not path.startswith(BUILTIN):
+        return NerfTask(read_scene(path, options.downscale), options.background)
+    scene = procedural()
+    if path is not None and path != BUILTIN + scene.name:
+        raise SoftmineError(f"there is no built-in scene '{path}': the only one is {BUILTIN}{scene.name}")
+    if options.downscale != 1:
+        raise SoftmineError("--downscale is for photos from files: give a PATH")
+    return NerfTask(scene, options.background)
+
+
+@dataclass(frozen=True)
+class Views(Reconstruction):
+    """A contact sheet of test views, and what was measured of all of them.
+
+    Attributes:
+        shots: what is on the sheet, in full size: number of the view and its picture.
+        quality: of every test view; empty in comparisons.
+        depth: the sheet's depths as colours, (h, w, 3).
+    """
+
+    shots: list[tuple[int, Shot]] = field(default_factory=list)
+    quality: list[evaluation.ViewQuality] = field(default_factory=list)
+    depth: Array | None = None
+
+
+class NerfTask:
+    """A scene whose radiance field is to be fitted (see ``training/task.py``).
+
+    Trained on rays through the pixels of the training views, measured on the test views.
+    """
+
+    kind = "nerf"
+    unit = "pixels"
+    snaps = True
+    batch_size = 4096
+
+    def __init__(self, scene: Scene, background: str = "white") -> None:
+        self.scene, self.signal = scene, Photos(scene, "train")
+        self.background = BACKGROUNDS[background]
+
+    @functools.cached_property
+    def test(self) -> Photos:
+        """The test views, which stay on the CPU."""
+        return Photos(self.scene, "test")
+
+    def size(self) -> str:
+        """As in ``100 views of 200 x 200 RGBA, 200 to test on``; what else one may want to know of the scene follows."""
+        count, height, width = self.signal.domain.shape
+        words = f"{count} views of {width} x {height} {'RGBA' if self.signal.channels == 4 else 'RGB'}"
+        return "; ".join([f"{words}, {len(self.scene.split('test'))} to test on", *self.scene.notes])
+
+    def describe(self) -> dict[str, Any]:
+        """What a run must remember of its scene; ``centre`` and ``scale`` lead from the file's world to the scene's."""
+        scene = self.scene
+        return {
+            "name": scene.name,
+            "path": str(scene.path) if scene.path else None,
+            "shape": [*self.signal.domain.shape, self.signal.channels],
+            "dtype": "uint8",
+            "fingerprint": self.signal.fingerprint,
+            "value_range": [0.0, 255.0],
+            "test_views": len(scene.split("test")),
+            "bounds": scene.bounds.kind,
+            "centre": list(scene.centre),
+            "scale": scene.scale,
+            "notes": list(scene.notes),
+        }
+
+    def make_field(self, settings: FieldSettings) -> Renderer:
+        """An untrained radiance field, whose cells and steps are about as fine as the photos' pixels.
+
+        Raises:
+            SoftmineError: another field than a hash grid is asked for.
+        """
+        if settings.field != "hashgrid":
+            raise SoftmineError(
+                f"--field is {settings.field}, but a radiance field is learned by hashgrid alone"
+            )
+        across = pixels_across(self.scene)
+        radiance = field_for(
+            self.scene.bounds,
+            log2_table_size=settings.log2_table_size,
+            finest_resolution=2 ** round(math.log2(min(max(2 * across, 128), 2048))),
+            steps=round(min(max(1.25 * across, 128), 1024)),
+        )
+        return Renderer(radiance, self.signal)
+
+    def make_evaluator(self, device: torch.device) -> evaluation.NerfEvaluator:
+        """PSNR on the test views."""
+        return evaluation.NerfEvaluator(self.test, device, self.background)
+
+    def reconstruct(
+        self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
+    ) -> Views:
+        """Test views beside their photos; unless ``small``, all are rendered and measured, and some of them shown."""
+        assert isinstance(field, Renderer)
+        test, count = self.test, len(self.test.views)
+        places = SMALL_SHEET if small else SHEET
+        chosen = sorted({(2 * place + 1) * count // (2 * places) for place in range(places)})
+        longest = max(test.domain.shape[1:])
+        step = max(1, -(-longest // (SMALL_TILE if small else TILE)))
+        shots, quality = [], []
+        values, targets, errors, depths = [], [], [], []
+        wanted = chosen if small else range(count)
+        for done, index in enumerate(wanted):
+            stride = step if small else 1
+            shot = self.shoot(field, index, device, stride=stride)
+            target, valid = self._photo(index, stride)
+            if not small:
+                quality.append(evaluation.measure_view(test.views[index].name, shot.colour, target, valid))
+            if index in chosen:
+                shots.append((index, shot))
+                part = slice(None) if small else slice(step // 2, None, step)
+                values.append(shot.colour[part, part])
+                targets.append(target[part, part])
+                error = mean_error(values[-1], targets[-1])
+                errors.append(error if valid is None else error * valid[part, part])
+                depths.append(shot.depth[part, part])
+            report((done + 1) / len(wanted))
+        names = ", ".join(test.views[index].name for index in chosen)
+        note = f"test views {names}" + (f", at 1/{step} of their size" if step > 1 else "")
+        return Views(
+            contact_sheet(values),
+            contact_sheet(targets),
+            1 - contact_sheet([1 - error[..., None] for error in errors])[..., 0],
+            None if small else evaluation.over_all(quality),
+            note,
+            shots=shots,
+            quality=quality,
+            depth=contact_sheet(depth_colours(depths)),
+        )
+
+    def shoot(self, field: Renderer, index: int, device: torch.device, *, stride: int = 1) -> Shot:
+        """What ``field`` shows in place of a test view."""
+        view = self.test.views[index]
+        return take(
+            field,
+            self.scene,
+            view.camera,
+            view.pose,
+            background=self.background,
+            device=device,
+            stride=stride,
+        )
+
+    def write_output(
+        self,
+        field: nn.Module,
+        result: Reconstruction,
+        folder: Path,
+        device: torch.device,
+        report: Report = silent,
+    ) -> list[Output]:
+        """Rendered test views, eight at most, the depths of the sheet, and what was measured of every view."""
+        del field, device, report
+        if not isinstance(result, Views) or result.depth is None or not result.quality:
+            return []
+        write_picture(result.depth, folder / "depth.png")
+        outputs = [Output("depth.png", "depth of the test views shown, near to far from yellow to blue")]
+        for index, shot in result.shots:
+            write_picture(shot.colour, folder / f"test_{index:03d}.png")
+            view = result.quality[index]
+            outputs.append(Output(f"test_{index:03d}.png", f"test view {view.name}, PSNR {view.psnr:.2f} dB"))
+        write_views(result.quality, self.background, folder / "test_views.json")
+        worst = min(result.quality, key=lambda view: view.psnr)
+        ssim = evaluation.mean_ssim(result.quality)
+        label = f"each test view in numbers: PSNR {evaluation.mean_psnr(result.quality):.2f} dB on average"
+        label += f" ({worst.psnr:.2f} dB in the worst, {worst.name})"
+        label += "" if ssim is None else f", SSIM {ssim:.4f}"
+        return [*outputs, Output("test_views.json", label)]
+
+    def _photo(self, index: int, stride: int) -> tuple[Array, Array | None]:
+        """A test view (h, w, 3) before the background, and which of its pixels count, (h, w), or None for all."""
+        camera = self.test.views[index].camera
+        whole = self.test.picture(index)[stride // 2 :: stride, stride // 2 :: stride]
+        height, width, channels = whole.shape
+        target = composite(whole.reshape(-1, channels), self.background).view(height, width, 3).numpy()
+        mask = self.test.domain.mask
+        if mask is None:
+            return target, None
+        valid = mask[index, : camera.height, : camera.width][stride // 2 :: stride, stride // 2 :: stride]
+        return target, np.asarray(valid)
+
+
+def pixels_across(scene: Scene) -> float:
+    """How many of a photo's pixels the field's cube is wide, seen from where the cameras stand (the median of them)."""
+    views, bounds = scene.split("train"), scene.bounds
+    side = max(high - low for low, high in zip(bounds.low, bounds.high, strict=True))
+    if bounds.kind == "ndc":
+        # What a camera sees is 2 wide.
+        return float(np.median([view.camera.width for view in views])) * side / 2
+    if bounds.kind == "unbounded":
+        # All of space is drawn into a ball of twice the size.
+        side *= 2
+    centre = (np.array(bounds.low) + np.array(bounds.high)) / 2
+    distances = [float(np.linalg.norm(view.pose[:, 3] - centre)) for view in views]
+    return side * float(
+        np.median([view.camera.focal[0] / max(d, 1e-3) for view, d in zip(views, distances, strict=True)])
+    )
