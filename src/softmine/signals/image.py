@@ -76,24 +76,29 @@ class Image(torch.nn.Module):
         where = f"cannot read {path}" if path else f"cannot use the pixels of {name!r}"
         self.name, self.path = name, path
         self.source = pixels if isinstance(pixels, (Mapped, Fractal)) else None
-        array = pixels if isinstance(pixels, Fractal) else _to_array(pixels, where)
-        self.shape = check_layout(array.shape, array.dtype, where)
-        array = array if isinstance(array, Fractal) else array.reshape(self.shape)
+        given = pixels if isinstance(pixels, Fractal) else _to_array(pixels, where)
+        self.shape = check_layout(given.shape, given.dtype, where)
+        self.dtype = given.dtype.name
+        array = None if isinstance(given, Fractal) else given.reshape(self.shape)
         self.channels = self.shape[2]
         self.domain = Box(self.shape[:2])
-        self.dtype = array.dtype.name
-        self.fingerprint = fingerprint or (
-            array.fingerprint if isinstance(array, Fractal) else hash_array(array)
-        )
-        self.value_range = low, high = (
-            value_range(array, where) if self.source is None else self.source.value_range(where)
-        )
+        if fingerprint is None:
+            fingerprint = (
+                given.fingerprint if isinstance(given, Fractal) else hash_array(given.reshape(self.shape))
+            )
+        self.fingerprint = fingerprint
+        if self.source is not None:
+            self.value_range = self.source.value_range(where)
+        else:
+            assert array is not None
+            self.value_range = value_range(array, where)
+        low, high = self.value_range
         self._zero, self._span = low, high - low
         # Ranges that float32 cannot divide by, or values finer than it resolves.
         extreme = max(abs(low), self._span, 1 / self._span) > 1e30
         self._work = torch.float64 if extreme or self.dtype == "float64" else torch.float32
         stored = torch.empty(0)
-        if self.source is None:
+        if self.source is None and array is not None:
             stored = _to_buffer(array, copy)
             self._zero -= _SHIFT if self.dtype == "uint16" else 0
         self.register_buffer("pixels", stored, persistent=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ class Fitted:
 
     field: nn.Module
     sampler: Sampler
-    curve: list[Point] = field(default_factory=list)
+    curve: list[Point] = dataclasses.field(default_factory=list)
 
     @property
     def steps(self) -> int:

@@ -1,0 +1,200 @@
+"""What a picture of a gigapixel costs that one of a megapixel does not: memory, and time a step.
+
+    OMP_NUM_THREADS=1 python benchmarks/gigapixel.py --folder /tmp --out benchmarks/results/gigapixel.json
+
+Needs 3 GiB of disk in FOLDER for a while. Memory is measured in a process for each fit: the most that was anonymous and
+the most that was mapped from files, after imports, building, training and an evaluation. Steps are timed in turns,
+a few of each fit at a time, by the wall clock and by the processor time of the process, which other processes disturb
+less; batches are as large for one picture as for another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+import numpy as np
+import torch
+
+from softmine.signals import Image
+from softmine.signals.fractal import Fractal
+from softmine.tasks.image import ImageTask
+from softmine.training.build import build_trainer
+from softmine.training.settings import FieldSettings
+from softmine.training.trainer import Trainer
+
+SIDE, SMALL = 32768, 1024
+BATCHES = {"uniform": 2048, "auto": 16384}
+PICTURES = ("1 MP in memory", "1 MP computed", "1 GP computed", "1 GP in a file")
+PLAIN = PICTURES[0]
+CPU = torch.device("cpu")
+
+
+def write_file(path: Path) -> None:
+    """An NPY of a gigapixel: a fractal of 16 megapixels, repeated."""
+    tile = Fractal(4096, 4096).rows(0, 4096, np.dtype(np.uint8))
+    with path.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (SIDE, SIDE, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for _ in range(SIDE // 4096):
+            for start in range(0, 4096, 256):
+                file.write(np.tile(tile[start : start + 256], (1, SIDE // 4096, 1)).tobytes())
+
+
+def open_picture(name: str, file: Path) -> Image:
+    if name == "1 MP in memory":
+        return Image(Fractal(SMALL, SMALL).rows(0, SMALL, np.dtype(np.uint8)))
+    if name == "1 GP in a file":
+        return Image.read(file)
+    side = SMALL if name == "1 MP computed" else SIDE
+    return Image.builtin(f"fractal-{side}x{side}")
+
+
+def build(name: str, sampler: str, file: Path) -> Trainer:
+    task = ImageTask(open_picture(name, file))
+    return build_trainer(
+        task, FieldSettings(steps=10**6), sampler=sampler, batch_size=BATCHES[sampler], seed=0, device=CPU
+    )
+
+
+def resident() -> tuple[float, float]:
+    """MiB of this process that are anonymous, and that are mapped from files."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return tuple(int(lines[key].split()[0]) / 1024 for key in ("RssAnon", "RssFile"))
+
+
+def measure_memory(name: str, sampler: str, file: Path, steps: int) -> dict:
+    peaks = [0.0, 0.0]
+
+    def note() -> None:
+        for index, now in enumerate(resident()):
+            peaks[index] = max(peaks[index], now)
+
+    imported = sum(resident())
+    trainer = build(name, sampler, file)
+    note()
+    end = trainer.step + steps
+
+    def pause() -> bool:
+        note()
+        return trainer.step >= end
+
+    trainer.advance(pause)
+    ImageTask(trainer.signal).make_evaluator(CPU)(trainer.field)
+    note()
+    import resource
+
+    held = sum(parameter.numel() * parameter.element_size() for parameter in trainer.field.parameters())
+    return {
+        "imported_mb": round(imported),
+        "field_mb": round(held / 2**20),
+        "peak_anonymous_mb": round(peaks[0]),
+        "peak_file_mb": round(peaks[1]),
+        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def in_a_process(name: str, sampler: str, file: Path, steps: int) -> dict:
+    words = [
+        sys.executable,
+        __file__,
+        "--memory-of",
+        name,
+        sampler,
+        "--file",
+        str(file),
+        "--steps",
+        str(steps),
+    ]
+    return json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+
+
+def measure_time(file: Path, rounds: int) -> dict[tuple[str, str], dict]:
+    trainers = {(name, sampler): build(name, sampler, file) for sampler in BATCHES for name in PICTURES}
+    spent: dict[tuple[str, str], list[float]] = {key: [] for key in trainers}
+    for turn in range(rounds + 1):
+        for key, trainer in trainers.items():
+            steps = 24 if key[1] == "uniform" else 6
+            end, started = trainer.step + steps, time.process_time()
+            trainer.advance(lambda trainer=trainer, end=end: trainer.step >= end)
+            if turn == 0:
+                del trainer.timer.step_ms[:]
+            else:
+                spent[key].append((time.process_time() - started) / steps * 1e3)
+    return {
+        key: {
+            "step_ms_median": round(statistics.median(trainer.timer.step_ms), 2),
+            "processor_ms_a_step": round(statistics.median(spent[key]), 2),
+        }
+        for key, trainer in trainers.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path(), help="where the file of a gigapixel goes")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--steps", type=int, default=40, help="of the fits whose memory is measured")
+    parser.add_argument("--rounds", type=int, default=7, help="of timing")
+    parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.memory_of:
+        print(json.dumps(measure_memory(*asked.memory_of, asked.file, asked.steps)))
+        return
+    file = asked.folder / "gigapixel.npy"
+    try:
+        write_file(file)
+        times = measure_time(file, asked.rounds)
+        memory = {
+            (name, sampler): in_a_process(name, sampler, file, asked.steps)
+            for sampler in BATCHES
+            for name in PICTURES
+        }
+    finally:
+        file.unlink(missing_ok=True)
+    runs = []
+    print(
+        "| sampler | picture | ms a step | processor ms | of 1 MP in memory | RSS anonymous | from files | peak RSS |"
+    )
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
+    for key, clock in times.items():
+        name, sampler = key
+        ratio = clock["processor_ms_a_step"] / times[PLAIN, sampler]["processor_ms_a_step"]
+        runs.append(
+            {
+                "sampler": sampler,
+                "batch_size": BATCHES[sampler],
+                "picture": name,
+                **clock,
+                "processor_ratio": round(ratio, 3),
+                **memory[key],
+            }
+        )
+        held = memory[key]
+        print(
+            f"| {sampler} | {name} | {clock['step_ms_median']} | {clock['processor_ms_a_step']} | {ratio:.2f} | "
+            f"{held['peak_anonymous_mb']} MB | {held['peak_file_mb']} MB | {held['peak_rss_mb']} MB |"
+        )
+    if asked.out:
+        content = {
+            "schema": 1,
+            "side": SIDE,
+            "torch_threads": torch.get_num_threads(),
+            "versions": {name: version(name) for name in ("softmine", "torch", "numba")},
+            "runs": runs,
+        }
+        asked.out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
