@@ -139,7 +139,7 @@ def _checked(args: Compare) -> CompareSettings:
 def _for_signal(settings: CompareSettings, task: Task) -> CompareSettings:
     """Settings with the batch sizes that suit a signal, or SoftmineError where a sampler cannot take one."""
     domain, edges = task.signal.domain, getattr(task.signal, "edges", None)
-    settings = sized(settings, domain)
+    settings = sized(settings, domain, getattr(task, "batch_size", None))
     # Once more: auto may have been given the batch size of another.
     settings.check()
     for entry in entries(settings):

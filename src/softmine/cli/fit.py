@@ -18,7 +18,6 @@ from softmine.cli.kinds import command_type, options_of, read, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import check_resumable, same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
-from softmine.sampling import default_batch_size
 from softmine.sampling import parse as parse_spec
 from softmine.study.report import write_fit_report
 from softmine.tasks import KINDS, plain
@@ -28,6 +27,7 @@ from softmine.training.interrupt import INTERRUPTED, Interrupted, stop_if
 from softmine.training.new_folder import check_free
 from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
+from softmine.training.task import batch_size_for
 
 EXIT_CODES = {"finished": 0, "stopped-nan": 1, "interrupted": INTERRUPTED}
 
@@ -69,7 +69,7 @@ def fit_command(kind: str, arguments: list[str], interrupted: Interrupted) -> in
             check_free(args.out)
         stop_if(interrupted)
         task = read(kind, getattr(args, "path", None), options)
-        size = settings.batch_size or default_batch_size(settings.sampler, task.signal.domain)
+        size = settings.batch_size or batch_size_for(task, settings.sampler)
         settings = replace(settings, batch_size=size)
     stop_if(interrupted)
     prepared = prepare(task, settings)

@@ -26,6 +26,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     **{("compare", kind): f"compare samplers on {about.name}, honestly" for kind, about in KINDS.items()},
     ("study",): "ready-made comparisons: alpha, langevin, reinit, warmup, peers",
     ("export",): "write the surface that a run has learned as a mesh",
+    ("render",): "render the views of a radiance field, or a flight through it",
     ("report",): "write the report of run folders again",
 }
 
@@ -100,6 +101,10 @@ def _function(command: tuple[str, ...]) -> Callable[[list[str], Interrupted], in
         from softmine.cli.export import export_command
 
         return export_command
+    if command == ("render",):
+        from softmine.cli.render import render_command
+
+        return render_command
     from softmine.cli.report import report_command
 
     return report_command

@@ -96,13 +96,16 @@ def split(word: str) -> tuple[str, int | None]:
     return sampler, int(size)
 
 
-def sized(settings: CompareSettings, domain: Box) -> CompareSettings:
-    """Settings in which ``auto`` without a batch size of its own has the one that suits the signal."""
+def sized(settings: CompareSettings, domain: Box, batch_size: int | None = None) -> CompareSettings:
+    """Settings in which ``auto`` without a batch size of its own has the one that suits the signal.
+
+    That is ``batch_size`` where the signal's kind has one for all.
+    """
     words = []
     for word in settings.samplers:
         sampler, own = split(word)
         if own is None and sampler.partition(":")[0] == AUTO:
-            own = default_batch_size(sampler, domain)
+            own = batch_size or default_batch_size(sampler, domain)
         words.append(word if own is None else f"{sampler}@{own}")
     return replace(settings, samplers=tuple(words))
 

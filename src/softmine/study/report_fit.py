@@ -197,6 +197,8 @@ def fit_page(run: Path) -> dict[str, Any]:
     shape = [text.number(item) for item in text.listing(signal.get("shape"))]
     cells = math.prod(size or 0.0 for size in shape[:-1]) if len(shape) > 1 else None
     unit = str(config.get("unit") or "pixels")
+    measured = text.mapping(signal.get("measured"))
+    where = text.number(measured.get("cells")) or cells, str(measured.get("unit") or unit)
     extra = {key: config[key] for key in ("seed", "parameters") if key in config}
     groups, rest = text.settings({**chosen, **extra})
     return {
@@ -217,7 +219,7 @@ def fit_page(run: Path) -> dict[str, Any]:
         "records": records,
         "mixed": mixed,
         "unit": unit,
-        "measured_on": _measured_on(records, result, cells, unit) if result is not None else "",
+        "measured_on": _measured_on(records, result, *where) if result is not None else "",
         "groups": groups,
         "rest": rest,
         "signal": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,7 +62,7 @@ def read(path: str | None, options: Options) -> NerfTask:
     return NerfTask(scene, options.background)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Views(Reconstruction):
     """A contact sheet of test views, and what was measured of all of them.
 
@@ -72,9 +72,9 @@ class Views(Reconstruction):
         depth: the sheet's depths as colours, (h, w, 3).
     """
 
-    shots: list[tuple[int, Shot]] = field(default_factory=list)
-    quality: list[evaluation.ViewQuality] = field(default_factory=list)
-    depth: Array | None = None
+    shots: list[tuple[int, Shot]]
+    quality: list[evaluation.ViewQuality]
+    depth: Array
 
 
 class NerfTask:
@@ -113,7 +113,10 @@ class NerfTask:
             "dtype": "uint8",
             "fingerprint": self.signal.fingerprint,
             "value_range": [0.0, 255.0],
-            "test_views": len(scene.split("test")),
+            "measured": {
+                "cells": self.test.domain.valid,
+                "unit": f"pixels of {len(self.test.views)} test views",
+            },
             "bounds": scene.bounds.kind,
             "centre": list(scene.centre),
             "scale": scene.scale,
@@ -207,7 +210,7 @@ class NerfTask:
     ) -> list[Output]:
         """Rendered test views, eight at most, the depths of the sheet, and what was measured of every view."""
         del field, device, report
-        if not isinstance(result, Views) or result.depth is None or not result.quality:
+        if not isinstance(result, Views) or not result.quality:
             return []
         write_picture(result.depth, folder / "depth.png")
         outputs = [Output("depth.png", "depth of the test views shown, near to far from yellow to blue")]

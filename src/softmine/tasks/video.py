@@ -73,7 +73,7 @@ def _range(text: str) -> tuple[int, int | None] | None:
     return int(found[1] or 0), int(found[2]) if found[2] else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Film(Reconstruction):
     """A contact sheet, and every frame of a reconstruction.
 
@@ -157,7 +157,7 @@ class VideoTask:
         error = float(np.mean([10 ** (-each / 10) for each in psnr])) if psnr else None
         return Film(
             value, target, mean_error(value, target), None if error is None else decibels(error), note,
-            everything, psnr,
+            frames=everything, frame_psnr=psnr,
         )  # fmt: skip
 
     def write_output(

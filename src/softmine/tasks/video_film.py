@@ -1,11 +1,14 @@
-"""What is left of a fitted video: a film to look at, and the quality of its frames."""
+"""Films to look at, and charts of the quality of their frames."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from softmine.signals.libraries import require
 from softmine.signals.video import Video
@@ -13,8 +16,10 @@ from softmine.signals.video_store import Frames
 from softmine.training.files import replacing, write_json
 from softmine.training.task import Report
 
+Picture = UInt8[np.ndarray, "h w 3"]
+
 MOST_WIDTH = 4096
-"""A wider pair of pictures is reduced: few players show more."""
+"""A wider picture is reduced: few players show more."""
 QUALITY = {"libx264": {"crf": "18", "preset": "fast"}, "mpeg4": {"qmin": "2", "qmax": "4"}}
 """Options of the encoders, at which few people see a difference to the frames themselves."""
 
@@ -28,35 +33,62 @@ def write_film(video: Video, frames: Frames, path: Path, report: Report) -> str:
     Raises:
         SoftmineError: the file cannot be written.
     """
+    count, height, width, _ = video.shape
+    with film(path, (2 * width, height), video.rate) as (name, add):
+        for index in range(count):
+            add(np.concatenate((video.frame(index), frames[index]), 1))
+            report((index + 1) / count)
+    video.release()
+    return name
+
+
+@contextmanager
+def film(
+    path: Path, size: tuple[int, int], rate: Fraction
+) -> Iterator[tuple[str, Callable[[Picture], None]]]:
+    """Writes an MP4, which appears when the block ends well.
+
+    Args:
+        path: the file.
+        size: width and height of its pictures.
+        rate: pictures a second.
+
+    Yields:
+        What it is encoded with, in words, and a function that takes the next picture, uint8 (h, w, 3).
+
+    Raises:
+        SoftmineError: the file cannot be written, or PyAV is missing.
+    """
     av = require("av", "video", "or writing a video", f"cannot write {path}")
     from av.video.reformatter import Colorspace
 
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    count, height, width, _ = video.shape
-    reduce = max(1, -(-2 * width // MOST_WIDTH))
+    width, height = size
+    reduce = max(1, -(-width // MOST_WIDTH))
     # Colours have half the resolution, so both sides are even.
-    size = (2 * width // reduce // 2 * 2 or 2, (height // reduce + 1) // 2 * 2)
+    even = (width // reduce // 2 * 2 or 2, (height // reduce + 1) // 2 * 2)
+    name = "H.264" if codec == "libx264" else "MPEG-4: this FFmpeg has no encoder for H.264"
     with (
         replacing(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as container,
     ):
-        stream = container.add_stream(codec, rate=_plain_rate(video.rate), options=QUALITY[codec])
-        stream.width, stream.height = size
+        stream = container.add_stream(codec, rate=_plain_rate(rate), options=QUALITY[codec])
+        stream.width, stream.height = even
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = int(Colorspace.ITU709)
-        for index in range(count):
-            pair = np.concatenate((video.frame(index), frames[index]), 1)
-            if reduce == 1 and size[1] > height:
-                pair = np.concatenate((pair, pair[-1:]))
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pair), format="rgb24")
-            frame = frame.reformat(*size, "yuv420p", dst_colorspace=Colorspace.ITU709, interpolation="AREA")
+
+        def add(picture: Picture) -> None:
+            if reduce == 1 and even[1] > height:
+                picture = np.concatenate((picture, picture[-1:]))
+            if reduce == 1:
+                picture = picture[:, : even[0]]
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame = frame.reformat(*even, "yuv420p", dst_colorspace=Colorspace.ITU709, interpolation="AREA")
             container.mux(stream.encode(frame))
-            report((index + 1) / count)
+
+        yield name if reduce == 1 else f"{name}, reduced to {even[0]} x {even[1]}", add
         container.mux(stream.encode())
-    video.release()
-    name = "H.264" if codec == "libx264" else "MPEG-4: this FFmpeg has no encoder for H.264"
-    return name if reduce == 1 else f"{name}, reduced to {size[0]} x {size[1]}"
 
 
 def write_chart(psnr: list[float], path: Path) -> None:

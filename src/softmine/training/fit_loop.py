@@ -12,7 +12,6 @@ from rich.console import Console
 from safetensors import SafetensorError
 
 from softmine.errors import SoftmineError
-from softmine.sampling import default_batch_size
 from softmine.training import checkpoint, pictures
 from softmine.training.budget import evaluation_points
 from softmine.training.build import build_trainer
@@ -21,7 +20,7 @@ from softmine.training.interrupt import Interrupted
 from softmine.training.progress import Progress, decibels, duration
 from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
-from softmine.training.task import Evaluator, Task
+from softmine.training.task import Evaluator, Task, batch_size_for
 from softmine.training.trainer import Diverged, Trainer
 
 SAVE_WHEN_EVALUATED = 5.0
@@ -34,7 +33,7 @@ def build(task: Task, settings: FitSettings, device: torch.device) -> Trainer:
         task,
         settings,
         sampler=settings.sampler,
-        batch_size=settings.batch_size or default_batch_size(settings.sampler, task.signal.domain),
+        batch_size=settings.batch_size or batch_size_for(task, settings.sampler),
         seed=settings.seed,
         device=device,
     )
@@ -104,14 +103,15 @@ class Fit:
             if interrupted() and not before:
                 raise KeyboardInterrupt
 
+        folder, result, outputs = run.path / "images", None, []
         with self.progress:
-            result = self.task.reconstruct(trainer.field, trainer.device, report=report)
-            folder = run.path / "images"
             try:
+                result = self.task.reconstruct(trainer.field, trainer.device, report=report_output)
                 outputs = self.task.write_output(trainer.field, result, folder, trainer.device, report_output)
             except KeyboardInterrupt:
-                outputs = []
                 message = message or "interrupted while it wrote every value: the report does without"
+            if result is None:
+                result = self.task.reconstruct(trainer.field, trainer.device, small=True, report=report)
             pictures.write_pictures(result, outputs, trainer.record, folder)
         last = run.metrics[-1] if run.metrics else None
         summary = f"step {trainer.step:,}, {duration(trainer.clock.seconds)} of training"
@@ -119,7 +119,9 @@ class Fit:
             full = result.psnr is not None
             summary += f": PSNR {decibels(result.psnr if result.psnr is not None else last['psnr'])} dB"
             if full or last["subset"]:
-                cells = f"{self.task.signal.domain.cells:,} {self.task.unit}"
+                measured = self.task.describe().get("measured")
+                measured = measured or {"cells": self.task.signal.domain.cells, "unit": self.task.unit}
+                cells = f"{measured['cells']:,} {measured['unit']}"
                 summary += f" over all {cells}" if full else " on the subset"
             if last["ssim"] is not None:
                 summary += f", SSIM {last['ssim']:.4f}"

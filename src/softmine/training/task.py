@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from softmine.sampling import default_batch_size
 from softmine.signals import Signal
 from softmine.training.settings import FieldSettings
 
@@ -109,7 +110,11 @@ class Task(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What a run must remember of its signal: ``name``, ``path`` or None, ``shape``, ``fingerprint`` and more."""
+        """What a run must remember of its signal: ``name``, ``path`` or None, ``shape``, ``fingerprint`` and more.
+
+        Where quality is measured elsewhere than in the signal's cells, ``measured`` says where: ``{"cells": 80000, "unit":
+        "pixels of 8 test views"}``.
+        """
         ...
 
     def make_field(self, settings: FieldSettings) -> nn.Module:
@@ -139,6 +144,16 @@ class Task(Protocol):
         ``result`` is what ``reconstruct`` gave for the field.
         """
         ...
+
+
+def batch_size_for(task: Task, sampler: str) -> int:
+    """The batch size where nobody chose one: the task's ``batch_size``, if it has that, or what suits sampler and signal.
+
+    Args:
+        task: the signal.
+        sampler: its description.
+    """
+    return getattr(task, "batch_size", None) or default_batch_size(sampler, task.signal.domain)
 
 
 def mean_error(values: Array, target: Array) -> Array:

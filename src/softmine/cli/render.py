@@ -1,0 +1,132 @@
+"""``softmine render``: pictures and films of a radiance field that a run has learned."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from softmine.cli.console import PlainConsole
+from softmine.cli.export import load_field
+from softmine.cli.parse import parse
+from softmine.cli.resume import same_signal, stored_options, stored_settings
+from softmine.errors import SoftmineError
+from softmine.training import devices, new_folder
+from softmine.training.interrupt import Interrupted, stop_if
+from softmine.training.progress import Progress, duration
+from softmine.training.run_folder import RunFolder
+
+VIEWS = ("test", "train", "orbit", "spiral")
+MOST_FRAMES, MOST_PIXELS = 100_000, 8192
+
+
+@dataclass(frozen=True)
+class Render:
+    """Render what a run of softmine fit nerf has learned: its photos' views as PNG, or a flight as MP4."""
+
+    run: Annotated[Path, Positional, arg(metavar="RUN")]
+    """A folder made by softmine fit nerf."""
+    out: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: renders-VIEWS in RUN)")] = (
+        None
+    )
+    """A new folder for what is rendered."""
+    views: Annotated[str, arg(metavar="NAME")] = "test"
+    """From where: test or train (the photos' places), orbit (around the scene) or spiral (before it)."""
+    frames: Annotated[int, arg(metavar="N")] = 120
+    """Frames of an orbit or spiral."""
+    fps: Annotated[float, arg(metavar="N")] = 30.0
+    """Frames a second."""
+    width: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the photos')")] = None
+    """Pixels across; the height follows where it is not given."""
+    height: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the photos')")] = None
+    """Pixels down."""
+    depth: bool = False
+    """Depths too: of photos as 16-bit PNG and in colours, of a flight as a film."""
+    background: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the run's)")] = None
+    """What is seen through what is transparent: white or black."""
+    path: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
+    """The photos that the run was trained on, if they have moved since."""
+    device: Annotated[str, arg(metavar="NAME")] = "auto"
+    """Where to render: auto, cpu, cuda or mps."""
+
+
+def render_command(arguments: list[str], interrupted: Interrupted) -> int:
+    """Runs ``softmine render`` and returns the exit code."""
+    args = parse(Render, "softmine render", arguments)
+    _check(args)
+    device = devices.choose(args.device)
+    run = RunFolder.open(args.run)
+    kind = run.config.get("task")
+    if kind != "nerf":
+        raise SoftmineError(
+            f"{run.path} is a run of softmine fit {kind}, which has no views to render; look into its images folder"
+        )
+    out = new_folder.plain(args.out or run.path / f"renders-{args.views}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SoftmineError(f"{out} exists: give another --out, or delete it first")
+    new_folder.check_free(out)
+    if not run.checkpoints:
+        raise SoftmineError(f"{run.path} has no checkpoint yet: train it first")
+    from softmine.signals.libraries import require
+    from softmine.tasks import nerf
+    from softmine.tasks.nerf_renders import Stage, write_flight, write_photos
+
+    if args.views in ("orbit", "spiral"):
+        require("av", "video", "or writing a video", f"cannot write a film of the {args.views}")
+    settings, options = stored_settings(run, kind), stored_options(run, kind)
+    task = same_signal(run, kind, str(args.path) if args.path else None, options, options)
+    assert isinstance(task, nerf.NerfTask)
+    stop_if(interrupted)
+    field = task.make_field(settings)
+    load_field(run.checkpoints[-1], field)
+    background = nerf.BACKGROUNDS[args.background] if args.background else task.background
+    stage = Stage(field.to(device).eval(), task.scene, background, device, args.depth)
+    console = PlainConsole()
+    progress = Progress(console, steps=None, batch_size=0)
+    started, told = time.monotonic(), 0
+
+    def pause(share: float) -> None:
+        nonlocal told
+        stop_if(interrupted)
+        passed = time.monotonic() - started
+        left = f"  ETA {duration(passed * (1 - share) / share)}" if share > 0 else ""
+        progress.say(f"rendering {share:.0%}{left}")
+        if int(10 * share) > told:
+            told = int(10 * share)
+            progress.line(f"rendering {share:4.0%}{left}")
+
+    wrote = ""
+
+    def fill(folder: Path) -> None:
+        nonlocal wrote
+        size = (args.width, args.height)
+        if args.views in ("orbit", "spiral"):
+            rate = Fraction(args.fps).limit_denominator(1001)
+            wrote = write_flight(stage, args.views, size, args.frames, rate, folder, pause)
+        else:
+            wrote = write_photos(stage, args.views, size, folder, pause)
+
+    with progress:
+        # All of it appears at once: an interruption leaves nothing.
+        new_folder.make(out, fill)
+    console.print(f"{out}: {wrote}", soft_wrap=True)
+    return 0
+
+
+def _check(args: Render) -> None:
+    """Raises SoftmineError if a flag is out of range."""
+    if args.views not in VIEWS:
+        raise SoftmineError(f"--views is {args.views}: choose one of {', '.join(VIEWS)}")
+    if args.background not in (None, "white", "black"):
+        raise SoftmineError(f"--background is {args.background}: choose white or black")
+    if not 1 <= args.frames <= MOST_FRAMES:
+        raise SoftmineError(f"--frames is {args.frames}: give a number from 1 to {MOST_FRAMES}")
+    if not 0.1 <= args.fps <= 240:
+        raise SoftmineError(f"--fps is {args.fps}: give a number from 0.1 to 240")
+    for name, value in (("width", args.width), ("height", args.height)):
+        if value is not None and not 2 <= value <= MOST_PIXELS:
+            raise SoftmineError(f"--{name} is {value}: give a number of pixels from 2 to {MOST_PIXELS}")
