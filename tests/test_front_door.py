@@ -27,7 +27,8 @@ ALLOWED = {
     "training": FOUNDATION | {"sampling", "radiance"},
     "tasks": FOUNDATION | {"sampling", "radiance", "training"},
     "study": FOUNDATION | {"sampling", "radiance", "training", "tasks"},
-    "cli": FOUNDATION | {"sampling", "radiance", "training", "tasks", "study"},
+    "viewing": FOUNDATION | {"sampling", "radiance", "training", "tasks"},
+    "cli": FOUNDATION | {"sampling", "radiance", "training", "tasks", "study", "viewing"},
 }
 
 

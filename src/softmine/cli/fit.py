@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -22,7 +24,7 @@ from softmine.sampling import parse as parse_spec
 from softmine.study.report import write_fit_report
 from softmine.tasks import KINDS, plain
 from softmine.training import devices
-from softmine.training.fit import Outcome, fit, new_run, prepare
+from softmine.training.fit import Outcome, Prepared, fit, new_run, prepare
 from softmine.training.interrupt import INTERRUPTED, Interrupted, stop_if
 from softmine.training.new_folder import check_free
 from softmine.training.run_folder import RunFolder
@@ -42,16 +44,36 @@ class Fit(FitSettings):
     """Run folder to continue; its settings are kept, and --steps or --seconds may be raised."""
 
 
-def fit_command(kind: str, arguments: list[str], interrupted: Interrupted) -> int:
-    """Runs ``softmine fit KIND`` and returns the exit code."""
-    program, name = f"softmine fit {kind}", KINDS[kind].name
+def fit_command(
+    kind: str,
+    arguments: list[str],
+    interrupted: Interrupted,
+    *,
+    program: str | None = None,
+    base: type[Fit] = Fit,
+    check: Callable[[Any], None] = lambda args: None,
+    beside: Callable[[Any, RunFolder, Prepared], AbstractContextManager[None]] | None = None,
+) -> int:
+    """Runs ``softmine fit KIND`` and returns the exit code.
+
+    Args:
+        kind: of signal.
+        arguments: flags and PATH.
+        interrupted: tells whether a person wants to stop.
+        program: what the person typed before the arguments, where it is another command that trains.
+        base: its flags, if there are more.
+        check: raises SoftmineError for bad ones among them.
+        beside: given all flags, the run and what trains, a context to train in.
+    """
+    program, name = program or f"softmine fit {kind}", KINDS[kind].name
     flags = command_type(
-        Fit,
+        base,
         kind,
         f"Fit a neural field to {name}, and write reconstruction, report and checkpoint.",
         f"What to fit: {name}.",
     )
     args = parse(flags, program, arguments)
+    check(args)
     console = PlainConsole()
     if args.resume:
         run = RunFolder.open(args.resume)
@@ -76,12 +98,13 @@ def fit_command(kind: str, arguments: list[str], interrupted: Interrupted) -> in
     stop_if(interrupted)
     if run is None:
         out = args.out or default_folder(stem(task), parse_spec(settings.sampler)[0])
-        command = shlex.join(["softmine", "fit", kind, *arguments])
+        command = shlex.join([*program.split(), *arguments])
         run = new_run(out, task, settings, command, plain(options))
     console.print(
         Text.assemble((task.signal.name, "bold"), f"  {task.size()}  ->  {run.path}"), soft_wrap=True
     )
-    return _close(fit(run, prepared, settings, console, interrupted), console)
+    with beside(args, run, prepared) if beside else nullcontext():
+        return _close(fit(run, prepared, settings, console, interrupted), console)
 
 
 def _checked_settings(args: Fit) -> FitSettings:

@@ -27,6 +27,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("study",): "ready-made comparisons: alpha, langevin, reinit, warmup, peers",
     ("export",): "write the surface that a run has learned as a mesh",
     ("render",): "render the views of a radiance field, or a flight through it",
+    ("view",): "look at a run in the browser, or at a radiance field while it trains",
     ("report",): "write the report of run folders again",
 }
 
@@ -105,6 +106,10 @@ def _function(command: tuple[str, ...]) -> Callable[[list[str], Interrupted], in
         from softmine.cli.render import render_command
 
         return render_command
+    if command == ("view",):
+        from softmine.cli.view import view_command
+
+        return view_command
     from softmine.cli.report import report_command
 
     return report_command

@@ -1,0 +1,110 @@
+"""Training with the page beside it: a slice of steps, then the pictures that are wanted, off the training clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from softmine.training.interrupt import Interrupted
+from softmine.training.run_folder import RunFolder
+from softmine.training.trainer import Trainer
+from softmine.viewing.follow import Status
+from softmine.viewing.server import Page, make_picture
+from softmine.viewing.watch import View
+
+SLICE = 0.1
+"""Seconds of training between two pictures, at least."""
+RENEW = 1.0
+"""Seconds between two pictures of one camera that show what was learned,"""
+RENEW_COST = 4.0
+"""and times the seconds that the last took, whichever is more."""
+RAYS = 5.0
+"""The same for the maps of rays,"""
+RAYS_COST = 20.0
+"""which people watch less closely."""
+
+
+def train_in_slices(trainer: Trainer, between: Callable[[], None], seconds: float = SLICE) -> None:
+    """Makes ``trainer.advance`` call ``between()`` every so many seconds, with the training clock stopped.
+
+    Nothing else about its training changes.
+    """
+    advance = trainer.advance
+
+    def advance_in_slices(pause: Callable[[], bool]) -> None:
+        while trainer.progress < 1.0 and not pause():
+            end = trainer.clock.seconds + seconds
+            advance(lambda end=end: pause() or trainer.clock.seconds >= end)
+            between()
+
+    trainer.advance = advance_in_slices
+
+
+class Live:
+    """What happens between two slices: pictures, and waiting while a person has paused.
+
+    Args:
+        page: asks for pictures.
+        view: makes them.
+        trainer: what is shown.
+        run: its folder, for the evaluations.
+        interrupted: ends a pause.
+    """
+
+    def __init__(
+        self, page: Page, view: View, trainer: Trainer, run: RunFolder, interrupted: Interrupted
+    ) -> None:
+        self.page, self.view, self.trainer, self.run = page, view, trainer, run
+        self.interrupted = interrupted
+        self.paused = False
+        self._cost, self._rays_cost = 0.0, 0.0
+        self._renewed = self._drawn = -1e9
+        self._step = -1
+        self._button: Any = page.gui.add_button("pause", order=0.5)
+        self._button.on_click(lambda _: self.pause(not self.paused))
+
+    def pause(self, paused: bool) -> None:
+        """Stops training after the current slice, or goes on."""
+        self.paused = paused
+        self._button.label = "resume" if paused else "pause"
+
+    def between(self) -> None:
+        """To be called between two slices."""
+        self._serve()
+        while self.paused and not self.interrupted():
+            if not self._serve():
+                self.page.requests.wait(0.1)
+
+    def close(self) -> None:
+        """Takes the button away: there is nothing to pause any more."""
+        self._button.remove()
+
+    def _serve(self) -> bool:
+        """Makes one picture, if one is wanted; says whether one was."""
+        now, requests = time.monotonic(), self.page.requests
+        if not requests.watched:
+            return False
+        moved_on = self.trainer.step != self._step
+        if moved_on and now - self._renewed >= max(RENEW, RENEW_COST * self._cost):
+            self._renewed, self._step = now, self.trainer.step
+            self.view.renew()
+            requests.renew()
+        self._tell()
+        seconds = make_picture(requests, self.page, self.view.paint, time.perf_counter)
+        if seconds is not None:
+            self._cost = seconds
+            return True
+        if now - self._drawn >= max(RAYS, RAYS_COST * self._rays_cost):
+            worked = self.view.idle()
+            self._drawn = time.monotonic()
+            self._rays_cost = self._drawn - now
+            return worked
+        return False
+
+    def _tell(self) -> None:
+        trainer, lines = self.trainer, self.run.metrics
+        curve = [(line["seconds"], line["psnr"]) for line in lines]
+        measured = (lines[-1]["psnr"], lines[-1]["step"]) if lines else (None, None)
+        state = "paused" if self.paused else "training"
+        self.view.set_status(Status(state, trainer.step, trainer.clock.seconds, *measured, curve))

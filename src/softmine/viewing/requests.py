@@ -1,0 +1,159 @@
+"""Which picture to make next: each browser gets the newest it asked for, coarse at first, then finer."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass, field
+
+from softmine.viewing.look import Look
+
+AT_ONCE = 0.1
+"""Seconds that a first, coarse picture may take."""
+COARSEST = 48
+"""Pixels along its longer side, at least."""
+FINER = 3
+"""Times as many pixels along a side, from one picture to the next."""
+SLOW = 2e5
+"""Rays a second that a machine is taken to make before it has shown what it can."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture to be made.
+
+    Attributes:
+        client: the browser's number.
+        look: its camera.
+        side: pixels along the longer side.
+        final: whether no finer one is to follow.
+        moves: how often the camera had moved when the job was made.
+        version: of the field that it will show.
+    """
+
+    client: int
+    look: Look
+    side: int
+    final: bool
+    moves: int
+    version: int
+
+
+@dataclass
+class _Browser:
+    look: Look
+    moves: int = 0
+    # Of the last picture: what it showed, at which size.
+    shown: tuple[int, int] = (-1, -1)
+    side: int = 0
+    served: int = 0
+
+
+@dataclass
+class Requests:
+    """What browsers want to see. Safe to use from several threads.
+
+    A browser whose camera has just moved first gets a picture that takes about a tenth of a second, then finer ones, each
+    with three times as many pixels a side, up to ``resolution``. A job is given up when the camera moves on. When only the
+    field has changed, pictures are made again in the size they have, so that they do not flicker.
+
+    Attributes:
+        resolution: pixels along the longer side of the finest picture.
+
+    Example:
+        >>> requests = Requests(resolution=400)
+        >>> requests.look(0, Look((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), fov=1.0, aspect=1.0))
+        >>> job = requests.next()
+        >>> job.side, job.final
+        (141, False)
+        >>> requests.done(job, seconds=0.1)
+        >>> requests.next().side
+        400
+    """
+
+    resolution: int = 512
+    _browsers: dict[int, _Browser] = field(default_factory=dict)
+    _version: int = 0
+    _turn: int = 0
+    _speed: float = SLOW
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def look(self, client: int, look: Look) -> None:
+        """Notes that a browser has come, or that its camera has moved."""
+        with self._changed:
+            browser = self._browsers.setdefault(client, _Browser(look))
+            browser.look = look
+            browser.moves += 1
+            self._changed.notify_all()
+
+    def leave(self, client: int) -> None:
+        """Forgets a browser."""
+        with self._changed:
+            self._browsers.pop(client, None)
+
+    def restyle(self) -> None:
+        """Makes every picture anew, coarse at first: a person has changed how things are shown."""
+        with self._changed:
+            for browser in self._browsers.values():
+                browser.moves += 1
+            self._changed.notify_all()
+
+    def renew(self) -> None:
+        """Makes every picture anew in the size it has: the field has changed."""
+        with self._changed:
+            self._version += 1
+            self._changed.notify_all()
+
+    def next(self) -> Job | None:
+        """The next picture to make: that of the browser which has waited longest; None where all have what they want."""
+        with self._changed:
+            waiting = [client for client, browser in self._browsers.items() if self._wants(browser)]
+            if not waiting:
+                return None
+            client = min(waiting, key=lambda client: self._browsers[client].served)
+            browser = self._browsers[client]
+            self._turn += 1
+            browser.served = self._turn
+            side = self._side(browser)
+            return Job(client, browser.look, side, side == self.resolution, browser.moves, self._version)
+
+    def stale(self, job: Job) -> bool:
+        """Whether the browser has left or wants to see something else by now."""
+        browser = self._browsers.get(job.client)
+        return browser is None or browser.moves != job.moves
+
+    def done(self, job: Job, seconds: float) -> None:
+        """Notes that a job's picture was shown, and how long it took."""
+        with self._changed:
+            width, height = job.look.size(job.side)
+            if seconds > 0:
+                self._speed += 0.5 * (width * height / seconds - self._speed)
+            browser = self._browsers.get(job.client)
+            if browser is not None:
+                browser.shown, browser.side = (job.moves, job.version), job.side
+
+    def wait(self, seconds: float) -> None:
+        """Waits until somebody may want a picture, for so many seconds at most."""
+        with self._changed:
+            if not any(self._wants(browser) for browser in self._browsers.values()):
+                self._changed.wait(seconds)
+
+    @property
+    def watched(self) -> bool:
+        """Whether any browser is there."""
+        return bool(self._browsers)
+
+    def _wants(self, browser: _Browser) -> bool:
+        return browser.shown != (browser.moves, self._version) or browser.side != self.resolution
+
+    def _side(self, browser: _Browser) -> int:
+        moved = browser.shown[0] != browser.moves
+        if moved:
+            width, height = browser.look.size(1000)
+            affordable = math.isqrt(round(self._speed * AT_ONCE * 1e6 / (width * height)))
+            side = max(COARSEST, affordable)
+        elif browser.shown[1] != self._version:
+            side = browser.side
+        else:
+            side = browser.side * FINER
+        return min(self.resolution, side)
