@@ -93,6 +93,19 @@ def test_pictures_are_no_part_of_it_and_may_be_changed():
     assert all(name.startswith("field.") for name in renderer.state_dict())
 
 
+def test_pictures_that_are_a_module_are_changed_all_the_same():
+    class Others(torch.nn.Module, Turntable):
+        def __init__(self):
+            super().__init__()
+            self.channels = 4
+            self.register_buffer("pixels", torch.zeros(3))
+
+    renderer, other = renderer_of(), Others()
+    renderer.photos = other
+    assert renderer.photos is other
+    assert all(name.startswith("field.") for name in renderer.state_dict())
+
+
 def test_other_numbers_of_channels_are_refused():
     with pytest.raises(SoftmineError, match="3 or 4 channels"):
         renderer_of(1)

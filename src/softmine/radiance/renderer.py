@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,13 @@ class Renderer(nn.Module):
     def photos(self, photos: HasRays) -> None:
         # In a tuple, which nn.Module does not look into.
         self._photos = (photos,)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Pictures are a module too, which nn.Module would register beside the property instead of asking its setter.
+        if name == "photos":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def forward(self, coords: Coords) -> Values:
         """Values (N, C) at (view, row, column) coordinates (N, 3).
