@@ -10,6 +10,7 @@ import torch
 
 import softmine
 from softmine.kernels import RowAdam
+from softmine.sampling import create
 from softmine.signals import Shape
 from softmine.tasks.meshing import marching_cubes, write_mesh
 
@@ -55,7 +56,7 @@ def main():
     options = parser.parse_args()
     shape = Shape.builtin("knot")  # or Shape.read("model.obj")
     for name in ("uniform", "auto"):
-        sampler = softmine.create(name, shape.domain, 4096, seed=0)
+        sampler = create(name, shape.domain, 4096, seed=0)
         field = train(shape, sampler, options.steps)
         print(f"{name:8} IoU {overlap(field, shape):.3f} after {options.steps} steps")
 
