@@ -24,7 +24,7 @@ from softmine.study.matrix import CompareSettings, entries, sized
 from softmine.study.report import write_compare_report
 from softmine.study.report_compare import NOW_AND_THEN
 from softmine.study.stored import check_machine, grown, read_results, stored_settings
-from softmine.tasks import KINDS, plain
+from softmine.tasks import KINDS, module, plain
 from softmine.training import devices, new_folder
 from softmine.training.files import remove_leftovers, write_json
 from softmine.training.interrupt import INTERRUPTED, Interrupted, stop_if
@@ -63,6 +63,9 @@ def compare_command(
     """
     flags = _flags(kind)
     start = None if default is None else flags(**asdict(default))
+    own = getattr(module(kind), "BATCH_SIZE", None)
+    if start is None and own is not None:
+        start = flags(batch_sizes=(own,))
     args = parse(flags, program, arguments, start)
     if args.resume:
         return _resume(args.resume, kind, program, arguments, interrupted)
