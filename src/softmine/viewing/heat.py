@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 
 import matplotlib
 import numpy as np
@@ -90,7 +91,7 @@ class RayHeat:
 
         Args:
             view: its number.
-            side: pixels along its longer side, at most.
+            side: pixels along its longer side, about.
             mode: ``photo``; ``rays``, the map alone, from none (black) to four times an even spread (bright); or
                 ``rays over photo``, which is in grey then.
         """
@@ -106,7 +107,8 @@ class RayHeat:
             colours = matplotlib.colormaps["inferno"]((fine / HOT).clamp(0, 1).numpy())[..., :3]
             grey = photo.mean(-1, keepdims=True) * 0.55
             photo = colours if mode == "rays" else 1 - (1 - grey) * (1 - colours * 0.8)
-        return (photo * 255 + 0.5).astype(np.uint8)
+        enlarge = max(1, side // max(height, width))
+        return (photo * 255 + 0.5).astype(np.uint8).repeat(enlarge, 0).repeat(enlarge, 1)
 
 
 def draw_rays(
@@ -116,11 +118,20 @@ def draw_rays(
     *,
     snap: bool = False,
     most: int = MOST_RAYS,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[Coords]:
     """The rays that a sampler would train on next, a batch (N, 3) each; neither it nor the field is changed.
 
     A copy of the sampler is taken through its steps with the field as it is: drawn from, told the error, moved on. One that
     walks by the gradient gives its next batch only, because the field is not trained here.
+
+    Args:
+        sampler: on the photos' domain.
+        field: coordinates (N, 3) to values (N, C).
+        photos: what it learns.
+        snap: whether rays are trained at pixel centres.
+        most: rays to draw, about; fewer for small scenes.
+        stop: asked after every batch whether to give up.
 
     Raises:
         TooManyProbes: the sampler looks at more than 262,144 rays first.
@@ -137,7 +148,7 @@ def draw_rays(
             walks = coords.requires_grad
             batches.append(coords.detach().clone())
             drawn += len(coords)
-            if walks or drawn >= wanted or time.monotonic() - started > MOST_SECONDS:
+            if walks or drawn >= wanted or time.monotonic() - started > MOST_SECONDS or stop():
                 return batches
             twin.weigh(probe.error(batches[-1]))
             twin.update()

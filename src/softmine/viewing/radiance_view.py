@@ -79,7 +79,9 @@ class RadianceView:
             self._words = gui.add_markdown("")
             self._here = gui.add_button("look from here")
             self._cameras = gui.add_checkbox("cameras in space", initial_value=True)
+        self._entered = 0
         self._frustums = self._add_frustums()
+        self._show_cameras()
         self._react()
         self._show_view()
         poses = [view.pose for view in photos.views]
@@ -109,7 +111,13 @@ class RadianceView:
             return False
         self._heat_due = False
         try:
-            batches = draw_rays(self.sampler, self.field, self.photos, snap=self.snap)
+            batches = draw_rays(
+                self.sampler,
+                self.field,
+                self.photos,
+                snap=self.snap,
+                stop=lambda: self.page.requests.closed,
+            )
         except TooManyProbes:
             self._words.content = "This sampler looks at too many rays before it chooses to be asked here."
             return True
@@ -138,8 +146,7 @@ class RadianceView:
 
         @self._cameras.on_update
         def _(_: Any) -> None:
-            for handle in self._frustums.values():
-                handle.visible = self._cameras.value
+            self._show_cameras()
             requests.restyle()
 
         @self._mode.on_update
@@ -148,7 +155,7 @@ class RadianceView:
             self._show_frustums()
 
         self._number.on_update(lambda _: self._show_view())
-        self._here.on_click(lambda event: self.page.move(event.client_id, self._look(self._chosen)))
+        self._here.on_click(lambda event: self._go(event.client_id, self._chosen))
 
     @property
     def _chosen(self) -> int:
@@ -181,7 +188,17 @@ class RadianceView:
 
     def _click(self, event: Any, index: int) -> None:
         self._number.value = index
-        self.page.move(event.client_id, self._look(index))
+        self._go(event.client_id, index)
+
+    def _go(self, client: int | None, view: int) -> None:
+        """Moves a browser to a training view, whose own photo must not be in the way then."""
+        self._entered = view
+        self._show_cameras()
+        self.page.move(client, self._look(view))
+
+    def _show_cameras(self) -> None:
+        for index, handle in self._frustums.items():
+            handle.visible = self._cameras.value and index != self._entered
 
     def _show_frustums(self) -> None:
         for index, handle in self._frustums.items():

@@ -59,6 +59,7 @@ class Requests:
 
     Attributes:
         resolution: pixels along the longer side of the finest picture.
+        closed: whether nobody wants anything any more.
 
     Example:
         >>> requests = Requests(resolution=400)
@@ -72,6 +73,7 @@ class Requests:
     """
 
     resolution: int = 512
+    closed: bool = False
     _browsers: dict[int, _Browser] = field(default_factory=dict)
     _version: int = 0
     _turn: int = 0
@@ -81,6 +83,8 @@ class Requests:
     def look(self, client: int, look: Look) -> None:
         """Notes that a browser has come, or that its camera has moved."""
         with self._changed:
+            if self.closed:
+                return
             browser = self._browsers.setdefault(client, _Browser(look))
             browser.look = look
             browser.moves += 1
@@ -102,6 +106,13 @@ class Requests:
         """Makes every picture anew in the size it has: the field has changed."""
         with self._changed:
             self._version += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends it all: what is being made is given up, and nothing more is asked for."""
+        with self._changed:
+            self.closed = True
+            self._browsers.clear()
             self._changed.notify_all()
 
     def next(self) -> Job | None:
@@ -135,7 +146,7 @@ class Requests:
     def wait(self, seconds: float) -> None:
         """Waits until somebody may want a picture, for so many seconds at most."""
         with self._changed:
-            if not any(self._wants(browser) for browser in self._browsers.values()):
+            if not self.closed and not any(map(self._wants, self._browsers.values())):
                 self._changed.wait(seconds)
 
     @property

@@ -87,6 +87,7 @@ def watch(watcher: Watcher, interrupted: Interrupted) -> None:
             worker.join(0.1)
     finally:
         closing.set()
+        watcher.page.requests.close()
         worker.join(10)
     if failures:
         raise failures[0]
