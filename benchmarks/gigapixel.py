@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/gigapixel.py --folder /tmp --out benchmarks/results/gigapixel.json
 
 Needs 3 GiB of disk in FOLDER for a while. Memory is measured in a process for each fit: the most that was anonymous and
-the most that was mapped from files, after imports, building, training and an evaluation. Steps are timed in turns,
+the most that was mapped from files, looked at before every step and after building and evaluating. Steps are timed in turns,
 a few of each fit at a time, by the wall clock and by the processor time of the process, which other processes disturb
 less; batches are as large for one picture as for another.
 """
@@ -91,15 +91,12 @@ def measure_memory(name: str, sampler: str, file: Path, steps: int) -> dict:
     trainer.advance(pause)
     ImageTask(trainer.signal).make_evaluator(CPU)(trainer.field)
     note()
-    import resource
-
     held = sum(parameter.numel() * parameter.element_size() for parameter in trainer.field.parameters())
     return {
         "imported_mb": round(imported),
         "field_mb": round(held / 2**20),
         "peak_anonymous_mb": round(peaks[0]),
         "peak_file_mb": round(peaks[1]),
-        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
 
 
@@ -163,10 +160,8 @@ def main() -> None:
     finally:
         file.unlink(missing_ok=True)
     runs = []
-    print(
-        "| sampler | picture | ms a step | processor ms | of 1 MP in memory | RSS anonymous | from files | peak RSS |"
-    )
-    print("|---|---|---:|---:|---:|---:|---:|---:|")
+    print("| sampler | picture | ms a step | processor ms | of 1 MP in memory | RSS anonymous | from files |")
+    print("|---|---|---:|---:|---:|---:|---:|")
     for key, clock in times.items():
         name, sampler = key
         ratio = clock["processor_ms_a_step"] / times[PLAIN, sampler]["processor_ms_a_step"]
@@ -183,7 +178,7 @@ def main() -> None:
         held = memory[key]
         print(
             f"| {sampler} | {name} | {clock['step_ms_median']} | {clock['processor_ms_a_step']} | {ratio:.2f} | "
-            f"{held['peak_anonymous_mb']} MB | {held['peak_file_mb']} MB | {held['peak_rss_mb']} MB |"
+            f"{held['peak_anonymous_mb']} MB | {held['peak_file_mb']} MB |"
         )
     if asked.out:
         content = {
