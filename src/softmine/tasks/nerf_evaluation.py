@@ -17,7 +17,7 @@ from softmine.tasks.nerf_rendering import CHUNK, look
 from softmine.training.evaluation import at_rest, decibels, peak_signal_to_noise
 from softmine.training.task import Evaluation
 
-RAYS = 2**15
+RAYS = 2**14
 """Rays of an evaluation, at most, unless there are more views."""
 SSIM_WINDOW = 11
 
@@ -25,7 +25,7 @@ SSIM_WINDOW = 11
 class NerfEvaluator:
     """Measures radiance fields on the test views of one scene, always at the same pixels.
 
-    At most 2^15 of them, spread over every row, column and view alike; all where there are no more. Pictures with opacity
+    At most 2^14 of them, spread over every row, column and view alike; all where there are no more. Pictures with opacity
     are laid over ``background``. Predictions are clipped to [0, 1]. The error is averaged over all rays before it becomes
     a PSNR; what papers report, the mean of the views' own PSNR, is measured over whole views when a run ends.
 
