@@ -38,6 +38,7 @@ def test_it_is_a_task():
     assert isinstance(task, Task)
     assert isinstance(task.make_evaluator(CPU), Evaluator)
     assert task.size() == "5,120 triangles, signed distance"
+    assert task.describe()["shape"] == [256, 256, 256, 1]
 
 
 @pytest.mark.parametrize("target", ["distance", "occupancy"])

@@ -71,7 +71,7 @@ class ShapeTask:
         return {
             "name": shape.name,
             "path": str(shape.path) if shape.path else None,
-            "shape": list(shape.domain.shape),
+            "shape": [*shape.domain.shape, shape.channels],
             "fingerprint": shape.fingerprint,
             "triangles": len(shape.faces),
             "closed": shape.closed,

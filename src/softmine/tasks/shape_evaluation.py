@@ -64,7 +64,7 @@ class ShapeEvaluator:
         both = self.volumes[inside & self._inside].sum().item()
         either = self.volumes[inside | self._inside].sum().item()
         iou = both / either if either > 0 else 0.0
-        return Evaluation(psnr, None, len(self.coords), True, {"iou": iou})
+        return Evaluation(psnr, None, self.spread, True, {"iou": iou})
 
 
 def chamfer(shape: Shape, vertices: Points, faces: Faces) -> float:
