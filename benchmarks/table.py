@@ -1,4 +1,4 @@
-"""Prints the README's tables of results from benchmarks/results/{headline,kodak,compare}-*.json.
+"""Prints the README's tables of results from benchmarks/results/{headline,kodak,signals,nerf,compare}-*.json.
 
 Usage: python benchmarks/table.py
 """
@@ -31,6 +31,14 @@ def main():
                 f"{len(photos)} Kodak photos, {evidence.seconds_or_steps(photos[0])}, mean", photos
             )
         )
+    others = [
+        evidence.read(file)
+        for name in ("signals", "nerf")
+        for file in sorted(RESULTS.glob(f"{name}-*.json"))
+    ]
+    if others:
+        print()
+        print("\n".join(evidence.signals(others)))
     print()
     print(
         "| picture, budget | sampler | "

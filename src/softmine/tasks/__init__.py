@@ -35,7 +35,7 @@ KINDS: dict[str, Kind] = {
         "a shape", "PATH is an OBJ, PLY, STL, OFF, GLB or GLTF file, builtin:knot or builtin:ball."
     ),
     "nerf": Kind(
-        "a radiance field",
+        "a scene",
         "PATH is a folder of posed photos: Blender, nerfstudio, instant-ngp, LLFF or COLMAP.",
     ),
 }
