@@ -175,6 +175,21 @@ def test_a_scene_says_which_kind_it_is(bounds, unbounded, contracts):
     assert hasattr(field.rays, "proposal") == unbounded
 
 
+@pytest.mark.parametrize("changes", [{"box": None, "unbounded": True}, {"unbounded": True}])
+def test_rays_of_an_opaque_field_end_in_matter(changes):
+    field = field_of(**changes)
+    with torch.no_grad():
+        field.density_network[-1].bias[0] -= 10  # thin air
+    origins, directions = rays_of(50)
+    assert field(origins, directions).opacity.max() < 0.9
+    field.opaque = True
+    rendered = field(origins, directions)
+    torch.testing.assert_close(rendered.opacity, torch.ones(50))
+    assert (rendered.depth * directions.norm(dim=-1) < 1000).all()
+    rendered.colour.square().mean().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in field.parameters())
+
+
 def test_points_of_all_space_are_in_the_cube():
     field = field_of(None, unbounded=True)
     points = field.to_unit(1e4 * torch.randn(100, 3, generator=torch.Generator().manual_seed(0)))

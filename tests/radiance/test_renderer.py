@@ -85,6 +85,11 @@ def test_the_loss_of_the_proposal_is_there_until_the_step_is_done():
     assert renderer.regularisation() is None
 
 
+def test_photos_without_opacity_have_no_holes():
+    assert (renderer_of(3, unbounded=True).render(coords_of(20)).opacity > 0.9999).all()
+    assert renderer_of(4, unbounded=True).render(coords_of(20)).opacity.min() < 0.99
+
+
 def test_pictures_are_no_part_of_it_and_may_be_changed():
     renderer = renderer_of()
     other = Turntable()

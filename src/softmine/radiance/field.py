@@ -51,6 +51,11 @@ class RadianceField(nn.Module):
         seed: of the shifts of points in training; None takes one from torch.
         **grid: arguments of ``HashGrid``, over those in ``GRID``.
 
+    Attributes:
+        opaque: every unbounded ray ends in matter, as in a photo without holes: the light that is left ends in its last
+            interval. A ``Renderer`` sets it where pictures have no opacity. Without it, what a photo shows would be
+            learned as thin matter before the mid-grey that lies behind.
+
     Raises:
         SoftmineError: corners or distances are the wrong way round, or there is no box and not ``unbounded``.
 
@@ -88,6 +93,7 @@ class RadianceField(nn.Module):
             )
         self.side = float((high - low).max())
         self.contracts = box is None
+        self.opaque = False
         self.register_buffer("centre", (low + high) / 2, persistent=False)
         self.encoding = HashGrid(3, **{**GRID, **grid})
         self.density_network = mlp(self.encoding.outputs, GEOMETRY, hidden=hidden, layers=1)

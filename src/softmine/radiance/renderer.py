@@ -32,7 +32,7 @@ class Renderer(nn.Module):
     """What a radiance field shows at the pixels of pictures: coordinates (N, 3) to values (N, C).
 
     Pictures with opacity have 4 channels, colour before mid-grey and half the opacity, as ``Photos`` answers; others have
-    3, their colour, and what a ray sees past the field is mid-grey.
+    3, their colour, and what a ray sees past a field in a box is mid-grey; unbounded fields become opaque.
 
     In training, points are shifted at random along their rays; in evaluation mode the same coordinates give the same
     values.
@@ -51,6 +51,7 @@ class Renderer(nn.Module):
         if photos.channels not in (3, 4):
             raise SoftmineError(f"pictures have 3 or 4 channels to be rendered, not {photos.channels}")
         self.field = field
+        field.opaque = photos.channels == 3
         self._photos = (photos,)
 
     @property

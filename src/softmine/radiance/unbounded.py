@@ -17,10 +17,12 @@ from softmine.sampling.random import RandomStream
 if TYPE_CHECKING:
     from softmine.radiance.field import RadianceField
 
-PROPOSED = 64
+PROPOSED = 32
 """Intervals of a ray that the proposal is asked about,"""
-KEPT = 24
+KEPT = 16
 """and the field."""
+ENDLESS = 1e10
+"""Width of the last interval of an opaque field's rays, where the light that is left ends (as in NeRF)."""
 DISTORTION = 0.002
 """What the distortion loss counts (nerfacto's; the paper's 0.01 goes with longer training)."""
 
@@ -60,12 +62,12 @@ class UnboundedRays(nn.Module):
             fixed = origins.detach(), unit.detach()
             scale = (torch.ones_like(lengths) if self.inverse else lengths) / field.side
         edges = equal_edges(total, PROPOSED, first, origins)
-        middles, widths, starts = self._intervals(edges, scale)
+        middles, widths, starts = self._intervals(edges, scale, field.opaque)
         density = self.proposal(self._points(field, *fixed, middles))
         nothing = origins.new_zeros(len(density), 0)
         proposed = composite(density, nothing, widths, density.detach(), starts).weights.view(total, -1)
         finer = resample(edges, proposed, KEPT, jitter=second)
-        middles, widths, starts = self._intervals(finer, scale)
+        middles, widths, starts = self._intervals(finer, scale, field.opaque)
         density, geometry = field.geometry(self._points(field, origins, unit, middles))
         rays = torch.arange(total, device=origins.device).repeat_interleave(KEPT)
         colours = field.colours(geometry, along, rays)
@@ -88,12 +90,15 @@ class UnboundedRays(nn.Module):
         """Lets the last forward's graph go."""
         self._loss = None
 
-    def _intervals(self, edges: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _intervals(self, edges: Tensor, scale: Tensor, opaque: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Middles (N, S), widths in sides of the cube (N * S,), and starts (N + 1,) of intervals with edges (N, S + 1)."""
         distances = self.spacing.distances(edges)
         middles = (distances[:, 1:] + distances[:, :-1]) / 2
         starts = torch.arange(len(edges) + 1, device=edges.device) * middles.shape[1]
-        return middles, (distances.diff(dim=-1) * scale).reshape(-1), starts
+        widths = distances.diff(dim=-1) * scale
+        if opaque:
+            widths = torch.cat([widths[:, :-1], torch.full_like(widths[:, :1], ENDLESS)], -1)
+        return middles, widths.reshape(-1), starts
 
     def _points(
         self, field: RadianceField, origins: Tensor, directions: Tensor, distances: Tensor
