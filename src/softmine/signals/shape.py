@@ -60,8 +60,8 @@ class Shape(torch.nn.Module):
 
     Example:
         >>> shape = Shape.builtin()
-        >>> shape(torch.tensor([[0.5, 0.5, 0.5], [0.0, 0.0, 0.0]])).squeeze(1)
-        tensor([1., 1.])
+        >>> shape(torch.tensor([[0.5, 0.5, 0.5], [0.0, 0.0, 0.0]])).squeeze(1)  # in the hole, and in a corner
+        tensor([0.5830, 1.0000])
     """
 
     def __init__(
