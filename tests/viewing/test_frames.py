@@ -27,7 +27,12 @@ class Wall(RadianceField):
 def renderer():
     corner = 1.5
     field = Wall(
-        ((-corner,) * 3, (corner,) * 3), near=0.01, steps=256, levels=2, log2_table_size=8, finest_resolution=16
+        ((-corner,) * 3, (corner,) * 3),
+        near=0.01,
+        steps=256,
+        levels=2,
+        log2_table_size=8,
+        finest_resolution=16,
     )
     return Renderer(field, Photos(SCENE))
 

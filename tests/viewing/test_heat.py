@@ -60,7 +60,9 @@ def test_the_map_is_brightest_where_the_rays_are(photos):
     assert np.abs(photo / 255 - white).max() < 0.01
 
 
-@pytest.mark.parametrize("name", ["auto", "uniform", "error-map", "resampling", "langevin", "edges", "hardest"])
+@pytest.mark.parametrize(
+    "name", ["auto", "uniform", "error-map", "resampling", "langevin", "edges", "hardest"]
+)
 def test_drawing_leaves_the_sampler_as_it_was(photos, name):
     sampler = sampling.create(name, photos.domain, 256, seed=0, edges=photos.edges)
     assert isinstance(sampler, nn.Module)

@@ -1,5 +1,7 @@
 """Newest wins, coarse before fine, and no flicker while training goes on."""
 
+import itertools
+
 from softmine.viewing.look import Look
 from softmine.viewing.requests import COARSEST, FINER, Requests
 
@@ -31,7 +33,7 @@ def test_pictures_grow_to_the_full_resolution_and_then_stop():
     found, jobs = sides(requests)
     assert found[0] < 400
     assert found[-1] == 1000
-    assert all(after == min(1000, FINER * before) for before, after in zip(found, found[1:], strict=False))
+    assert all(after == min(1000, FINER * before) for before, after in itertools.pairwise(found))
     assert [job.final for job in jobs] == [False] * (len(jobs) - 1) + [True]
 
 

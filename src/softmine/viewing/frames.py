@@ -20,7 +20,8 @@ NOWHERE = 160.0
 BACKWARDS = -1e-2
 """In normalised device coordinates, rays whose z is above this see nothing."""
 
-Picture = UInt8[np.ndarray, "h w 3"]
+Picture = UInt8[np.ndarray, "_ _ 3"]
+"""8-bit RGB; of no size in particular, since one is made from another."""
 Depth = Float[np.ndarray, "h w"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 
@@ -25,6 +26,10 @@ CELLS = 32
 """Cells of a map along a view's longer side."""
 A_CELL = 2
 """Rays that a cell should hold on average, if the sampler may be asked for so many."""
+LEAST_SIGMA, MOST_SIGMA = 0.7, 3.0
+"""Standard deviation of the smoothing, in cells;"""
+TOGETHER = 8.0
+"""between them, as wide as this many rays of an even spread."""
 MOST_RAYS = 2**17
 MOST_SECONDS = 2.0
 MOST_PROBES = 2**18
@@ -81,10 +86,12 @@ class RayHeat:
         return float(self.counts[view].sum() / max(self.rays * self._even[view], 1e-9))
 
     def relative(self, view: int) -> Float[np.ndarray, "h w"]:
-        """The map of a view: rays in a cell over those of an even spread, smoothed over neighbouring cells."""
+        """The map of a view: rays in a cell over those of an even spread, smoothed; the wider, the fewer rays there are."""
         counts = self.counts[view]
-        even = self.rays * self._even[view] / counts.size
-        return gaussian_filter(counts, 0.7, mode="nearest") / max(even, 1e-9)
+        even = max(self.rays * self._even[view] / counts.size, 1e-9)
+        # A Gaussian averages over about 4 pi sigma^2 cells.
+        sigma = min(max(LEAST_SIGMA, math.sqrt(TOGETHER / (4 * math.pi * even))), MOST_SIGMA)
+        return gaussian_filter(counts, sigma, mode="nearest") / even
 
     def picture(self, view: int, side: int, mode: str) -> Picture:
         """A view for people.
@@ -100,15 +107,17 @@ class RayHeat:
         values = self.photos.picture(view, stride)
         height, width, channels = values.shape
         photo = composite(values.view(-1, channels), 1.0).view(height, width, 3).clamp(0, 1).numpy()
+        enlarge = max(1, side // max(height, width))
+        photo = photo.repeat(enlarge, 0).repeat(enlarge, 1)
         if mode != "photo":
             relative = torch.from_numpy(self.relative(view))[None, None]
-            size = (height, width)
-            fine = nn.functional.interpolate(relative, size, mode="bilinear", align_corners=False)[0, 0]
+            fine = nn.functional.interpolate(relative, photo.shape[:2], mode="bilinear", align_corners=False)[
+                0, 0
+            ]
             colours = matplotlib.colormaps["inferno"]((fine / HOT).clamp(0, 1).numpy())[..., :3]
             grey = photo.mean(-1, keepdims=True) * 0.55
             photo = colours if mode == "rays" else 1 - (1 - grey) * (1 - colours * 0.8)
-        enlarge = max(1, side // max(height, width))
-        return (photo * 255 + 0.5).astype(np.uint8).repeat(enlarge, 0).repeat(enlarge, 1)
+        return (photo * 255 + 0.5).astype(np.uint8)
 
 
 def draw_rays(

@@ -34,8 +34,13 @@ def train_in_slices(trainer: Trainer, between: Callable[[], None], seconds: floa
 
     def advance_in_slices(pause: Callable[[], bool]) -> None:
         while trainer.progress < 1.0 and not pause():
-            end = trainer.clock.seconds + seconds
-            advance(lambda end=end: pause() or trainer.clock.seconds >= end)
+            step, end = trainer.step, trainer.clock.seconds + seconds
+
+            def over(step: int = step, end: float = end) -> bool:
+                # A step at least, however long the clock takes to start.
+                return pause() or (trainer.step > step and trainer.clock.seconds >= end)
+
+            advance(over)
             between()
 
     trainer.advance = advance_in_slices

@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image as Pillow
 from torch import nn
 
@@ -122,7 +122,7 @@ def fitted(picture: Picture | None, width: int, height: int) -> Picture:
         if scale < 1
         else Pillow.Resampling.BILINEAR
     )
-    inner: UInt8[np.ndarray, "h w 3"] = np.asarray(Pillow.fromarray(picture).resize(size, way))
+    inner = np.asarray(Pillow.fromarray(picture).resize(size, way))
     left, top = (width - inner.shape[1]) // 2, (height - inner.shape[0]) // 2
     window[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
     return window
