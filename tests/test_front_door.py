@@ -23,7 +23,7 @@ ALLOWED = {
     "kernels": {"errors"},
     "signals": {"domain", "errors", "kernels"},
     "fields": {"domain", "errors", "kernels"},
-    "radiance": FOUNDATION,
+    "radiance": FOUNDATION | {"sampling"},
     "training": FOUNDATION | {"sampling", "radiance"},
     "tasks": FOUNDATION | {"sampling", "radiance", "training"},
     "study": FOUNDATION | {"sampling", "radiance", "training", "tasks"},

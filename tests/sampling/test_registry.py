@@ -81,3 +81,11 @@ def test_a_sampler_of_edges_needs_them():
 def test_mistakes_are_named(spec, message):
     with pytest.raises(SoftmineError, match=message):
         create(spec, BOX, 32)
+
+
+def test_auto_suits_views_of_a_scene_unless_told_otherwise():
+    views = Box((100, 200, 200), discrete=(0,))
+    chosen = create("auto:power=2.0", views, 256, seed=0)
+    assert chosen.map.shape == (100, 26, 25)
+    assert (chosen.probes, chosen.power, chosen.uniform_share) == (0.0, 2.0, 0.3)
+    assert create("auto", Box((100, 200, 200)), 256, seed=0).probes > 0

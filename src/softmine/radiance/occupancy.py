@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from softmine.domain import Cells, SoftmineError
+from softmine.sampling.random import RandomStream
 
 Density = Callable[[Tensor], Tensor]
 """Density (M,) at positions (M, 3) in the unit cube."""
@@ -25,6 +26,7 @@ class OccupancyGrid(nn.Module):
         side: cells along each axis.
         threshold: density, per unit of the cube's side, above which a cell is occupied; positive.
         decay: of a cell's density when it is looked at, in [0, 1).
+        seed: of where it looks; None takes one from torch.
 
     Raises:
         SoftmineError: a setting is out of range.
@@ -39,7 +41,9 @@ class OccupancyGrid(nn.Module):
     density: Tensor
     occupied: Tensor
 
-    def __init__(self, side: int = 128, *, threshold: float, decay: float = 0.7) -> None:
+    def __init__(
+        self, side: int = 128, *, threshold: float, decay: float = 0.7, seed: int | None = None
+    ) -> None:
         super().__init__()
         if side < 1 or not threshold > 0 or not 0 <= decay < 1:
             raise SoftmineError(
@@ -47,6 +51,7 @@ class OccupancyGrid(nn.Module):
                 f"{side}, {threshold}, {decay}"
             )
         self.side, self.threshold, self.decay = side, threshold, decay
+        self.random = RandomStream(seed)
         self.register_buffer("density", torch.zeros(side**3))
         self.register_buffer("occupied", torch.ones(side, side, side, dtype=torch.bool))
 
@@ -68,11 +73,11 @@ class OccupancyGrid(nn.Module):
         """Looks into about ``cells`` cells: half of them occupied ones, half anywhere."""
         if cells < 2:
             raise SoftmineError(f"a refresh looks into at least two cells, not {cells}")
-        total, device = self.side**3, self.density.device
-        anywhere = torch.randint(total, (cells // 2,), device=device)
+        total = self.side**3
+        anywhere = self._choose(total, cells // 2)
         full = self.occupied.view(-1).nonzero()[:, 0]
         if len(full) > cells // 2:
-            full = full[torch.randint(len(full), (cells // 2,), device=device)]
+            full = full[self._choose(len(full), cells // 2)]
         chosen = torch.cat([anywhere, full])
         found = density(self._inside(chosen)).float()
         # A cell may be chosen twice: a maximum does not ask in which order.
@@ -88,4 +93,8 @@ class OccupancyGrid(nn.Module):
     def _inside(self, cells: Cells) -> Float[Tensor, "m 3"]:
         """A random place in each cell."""
         index = torch.stack([cells // self.side**2, cells // self.side % self.side, cells % self.side], -1)
-        return (index + torch.rand(len(cells), 3, device=cells.device)) / self.side
+        return (index + self.random.uniform(len(cells), 3)) / self.side
+
+    def _choose(self, total: int, count: int) -> Cells:
+        """``count`` random numbers below ``total``, int64."""
+        return (self.random.uniform(count, 1)[:, 0] * total).long().clamp_(max=total - 1)

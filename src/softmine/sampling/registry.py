@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from softmine.domain import Box, SoftmineError
-from softmine.sampling.auto import AUTO, Auto
+from softmine.sampling.auto import AUTO, Auto, defaults
 from softmine.sampling.edges import Edges, edge_prior
 from softmine.sampling.error_map import ErrorMap
 from softmine.sampling.error_map_settings import ErrorMapSettings
@@ -75,7 +75,8 @@ def create(
           (random): RandomStream()
         )
     """
-    name, options = parse(spec)
+    name, given = parse(spec)
+    options = {**defaults(spec, domain), **given}
     if "prior" in _options(name):
         options["prior"] = _prior(spec, options.get("prior"), edges)
     return SAMPLERS[name](domain, batch_size, seed=seed, **options)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from softmine.domain import Coords, Values
 from softmine.signals import Image
-from softmine.training.evaluation import peak_signal_to_noise, values_at
 from softmine.training import subset
+from softmine.training.evaluation import peak_signal_to_noise, values_at
 from softmine.training.task import Evaluation
 
 TILES, TILE = 16, 64
