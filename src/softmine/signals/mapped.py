@@ -5,25 +5,38 @@ from __future__ import annotations
 import math
 import mmap
 import os
-from collections.abc import Iterator
+import weakref
 from pathlib import Path
 
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
 
 from softmine.domain import SoftmineError
+from softmine.kernels import team
+from softmine.kernels.cpu_kernels import _intrinsic, _take, compiled
 from softmine.signals.pixels import orient, value_range
 
-RESIDENT = 512 * 2**20
+RESIDENT = 640 * 2**20
 """Bytes of a file that look-ups leave mapped, at most."""
 EXTENT = 2**21
 """Bytes that one look-up may map: systems map what surrounds it too, up to a huge page."""
+READ_AHEAD = 2**26
+"""Bytes that the system is asked to read ahead at each batch of look-ups, until it was asked for the whole file."""
+
+_BLOCK = 256
+"""Pixels a part."""
+_TRIES = 4
+"""Signals may cut a read short; more than a few times in a row they do not."""
 
 
 class Mapped:
     """Pixels that stay in an uncompressed file and are read where they are needed.
 
-    Nothing is kept but the system's own file cache. What look-ups touched of it counts as resident memory; where the
-    system takes advice, that is given back before it is more than ``RESIDENT``, whatever the size of the file.
+    Nothing is kept but the system's own file cache. What is mapped of it counts as resident memory, so look-ups in a
+    larger file than ``RESIDENT`` map no more than that, evenly spread over the file, and copy pixels of the rest out of
+    the cache with a system call each. To map a page for one pixel and to unmap it again costs several times as much.
+    Windows has no such call: there, all that was touched stays mapped until the system needs the memory.
 
     Args:
         path: the file.
@@ -67,11 +80,15 @@ class Mapped:
         if self.view.strides[2] == dtype.itemsize:
             self._picked = self.view.view(f"V{dtype.itemsize * self.view.shape[2]}")[..., 0]
         self._advice = ""
-        self._start = self.view.__array_interface__["data"][0]
-        self._bounded = size > RESIDENT and hasattr(mmap, "MADV_DONTNEED")
-        self._touched = 0
+        self._bytes = np.frombuffer(self._map, np.uint8)
         # Reading ahead warms the cache for look-ups to come, unless it cannot hold the file.
-        self._scattered = "MADV_RANDOM" if size > _memory() // 2 else "MADV_NORMAL"
+        fits = size <= _memory() // 2
+        self._scattered = "MADV_NORMAL" if fits else "MADV_RANDOM"
+        self._ahead = 0 if fits and hasattr(os, "posix_fadvise") else size
+        self._file = None
+        if size > RESIDENT and hasattr(os, "pread"):
+            self._file = _open(path)
+            weakref.finalize(self, os.close, self._file)
 
     def __reduce__(self) -> tuple:
         return Mapped, self._arguments
@@ -100,35 +117,37 @@ class Mapped:
         return np.stack(lines, axis=1 if turned else 0).astype(dtype)
 
     def gather(self, flat: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """Pixels (M, C) as ``dtype`` at flat (row-major) indices (M,); reads only their pages."""
+        """Pixels (M, C) as ``dtype`` at flat (row-major) indices (M,); reads only their pages.
+
+        Raises:
+            SoftmineError: the file cannot be read any more.
+        """
         self._advise(self._scattered)
-        rows, columns = np.divmod(flat, self.view.shape[1])
-        if self._bounded and len(flat) > 0:
-            pixels = np.empty((len(flat), *self._picked.shape[2:]), self._picked.dtype)
-            for part in self._parts(rows, columns):
-                pixels[part] = self._picked[rows[part], columns[part]]
+        if self._file is None:
+            pixels = self._picked[np.divmod(flat, self.view.shape[1])]
         else:
-            pixels = self._picked[rows, columns]
+            pixels = self._read(np.ascontiguousarray(flat), self._file)
         return pixels.view(self.view.dtype).reshape(-1, self.view.shape[2]).astype(dtype)
 
-    def _parts(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[np.ndarray]:
-        """Indices of the pixels in the order of the file, a part at a time, each small enough to be mapped at once.
-
-        In that order a large batch needs each extent once, instead of mapping the file again and again.
-        """
-        down, across = self.view.strides[:2]
-        places = self._start + rows * down + columns * across
-        order = np.argsort(places, kind="stable")
-        extents = places[order] // EXTENT
-        count = np.cumsum(np.diff(extents, prepend=-1) != 0)
-        most = RESIDENT // EXTENT
-        borders = np.searchsorted(count, np.arange(most + 1, count[-1] + 1, most))
-        for part in np.split(order, borders):
-            self._touched += min(most, len(part))
-            if self._touched > most:
-                self.release()
-                self._touched = min(most, len(part))
-            yield part
+    def _read(self, flat: np.ndarray, file: int) -> np.ndarray:
+        """The bytes of the pixels ``flat`` (M,), one pixel after the other."""
+        if self._ahead < len(self._bytes):
+            os.posix_fadvise(file, self._ahead, READ_AHEAD, os.POSIX_FADV_WILLNEED)
+            self._ahead += READ_AHEAD
+        base = self._bytes.__array_interface__["data"][0]
+        first = self.view.__array_interface__["data"][0] - base
+        runs, size = math.prod(self._picked.shape[2:]), self._picked.dtype.itemsize
+        found, failed = np.empty(len(flat) * runs * size, np.uint8), np.full(1, -1)
+        layout = first, self.view.shape[1], *self.view.strides, runs, size
+        kept, lead = _spread(base % EXTENT, len(self._bytes)), base % EXTENT
+        arguments = flat, layout, self._bytes, kept, lead, file, found, failed
+        team.run(_look_up, *arguments, parts=-(-len(flat) // _BLOCK))
+        if failed[0] >= 0:
+            raise SoftmineError(
+                f"cannot read {self._arguments[0]} any more: {_reason(file, size, int(failed[0]))}; it must stay as it is "
+                "while it is fitted"
+            )
+        return found
 
     def value_range(self, where: str) -> tuple[float, float]:
         """``value_range`` of the picture, block by block."""
@@ -137,7 +156,6 @@ class Mapped:
 
     def release(self) -> None:
         """Give the pages that were read back to the system."""
-        self._touched = 0
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
@@ -153,3 +171,75 @@ def _memory() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return 2**62
+
+
+def _open(path: Path) -> int:
+    """A descriptor to read ``path`` by; noting each time when that was takes a tenth of a look-up's time."""
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
+    try:
+        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
+    except PermissionError:  # only the file's owner may leave it out
+        return os.open(path, flags)
+
+
+def _spread(lead: int, size: int) -> np.ndarray:
+    """Which extents of memory stay mapped, of a file of ``size`` bytes that starts ``lead`` bytes after an extent does.
+
+    As many as ``RESIDENT`` allows, as far apart as they can be, so that look-ups in any part of the picture profit alike.
+    """
+    count = -(-(lead + size) // EXTENT)
+    most = min(count, RESIDENT // EXTENT)
+    return np.arange(count) * most % count < most
+
+
+def _reason(file: int, size: int, place: int) -> str:
+    """Why ``size`` bytes at ``place`` could not be read."""
+    try:
+        os.pread(file, size, place)
+    except OSError as error:
+        return error.strerror or "the system refuses to"
+    return "it was cut short since it was opened"
+
+
+@_intrinsic
+def _pread(typing, file, found, at, size, place):
+    """How many bytes the C library's ``pread`` read of ``size`` bytes at ``place`` in ``file``, into ``found[at:]``."""
+
+    def generate(context, builder, signature, arguments):
+        file, found, at, size, place = arguments
+        number, word = ir.IntType(32), ir.IntType(64)
+        data = context.make_array(signature.args[1])(context, builder, found).data
+        call = ir.FunctionType(word, [number, data.type, word, word])
+        function = cgutils.get_or_insert_function(builder.module, call, "pread")
+        return builder.call(function, [builder.trunc(file, number), builder.gep(data, [at]), size, place])
+
+    return types.int64(types.int64, found, types.int64, types.int64, types.int64), generate
+
+
+@compiled
+def _look_up(queue, flat, layout, mapped, kept, lead, file, found, failed):
+    """Copies the bytes of pixels ``flat`` (M,) to ``found``: of extents that are ``kept`` from the map, else by a read.
+
+    ``layout``: place of the first pixel, pixels in a row, strides of rows, columns and channels in bytes, how many runs
+    of bytes a pixel is and how long they are. ``failed[0]`` becomes the place of a read that failed.
+    """
+    first, width, down, across, deep, runs, size = layout
+    count = len(flat)
+    while True:
+        start = _take(queue) * _BLOCK
+        if start >= count:
+            break
+        for n in range(start, min(count, start + _BLOCK)):
+            pixel = first + flat[n] // width * down + flat[n] % width * across
+            for run in range(runs):
+                place, at = pixel + run * deep, (n * runs + run) * size
+                if kept[(lead + place) // EXTENT] and kept[(lead + place + size - 1) // EXTENT]:
+                    for k in range(size):
+                        found[at + k] = mapped[place + k]
+                    continue
+                tries = 0
+                while tries < _TRIES and _pread(file, found, at, size, place) != size:
+                    tries += 1
+                if tries == _TRIES:
+                    failed[0] = place
+                    return
