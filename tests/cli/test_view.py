@@ -11,6 +11,7 @@ import urllib.request
 import numpy as np
 import pytest
 
+from scene_files import write_blender
 from softmine.cli.main import main
 
 pytest.importorskip("viser", reason="the extra 'view' is not installed")
@@ -78,9 +79,9 @@ def test_a_taken_port_is_said_aloud(picture_run):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
 def test_training_with_the_viewer_beside_it(tmp_path):
-    run = tmp_path / "run"
+    run, scene = tmp_path / "run", write_blender(tmp_path / "scene")
     settings = ["--batch-size", 64, "--log2-table-size", 8, "--steps", 4, "--evaluations", 1]
-    process, address, lines = started("nerf", "--out", run, "--port", 0, "--device", "cpu", *settings)
+    process, address, lines = started("nerf", scene, "--out", run, "--port", 0, "--device", "cpu", *settings)
     assert served(address)
     for line in process.stdout:
         lines.append(line)

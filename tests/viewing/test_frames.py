@@ -1,11 +1,15 @@
 """Pictures for a browser's camera."""
 
+import numpy as np
+import pytest
 import torch
 
-from softmine.radiance.field import RadianceField
+from scene_files import write_llff
+from softmine.radiance.field import RadianceField, field_for
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.procedural import procedural
+from softmine.radiance.scenes.read import read_scene
 from softmine.viewing.frames import NOWHERE, Style, render
 from softmine.viewing.look import Look, look_of
 
@@ -86,3 +90,23 @@ def test_the_field_is_left_as_it_was():
     render(field, SCENE, look_of(view.camera, view.pose), 24, Style(), device=CPU)
     assert field.training
     assert all(torch.equal(value, before[name]) for name, value in field.state_dict().items())
+
+
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+def test_normalised_device_coordinates_see_nothing_backwards(tmp_path, direction):
+    scene = read_scene(write_llff(tmp_path))
+    assert scene.ndc is not None
+    field = field_for(scene.bounds, levels=2, log2_table_size=8, finest_resolution=16)
+    torch.nn.init.constant_(field.density_network[-1].bias, 5.0)
+    # Identity looks along +z, half a turn about x along -z, as the scene's cameras do.
+    wxyz = (1.0, 0.0, 0.0, 0.0) if direction > 0 else (0.0, 1.0, 0.0, 0.0)
+    look = Look((0.0, 0.0, 0.0), wxyz, fov=0.5, aspect=1.0)
+    style = Style(background=0.0, occlude=True)
+    frame = render(Renderer(field, Photos(scene)), scene, look, 16, style, device=CPU)
+    assert np.isfinite(frame.depth).all()
+    if direction > 0:
+        assert (frame.colour == 0).all()
+        assert (frame.depth == NOWHERE).all()
+    else:
+        assert (frame.colour > 0).any()
+        assert (frame.depth < NOWHERE).any()

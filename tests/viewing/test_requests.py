@@ -85,6 +85,21 @@ def test_a_changed_style_begins_coarse_again():
     assert found[-1] == 700
 
 
+def test_while_training_waits_pictures_are_no_finer_than_patience_allows():
+    requests = Requests(resolution=4000, patience=1.0)
+    requests.look(0, look())
+    found = []
+    # A machine of 50,000 rays a second.
+    while (job := requests.next()) is not None:
+        width, height = job.look.size(job.side)
+        found.append(width * height / 50_000)
+        requests.done(job, found[-1])
+    assert 0.3 < found[-1] < 1.2
+    assert len(found) < 8
+    requests.patience = float("inf")
+    assert requests.next().side > 600
+
+
 def test_browsers_take_turns():
     requests = Requests(resolution=900)
     for client in range(3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ from softmine.training.interrupt import Interrupted
 from softmine.training.run_folder import RunFolder
 from softmine.training.trainer import Trainer
 from softmine.viewing.follow import Status
+from softmine.viewing.frames import Frame
+from softmine.viewing.look import Look
 from softmine.viewing.server import Page, make_picture
 from softmine.viewing.watch import View
 
@@ -19,6 +22,10 @@ RENEW = 1.0
 """Seconds between two pictures of one camera that show what was learned,"""
 RENEW_COST = 4.0
 """and times the seconds that the last took, whichever is more."""
+PATIENCE = 1.0
+"""Seconds that a picture may take while training waits;"""
+CHEAP = 0.3
+"""one that took longer than this is followed by as much training."""
 RAYS = 5.0
 """The same for the maps of rays,"""
 RAYS_COST = 20.0
@@ -63,16 +70,19 @@ class Live:
         self.page, self.view, self.trainer, self.run = page, view, trainer, run
         self.interrupted = interrupted
         self.paused = False
-        self._cost, self._rays_cost = 0.0, 0.0
+        self._cost, self._rays_cost, self._owed = 0.0, 0.0, 0.0
         self._renewed = self._drawn = -1e9
         self._step = -1
         self._button: Any = page.gui.add_button("pause", order=0.5)
         self._button.on_click(lambda _: self.pause(not self.paused))
+        page.requests.patience = PATIENCE
 
     def pause(self, paused: bool) -> None:
         """Stops training after the current slice, or goes on."""
         self.paused = paused
         self._button.label = "resume" if paused else "pause"
+        self.page.requests.patience = math.inf if paused else PATIENCE
+        self._tell()
 
     def between(self) -> None:
         """To be called between two slices."""
@@ -82,13 +92,14 @@ class Live:
                 self.page.requests.wait(0.1)
 
     def close(self) -> None:
-        """Takes the button away: there is nothing to pause any more."""
+        """Takes the button away: there is nothing to pause any more, and time for fine pictures."""
         self._button.remove()
+        self.page.requests.patience = math.inf
 
     def _serve(self) -> bool:
         """Makes one picture, if one is wanted; says whether one was."""
         now, requests = time.monotonic(), self.page.requests
-        if not requests.watched:
+        if not requests.watched or (self.trainer.clock.seconds < self._owed and not self.paused):
             return False
         moved_on = self.trainer.step != self._step
         if moved_on and now - self._renewed >= max(RENEW, RENEW_COST * self._cost):
@@ -96,9 +107,10 @@ class Live:
             self.view.renew()
             requests.renew()
         self._tell()
-        seconds = make_picture(requests, self.page, self.view.paint, time.perf_counter)
+        seconds = make_picture(requests, self.page, self._paint, time.perf_counter)
         if seconds is not None:
             self._cost = seconds
+            self._owed = self.trainer.clock.seconds + (seconds if seconds > CHEAP else 0.0)
             return True
         if now - self._drawn >= max(RAYS, RAYS_COST * self._rays_cost):
             worked = self.view.idle()
@@ -106,6 +118,9 @@ class Live:
             self._rays_cost = self._drawn - now
             return worked
         return False
+
+    def _paint(self, look: Look, side: int, stop: Callable[[], bool]) -> Frame | None:
+        return self.view.paint(look, side, lambda: stop() or self.interrupted())
 
     def _tell(self) -> None:
         trainer, lines = self.trainer, self.run.metrics

@@ -14,6 +14,8 @@ COARSEST = 48
 """Pixels along its longer side, at least."""
 FINER = 3
 """Times as many pixels along a side, from one picture to the next."""
+ENOUGH = 0.6
+"""Share of the finest affordable side that need not be made finer."""
 SLOW = 2e5
 """Rays a second that a machine is taken to make before it has shown what it can."""
 
@@ -59,6 +61,7 @@ class Requests:
 
     Attributes:
         resolution: pixels along the longer side of the finest picture.
+        patience: seconds that a picture may take, about; finer ones are not made.
         closed: whether nobody wants anything any more.
 
     Example:
@@ -73,11 +76,13 @@ class Requests:
     """
 
     resolution: int = 512
+    patience: float = math.inf
     closed: bool = False
     _browsers: dict[int, _Browser] = field(default_factory=dict)
     _version: int = 0
     _turn: int = 0
     _speed: float = SLOW
+    _timed: bool = False
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def look(self, client: int, look: Look) -> None:
@@ -126,7 +131,8 @@ class Requests:
             self._turn += 1
             browser.served = self._turn
             side = self._side(browser)
-            return Job(client, browser.look, side, side == self.resolution, browser.moves, self._version)
+            final = side == self._finest(browser)
+            return Job(client, browser.look, side, final, browser.moves, self._version)
 
     def stale(self, job: Job) -> bool:
         """Whether the browser has left or wants to see something else by now."""
@@ -138,7 +144,9 @@ class Requests:
         with self._changed:
             width, height = job.look.size(job.side)
             if seconds > 0:
-                self._speed += 0.5 * (width * height / seconds - self._speed)
+                speed = width * height / seconds
+                self._speed = (self._speed + speed) / 2 if self._timed else speed
+                self._timed = True
             browser = self._browsers.get(job.client)
             if browser is not None:
                 browser.shown, browser.side = (job.moves, job.version), job.side
@@ -155,16 +163,27 @@ class Requests:
         return bool(self._browsers)
 
     def _wants(self, browser: _Browser) -> bool:
-        return browser.shown != (browser.moves, self._version) or browser.side != self.resolution
+        if browser.shown != (browser.moves, self._version):
+            return True
+        finest = self._finest(browser)
+        # What a machine can do in a time wavers; not every waver is worth a picture.
+        return browser.side != finest if finest == self.resolution else browser.side < ENOUGH * finest
 
     def _side(self, browser: _Browser) -> int:
-        moved = browser.shown[0] != browser.moves
-        if moved:
-            width, height = browser.look.size(1000)
-            affordable = math.isqrt(round(self._speed * AT_ONCE * 1e6 / (width * height)))
-            side = max(COARSEST, affordable)
+        if browser.shown[0] != browser.moves:
+            side = self._affordable(browser, AT_ONCE)
         elif browser.shown[1] != self._version:
             side = browser.side
         else:
             side = browser.side * FINER
-        return min(self.resolution, side)
+        return min(self._finest(browser), side)
+
+    def _finest(self, browser: _Browser) -> int:
+        if self.patience == math.inf:
+            return self.resolution
+        return min(self.resolution, self._affordable(browser, self.patience))
+
+    def _affordable(self, browser: _Browser, seconds: float) -> int:
+        """The side of a picture that takes so many seconds, about."""
+        width, height = browser.look.size(1000)
+        return max(COARSEST, math.isqrt(round(self._speed * seconds * 1e6 / (width * height))))
