@@ -29,11 +29,14 @@ from softmine.signals import Image
 from softmine.signals.fractal import Fractal
 from softmine.tasks.image import ImageTask
 from softmine.training.build import build_trainer
+from softmine.training.devices import describe
 from softmine.training.settings import FieldSettings
 from softmine.training.trainer import Trainer
 
 SIDE, SMALL = 32768, 1024
 BATCHES = {"uniform": 2048, "auto": 16384}
+WARM_UP = 8
+"""Times as many steps before the first that are timed: until what stays of a file in memory is there."""
 PICTURES = ("1 MP in memory", "1 MP computed", "1 GP computed", "1 GP in a file")
 PLAIN = PICTURES[0]
 CPU = torch.device("cpu")
@@ -120,7 +123,7 @@ def measure_time(file: Path, rounds: int) -> dict[tuple[str, str], dict]:
     spent: dict[tuple[str, str], list[float]] = {key: [] for key in trainers}
     for turn in range(rounds + 1):
         for key, trainer in trainers.items():
-            steps = 24 if key[1] == "uniform" else 6
+            steps = (24 if key[1] == "uniform" else 6) * (1 if turn else WARM_UP)
             end, started = trainer.step + steps, time.process_time()
             trainer.advance(lambda trainer=trainer, end=end: trainer.step >= end)
             if turn == 0:
@@ -184,7 +187,7 @@ def main() -> None:
         content = {
             "schema": 1,
             "side": SIDE,
-            "torch_threads": torch.get_num_threads(),
+            "device": describe(CPU),
             "versions": {name: version(name) for name in ("softmine", "torch", "numba")},
             "runs": runs,
         }
