@@ -29,6 +29,7 @@ ALLOWED = {
     "study": FOUNDATION | {"sampling", "radiance", "training", "tasks"},
     "viewing": FOUNDATION | {"sampling", "radiance", "training", "tasks"},
     "cli": FOUNDATION | {"sampling", "radiance", "training", "tasks", "study", "viewing"},
+    "__main__": {"cli"},
 }
 
 

@@ -33,13 +33,18 @@ if TYPE_CHECKING:
     from softmine.sampling import Sampler as Sampler
     from softmine.sampling import Uniform as Uniform
     from softmine.sampling import edge_prior as edge_prior
+    from softmine.signals import Audio as Audio
     from softmine.signals import Image as Image
+    from softmine.signals import Shape as Shape
     from softmine.signals import Signal as Signal
+    from softmine.signals import Video as Video
+    from softmine.signals import Volume as Volume
     from softmine.training.door import fit as fit
     from softmine.training.probe import FieldProbe as FieldProbe
 
 # Imported when first used, so that the command line answers mistakes and --help without waiting for torch.
 _HOMES = {
+    "Audio": "signals",
     "Box": "domain",
     "Edges": "sampling",
     "ErrorMap": "sampling",
@@ -58,10 +63,13 @@ _HOMES = {
     "ProbedMap": "sampling",
     "Resampling": "sampling",
     "Sampler": "sampling",
+    "Shape": "signals",
     "Signal": "signals",
     "Siren": "fields",
     "SoftmineError": "errors",
     "Uniform": "sampling",
+    "Video": "signals",
+    "Volume": "signals",
     "edge_prior": "sampling",
     "fit": "training.door",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar
 
 from tyro.conf import Positional, arg
 
@@ -23,17 +23,12 @@ def command_type(base: type[T], kind: str, text: str, path_help: str) -> type[T]
         text: what the command does, shown by ``--help``.
         path_help: what PATH is.
     """
-    options = tasks.module(kind).Options
-    hints = get_type_hints(options, include_extras=True)
-    own: list[Any] = [
-        (field.name, hints[field.name], dataclasses.field(default=field.default))
-        for field in dataclasses.fields(options)
-    ]
     path = Annotated[str | None, Positional, arg(metavar="[PATH]", help=path_help, help_behavior_hint="")]
     made = dataclasses.make_dataclass(
         base.__name__ + kind.title(),
-        [*own, ("path", path, dataclasses.field(default=None))],
-        bases=(base,),
+        [("path", path, dataclasses.field(default=None))],
+        # Both as bases, because the parser looks for a flag's help in the class that it is written in.
+        bases=(tasks.module(kind).Options, base),
         frozen=True,
     )
     made.__doc__ = f"{text}\n\n{tasks.KINDS[kind].paths} Without it, a built-in signal is used."

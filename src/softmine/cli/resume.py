@@ -10,12 +10,11 @@ from typing import Any, get_args, get_type_hints
 from softmine import tasks
 from softmine.cli.kinds import read
 from softmine.errors import SoftmineError
+from softmine.tasks.builtin import BUILTIN
 from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
 from softmine.training.task import Task
 
-BUILTIN = "builtin:"
-"""Before the name of a signal that needs no file."""
 CHANGEABLE = ("steps", "seconds", "evaluations", "checkpoint_every", "device")
 
 

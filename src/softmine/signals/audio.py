@@ -105,9 +105,15 @@ class Audio(torch.nn.Module):
         return cls(samples, rate, path.stem, path=path, fingerprint=hash_file(path), copy=False)
 
     @classmethod
-    def builtin(cls) -> Audio:
-        """Four seconds made on the fly: plucked notes, a rest, a chirp and a burst of noise."""
-        return cls(audio_builtin.chimes(), audio_builtin.RATE, "chimes", copy=False)
+    def builtin(cls, name: str = "chimes") -> Audio:
+        """Four seconds made on the fly: plucked notes, a rest, a chirp and a burst of noise.
+
+        Raises:
+            SoftmineError: there is none of that name.
+        """
+        if name != "chimes":
+            raise SoftmineError(f"there is no built-in sound {name!r}; try chimes")
+        return cls(audio_builtin.chimes(), audio_builtin.RATE, name, copy=False)
 
     @property
     def value_range(self) -> tuple[float, float]:

@@ -128,9 +128,15 @@ class Video(torch.nn.Module):
         )
 
     @classmethod
-    def builtin(cls) -> Video:
-        """A clip of textured discs that move before a gradient: 32 frames of 160 x 120, always the same."""
-        return cls(moving_discs(), "discs")
+    def builtin(cls, name: str = "discs") -> Video:
+        """A clip of textured discs that move before a gradient: 32 frames of 160 x 120, always the same.
+
+        Raises:
+            SoftmineError: there is none of that name.
+        """
+        if name != "discs":
+            raise SoftmineError(f"there is no built-in video {name!r}; try discs")
+        return cls(moving_discs(), name)
 
     @property
     def in_memory(self) -> bool:

@@ -28,15 +28,15 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "image": Kind("a picture", "PATH is a PNG, JPEG, TIFF, NPY or EXR file, or builtin:NAME."),
-    "audio": Kind("a sound", "PATH is a WAV, FLAC, OGG, MP3 or AIFF file."),
-    "video": Kind("a video", "PATH is an MP4, MOV, MKV, WebM, AVI or GIF file."),
+    "audio": Kind("a sound", "PATH is a WAV, FLAC, OGG, MP3 or AIFF file, or builtin:chimes."),
+    "video": Kind("a video", "PATH is an MP4, MOV, MKV, WebM, AVI or GIF file, or builtin:discs."),
     "volume": Kind("a volume", "PATH is a NIfTI (.nii, .nii.gz), NPY, NPZ or TIFF file, or builtin:phantom."),
     "shape": Kind(
         "a shape", "PATH is an OBJ, PLY, STL, OFF, GLB or GLTF file, builtin:knot or builtin:ball."
     ),
     "nerf": Kind(
         "a scene",
-        "PATH is a folder of posed photos: Blender, nerfstudio, instant-ngp, LLFF or COLMAP.",
+        "PATH is a folder of posed photos (Blender, nerfstudio, instant-ngp, LLFF or COLMAP), or builtin:still-life.",
     ),
 }
 """Kinds by the word after ``softmine fit``, which is also their module's name."""

@@ -14,12 +14,14 @@ from torch import nn
 from softmine import fields
 from softmine.signals import Audio, audio_files
 from softmine.tasks import audio_pictures
+from softmine.tasks.builtin import builtin_name
 from softmine.training.evaluation import CHUNK, decibels, peak_signal_to_noise, values_at
 from softmine.training.files import replacing
 from softmine.training.settings import FieldSettings
 from softmine.training.subset import ALL, SUBSET, evaluated_cells
 from softmine.training.task import Array, Evaluation, Output, Reconstruction, Report, silent
 
+DEFAULT = "chimes"
 EXCERPT = 2**20
 """Samples up to which comparisons show the whole sound."""
 FIRST_OMEGA = 3000.0
@@ -34,9 +36,10 @@ class Options:
 
 
 def read(path: str | None, options: Options) -> AudioTask:
-    """The sound file that a PATH names, or a synthesised sound for None."""
+    """The sound that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
     del options
-    return AudioTask(Audio.builtin() if path is None else Audio.read(path))
+    name = builtin_name(path, DEFAULT)
+    return AudioTask(Audio.read(str(path)) if name is None else Audio.builtin(name))
 
 
 class AudioTask:

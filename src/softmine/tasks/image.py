@@ -13,6 +13,7 @@ from tyro.conf import arg
 
 from softmine import fields
 from softmine.signals import Image
+from softmine.tasks.builtin import builtin_name
 from softmine.tasks.image_evaluation import ImageEvaluator
 from softmine.tasks.tiles import write_tiled
 from softmine.training.evaluation import decibels, values_at
@@ -21,7 +22,6 @@ from softmine.training.settings import FieldSettings
 from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
 
 DEFAULT = "astronaut"
-BUILTIN = "builtin:"
 FULL_SIZE = 2**25
 SMALL_SIZE = 2**21
 """Pixels up to which a reconstruction has every pixel, for a run and for a comparison."""
@@ -41,11 +41,8 @@ class Options:
 
 def read(path: str | None, options: Options) -> ImageTask:
     """The picture that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
-    if path is None:
-        return ImageTask(Image.builtin(DEFAULT), options)
-    if path.startswith(BUILTIN):
-        return ImageTask(Image.builtin(path[len(BUILTIN) :]), options)
-    return ImageTask(Image.read(path), options)
+    name = builtin_name(path, DEFAULT)
+    return ImageTask(Image.read(str(path)) if name is None else Image.builtin(name), options)
 
 
 class ImageTask:

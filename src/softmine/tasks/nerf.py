@@ -20,6 +20,7 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes import Scene, procedural, read_scene
 from softmine.tasks import nerf_evaluation as evaluation
+from softmine.tasks.builtin import builtin_name
 from softmine.tasks.contact_sheet import contact_sheet
 from softmine.tasks.nerf_pictures import depth_colours, write_views
 from softmine.tasks.nerf_rendering import Shot, take
@@ -27,7 +28,7 @@ from softmine.training.pictures import write_picture
 from softmine.training.settings import FieldSettings
 from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
 
-BUILTIN = "builtin:"
+DEFAULT = "still-life"
 BACKGROUNDS = {"white": 1.0, "black": 0.0}
 BATCH_SIZE = 1024
 """Rays a step where nobody says: on two cores, 40 seconds of the NeRF-Synthetic chair at 200 x 200 gave 29.6 dB with 1024,
@@ -59,12 +60,13 @@ def read(path: str | None, options: Options) -> NerfTask:
         raise SoftmineError(f"--background is {options.background}: choose white or black")
     if options.test_views is not None and options.test_views < 1:
         raise SoftmineError(f"--test-views is {options.test_views}: give at least 1")
-    if path is not None and not path.startswith(BUILTIN):
-        scene = read_scene(path, options.downscale)
+    name = builtin_name(path, DEFAULT)
+    if name is None:
+        scene = read_scene(str(path), options.downscale)
         return NerfTask(_with_test_views(scene, options.test_views), options.background)
     scene = procedural()
-    if path is not None and path != BUILTIN + scene.name:
-        raise SoftmineError(f"there is no built-in scene '{path}': the only one is {BUILTIN}{scene.name}")
+    if name != scene.name:
+        raise SoftmineError(f"there is no built-in scene '{name}'; try {scene.name}")
     if options.downscale != 1:
         raise SoftmineError("--downscale is for photos from files: give a PATH")
     return NerfTask(_with_test_views(scene, options.test_views), options.background)

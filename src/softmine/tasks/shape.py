@@ -16,13 +16,14 @@ from softmine.errors import SoftmineError
 from softmine.signals.mesh_tree import Faces, Points
 from softmine.signals.shape import BAND, Shape
 from softmine.tasks import shape_views
+from softmine.tasks.builtin import builtin_name
 from softmine.tasks.meshing import marching_cubes, write_mesh
 from softmine.tasks.shape_evaluation import ShapeEvaluator, chamfer
 from softmine.training.evaluation import values_at
 from softmine.training.settings import FieldSettings
 from softmine.training.task import Array, Output, Reconstruction, Report, silent
 
-BUILTIN = "builtin:"
+DEFAULT = "knot"
 VIEW_SIDE, VIEW_CELLS = 440, 160
 SMALL_SIDE, SMALL_CELLS = 240, 96
 """Pixels a side of each view, and cells a side of the mesh that is shown, for a run and for a comparison."""
@@ -42,11 +43,8 @@ class Options:
 def read(path: str | None, options: Options) -> ShapeTask:
     """The shape that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
     chosen = {"target": options.target, "band": options.band}
-    if path is None:
-        return ShapeTask(Shape.builtin(**chosen))
-    if path.startswith(BUILTIN):
-        return ShapeTask(Shape.builtin(path[len(BUILTIN) :], **chosen))
-    return ShapeTask(Shape.read(path, **chosen))
+    name = builtin_name(path, DEFAULT)
+    return ShapeTask(Shape.read(str(path), **chosen) if name is None else Shape.builtin(name, **chosen))
 
 
 class ShapeTask:

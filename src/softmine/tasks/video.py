@@ -19,6 +19,7 @@ from softmine.errors import SoftmineError
 from softmine.signals.libraries import require
 from softmine.signals.video import Video
 from softmine.signals.video_store import Frames
+from softmine.tasks.builtin import builtin_name
 from softmine.tasks.contact_sheet import contact_sheet
 from softmine.tasks.video_evaluation import VideoEvaluator, every_frame, frame_values
 from softmine.tasks.video_film import write_chart, write_film, write_frames
@@ -26,6 +27,7 @@ from softmine.training.evaluation import decibels
 from softmine.training.settings import FieldSettings
 from softmine.training.task import Output, Reconstruction, Report, mean_error, silent
 
+DEFAULT = "discs"
 SHEET = 6
 TILE, SMALL_TILE = 640, 240
 """Frames on a contact sheet, and their longer side for a run and for a comparison, in pixels."""
@@ -42,23 +44,27 @@ class Options:
 
 
 def read(path: str | None, options: Options) -> VideoTask:
-    """The video that a PATH names, or the built-in clip for None.
+    """The video that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None.
 
     Raises:
         SoftmineError: it cannot be read; or PyAV, which writes the film too, is missing.
     """
     frames = _range(options.frames)
-    if path is None:
+    name = builtin_name(path, DEFAULT)
+    if name is not None:
         if options != Options():
             raise SoftmineError("--downscale and --frames are for videos from files: give a PATH")
         require("av", "video", "or writing a video", "cannot fit the built-in clip")
-        return VideoTask(Video.builtin())
+        return VideoTask(Video.builtin(name))
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("decoding", total=1.0)
         return VideoTask(
             Video.read(
-                path, options.downscale, frames, report=lambda share: progress.update(bar, completed=share)
+                str(path),
+                options.downscale,
+                frames,
+                report=lambda share: progress.update(bar, completed=share),
             )
         )
 

@@ -16,6 +16,7 @@ from torch import nn
 from softmine import fields
 from softmine.signals import nifti
 from softmine.signals.volume import Volume
+from softmine.tasks.builtin import builtin_name
 from softmine.tasks.slices import montage
 from softmine.tasks.volume_evaluation import VolumeEvaluator
 from softmine.training.evaluation import values_at
@@ -23,7 +24,7 @@ from softmine.training.files import replacing
 from softmine.training.settings import FieldSettings
 from softmine.training.task import Array, Output, Reconstruction, Report, silent
 
-BUILTIN = "builtin:"
+DEFAULT = "phantom"
 BLOCK = 2**18
 """Voxels a field is asked at a time."""
 
@@ -36,11 +37,8 @@ class Options:
 def read(path: str | None, options: Options) -> VolumeTask:
     """The volume that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
     del options
-    if path is None:
-        return VolumeTask(Volume.builtin())
-    if path.startswith(BUILTIN):
-        return VolumeTask(Volume.builtin(path[len(BUILTIN) :]))
-    return VolumeTask(Volume.read(path))
+    name = builtin_name(path, DEFAULT)
+    return VolumeTask(Volume.read(str(path)) if name is None else Volume.builtin(name))
 
 
 class VolumeTask:
