@@ -97,7 +97,7 @@ def test_while_training_waits_pictures_are_no_finer_than_patience_allows():
     assert 0.3 < found[-1] < 1.2
     assert len(found) < 8
     requests.patience = float("inf")
-    assert requests.next().side > 600
+    assert requests.next().side == FINER * 200
 
 
 def test_browsers_take_turns():

@@ -56,7 +56,7 @@ class RadianceView:
         self._heat_due = False
         self._lock = threading.Lock()
         gui, resolution = page.gui, page.requests.resolution
-        self.status = StatusPanel(gui, name)
+        self.status = StatusPanel(gui, name, "test PSNR")
         with gui.add_folder("Picture"):
             self._kind = gui.add_dropdown("show", ("colour", "depth"))
             self._resolution = gui.add_slider("resolution", 64, 1536, 32, resolution)

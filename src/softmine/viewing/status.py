@@ -20,10 +20,11 @@ class StatusPanel:
     Args:
         gui: the panel of the page.
         name: of what is fitted.
+        measure: what its quality is called.
     """
 
-    def __init__(self, gui: Any, name: str) -> None:
-        self.gui, self.name = gui, name
+    def __init__(self, gui: Any, name: str, measure: str = "PSNR") -> None:
+        self.gui, self.name, self.measure = gui, name, measure
         self._text = gui.add_markdown(f"**{name}**")
         self._chart: Any = None
         self._last: Status | None = None
@@ -33,7 +34,7 @@ class StatusPanel:
         if status == self._last:
             return
         self._last = status
-        self._text.content = words(self.name, status)
+        self._text.content = words(self.name, status, self.measure)
         self._draw([point for point in status.curve if all(map(math.isfinite, point))])
 
     def _draw(self, curve: list[tuple[float, float]]) -> None:
@@ -56,12 +57,12 @@ class StatusPanel:
         )
 
 
-def words(name: str, status: Status) -> str:
+def words(name: str, status: Status, measure: str = "PSNR") -> str:
     """The status in Markdown."""
     if status.step is None or status.seconds is None:
         return f"**{name}** is {status.state}; it is shown as soon as there is a first checkpoint"
     text = f"**{name}** is {status.state}  \nstep **{status.step:,}** after {duration(status.seconds)} of training"
     if status.psnr is not None:
         measured = "" if status.measured == status.step else f" at step {status.measured:,}"
-        text += f"  \ntest PSNR **{decibels(status.psnr)} dB**{measured}"
+        text += f"  \n{measure} **{decibels(status.psnr)} dB**{measured}"
     return text
