@@ -148,6 +148,13 @@ def photos(every):
     yield mean_photo("mean", every)
 
 
+def over_time(data):
+    """Where the samplers stand at the end, then on the way there."""
+    yield from standing(data)
+    yield ""
+    yield from timed(data)
+
+
 def signals(every):
     """One row a signal, of whatever kind: uniform at its best batch size, auto, and how many times sooner."""
     yield PHOTO_HEAD[0].replace("picture", "signal, field, budget")
@@ -156,6 +163,27 @@ def signals(every):
         field = data["settings"]["field"]
         name = f"{data['task']}: {Path(data['signal']['name']).stem}, {field}, {seconds_or_steps(data)}"
         yield photo(data, name)
+
+
+def shapes(every):
+    """Distance and occupied space of shapes, for every sampler: which of them is better depends on what is asked."""
+    yield "| shape, budget | sampler | batch | steps | PSNR of the distance | IoU | uniform's final IoU after |"
+    yield "|---|---|---:|---:|---:|---:|---:|"
+    for data in every:
+        name = f"{Path(data['signal']['name']).stem}, {seconds_or_steps(data)}"
+        goal = next(run["curve"][-1]["iou"] for run in data["runs"] if run["sampler"] == "uniform")
+        for run in data["runs"]:
+            last = run["curve"][-1]
+            reached = next((point["seconds"] for point in run["curve"] if point["iou"] >= goal), None)
+            yield row(
+                name,
+                run["sampler"],
+                f"{run['batch_size']:,}",
+                f"{run['steps']:,}",
+                f"{last['psnr']:.2f}",
+                f"{last['iou']:.4f}",
+                "never" if reached is None else f"{reached:.1f} s",
+            )
 
 
 PHOTO_HEAD = (
@@ -213,7 +241,8 @@ SECTIONS = {
     "headline": standing,
     "kodak": photos,
     "signals": signals,
-    "nerf": standing,
+    "shapes": shapes,
+    "nerf": over_time,
     "oracle": standing,
     "peers": timed,
     "langevin": by_steps,
@@ -222,7 +251,7 @@ SECTIONS = {
     "warmup": by_steps,
 }
 """Names of the sections, and what makes their tables."""
-TOGETHER = {"kodak": photos, "signals": signals}
+TOGETHER = {"kodak": photos, "signals": signals, "shapes": shapes}
 """Sections that put all their files into one table."""
 
 

@@ -32,9 +32,7 @@ def main():
             )
         )
     others = [
-        evidence.read(file)
-        for name in ("signals", "nerf")
-        for file in sorted(RESULTS.glob(f"{name}-*.json"))
+        evidence.read(file) for name in ("signals", "nerf") for file in sorted(RESULTS.glob(f"{name}-*.json"))
     ]
     if others:
         print()

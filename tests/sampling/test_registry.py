@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from softmine import Box, FieldProbe, Image, Langevin, SoftmineError
-from softmine.sampling import SAMPLERS, ErrorMap, Sampler, check_spec, create
+from softmine.sampling import SAMPLERS, ErrorMap, Sampler, check_spec, create, default_batch_size
 
 BOX = Box((16, 16))
 PROBE = FieldProbe(torch.nn.Linear(2, 1), Image(np.eye(16, dtype=np.float32)))
@@ -89,3 +89,12 @@ def test_auto_suits_views_of_a_scene_unless_told_otherwise():
     assert chosen.map.shape == (100, 26, 25)
     assert (chosen.probes, chosen.power, chosen.uniform_share) == (0.0, 2.0, 0.3)
     assert create("auto", Box((100, 200, 200)), 256, seed=0).probes > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((100_000,), 8192), ((512, 768), 8192), ((4000, 4000), 32768), ((256, 256, 256), 8192), ((16, 16), 64)],
+)
+def test_auto_has_a_batch_size_that_suits_the_signal(shape, size):
+    assert default_batch_size("auto", Box(shape)) == size
+    assert default_batch_size("uniform", Box(shape)) == 2048

@@ -24,8 +24,9 @@ def defaults(spec: str, domain: Box) -> dict[str, Any]:
 def default_batch_size(spec: str, domain: Box) -> int:
     """The batch size of a sampler's description where nobody chose one: 2048, or for ``auto`` what suits the signal.
 
-    That is about one sample for 48 cells, a power of two from 1,024 to 32,768: a large batch costs less a sample, but
-    of a small signal it would see the same cells again before the field has learned from them.
+    That is a power of two: about one sample for 48 cells, but 8,192 where that is less and at most an eighth of the cells,
+    and no more than 32,768. A large batch costs less a sample, but of a small signal it would see the same cells again
+    before the field has learned from them. With three axes or four, where a sample costs several times as much, 8,192 at most.
 
     Example:
         >>> default_batch_size("auto", Box((512, 768))), default_batch_size("uniform", Box((512, 768)))
@@ -33,4 +34,5 @@ def default_batch_size(spec: str, domain: Box) -> int:
     """
     if spec.partition(":")[0] != AUTO:
         return DEFAULT_BATCH_SIZE
-    return 1 << min(15, max(10, (domain.valid // 48).bit_length() - 1))
+    wanted = max(domain.valid // 48, min(8192, domain.valid // 8), 64)
+    return 1 << min(15 if domain.dim <= 2 else 13, wanted.bit_length() - 1)
