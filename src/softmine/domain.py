@@ -26,7 +26,7 @@ from torch import Tensor
 from softmine.errors import SoftmineError
 from softmine.masks import Cells, Flags, MaskedGrid
 
-__all__ = ["Box", "Cells", "Coords", "Flags", "PerAxis", "PerSample", "SoftmineError", "Values"]
+__all__ = ["Box", "Cells", "Coords", "Flags", "MaskedGrid", "PerAxis", "PerSample", "SoftmineError", "Values"]
 
 Coords = Float[Tensor, "n d"]
 """Unit coordinates, shape (N, D)."""

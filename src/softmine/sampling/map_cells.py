@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Box, Cells, Coords, Flags, PerSample
-from softmine.masks import MaskedGrid
+from softmine.domain import Box, Cells, Coords, Flags, MaskedGrid, PerSample
 
 
 class MapCells(nn.Module):
