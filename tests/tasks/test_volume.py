@@ -213,6 +213,8 @@ def test_what_a_run_says_of_its_volume(tmp_path):
     assert task.size() == "4 x 9 x 12 float32, voxels of 0.81 x 0.81 x 2.4 mm, 17% without data"
     assert task.describe()["shape"] == [4, 9, 12, 1]
     assert task.describe()["valid"] == 360
+    assert task.describe()["measured"] == {"cells": 360, "unit": "voxels with data"}
+    assert "measured" not in VolumeTask(Volume(voxels_of())).describe()
     assert VolumeTask(Volume(voxels_of((5, 6, 7, 3)))).size() == "5 x 6 x 7 uint8, 3 channels"
     assert read(None, Options()).signal.name == "phantom"
     with pytest.raises(SoftmineError, match="no built-in volume"):

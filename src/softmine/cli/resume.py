@@ -82,7 +82,7 @@ def same_signal(run: RunFolder, kind: str, given: str | None, stored: Any, optio
     except SoftmineError as error:
         if given is None and signal["path"] and not Path(signal["path"]).exists():
             raise SoftmineError(
-                f"the file of this run is gone from {signal['path']}: give its new PATH beside --resume"
+                f"the file of this run is gone from {signal['path']}: give its new PATH beside --resume, or other commands its --path"
             ) from error
         raise
     if task.signal.fingerprint != signal["fingerprint"]:

@@ -73,7 +73,12 @@ class VolumeTask:
             "dtype": volume.dtype,
             "fingerprint": volume.fingerprint,
             "value_range": list(volume.value_range),
-            "valid": volume.domain.cells if volume.valid is None else int(volume.valid.sum()),
+            "valid": volume.domain.valid,
+            **(
+                {"measured": {"cells": volume.domain.valid, "unit": "voxels with data"}}
+                if volume.domain.masked
+                else {}
+            ),
             "voxel_size": list(data.voxel_size) if data.voxel_size else None,
             "length_unit": data.length_unit,
         }
