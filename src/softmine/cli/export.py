@@ -38,16 +38,56 @@ class Exports(Protocol):
         ...
 
 
+@runtime_checkable
+class ExportsRadiance(Protocol):
+    """A task whose fields are made of density, seen from somewhere."""
+
+    def export(
+        self,
+        field: nn.Module,
+        path: Path,
+        device: torch.device,
+        resolution: int,
+        report: Report,
+        *,
+        level: float | None,
+        smallest: int,
+    ) -> str:
+        """As of ``Exports``: the surface at a density, without pieces of fewer triangles than ``smallest``."""
+        ...
+
+    def export_points(
+        self, field: nn.Module, path: Path, device: torch.device, count: int, report: Report
+    ) -> str:
+        """Writes at most ``count`` points of what is seen to ``path``; says what it wrote."""
+        ...
+
+
 @dataclass(frozen=True)
 class Export:
-    """Write the surface that a run has learned as a mesh, in the units of the file it was trained on."""
+    """Write the surface that a run has learned as a mesh, in the units of the file it was trained on.
+
+    Of a shape, or of a radiance field: there with colours, or as points that the photos see. Scenes without bounds are
+    meshed in the unit ball around what the cameras look at; those in normalised device coordinates have points only. For
+    pictures and films of a radiance field, see softmine render.
+    """
 
     run: Annotated[Path, Positional, arg(metavar="RUN")]
-    """A folder made by softmine fit shape."""
+    """A folder made by softmine fit shape or softmine fit nerf."""
     resolution: Annotated[int, arg(metavar="N")] = 256
     """Cells a side of the grid that the field is asked on."""
-    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: mesh.ply in RUN)")] = None
-    """The mesh; the end of its name says the format: ply, obj, glb or stl."""
+    level: Annotated[float | None, arg(metavar="D", help_behavior_hint="(default: half opaque a cell)")] = (
+        None
+    )
+    """Density of a radiance field, per unit of its file, where its surface is."""
+    smallest: Annotated[int, arg(metavar="N")] = 0
+    """Leave out pieces of a radiance field's mesh that have fewer triangles, as specks in the air do."""
+    points: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Instead of a mesh of a radiance field, at most N points of what its photos see."""
+    out: Annotated[
+        Path | None, arg(metavar="FILE", help_behavior_hint="(default: mesh.ply or points.ply in RUN)")
+    ] = None
+    """The mesh; the end of its name says the format: ply, obj, glb or stl. Points: ply."""
     path: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """What the run was trained on, if it has moved since."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
@@ -60,38 +100,61 @@ def export_command(arguments: list[str], interrupted: Interrupted) -> int:
     check_resolution(args.resolution)
     device = devices.choose(args.device)
     run = RunFolder.open(args.run)
-    out = args.out or run.path / "mesh.ply"
-    check_format(out)
-    if args.out and out.exists():
-        raise SoftmineError(f"{out} exists: give another --out, or delete it first")
-    if not out.parent.is_dir():
-        raise SoftmineError(f"cannot write {out}: there is no folder {out.parent}")
+    out = args.out or run.path / ("mesh.ply" if args.points is None else "points.ply")
+    _check_file(args, out)
     kind = str(run.config.get("task"))
     if kind not in KINDS:
         raise SoftmineError(f"{run.path} is a run of '{kind}', which this version of softmine does not know")
-    if not hasattr(getattr(module(kind), f"{kind.title()}Task", None), "export"):
+    exporter = getattr(module(kind), f"{kind.title()}Task", None)
+    if not hasattr(exporter, "export"):
         raise SoftmineError(
             f"{run.path} is a run of softmine fit {kind}, which has no mesh to export; look into its images folder"
         )
+    for flag, given in (("level", args.level), ("smallest", args.smallest or None), ("points", args.points)):
+        if given is not None and not hasattr(exporter, "export_points"):
+            raise SoftmineError(f"--{flag} is for runs of softmine fit nerf, and {run.path} is one of {kind}")
     if not run.checkpoints:
         raise SoftmineError(f"{run.path} has no checkpoint yet: train it first")
     settings, options = stored_settings(run, kind), stored_options(run, kind)
     task = same_signal(run, kind, str(args.path) if args.path else None, options, options)
-    assert isinstance(task, Exports)
     stop_if(interrupted)
     field = task.make_field(settings)
     load_field(run.checkpoints[-1], field)
+    field.to(device).eval()
     console = PlainConsole()
     progress = Progress(console, steps=None, batch_size=0)
+    doing = "meshing" if args.points is None else "looking for points"
 
     def report(share: float) -> None:
         stop_if(interrupted)
-        progress.say(f"meshing {share:.0%}")
+        progress.say(f"{doing} {share:.0%}")
 
     with progress:
-        wrote = task.export(field.to(device).eval(), out, device, args.resolution, report)
+        if not isinstance(task, ExportsRadiance):
+            assert isinstance(task, Exports)
+            wrote = task.export(field, out, device, args.resolution, report)
+        elif args.points is not None:
+            wrote = task.export_points(field, out, device, args.points, report)
+        else:
+            wrote = task.export(
+                field, out, device, args.resolution, report, level=args.level, smallest=args.smallest
+            )
     console.print(f"{out}: {wrote}", soft_wrap=True)
     return 0
+
+
+def _check_file(args: Export, out: Path) -> None:
+    """Raises SoftmineError if the flags do not agree, or the file cannot be written."""
+    if args.points is None:
+        check_format(out)
+    elif args.level is not None or args.smallest:
+        raise SoftmineError("--level and --smallest are for a mesh: leave them out beside --points")
+    elif out.suffix.lower() != ".ply":
+        raise SoftmineError(f"cannot write points to {out}: its name must end in ply")
+    if args.out and out.exists():
+        raise SoftmineError(f"{out} exists: give another --out, or delete it first")
+    if not out.parent.is_dir():
+        raise SoftmineError(f"cannot write {out}: there is no folder {out.parent}")
 
 
 def load_field(checkpoint: Path, field: nn.Module) -> None:

@@ -26,7 +26,10 @@ MOST_FRAMES, MOST_PIXELS = 100_000, 8192
 
 @dataclass(frozen=True)
 class Render:
-    """Render what a run of softmine fit nerf has learned: its photos' views as PNG, or a flight as MP4."""
+    """Render what a run of softmine fit nerf has learned: its photos' views as PNG, or a flight as MP4.
+
+    For a mesh or points, which other programs can open, see softmine export.
+    """
 
     run: Annotated[Path, Positional, arg(metavar="RUN")]
     """A folder made by softmine fit nerf."""
@@ -48,6 +51,9 @@ class Render:
     """Depths too: of photos as 16-bit PNG and in colours, of a flight as a film."""
     background: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the run's)")] = None
     """What is seen through what is transparent: white or black."""
+    lpips: bool = False
+    """How far views are from their photos to a network's eye (LPIPS), into views.json; needs the extra softmine[lpips] and
+    at first a download."""
     path: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """The photos that the run was trained on, if they have moved since."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
@@ -72,7 +78,7 @@ def render_command(arguments: list[str], interrupted: Interrupted) -> int:
     if not run.checkpoints:
         raise SoftmineError(f"{run.path} has no checkpoint yet: train it first")
     from softmine.signals.libraries import require
-    from softmine.tasks import nerf
+    from softmine.tasks import nerf, nerf_evaluation
     from softmine.tasks.nerf_renders import Stage, write_flight, write_photos
 
     if args.views in ("orbit", "spiral"):
@@ -85,6 +91,10 @@ def render_command(arguments: list[str], interrupted: Interrupted) -> int:
     load_field(run.checkpoints[-1], field)
     background = nerf.BACKGROUNDS[args.background] if args.background else task.background
     stage = Stage(field.to(device).eval(), task.scene, background, device, args.depth)
+    lpips = None
+    if args.lpips:
+        photos = task.test if args.views == "test" else task.signal
+        lpips = nerf_evaluation.lpips_to(photos, background, device)
     console = PlainConsole()
     progress = Progress(console, steps=None, batch_size=0)
     started, told = time.monotonic(), 0
@@ -108,7 +118,7 @@ def render_command(arguments: list[str], interrupted: Interrupted) -> int:
             rate = Fraction(args.fps).limit_denominator(1001)
             wrote = write_flight(stage, args.views, size, args.frames, rate, folder, pause)
         else:
-            wrote = write_photos(stage, args.views, size, folder, pause)
+            wrote = write_photos(stage, args.views, size, folder, pause, lpips)
 
     with progress:
         # All of it appears at once: an interruption leaves nothing.
@@ -127,6 +137,14 @@ def _check(args: Render) -> None:
         raise SoftmineError(f"--frames is {args.frames}: give a number from 1 to {MOST_FRAMES}")
     if not 0.1 <= args.fps <= 240:
         raise SoftmineError(f"--fps is {args.fps}: give a number from 0.1 to 240")
+    if args.lpips and args.views not in ("test", "train"):
+        raise SoftmineError(
+            f"--lpips compares views with photos, and --views {args.views} has none: use test or train"
+        )
+    if args.lpips and (args.width or args.height):
+        raise SoftmineError(
+            "--lpips compares views with photos of their size: leave out --width and --height"
+        )
     for name, value in (("width", args.width), ("height", args.height)):
         if value is not None and not 2 <= value <= MOST_PIXELS:
             raise SoftmineError(f"--{name} is {value}: give a number of pixels from 2 to {MOST_PIXELS}")

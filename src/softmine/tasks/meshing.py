@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from softmine.errors import SoftmineError
 from softmine.signals.libraries import require
@@ -19,7 +19,13 @@ MOST = 2048
 """Cells a side up to which a mesh can be asked for."""
 SLAB = 16
 FORMATS = ("ply", "obj", "glb", "stl")
+Colours = UInt8[np.ndarray, "n 3"]
+"""Red, green and blue of vertices or points, (N, 3), in sRGB."""
 _LEAST = 1e-4
+
+
+class NoSurface(SoftmineError):
+    """A function has one sign everywhere."""
 
 
 def marching_cubes(
@@ -33,7 +39,8 @@ def marching_cubes(
     by scikit-image.
 
     Raises:
-        SoftmineError: the resolution is out of range, or the function has one sign everywhere.
+        SoftmineError: the resolution is out of range.
+        NoSurface: the function has one sign everywhere.
 
     Example:
         >>> ball = lambda coords: 0.3 - (coords - 0.5).norm(dim=-1)
@@ -63,9 +70,7 @@ def marching_cubes(
             count += len(corners)
         report(stop / resolution)
     if not vertices:
-        raise SoftmineError(
-            "the field has no surface: it is inside or outside everywhere; train it for longer"
-        )
+        raise NoSurface("the field has no surface: it is inside or outside everywhere; train it for longer")
     return _join(np.concatenate(vertices), np.concatenate(faces), resolution)
 
 
@@ -105,31 +110,62 @@ def _join(vertices: Points, faces: Faces, resolution: int) -> tuple[Float[np.nda
     return vertices[used] / resolution, faces.reshape(-1, 3)
 
 
-def write_mesh(path: Path, vertices: Points, faces: Faces) -> None:
+def write_mesh(path: Path, vertices: Points, faces: Faces, colours: Colours | None = None) -> None:
     """Writes a mesh as PLY, OBJ, GLB or STL, told by the name's end; all but PLY need the extra ``softmine[shape]``.
+
+    Args:
+        path: the file.
+        vertices: (V, 3).
+        faces: (F, 3).
+        colours: of the vertices, (V, 3); STL cannot hold them.
 
     Raises:
         SoftmineError: the name ends in something else, or trimesh is not installed.
     """
     kind = check_format(path)
-    if kind != "ply":
-        trimesh = require("trimesh", "shape", "meshes", f"cannot write {path}")
-        data = trimesh.Trimesh(vertices, faces, process=False).export(file_type=kind)
-        content = data.encode() if isinstance(data, str) else data
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
+    if kind == "ply":
+        _write_ply(path, vertices, faces, colours)
         return
-    header = (
-        f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
-        "property float x\nproperty float y\nproperty float z\n"
-        f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
-    )
-    rows = np.empty(len(faces), [("count", "u1"), ("corners", "<i4", 3)])
-    rows["count"], rows["corners"] = 3, faces
+    trimesh = require("trimesh", "shape", "meshes", f"cannot write {path}")
+    # What glTF keeps in vertices is light, not its sRGB code.
+    shown = _to_light(colours) if kind == "glb" and colours is not None else colours
+    data = trimesh.Trimesh(vertices, faces, vertex_colors=shown, process=False).export(file_type=kind)
+    content = data.encode() if isinstance(data, str) else data
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_points(path: Path, points: Points, colours: Colours) -> None:
+    """Writes points (N, 3) with colours (N, 3) as PLY."""
+    _write_ply(path, points, None, colours)
+
+
+def _write_ply(path: Path, vertices: Points, faces: Faces | None, colours: Colours | None) -> None:
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
+    header += "".join(f"property float {axis}\n" for axis in "xyz")
+    if colours is None:
+        content = [vertices.astype("<f4").tobytes()]
+    else:
+        header += "".join(f"property uchar {name}\n" for name in ("red", "green", "blue"))
+        row = np.empty(len(vertices), [("place", "<f4", 3), ("colour", "u1", 3)])
+        row["place"], row["colour"] = vertices, colours
+        content = [row.tobytes()]
+    if faces is not None:
+        header += f"element face {len(faces)}\nproperty list uchar int vertex_indices\n"
+        rows = np.empty(len(faces), [("count", "u1"), ("corners", "<i4", 3)])
+        rows["count"], rows["corners"] = 3, faces
+        content.append(rows.tobytes())
     with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(header.encode())
-        file.write(vertices.astype("<f4").tobytes())
-        file.write(rows.tobytes())
+        file.write(f"{header}end_header\n".encode())
+        for part in content:
+            file.write(part)
+
+
+def _to_light(colours: Colours) -> Colours:
+    """Linear light, (N, 3), of sRGB colours (IEC 61966-2-1)."""
+    share = colours / 255.0
+    light = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    return (light * 255).round().astype(np.uint8)
 
 
 def check_format(path: Path) -> str:

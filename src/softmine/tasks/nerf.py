@@ -14,7 +14,6 @@ from torch import nn
 from tyro.conf import arg
 
 from softmine.errors import SoftmineError
-from softmine.radiance.background import composite
 from softmine.radiance.field import field_for
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
@@ -22,6 +21,8 @@ from softmine.radiance.scenes import Scene, procedural, read_scene
 from softmine.tasks import nerf_evaluation as evaluation
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.contact_sheet import contact_sheet
+from softmine.tasks.meshing import write_mesh, write_points
+from softmine.tasks.nerf_export import surface, visible_points
 from softmine.tasks.nerf_pictures import depth_colours, write_views
 from softmine.tasks.nerf_rendering import Shot, take
 from softmine.training.pictures import write_picture
@@ -245,17 +246,41 @@ class NerfTask:
         label += "" if ssim is None else f", SSIM {ssim:.4f}"
         return [*outputs, Output("test_views.json", label)]
 
+    def export(
+        self,
+        field: nn.Module,
+        path: Path,
+        device: torch.device,
+        resolution: int,
+        report: Report = silent,
+        *,
+        level: float | None = None,
+        smallest: int = 0,
+    ) -> str:
+        """Writes the surface where the field's density is ``level``, with colours, to ``path``; says what it wrote."""
+        assert isinstance(field, Renderer)
+        vertices, faces, colours, level = surface(
+            field, self.scene, device, resolution, level=level, smallest=smallest, report=report
+        )
+        write_mesh(path, vertices, faces, colours)
+        where = ", of the unit ball around what the cameras look at" if field.field.contracts else ""
+        where += ", without colours, for which STL has no place" if path.suffix.lower() == ".stl" else ""
+        return (
+            f"{len(vertices):,} vertices and {len(faces):,} triangles where the density is {level:.3g}{where}"
+        )
+
+    def export_points(
+        self, field: nn.Module, path: Path, device: torch.device, count: int, report: Report = silent
+    ) -> str:
+        """Writes at most ``count`` points of what the training views see, with colours, as PLY; says what it wrote."""
+        assert isinstance(field, Renderer)
+        points, colours = visible_points(field, self.signal, device, count, report)
+        write_points(path, points, colours)
+        frame = " (right, up and back of the mean camera, from where it stands)" if self.scene.ndc else ""
+        return f"{len(points):,} points{frame}"
+
     def _photo(self, index: int, stride: int) -> tuple[Array, Array | None]:
-        """A test view (h, w, 3) before the background, and which of its pixels count, (h, w), or None for all."""
-        camera = self.test.views[index].camera
-        whole = self.test.picture(index)[stride // 2 :: stride, stride // 2 :: stride]
-        height, width, channels = whole.shape
-        target = composite(whole.reshape(-1, channels), self.background).view(height, width, 3).numpy()
-        mask = self.test.domain.mask
-        if mask is None:
-            return target, None
-        valid = mask[index, : camera.height, : camera.width][stride // 2 :: stride, stride // 2 :: stride]
-        return target, np.asarray(valid)
+        return evaluation.photo(self.test, index, self.background, stride)
 
 
 def pixels_across(scene: Scene) -> float:

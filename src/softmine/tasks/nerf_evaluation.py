@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from softmine.errors import SoftmineError
 from softmine.radiance.background import composite
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
+from softmine.signals.libraries import require
 from softmine.tasks.nerf_rendering import CHUNK, look
 from softmine.training.evaluation import at_rest, decibels, peak_signal_to_noise
 from softmine.training.task import Evaluation
@@ -20,6 +24,8 @@ from softmine.training.task import Evaluation
 RAYS = 2**14
 """Rays of an evaluation, at most, unless there are more views."""
 SSIM_WINDOW = 11
+LPIPS_NETWORK, LPIPS_SIDE = "vgg", 16
+"""The network of the figures in papers on radiance fields, and pixels a side that its layers leave something of."""
 
 
 class NerfEvaluator:
@@ -103,6 +109,64 @@ def measure_view(
         )  # fmt: skip
         ssim = float(np.asarray(score))
     return ViewQuality(name, error, pixels, decibels(error), ssim)
+
+
+def photo(
+    photos: Photos, index: int, background: float, stride: int = 1
+) -> tuple[Float[np.ndarray, "h w 3"], np.ndarray | None]:
+    """A view (h, w, 3) over ``background``, and which of its pixels count, (h, w), or None for all."""
+    camera = photos.views[index].camera
+    whole = photos.picture(index)[stride // 2 :: stride, stride // 2 :: stride]
+    height, width, channels = whole.shape
+    target = composite(whole.reshape(-1, channels), background).view(height, width, 3).numpy()
+    mask = photos.domain.mask
+    if mask is None:
+        return target, None
+    valid = mask[index, : camera.height, : camera.width][stride // 2 :: stride, stride // 2 :: stride]
+    return target, np.asarray(valid)
+
+
+def lpips_to(photos: Photos, background: float, device: torch.device) -> Callable[[int, np.ndarray], float]:
+    """A function that tells how far a picture (h, w, 3) in [0, 1] is from photo ``index`` by LPIPS, 0 and up.
+
+    Pixels that a mask leaves out are taken from the photo. Source: Zhang et al. 2018 (arXiv 1801.03924), by their package
+    ``lpips``, with VGG, whose weights it fetches when they are first used. PSNR and SSIM need none of this.
+
+    Raises:
+        SoftmineError: the extra ``softmine[lpips]`` is not installed, the weights cannot be fetched, or a photo is too
+            small.
+    """
+    for view in photos.views:
+        if min(view.camera.width, view.camera.height) < LPIPS_SIDE:
+            raise SoftmineError(
+                f"--lpips needs photos of at least {LPIPS_SIDE} pixels a side, but {view.name} has "
+                f"{view.camera.width} x {view.camera.height}"
+            )
+    package = require("lpips", "lpips", "its network", "cannot measure --lpips")
+    try:
+        with warnings.catch_warnings():
+            # It calls torchvision the way of years ago.
+            warnings.simplefilter("ignore")
+            network = package.LPIPS(net=LPIPS_NETWORK, verbose=False)
+    except (OSError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise SoftmineError(
+            f"cannot fetch the weights that --lpips (the extra softmine[lpips]) needs: {reason}; once they are in "
+            f"{torch.hub.get_dir()}, no network is needed"
+        ) from error
+    network.to(device).eval()
+
+    def to_input(picture: np.ndarray) -> Tensor:
+        return (torch.from_numpy(picture).float() * 2 - 1).permute(2, 0, 1)[None].to(device)
+
+    @torch.no_grad()
+    def distance(index: int, picture: np.ndarray) -> float:
+        target, valid = photo(photos, index, background)
+        if valid is not None:
+            picture = np.where(valid[..., None], picture, target)
+        return float(network(to_input(picture), to_input(target)))
+
+    return distance
 
 
 def over_all(views: list[ViewQuality]) -> float:

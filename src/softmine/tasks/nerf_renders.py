@@ -17,6 +17,7 @@ from PIL import Image as Pillow
 from softmine.radiance.cameras import Camera, Pose
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
+from softmine.tasks.nerf_evaluation import LPIPS_NETWORK
 from softmine.tasks.nerf_paths import film_camera, orbit, photo_camera, spiral
 from softmine.tasks.nerf_pictures import depth_colours, depth_ends
 from softmine.tasks.nerf_rendering import Shot, take
@@ -58,12 +59,18 @@ class Stage:
 
 
 def write_photos(
-    stage: Stage, split: str, size: tuple[int | None, int | None], folder: Path, pause: Pause
+    stage: Stage,
+    split: str,
+    size: tuple[int | None, int | None],
+    folder: Path,
+    pause: Pause,
+    lpips: Callable[[int, Array], float] | None = None,
 ) -> str:
     """Writes what the field shows in place of each photo of a split, as PNGs, and ``views.json``; says what it wrote.
 
     With depths, ``NAME_depth.png`` holds them in 16 bits, 0 where there is nothing, else in units of ``depth_unit`` of the
-    scene's file, which ``views.json`` tells for each; ``NAME_depth_colours.png`` is for the eye.
+    scene's file, which ``views.json`` tells for each; ``NAME_depth_colours.png`` is for the eye. With ``lpips``, which tells
+    how far a picture is from a photo of the split, its figures and their mean are there too.
 
     Raises:
         SoftmineError: the size does not fit the photos, or a file cannot be written.
@@ -80,10 +87,18 @@ def write_photos(
             unit = _write_depth(shot.depth, stage.scene.scale, folder / f"{name}_depth.png")
             write_picture(depth_colours([shot.depth])[0], folder / f"{name}_depth_colours.png")
             entry |= {"depth_file": f"{name}_depth.png", "depth_unit": unit}
+        if lpips:
+            entry["lpips"] = lpips(number, shot.colour)
         entries.append(entry)
         pause((number + 1) / len(views))
-    write_json(folder / "views.json", {"split": split, "views": entries})
-    return f"{len(views)} views" + (" with their depths" if stage.depth else "")
+    summary: dict[str, Any] = {"split": split}
+    wrote = f"{len(views)} views" + (" with their depths" if stage.depth else "")
+    if lpips:
+        mean = float(np.mean([entry["lpips"] for entry in entries]))
+        summary |= {"background": stage.background, "lpips_network": LPIPS_NETWORK, "lpips_mean": mean}
+        wrote += f", LPIPS {mean:.4f} on average"
+    write_json(folder / "views.json", {**summary, "views": entries})
+    return wrote
 
 
 def write_flight(
