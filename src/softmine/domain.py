@@ -87,6 +87,7 @@ class Box:
                 f"{len(shape) - 1}"
             )
         self._scales: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self._mobilities: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self._grids: dict[torch.device, MaskedGrid] = {}
         flags = _checked(mask, shape)
         self.valid = self.cells
@@ -132,8 +133,15 @@ class Box:
 
     def mobility(self, like: Tensor) -> PerAxis:
         """1 along the axes that samples may move along, 0 along discrete ones: (D,), with the type of ``like``."""
-        moving = [0.0 if axis in self.discrete else 1.0 for axis in range(self.dim)]
-        return torch.tensor(moving, dtype=like.dtype, device=like.device)
+        kind = (like.dtype, like.device)
+        if torch.compiler.is_compiling() or kind not in self._mobilities:
+            moving = [0.0 if axis in self.discrete else 1.0 for axis in range(self.dim)]
+            found = torch.tensor(moving, dtype=like.dtype, device=like.device)
+            if torch.compiler.is_compiling():
+                return found
+            # Kept, because a copy from the host makes it wait for a GPU.
+            self._mobilities[kind] = found
+        return self._mobilities[kind]
 
     def to_native(self, coords: Coords) -> Coords:
         """Unit coordinates (N, D) in native units: pixels, samples, voxels."""

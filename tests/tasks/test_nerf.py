@@ -294,7 +294,7 @@ def test_some_test_views_are_enough():
     [
         (None, {"background": "pink"}, "choose white or black"),
         (None, {"downscale": 2}, "give a PATH"),
-        ("builtin:teapot", {}, "the only one is builtin:still-life"),
+        ("builtin:teapot", {}, "there is no built-in scene .teapot.; try still-life"),
         ("missing", {}, "no such file"),
     ],
 )

@@ -208,11 +208,16 @@ class Photos(nn.Module):
             raise SoftmineError(f"the masks of the scene {self.name!r} leave out every pixel of {self.split}")
         return mask
 
+    def valid(self, view: int) -> np.ndarray | None:
+        """Which pixels (h, w) of a view its mask leaves, bool; None where it has no mask."""
+        return self._masks.get(view)
+
     def _hash(self) -> str:
         digest = hashlib.sha256(f"{self.split} {self.scene.downscale}".encode())
         for file in self.scene.files:
             digest.update(hash_file(file).encode())
-        for view in self.views:
+        # The other split too: what is measured belongs to what a run was.
+        for view in self.scene.views:
             digest.update(f"{view.name} {view.camera} {view.pose.tolist()}".encode())
             digest.update(_hash_picture(view).encode())
             if view.mask:

@@ -115,15 +115,11 @@ def photo(
     photos: Photos, index: int, background: float, stride: int = 1
 ) -> tuple[Float[np.ndarray, "h w 3"], np.ndarray | None]:
     """A view (h, w, 3) over ``background``, and which of its pixels count, (h, w), or None for all."""
-    camera = photos.views[index].camera
     whole = photos.picture(index)[stride // 2 :: stride, stride // 2 :: stride]
     height, width, channels = whole.shape
     target = composite(whole.reshape(-1, channels), background).view(height, width, 3).numpy()
-    mask = photos.domain.mask
-    if mask is None:
-        return target, None
-    valid = mask[index, : camera.height, : camera.width][stride // 2 :: stride, stride // 2 :: stride]
-    return target, np.asarray(valid)
+    valid = photos.valid(index)
+    return target, None if valid is None else valid[stride // 2 :: stride, stride // 2 :: stride]
 
 
 def lpips_to(photos: Photos, background: float, device: torch.device) -> Callable[[int, np.ndarray], float]:

@@ -165,9 +165,9 @@ def visible_points(
             wanted = (view + 1) * count // views - view * count // views
             camera = photos.views[view].camera
             places = torch.randperm(camera.height * camera.width, generator=generator)
-            if photos.domain.mask is not None:
-                valid = photos.domain.mask[view, : camera.height, : camera.width].reshape(-1).cpu()
-                places = places[valid[places]]
+            valid = photos.valid(view)
+            if valid is not None:
+                places = places[torch.from_numpy(valid).reshape(-1)[places]]
             start = 0
             while wanted > 0 and start < len(places):
                 report(view / views)
