@@ -243,6 +243,7 @@ SECTIONS = {
     "signals": signals,
     "shapes": shapes,
     "nerf": over_time,
+    "later": standing,
     "oracle": standing,
     "peers": timed,
     "langevin": by_steps,
