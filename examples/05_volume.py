@@ -50,7 +50,7 @@ def main():
     cells = torch.arange(domain.cells)
     known = cells if volume.valid is None else cells[volume.valid.flatten()]
     error = probe.residual(domain.centres(known)).square().mean()
-    print(f"{-10 * torch.log10(error).item():.2f} dB over the voxels with data")
+    print(f"{-10 * torch.log10(error).item():.2f} dB over the voxels with data after {args.steps} steps")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def test_the_readmes_results_are_those_of_the_files():
 def test_examples_run(example):
     done = run("-W", "error", str(example), "--steps", "3")
     assert done.returncode == 0, done.stderr
-    assert "dB after 3 steps" in done.stdout
+    assert "after 3 steps" in done.stdout
 
 
 @pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))

@@ -93,7 +93,13 @@ def test_auto_suits_views_of_a_scene_unless_told_otherwise():
 
 @pytest.mark.parametrize(
     ("shape", "size"),
-    [((100_000,), 8192), ((512, 768), 8192), ((4000, 4000), 32768), ((256, 256, 256), 8192), ((16, 16), 64)],
+    [
+        ((100_000,), 8192),
+        ((512, 768), 8192),
+        ((4000, 4000), 32768),
+        ((256, 256, 256), 8192),
+        ((16, 16), 1024),
+    ],
 )
 def test_auto_has_a_batch_size_that_suits_the_signal(shape, size):
     assert default_batch_size("auto", Box(shape)) == size

@@ -89,7 +89,9 @@ def test_open_and_unmanifold_meshes_are_said_to_be():
     assert not opened.closed
     assert "open, with 4 edges at holes" in opened.notes[0]
     both = tidy(
-        np.concatenate([CUBE, CUBE + np.array([1, 1, 0])]), np.concatenate([CUBE_FACES, CUBE_FACES + 8]), "here"
+        np.concatenate([CUBE, CUBE + np.array([1, 1, 0])]),
+        np.concatenate([CUBE_FACES, CUBE_FACES + 8]),
+        "here",
     )
     assert not both.closed
     assert "not manifold, with 1 edges of three triangles or more" in both.notes[0]

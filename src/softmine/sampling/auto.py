@@ -25,7 +25,7 @@ def default_batch_size(spec: str, domain: Box) -> int:
     """The batch size of a sampler's description where nobody chose one: 2048, or for ``auto`` what suits the signal.
 
     That is a power of two: about one sample for 48 cells, but 8,192 where that is less and at most an eighth of the cells,
-    and no more than 32,768. A large batch costs less a sample, but of a small signal it would see the same cells again
+    from 1,024 to 32,768. A large batch costs less a sample, but of a small signal it would see the same cells again
     before the field has learned from them. With three axes or four, where a sample costs several times as much, 8,192 at most.
 
     Example:
@@ -34,5 +34,5 @@ def default_batch_size(spec: str, domain: Box) -> int:
     """
     if spec.partition(":")[0] != AUTO:
         return DEFAULT_BATCH_SIZE
-    wanted = max(domain.valid // 48, min(8192, domain.valid // 8), 64)
+    wanted = max(domain.valid // 48, min(8192, domain.valid // 8), 1024)
     return 1 << min(15 if domain.dim <= 2 else 13, wanted.bit_length() - 1)
