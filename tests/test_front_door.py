@@ -74,8 +74,8 @@ def test_the_readmes_results_are_those_of_the_files():
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("[0-9]*.py")), ids=lambda path: path.name)
-def test_examples_run(example):
-    done = run("-W", "error", str(example), "--steps", "3")
+def test_examples_run(example, tmp_path):
+    done = run("-W", "error", str(example), "--steps", "3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "after 3 steps" in done.stdout
 
