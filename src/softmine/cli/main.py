@@ -25,7 +25,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     **{("fit", kind): f"fit a neural field to {about.name}" for kind, about in KINDS.items()},
     **{("compare", kind): f"compare samplers on {about.name}, honestly" for kind, about in KINDS.items()},
     ("study",): "ready-made comparisons: alpha, langevin, reinit, warmup, peers",
-    ("export",): "write the surface that a run has learned as a mesh",
+    ("export",): "write the surface that a run has learned as a mesh, or as points",
     ("render",): "render the views of a radiance field, or a flight through it",
     ("view",): "look at a run in the browser, or at a radiance field while it trains",
     ("report",): "write the report of run folders again",
