@@ -56,6 +56,9 @@ def test_lossless_formats_round_trip(tmp_path_factory, kind, data):
         data.draw(st.sampled_from(channels)),
     )
     array = data.draw(hnp.arrays(np.uint8, shape))
+    if suffix == "webp" and shape[2] == 4:
+        # Its encoder leaves out opacity that is full everywhere.
+        array[0, 0, 3] = min(array[0, 0, 3], 254)
     path = tmp_path_factory.getbasetemp() / f"round.{suffix}"
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[shape[2]]
     picture = PIL.Image.fromarray(array.squeeze(2) if shape[2] == 1 else array)
