@@ -7,11 +7,12 @@ import torch
 from softmine import SoftmineError
 from softmine.signals.volume import Volume
 from softmine.signals.volume_data import VolumeData
-from softmine.tasks import slices, volume_evaluation
+from softmine.tasks import slices
 from softmine.tasks.slices import View, choose_view
 from softmine.tasks.volume import Options, VolumeTask, read
 from softmine.training import subset
 from softmine.training.settings import FieldSettings
+from softmine.training.subset import evaluated_cells
 
 CPU = torch.device("cpu")
 
@@ -62,11 +63,11 @@ def test_of_many_voxels_a_fixed_subset_with_data_is_measured(monkeypatch, voxels
     monkeypatch.setattr(subset, "ALL", 100)
     monkeypatch.setattr(subset, "SUBSET", 90)
     volume = Volume(voxels)
-    cells, count = volume_evaluation.measured_cells(volume)
+    (cells, _), count = evaluated_cells(volume.domain), volume.domain.valid
     assert count == np.isfinite(voxels).sum()
     assert len(cells) == len(cells.unique()) == 90
     assert np.isfinite(voxels.ravel()[cells.numpy()]).all()
-    torch.testing.assert_close(cells, volume_evaluation.measured_cells(volume)[0])
+    torch.testing.assert_close(cells, evaluated_cells(volume.domain)[0])
     evaluation = VolumeTask(volume).make_evaluator(CPU)(Constant(0.5))
     assert evaluation.subset
     assert evaluation.samples == 90

@@ -26,6 +26,7 @@ from softmine.study.report_compare import NOW_AND_THEN
 from softmine.study.stored import check_machine, grown, read_results, stored_settings
 from softmine.tasks import KINDS, module, plain
 from softmine.training import devices, new_folder
+from softmine.training.build import edges_of
 from softmine.training.files import remove_leftovers, write_json
 from softmine.training.interrupt import INTERRUPTED, Interrupted, stop_if
 from softmine.training.progress import decibels
@@ -141,7 +142,7 @@ def _checked(args: Compare) -> CompareSettings:
 
 def _for_signal(settings: CompareSettings, task: Task) -> CompareSettings:
     """Settings with the batch sizes that suit a signal, or SoftmineError where a sampler cannot take one."""
-    domain, edges = task.signal.domain, getattr(task.signal, "edges", None)
+    domain, edges = task.signal.domain, edges_of(task.signal)
     settings = sized(settings, domain, getattr(task, "batch_size", None))
     # Once more: auto may have been given the batch size of another.
     settings.check()

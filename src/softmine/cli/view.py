@@ -20,15 +20,16 @@ from softmine.cli.resume import same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
-from softmine.sampling import Sampler, default_batch_size
+from softmine.sampling import Sampler
 from softmine.signals.libraries import require
 from softmine.tasks import KINDS
 from softmine.training import devices
+from softmine.training.build import edges_of
 from softmine.training.fit import Prepared
 from softmine.training.interrupt import Interrupted, stop_if
 from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
-from softmine.training.task import Task
+from softmine.training.task import Task, batch_size_for
 from softmine.viewing.follow import Follower
 from softmine.viewing.live import Live, train_in_slices
 from softmine.viewing.picture_view import PictureView
@@ -162,8 +163,8 @@ def _radiance_view(
 
 def _sampler(task: Task, settings: FitSettings) -> Sampler:
     domain = task.signal.domain
-    size = settings.batch_size or default_batch_size(settings.sampler, domain)
-    edges = getattr(task.signal, "edges", None)
+    size = settings.batch_size or batch_size_for(task, settings.sampler)
+    edges = edges_of(task.signal)
     return sampling.create(settings.sampler, domain, size, seed=settings.seed, edges=edges)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from softmine.masks import SetCells
 from softmine.signals.volume import Volume
-from softmine.training import subset
 from softmine.training.evaluation import peak_signal_to_noise, values_at
+from softmine.training.subset import evaluated_cells
 from softmine.training.task import Evaluation
 
 
@@ -21,7 +20,7 @@ class VolumeEvaluator:
 
     def __init__(self, volume: Volume, device: torch.device) -> None:
         self.volume, self.device = volume, device
-        self.cells, self.count = measured_cells(volume)
+        (self.cells, _), self.count = evaluated_cells(volume.domain), volume.domain.valid
         self.target = values_at(volume, volume.domain.centres(self.cells), device)
 
     def describe(self) -> str:
@@ -36,15 +35,3 @@ class VolumeEvaluator:
         prediction = values_at(field, self.volume.domain.centres(self.cells), self.device).clamp_(0.0, 1.0)
         psnr = peak_signal_to_noise(prediction, self.target)
         return Evaluation(psnr, None, len(self.cells), len(self.cells) < self.count)
-
-
-def measured_cells(volume: Volume) -> tuple[Tensor, int]:
-    """Flat cells (M,) that count, the same for every run, and how many hold data."""
-    if volume.valid is None:
-        return subset.evaluated_cells(volume.domain)[0], volume.domain.cells
-    known = SetCells(volume.valid.view(-1))
-    if known.count <= subset.ALL:
-        return volume.valid.view(-1).nonzero().view(-1), known.count
-    random = torch.Generator().manual_seed(subset.SEED)
-    drawn = torch.randint(known.count, (2 * subset.SUBSET,), generator=random).unique()
-    return known.nth(drawn[torch.randperm(len(drawn), generator=random)[: subset.SUBSET]]), known.count

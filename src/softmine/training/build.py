@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from softmine import fields, sampling
+from softmine.signals import Signal
 from softmine.training.settings import FieldSettings
 from softmine.training.task import Task
 from softmine.training.trainer import Diverged, Trainer
 
 _warm: set[tuple] = set()
+_edges: weakref.WeakKeyDictionary[Any, Tensor] = weakref.WeakKeyDictionary()
 
 
 def build_trainer(
@@ -39,15 +45,27 @@ def build_trainer(
     return _build(task, settings, sampler, batch_size, seed, device)
 
 
+def edges_of(signal: Signal) -> Callable[[], Tensor] | None:
+    """The edges of a signal, for samplers with a prior; looked for once, however many samplers ask. None if it has none."""
+    find = getattr(signal, "edges", None)
+    if find is None:
+        return None
+
+    def known() -> Tensor:
+        if signal not in _edges:
+            _edges[signal] = find()
+        return _edges[signal]
+
+    return known
+
+
 def _build(
     task: Task, settings: FieldSettings, sampler: str, batch_size: int, seed: int, device: torch.device
 ) -> Trainer:
     torch.manual_seed(seed)
     field, signal = task.make_field(settings), task.signal
     rate = settings.learning_rate or fields.LEARNING_RATES[settings.field]
-    chosen = sampling.create(
-        sampler, signal.domain, batch_size, seed=seed, edges=getattr(signal, "edges", None)
-    )
+    chosen = sampling.create(sampler, signal.domain, batch_size, seed=seed, edges=edges_of(signal))
     if isinstance(chosen, torch.nn.Module):
         chosen.to(device)
     return Trainer(
