@@ -6,7 +6,8 @@ The loss is the squared residual of the equation, and importance is the residual
 
 Relative L2 errors after 8,000 steps of 128 points, seeds 0 to 2: uniform 0.120, 0.196, 0.198; mined 0.090, 0.054, 0.055,
 which is 2.5, 11.3 and 11.1 dB less. A mined step took about a tenth longer; uniform with a fifth more steps: 0.142, 0.103, 0.114,
-so mined is 4.0, 5.7 and 6.3 dB ahead. Neither has fully converged: errors swing while the learning rate is high.
+so mined is 4.0, 5.7 and 6.3 dB ahead. Neither has fully converged: errors swing while the learning rate is high. These figures come from
+a loop that trained several such networks at once, so this script gives others.
 
 Usage: python examples/08_collocation.py [--steps 8000] [--sampler SPEC] [--seeds 1] [--batch-size 128]
 """
