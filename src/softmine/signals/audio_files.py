@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from softmine.domain import SoftmineError
+from softmine.signals.files import check_file
 from softmine.signals.libraries import require, silenced
 
 _BLOCK = 2**16
@@ -34,7 +35,7 @@ def read(path: Path, most: int) -> tuple[np.ndarray, int]:
         SoftmineError: the file is missing, damaged, longer than ``most`` samples, or no sound that can be read.
     """
     where = f"cannot read {path}"
-    _check_file(path, where)
+    check_file(path, "sound", where)
     soundfile = require("soundfile", "audio", "sound files", where)
     try:
         # A number for a name, because from that of a file soundfile takes it for one without a header.
@@ -114,21 +115,3 @@ def _explain(error: Exception) -> str:
     if any(word in said for word in ("unimplemented", "unsupported", "'fmt ' chunk")):
         return f"its codec is not one that libsndfile can decode ({said}); convert it to WAV or FLAC"
     return f"it is truncated or damaged ({said}); get a complete copy"
-
-
-def _check_file(path: Path, where: str) -> None:
-    try:
-        if path.is_dir():
-            raise SoftmineError(f"{where}: it is a folder; name one sound file in it")
-        if not path.exists():
-            raise SoftmineError(f"{where}: there is no such file; check the path")
-        if not path.is_file():
-            raise SoftmineError(f"{where}: it is not an ordinary file; copy it to one")
-        if not path.stat().st_size:
-            raise SoftmineError(f"{where}: it is empty (0 bytes); get a complete copy")
-        with path.open("rb"):
-            pass
-    except PermissionError:
-        raise SoftmineError(f"{where}: you are not permitted to; change the file's permissions") from None
-    except OSError as error:
-        raise SoftmineError(f"{where}: {error.strerror or error}") from error

@@ -9,10 +9,9 @@ import numpy as np
 
 from softmine.domain import SoftmineError
 from softmine.signals import exr, pillow, tiff
+from softmine.signals.files import NPY, TIFF, check_file, npy_header
 from softmine.signals.mapped import Mapped
 from softmine.signals.pixels import check_layout
-
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read(path: Path) -> np.ndarray | Mapped:
@@ -22,12 +21,12 @@ def read(path: Path) -> np.ndarray | Mapped:
         SoftmineError: the file is missing, damaged, or not one picture that can be read faithfully.
     """
     where = f"cannot read {path}"
-    start = _first_bytes(path, where)
+    start = check_file(path, "picture", where)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if start.startswith(b"\x93NUMPY"):
+        if start.startswith(NPY):
             return _read_npy(path, where)
-        if start.startswith(_TIFF):
+        if start.startswith(TIFF):
             return tiff.read(path, where)
         if start.startswith(b"\x76\x2f\x31\x01"):
             return exr.read(path, where)
@@ -36,36 +35,10 @@ def read(path: Path) -> np.ndarray | Mapped:
         return pillow.read(path, where, start)
 
 
-def _first_bytes(path: Path, where: str) -> bytes:
-    try:
-        if path.is_dir():
-            raise SoftmineError(f"{where}: it is a folder; name one picture file in it")
-        if not path.exists():
-            raise SoftmineError(f"{where}: there is no such file; check the path")
-        if not path.is_file():
-            raise SoftmineError(f"{where}: it is not an ordinary file; copy it to one")
-        with path.open("rb") as file:
-            start = file.read(4096)
-    except PermissionError:
-        raise SoftmineError(f"{where}: you are not permitted to; change the file's permissions") from None
-    except OSError as error:
-        raise SoftmineError(f"{where}: {error.strerror or error}") from error
-    if not start:
-        raise SoftmineError(f"{where}: it is empty (0 bytes); get a complete copy")
-    return start
-
-
 def _read_npy(path: Path, where: str) -> Mapped:
-    header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-    try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            shape, fortran, dtype = header[version[0]](file)
-            offset = file.tell()
-    except Exception as error:
-        raise SoftmineError(
-            f"{where}: its NPY header is truncated or damaged; save the array again"
-        ) from error
+    with path.open("rb") as file:
+        shape, fortran, dtype = npy_header(file, where)
+        offset = file.tell()
     if dtype.hasobject:
         raise SoftmineError(
             f"{where}: it holds pickled objects, which are never loaded; save an array of numbers"

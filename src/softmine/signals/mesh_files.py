@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from softmine.domain import SoftmineError
+from softmine.signals.files import check_file
 from softmine.signals.libraries import require, silenced
 
 FORMATS = ("obj", "ply", "stl", "off", "glb", "gltf")
@@ -43,7 +44,11 @@ def read(path: Path) -> Mesh:
         SoftmineError: the file is missing, damaged or no triangle mesh; or trimesh is not installed.
     """
     where = f"cannot read {path}"
-    _check(path, where)
+    check_file(path, "mesh", where)
+    if path.suffix[1:].lower() not in FORMATS:
+        raise SoftmineError(
+            f"{where}: no mesh format ends in '{path.suffix}'; give one of {', '.join(FORMATS)}"
+        )
     trimesh = require("trimesh", "shape", "meshes", where)
     try:
         with _quiet():
@@ -184,28 +189,6 @@ def _outwards(vertices: np.ndarray, faces: np.ndarray, notes: list[str]) -> np.n
         return faces
     notes.append("it was inside out and has been turned")
     return np.ascontiguousarray(faces[:, ::-1])
-
-
-def _check(path: Path, where: str) -> None:
-    try:
-        if path.is_dir():
-            raise SoftmineError(f"{where}: it is a folder; name one mesh file in it")
-        if not path.exists():
-            raise SoftmineError(f"{where}: there is no such file; check the path")
-        if not path.is_file():
-            raise SoftmineError(f"{where}: it is not an ordinary file; copy it to one")
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except PermissionError:
-        raise SoftmineError(f"{where}: you are not permitted to; change the file's permissions") from None
-    except OSError as error:
-        raise SoftmineError(f"{where}: {error.strerror or error}") from error
-    if empty:
-        raise SoftmineError(f"{where}: it is empty (0 bytes); get a complete copy")
-    if path.suffix[1:].lower() not in FORMATS:
-        raise SoftmineError(
-            f"{where}: no mesh format ends in '{path.suffix}'; give one of {', '.join(FORMATS)}"
-        )
 
 
 @contextlib.contextmanager

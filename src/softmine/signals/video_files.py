@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from softmine.domain import SoftmineError
+from softmine.signals.files import check_file
 from softmine.signals.libraries import require
 from softmine.signals.video_container import check_complete
 from softmine.signals.video_store import Frames, FrameStore
@@ -75,7 +76,8 @@ def read(
     if first < 0 or (stop is not None and stop <= first):
         asked = f"{first}:{'' if stop is None else stop}"
         raise SoftmineError(f"{where}: the frames {asked} are none; give A:B with 0 <= A < B")
-    _check_file(path, where)
+    check_file(path, "video", where)
+    check_complete(path, where)
     require("av", "video", "a video", where)
     with _open(path, where) as container:
         stream = _video_stream(container, where)
@@ -106,24 +108,6 @@ def read(
             if store is not None:
                 store.close()
             raise
-
-
-def _check_file(path: Path, where: str) -> None:
-    """Refuse what is no complete, ordinary file, before any library looks at it."""
-    try:
-        if path.is_dir():
-            raise SoftmineError(f"{where}: it is a folder; name one video file in it")
-        if not path.exists():
-            raise SoftmineError(f"{where}: there is no such file; check the path")
-        if not path.is_file():
-            raise SoftmineError(f"{where}: it is not an ordinary file; copy it to one")
-        if not path.stat().st_size:
-            raise SoftmineError(f"{where}: it is empty (0 bytes); get a complete copy")
-        check_complete(path, where)
-    except PermissionError:
-        raise SoftmineError(f"{where}: you are not permitted to; change the file's permissions") from None
-    except OSError as error:
-        raise SoftmineError(f"{where}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager

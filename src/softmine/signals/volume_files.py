@@ -15,9 +15,9 @@ from tifffile import PHOTOMETRIC
 
 from softmine.domain import SoftmineError
 from softmine.signals import nifti
+from softmine.signals.files import NPY, TIFF, check_file, npy_header
 from softmine.signals.volume_data import MAX_CHANNELS, MappedVolume, VolumeData, check_layout
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GDAL_NODATA = 42113
 
 
@@ -28,14 +28,14 @@ def read(path: Path) -> VolumeData:
         SoftmineError: the file is missing, damaged, or not one volume that can be read faithfully.
     """
     where = f"cannot read {path}"
-    start = _first_bytes(path, where)
+    start = check_file(path, "volume", where)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if start.startswith(b"\x93NUMPY"):
+        if start.startswith(NPY):
             return _read_npy(path, where)
         if start.startswith(b"PK"):
             return _read_npz(path, where)
-        if start.startswith(_TIFF):
+        if start.startswith(TIFF):
             return _read_tiff(path, where)
         zipped = start.startswith(nifti.GZIP)
         start = nifti.unzipped_start(path, where) if zipped else start
@@ -47,39 +47,9 @@ def read(path: Path) -> VolumeData:
     )
 
 
-def _first_bytes(path: Path, where: str) -> bytes:
-    try:
-        if path.is_dir():
-            raise SoftmineError(f"{where}: it is a folder; name one volume file in it")
-        if not path.exists():
-            raise SoftmineError(f"{where}: there is no such file; check the path")
-        if not path.is_file():
-            raise SoftmineError(f"{where}: it is not an ordinary file; copy it to one")
-        with path.open("rb") as file:
-            start = file.read(4096)
-    except PermissionError:
-        raise SoftmineError(f"{where}: you are not permitted to; change the file's permissions") from None
-    except OSError as error:
-        raise SoftmineError(f"{where}: {error.strerror or error}") from error
-    if not start:
-        raise SoftmineError(f"{where}: it is empty (0 bytes); get a complete copy")
-    return start
-
-
-def _npy_header(file: io.BufferedIOBase, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-    try:
-        version = np.lib.format.read_magic(file)
-        return header[version[0]](file)
-    except Exception as error:
-        raise SoftmineError(
-            f"{where}: its NPY header is truncated or damaged; save the array again"
-        ) from error
-
-
 def _read_npy(path: Path, where: str) -> VolumeData:
     with path.open("rb") as file:
-        shape, fortran, dtype = _npy_header(file, where)
+        shape, fortran, dtype = npy_header(file, where)
         offset = file.tell()
     check_layout(shape, dtype, where)
     mapped = MappedVolume(path, dtype, shape, offset, "F" if fortran else "C")
@@ -108,7 +78,7 @@ def _read_npz(path: Path, where: str) -> VolumeData:
         try:
             with archive.open(members[0]) as file:
                 start = io.BytesIO(file.read(2**16))
-                shape, _, dtype = _npy_header(start, where)
+                shape, _, dtype = npy_header(start, where)
                 check_layout(shape, dtype, where)
             with archive.open(members[0]) as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)
