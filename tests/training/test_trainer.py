@@ -72,6 +72,23 @@ def test_a_damaged_checkpoint_is_named(tmp_path, keep):
         checkpoint.load(file, make_trainer())
 
 
+def test_the_field_alone_can_be_loaded(tmp_path):
+    file = tmp_path / "a.safetensors"
+    trainer = make_trainer()
+    trainer.advance(lambda: trainer.step >= 3)
+    checkpoint.save(file, trainer)
+    other = make_trainer(seed=5)
+    random = torch.get_rng_state()
+    checkpoint.load_field(file, other.field)
+    assert torch.equal(parameters(trainer), parameters(other))
+    assert torch.equal(random, torch.get_rng_state())
+    with pytest.raises(SoftmineError, match=r"checkpoint .*a\.safetensors cannot be used: Error"):
+        checkpoint.load_field(file, HashGridField(2, 3, levels=5, log2_table_size=8))
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(SoftmineError, match=r"checkpoint .*a\.safetensors cannot be used: Error"):
+        checkpoint.load_field(file, other.field)
+
+
 def test_a_tied_field_can_be_saved(tmp_path):
     class Tied(torch.nn.Module):
         def __init__(self):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Protocol, runtime_checkable
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 from tyro.conf import Positional, arg
 
@@ -19,12 +17,11 @@ from softmine.errors import SoftmineError
 from softmine.tasks import KINDS, module
 from softmine.tasks.meshing import check_format, check_resolution
 from softmine.training import devices
+from softmine.training.checkpoint import load_field
 from softmine.training.interrupt import Interrupted, stop_if
 from softmine.training.progress import Progress
 from softmine.training.run_folder import RunFolder
 from softmine.training.task import Report
-
-PREFIX = "field."
 
 
 @runtime_checkable
@@ -155,20 +152,3 @@ def _check_file(args: Export, out: Path) -> None:
         raise SoftmineError(f"{out} exists: give another --out, or delete it first")
     if not out.parent.is_dir():
         raise SoftmineError(f"cannot write {out}: there is no folder {out.parent}")
-
-
-def load_field(checkpoint: Path, field: nn.Module) -> None:
-    """Puts the parameters that a checkpoint keeps into ``field``, and nothing else.
-
-    Raises:
-        SoftmineError: the file is damaged, or belongs to another field.
-    """
-    try:
-        with safe_open(checkpoint, framework="pt") as file:
-            json.loads(file.metadata()["softmine"])
-            names = [name for name in file.keys() if name.startswith(PREFIX)]  # noqa: SIM118
-            state = {name[len(PREFIX) :]: file.get_tensor(name) for name in names}
-        field.load_state_dict(state)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise SoftmineError(f"the checkpoint {checkpoint} cannot be used: {first}") from error

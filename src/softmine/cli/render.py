@@ -11,11 +11,11 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from softmine.cli.console import PlainConsole
-from softmine.cli.export import load_field
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
 from softmine.training import devices, new_folder
+from softmine.training.checkpoint import load_field
 from softmine.training.interrupt import Interrupted, stop_if
 from softmine.training.progress import Progress, duration
 from softmine.training.run_folder import RunFolder

@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from softmine.domain import SoftmineError
 from softmine.training.files import replacing
 from softmine.training.trainer import Trainer
 
 SCHEMA = 1
+SHOWN = ("field", "sampler", "record")
+"""What of a checkpoint a viewer looks at; the optimizer's state, which is most of it, is not read."""
+
+Groups = dict[str, dict[str, Tensor]]
+"""Tensors by the part of training that they belong to, and by their name there."""
+
+_DAMAGED = (SafetensorError, OSError, KeyError, TypeError, ValueError)
+"""What reading a damaged file raises."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint keeps of a field, its sampler and the record of its samples."""
+
+    step: int
+    seconds: float
+    groups: Groups
 
 
 def save(path: Path, trainer: Trainer) -> None:
     """Writes the state of ``trainer`` to ``path``, whole or not at all."""
-    tensors: dict[str, Tensor] = {}
-    tensors.update(_prefixed("field", trainer.field.state_dict()))
-    tensors.update(_prefixed("sampler", _state(trainer.sampler)))
-    tensors.update(_prefixed("record", trainer.record.state()))
+    groups = {
+        "field": trainer.field.state_dict(),
+        "sampler": _module(trainer.sampler).state_dict(),
+        "record": trainer.record.state(),
+    }
+    tensors: dict[str, Tensor] = {
+        f"{group}.{name}": tensor for group, state in groups.items() for name, tensor in state.items()
+    }
     plain: dict[str, Any] = {}
     for number, optimizer in enumerate(trainer.optimizers):
         for index, state in optimizer.state_dict()["state"].items():
@@ -57,10 +80,8 @@ def load(path: Path, trainer: Trainer) -> None:
         SoftmineError: the file is damaged, or it belongs to another field, sampler or batch size.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads(file.metadata()["softmine"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        header, groups = _read(path, ("field", "sampler", "record", "optimizer", "random"))
+    except _DAMAGED as error:
         raise SoftmineError(
             f"the checkpoint {path} cannot be read ({error}): delete it to go on from the one before"
         ) from error
@@ -69,42 +90,73 @@ def load(path: Path, trainer: Trainer) -> None:
             f"the checkpoint {path} has schema {header.get('schema')}, but this version reads {SCHEMA}"
         )
     try:
-        trainer.field.load_state_dict(_under("field", tensors))
-        _module(trainer.sampler).load_state_dict(_under("sampler", tensors))
-        saved = {**_under("optimizer", tensors), **header["optimizer"]}
+        trainer.field.load_state_dict(groups["field"])
+        _module(trainer.sampler).load_state_dict(groups["sampler"])
+        saved = {**groups["optimizer"], **header["optimizer"]}
         for number, optimizer in enumerate(trainer.optimizers):
             state: dict[int, dict[str, Any]] = {}
-            for name, value in _under(str(number), saved).items():
-                index, key = name.split(".", 1)
-                state.setdefault(int(index), {})[key] = value
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": state, "param_groups": groups})
-        trainer.record.load(_under("record", tensors))
+            for name, value in saved.items():
+                owner, index, key = name.split(".", 2)
+                if owner == str(number):
+                    state.setdefault(int(index), {})[key] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        trainer.record.load(groups["record"])
     except (RuntimeError, ValueError, KeyError) as error:
         first = str(error).strip().splitlines()[0]
         raise SoftmineError(f"the checkpoint {path} does not fit this run: {first}") from error
-    torch.set_rng_state(tensors["random.cpu"])
-    if trainer.device.type == "cuda" and "random.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random.cuda"], trainer.device)
+    random = groups["random"]
+    torch.set_rng_state(random["cpu"])
+    if trainer.device.type == "cuda" and "cuda" in random:
+        torch.cuda.set_rng_state(random["cuda"], trainer.device)
     trainer.step = int(header["step"])
     trainer.samples = int(header.get("samples", trainer.step * trainer.sampler.batch_size))
     trainer.clock.total = float(header["seconds"])
 
 
-def _module(sampler: object) -> torch.nn.Module:
-    if not isinstance(sampler, torch.nn.Module):
+def load_field(path: Path, field: nn.Module) -> None:
+    """Puts the parameters that a checkpoint keeps into ``field``, and nothing else.
+
+    Raises:
+        SoftmineError: the file is damaged, or belongs to another field.
+    """
+    try:
+        field.load_state_dict(_read(path, ("field",))[1]["field"])
+    except (*_DAMAGED, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise SoftmineError(f"the checkpoint {path} cannot be used: {first}") from error
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """Reads what a viewer needs of a checkpoint.
+
+    Raises:
+        SoftmineError: it is damaged.
+        FileNotFoundError: it is gone.
+    """
+    try:
+        header, groups = _read(path, SHOWN)
+        return Snapshot(int(header["step"]), float(header["seconds"]), groups)
+    except FileNotFoundError:
+        raise
+    except _DAMAGED as error:
+        raise SoftmineError(
+            f"the checkpoint {path} cannot be read ({error}): delete it to look at the one before"
+        ) from error
+
+
+def _read(path: Path, wanted: Sequence[str]) -> tuple[dict[str, Any], Groups]:
+    """The header of a checkpoint, and the tensors of the groups that are wanted; no others are read."""
+    groups: Groups = {group: {} for group in wanted}
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["softmine"])
+        for name in file.keys():  # noqa: SIM118
+            group, _, rest = name.partition(".")
+            if group in groups:
+                groups[group][rest] = file.get_tensor(name)
+    return header, groups
+
+
+def _module(sampler: object) -> nn.Module:
+    if not isinstance(sampler, nn.Module):
         raise SoftmineError(f"the sampler {type(sampler).__name__} is no nn.Module, so it cannot be saved")
     return sampler
-
-
-def _state(sampler: object) -> dict[str, Tensor]:
-    return _module(sampler).state_dict()
-
-
-def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def _under(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-    start = prefix + "."
-    return {name[len(start) :]: value for name, value in values.items() if name.startswith(start)}

@@ -8,25 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 
 from softmine.domain import SoftmineError
+from softmine.training.checkpoint import Snapshot, read_snapshot
 from softmine.training.run_folder import RunFolder
 
-GROUPS = ("field", "sampler", "record")
-"""What of a checkpoint is looked at; the optimizer's state, which is most of it, is not read."""
 ENDED = ("finished", "interrupted", "stopped-nan", "failed")
 """States in which nobody writes checkpoints any more."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What a checkpoint keeps of a field, its sampler and the record of its samples."""
-
-    step: int
-    seconds: float
-    groups: dict[str, dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -48,30 +37,6 @@ class Status:
     psnr: float | None = None
     measured: int | None = None
     curve: list[tuple[float, float]] = field(default_factory=list)
-
-
-def read_snapshot(path: Path) -> Snapshot:
-    """Reads what a viewer needs of a checkpoint.
-
-    Raises:
-        SoftmineError: it is damaged.
-        FileNotFoundError: it is gone.
-    """
-    groups: dict[str, dict[str, Tensor]] = {group: {} for group in GROUPS}
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads(file.metadata()["softmine"])
-            for name in file.keys():  # noqa: SIM118
-                group, _, rest = name.partition(".")
-                if group in groups:
-                    groups[group][rest] = file.get_tensor(name)
-        return Snapshot(int(header["step"]), float(header["seconds"]), groups)
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise SoftmineError(
-            f"the checkpoint {path} cannot be read ({error}): delete it to look at the one before"
-        ) from error
 
 
 class Follower:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+from softmine.training.checkpoint import Snapshot
 from softmine.training.interrupt import Interrupted
-from softmine.viewing.follow import Follower, Snapshot, Status
+from softmine.viewing.follow import Follower, Status
 from softmine.viewing.frames import Frame
 from softmine.viewing.look import Look
 from softmine.viewing.server import Page, make_picture
