@@ -3,6 +3,7 @@
 import json
 import sys
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -39,7 +40,6 @@ def test_a_volume_with_gaps(tmp_path, capsys, sampler):
 
 
 def test_nifti_and_the_built_in_volume(tmp_path, monkeypatch, capsys):
-    nibabel = pytest.importorskip("nibabel")
     nibabel.save(nibabel.Nifti1Image(voxels_of(), np.diag([2.0, 2, 5, 1])), tmp_path / "a.nii.gz")
     out = tmp_path / "run"
     assert main(["fit", "volume", str(tmp_path / "a.nii.gz"), "--out", str(out), *TINY]) == 0
@@ -87,7 +87,6 @@ def test_bad_files_are_refused_in_one_sentence(tmp_path, capsys, command):
 
 
 def test_a_missing_library_is_named(tmp_path, capsys, monkeypatch):
-    nibabel = pytest.importorskip("nibabel")
     nibabel.save(nibabel.Nifti1Image(voxels_of(), np.eye(4)), tmp_path / "a.nii")
     monkeypatch.setitem(sys.modules, "nibabel", None)
     assert main(["fit", "volume", str(tmp_path / "a.nii"), "--out", str(tmp_path / "out")]) == 2

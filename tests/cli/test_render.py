@@ -2,6 +2,7 @@
 
 import json
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -63,7 +64,6 @@ def test_a_background_shows_through(runs, tmp_path):
 
 @pytest.mark.parametrize(("name", "views"), [("box", "orbit"), ("forward", "spiral")])
 def test_flights(runs, tmp_path, capsys, name, views):
-    av = pytest.importorskip("av")
     out = tmp_path / "out"
     words = ["--views", views, "--frames", "5", "--fps", "12.5", "--width", "21", "--depth"]
     assert main(["render", str(runs / name), "--out", str(out), *words]) == 0, capsys.readouterr().err
@@ -78,8 +78,6 @@ def test_flights(runs, tmp_path, capsys, name, views):
 
 
 def test_an_interruption_leaves_nothing(runs, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("av")
-
     def interrupted_at_last(*args):
         raise KeyboardInterrupt
 

@@ -14,8 +14,6 @@ import pytest
 from scene_files import write_blender
 from softmine.cli.main import main
 
-pytest.importorskip("viser", reason="the extra 'view' is not installed")
-
 
 @pytest.fixture(scope="module")
 def picture_run(tmp_path_factory):

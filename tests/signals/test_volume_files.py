@@ -3,6 +3,7 @@
 import gzip
 import sys
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -11,8 +12,6 @@ from PIL import Image as Pillow
 
 from softmine import SoftmineError
 from softmine.signals.volume import Volume
-
-nibabel = pytest.importorskip("nibabel")
 
 AFFINE = np.diag([-1.5, 2.0, 4.0, 1.0])
 

@@ -1,5 +1,6 @@
 """A volume as a task: what is measured, how it is shown, and what is written."""
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -181,7 +182,6 @@ def test_the_whole_reconstruction_is_written(tmp_path, shape, dtype):
 @pytest.mark.parametrize("shape", [(6, 9, 12), (6, 9, 12, 3), (6, 9, 12, 1, 2), (3, 4, 5, 6)])
 @pytest.mark.parametrize("dtype", ["int16", ">f4"])
 def test_nifti_is_written_under_the_same_header(tmp_path, ending, shape, dtype):
-    nibabel = pytest.importorskip("nibabel")
     voxels = voxels_of(shape, dtype)
     if voxels.dtype.kind == "f":
         voxels[1, 2] = np.nan

@@ -4,7 +4,6 @@ import threading
 import time
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
@@ -89,7 +88,6 @@ def until(true):
 
 
 def test_a_pause_stops_training_but_not_the_pictures(tmp_path, monkeypatch):
-    pytest.importorskip("viser", reason="the extra 'view' is not installed")
     monkeypatch.setattr(module, "RENEW", 0.0)
     trainer, requests = trainer_of(10**9), Requests(resolution=64)
     view, stop = Painted(trainer), threading.Event()

@@ -8,8 +8,6 @@ import urllib.request
 import numpy as np
 import pytest
 
-pytest.importorskip("viser", reason="the extra 'view' is not installed")
-
 from softmine import SoftmineError, sampling
 from softmine.radiance.field import field_for
 from softmine.radiance.photos import Photos

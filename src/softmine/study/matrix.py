@@ -23,7 +23,7 @@ class CompareSettings(FieldSettings):
     langevin:alpha=0.8,prior=edges@512."""
     batch_sizes: Annotated[tuple[int, ...], arg(metavar="N ...")] = (2048,)
     """Coordinates a step; every sampler without a batch size of its own runs at every size. auto has one that suits
-    the picture."""
+    the signal."""
     seeds: Annotated[int, arg(metavar="K")] = 1
     """Repeat everything with this many seeds: 0, 1, ..."""
     tune_uniform: bool = False

@@ -22,7 +22,7 @@ class Study:
     Args:
         text: its question, in a line.
         settings: its default settings.
-        batch_share: its batch size as a share of the picture's pixels, where it is not a number of samples.
+        batch_share: its batch size as a share of the signal's cells, where it is not a number of samples.
     """
 
     text: str
