@@ -30,8 +30,9 @@ import torch
 
 import softmine
 from softmine.fields.mlp import evaluate
-from softmine.kernels import RowAdam, cpu_kernels, set_threads, team
+from softmine.kernels import RowAdam, set_threads, team
 from softmine.kernels.backends import VARIABLE
+from softmine.kernels.compiling import take
 from softmine.training.capture import CapturedStep
 
 BATCHES = (512, 2048, 8192, 65536)
@@ -199,7 +200,7 @@ def random_access_rate(megabytes: int = 512) -> float:
     @numba.njit(nogil=True)
     def read(queue, memory, order, sums):
         while True:
-            part = cpu_kernels._take(queue)
+            part = take(queue)
             if part >= len(order):
                 break
             total = 0.0

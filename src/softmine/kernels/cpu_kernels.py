@@ -4,20 +4,16 @@ Each loop runs in every thread of a team (``team.py``) on the same arguments; ``
 that are taken. The part that a thread takes decides only when it is worked on, never the order of additions
 inside it, so results are the same bits for any number of threads.
 
-All of it is one file, because numba's cache looks for changes in the file of the cached function alone.
+All loops are in one file, because numba's cache looks for changes in the file of the cached function alone.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+
+from softmine.kernels.compiling import compiled, compiled_sum, intrinsic, take
 
 POINTS = 128
 """Points a block: its rows and weights stay in the first-level cache."""
@@ -27,41 +23,7 @@ AHEAD = 8
 """How many rows ahead memory is asked for."""
 
 
-def compiled(function: Callable) -> Any:
-    """``function`` compiled when first called, kept on disk where a cache directory can be written."""
-    return _compile(function, {"contract", "nsz"})
-
-
-def compiled_sum(function: Callable) -> Any:
-    """As ``compiled``, but a sum may be added up several terms at a time, which one the compiler decides for good."""
-    return _compile(function, {"contract", "nsz", "reassoc"})
-
-
-def _compile(function: Callable, freedoms: set[str]) -> Any:
-    function = inspect.unwrap(function)  # from a type checker's import hook
-    options = {"nogil": True, "error_model": "numpy", "fastmath": freedoms}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no writable cache directory
-        return numba.njit(**options)(function)
-
-
-def _intrinsic(function: Callable) -> Any:
-    return intrinsic(inspect.unwrap(function))
-
-
-@_intrinsic
-def _take(typing, queue):
-    """The next part: an atomic ``queue[0]++``."""
-
-    def generate(context, builder, signature, arguments):
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        return builder.atomic_rmw("add", array.data, ir.Constant(ir.IntType(64), 1), "monotonic")
-
-    return types.int64(queue), generate
-
-
-@_intrinsic
+@intrinsic
 def _prefetch(typing, array, row):
     """Asks for the memory of ``array[row]``, a matrix whose rows are contiguous, without waiting."""
 
@@ -201,7 +163,7 @@ def encode(queue, coords, table, resolutions, offsets, table_size, dense_levels,
     sums = np.empty((1 + len(dims), width, POINTS), coords.dtype)
     points = coords.shape[1]
     while True:
-        start = _take(queue) * POINTS
+        start = take(queue) * POINTS
         if start >= points:
             break
         count = min(POINTS, points - start)
@@ -240,7 +202,7 @@ def along_slopes(queue, grad, slopes, out):
     """Gradient (N, D) of the coordinates, from that of the features (N, L * F) and their slopes (N, D, L * F)."""
     points, axes, features = slopes.shape
     while True:
-        start = _take(queue) * POINTS
+        start = take(queue) * POINTS
         if start >= points:
             break
         for i in range(start, min(points, start + POINTS)):
@@ -263,7 +225,7 @@ def gradient_of_table(queue, grad, coords, resolutions, offsets, table_size, den
     weights = np.empty((corners, POINTS), coords.dtype)
     points, levels = coords.shape[1], len(offsets)
     while True:
-        level = levels - 1 - _take(queue)
+        level = levels - 1 - take(queue)
         if level < 0:
             break
         offset = np.uintp(offsets[level])
@@ -309,7 +271,7 @@ def gather_rows(
     weights = np.empty((corners, POINTS), coords.dtype)
     points, levels = coords.shape[1], len(offsets)
     while True:
-        level = levels - 1 - _take(queue)
+        level = levels - 1 - take(queue)
         if level < 0:
             break
         offset = offsets[level]
@@ -369,7 +331,7 @@ def adam_rows(
     last_at = np.uintp(3 * width)
     longest = len(means) - 1
     while True:
-        part = _take(queue)
+        part = take(queue)
         level = len(counts) - 1
         while level >= 0 and part >= (counts[level] + ROWS - 1) // ROWS:
             part -= (counts[level] + ROWS - 1) // ROWS

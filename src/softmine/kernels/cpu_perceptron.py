@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import carray  # pyright: ignore[reportPrivateImportUsage]
 from numba.core import cgutils, types
 
-from softmine.kernels.cpu_kernels import _intrinsic, _take, compiled
+from softmine.kernels.compiling import compiled, intrinsic, take
 
 BLOCK = 64
 """Points a block."""
@@ -26,7 +26,7 @@ UNIT = 8
 def _tile_of(rows: int, vectors: int):
     """An intrinsic that adds a product of two matrices to a tile of ``rows`` rows, each of ``vectors`` vectors of 8."""
 
-    @_intrinsic
+    @intrinsic
     def tile(
         typing, out, out_at, out_row, left, left_at, left_row, left_step, right, right_at, right_row, depth
     ):
@@ -125,7 +125,7 @@ def _multiply(
             column += UNIT
 
 
-@_intrinsic
+@intrinsic
 def _pointer(typing, address, like):
     """The address of numbers of the type of the array ``like``."""
 
@@ -184,7 +184,7 @@ def forward(queue, inputs, packed, widths, kept, keep, out):
     turns = np.empty(2 * BLOCK * widest, inputs.dtype)
     zero = inputs.dtype.type(0)
     while True:
-        start = _take(queue) * BLOCK
+        start = take(queue) * BLOCK
         if start >= points:
             break
         count = min(BLOCK, points - start)
@@ -233,7 +233,7 @@ def backward(queue, grad, inputs, packed, widths, kept, share, sums, wanted, of_
     turns = np.zeros(2 * BLOCK * widest, inputs.dtype)
     zero = inputs.dtype.type(0)
     while True:
-        part = _take(queue)
+        part = take(queue)
         if part * share >= points:
             break
         total = sums[part]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from softmine.kernels.cpu_kernels import _take, compiled
+from softmine.kernels.compiling import compiled, take
 
 RAYS = 32
 """Rays a part."""
@@ -49,7 +49,7 @@ def march(queue, origins, directions, occupied, step, near, jitter, starts, fill
     cell, steps = 1.0 / side, 1.0 / step
     total = len(origins)
     while True:
-        first = _take(queue) * RAYS
+        first = take(queue) * RAYS
         if first >= total:
             break
         for n in range(first, min(total, first + RAYS)):
@@ -104,7 +104,7 @@ def visible(queue, density, widths, starts, threshold, counts):
     total = len(starts) - 1
     bound = -math.log(threshold)
     while True:
-        first = _take(queue) * RAYS
+        first = take(queue) * RAYS
         if first >= total:
             break
         for n in range(first, min(total, first + RAYS)):
@@ -122,7 +122,7 @@ def composite(queue, density, colours, widths, distances, starts, weights, out):
     total = len(starts) - 1
     channels = colours.shape[1]
     while True:
-        first = _take(queue) * RAYS
+        first = take(queue) * RAYS
         if first >= total:
             break
         for n in range(first, min(total, first + RAYS)):
@@ -164,7 +164,7 @@ def composite_backward(
     total = len(starts) - 1
     channels = colours.shape[1]
     while True:
-        first = _take(queue) * RAYS
+        first = take(queue) * RAYS
         if first >= total:
             break
         for n in range(first, min(total, first + RAYS)):

@@ -15,7 +15,7 @@ import numpy as np
 
 from softmine.domain import SoftmineError
 from softmine.kernels import team
-from softmine.kernels.cpu_kernels import _take, compiled
+from softmine.kernels.compiling import compiled, take
 
 NAME = "fractal"
 SIDE = 4096
@@ -129,7 +129,7 @@ def _escape(queue, flat, height, width, scale, shades):
     """Shades (M,), from 0 to _SHADES, of the pixels ``flat`` (M,)."""
     count = len(flat)
     while True:
-        start = _take(queue) * _BLOCK
+        start = take(queue) * _BLOCK
         if start >= count:
             break
         for n in range(start, min(count, start + _BLOCK)):

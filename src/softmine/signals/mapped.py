@@ -14,7 +14,7 @@ from numba.core import cgutils, types
 
 from softmine.domain import SoftmineError
 from softmine.kernels import team
-from softmine.kernels.cpu_kernels import _intrinsic, _take, compiled
+from softmine.kernels.compiling import compiled, intrinsic, take
 from softmine.signals.pixels import orient, value_range
 
 RESIDENT = 640 * 2**20
@@ -126,7 +126,7 @@ class Mapped:
         if self._file is None:
             pixels = self._picked[np.divmod(flat, self.view.shape[1])]
         else:
-            pixels = self._read(np.ascontiguousarray(flat), self._file)
+            pixels = self._read(flat, self._file)
         return pixels.view(self.view.dtype).reshape(-1, self.view.shape[2]).astype(dtype)
 
     def _read(self, flat: np.ndarray, file: int) -> np.ndarray:
@@ -135,12 +135,16 @@ class Mapped:
             os.posix_fadvise(file, self._ahead, READ_AHEAD, os.POSIX_FADV_WILLNEED)
             self._ahead += READ_AHEAD
         base = self._bytes.__array_interface__["data"][0]
-        first = self.view.__array_interface__["data"][0] - base
+        down, across, deep = self.view.strides
+        rows = flat // self.view.shape[1]
+        places = self.view.__array_interface__["data"][0] - base + rows * down
+        places += (flat - rows * self.view.shape[1]) * across
+        # In the order of the file, neighbours share what the system must look up, and disks that turn read ahead.
+        order = np.argsort(places)
         runs, size = math.prod(self._picked.shape[2:]), self._picked.dtype.itemsize
         found, failed = np.empty(len(flat) * runs * size, np.uint8), np.full(1, -1)
-        layout = first, self.view.shape[1], *self.view.strides, runs, size
         kept, lead = _spread(base % EXTENT, len(self._bytes)), base % EXTENT
-        arguments = flat, layout, self._bytes, kept, lead, file, found, failed
+        arguments = places, order, (deep, runs, size), self._bytes, kept, lead, file, found, failed
         team.run(_look_up, *arguments, parts=-(-len(flat) // _BLOCK))
         if failed[0] >= 0:
             raise SoftmineError(
@@ -201,7 +205,7 @@ def _reason(file: int, size: int, place: int) -> str:
     return "it was cut short since it was opened"
 
 
-@_intrinsic
+@intrinsic
 def _pread(typing, file, found, at, size, place):
     """How many bytes the C library's ``pread`` read of ``size`` bytes at ``place`` in ``file``, into ``found[at:]``."""
 
@@ -217,22 +221,22 @@ def _pread(typing, file, found, at, size, place):
 
 
 @compiled
-def _look_up(queue, flat, layout, mapped, kept, lead, file, found, failed):
-    """Copies the bytes of pixels ``flat`` (M,) to ``found``: of extents that are ``kept`` from the map, else by a read.
+def _look_up(queue, places, order, layout, mapped, kept, lead, file, found, failed):
+    """Copies the bytes of the pixels at ``places`` (M,) to ``found``: of extents that are ``kept`` from the map, else by a read.
 
-    ``layout``: place of the first pixel, pixels in a row, strides of rows, columns and channels in bytes, how many runs
-    of bytes a pixel is and how long they are. ``failed[0]`` becomes the place of a read that failed.
+    ``order``: in which turn pixels are read. ``layout``: bytes from one channel to the next, how many runs of bytes a pixel
+    is and how long they are. ``failed[0]`` becomes the place of a read that failed.
     """
-    first, width, down, across, deep, runs, size = layout
-    count = len(flat)
+    deep, runs, size = layout
+    count = len(places)
     while True:
-        start = _take(queue) * _BLOCK
+        start = take(queue) * _BLOCK
         if start >= count:
             break
-        for n in range(start, min(count, start + _BLOCK)):
-            pixel = first + flat[n] // width * down + flat[n] % width * across
+        for turn in range(start, min(count, start + _BLOCK)):
+            n = order[turn]
             for run in range(runs):
-                place, at = pixel + run * deep, (n * runs + run) * size
+                place, at = places[n] + run * deep, (n * runs + run) * size
                 if kept[(lead + place) // EXTENT] and kept[(lead + place + size - 1) // EXTENT]:
                     for k in range(size):
                         found[at + k] = mapped[place + k]

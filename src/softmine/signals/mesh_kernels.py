@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from softmine.kernels.cpu_kernels import _take, compiled
+from softmine.kernels.compiling import compiled, take
 
 POINTS = 64
 """Points a part."""
@@ -87,7 +87,7 @@ def closest(
     waiting_distance = np.empty(64, np.float64)
     count = len(points)
     while True:
-        start = _take(queue) * POINTS
+        start = take(queue) * POINTS
         if start >= count:
             break
         for n in range(start, min(start + POINTS, count)):
@@ -176,7 +176,7 @@ def winding(queue, points, boxes, starts, triangles, moments, result):
     waiting = np.empty(64, np.int64)
     count = len(points)
     while True:
-        start = _take(queue) * POINTS
+        start = take(queue) * POINTS
         if start >= count:
             break
         for n in range(start, min(start + POINTS, count)):
