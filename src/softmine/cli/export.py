@@ -14,7 +14,7 @@ from softmine.cli.console import PlainConsole
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
-from softmine.tasks import KINDS, module
+from softmine.tasks import KINDS
 from softmine.tasks.meshing import check_format, check_resolution
 from softmine.training import devices
 from softmine.training.checkpoint import load_field
@@ -25,8 +25,8 @@ from softmine.training.task import Report
 
 
 @runtime_checkable
-class Exports(Protocol):
-    """A task whose field can be written as a mesh; another kind of signal joins in by having this."""
+class ExportsMesh(Protocol):
+    """A task whose field can be written as a mesh."""
 
     def export(
         self, field: nn.Module, path: Path, device: torch.device, resolution: int, report: Report
@@ -50,7 +50,7 @@ class ExportsRadiance(Protocol):
         level: float | None,
         smallest: int,
     ) -> str:
-        """As of ``Exports``: the surface at a density, without pieces of fewer triangles than ``smallest``."""
+        """As of ``ExportsMesh``: the surface at a density, without pieces of fewer triangles than ``smallest``."""
         ...
 
     def export_points(
@@ -58,6 +58,13 @@ class ExportsRadiance(Protocol):
     ) -> str:
         """Writes at most ``count`` points of what is seen to ``path``; says what it wrote."""
         ...
+
+
+EXPORTS: dict[str, type[ExportsMesh] | type[ExportsRadiance]] = {
+    "shape": ExportsMesh,
+    "nerf": ExportsRadiance,
+}
+"""Kinds whose runs can be exported, and what their tasks can do for that."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +109,13 @@ def export_command(arguments: list[str], interrupted: Interrupted) -> int:
     kind = str(run.config.get("task"))
     if kind not in KINDS:
         raise SoftmineError(f"{run.path} is a run of '{kind}', which this version of softmine does not know")
-    exporter = getattr(module(kind), f"{kind.title()}Task", None)
-    if not hasattr(exporter, "export"):
+    exports = EXPORTS.get(kind)
+    if exports is None:
         raise SoftmineError(
             f"{run.path} is a run of softmine fit {kind}, which has no mesh to export; look into its images folder"
         )
     for flag, given in (("level", args.level), ("smallest", args.smallest or None), ("points", args.points)):
-        if given is not None and not hasattr(exporter, "export_points"):
+        if given is not None and exports is not ExportsRadiance:
             raise SoftmineError(f"--{flag} is for runs of softmine fit nerf, and {run.path} is one of {kind}")
     if not run.checkpoints:
         raise SoftmineError(f"{run.path} has no checkpoint yet: train it first")
@@ -128,7 +135,7 @@ def export_command(arguments: list[str], interrupted: Interrupted) -> int:
 
     with progress:
         if not isinstance(task, ExportsRadiance):
-            assert isinstance(task, Exports)
+            assert isinstance(task, ExportsMesh)
             wrote = task.export(field, out, device, args.resolution, report)
         elif args.points is not None:
             wrote = task.export_points(field, out, device, args.points, report)
