@@ -2,10 +2,12 @@
 
     OMP_NUM_THREADS=1 python benchmarks/gigapixel.py --folder /tmp --out benchmarks/results/gigapixel.json
 
-Needs 3 GiB of disk in FOLDER for a while. Memory is measured in a process for each fit: the most that was anonymous and
-the most that was mapped from files, looked at before every step and after building and evaluating. Steps are timed in turns,
-a few of each fit at a time, by the wall clock and by the processor time of the process, which other processes disturb
-less; batches are as large for one picture as for another.
+Needs 3 GiB of disk in FOLDER for a while, and as much of the system's file cache. Memory is measured in a process for each
+fit: the most that was resident at all, which the system counts, and of that the most that was anonymous and the most that
+was mapped from files, looked at before every step and after building, evaluating and reconstructing. Steps are timed in
+turns, a few of each fit at a time, by the wall clock and by the processor time of the process, which other processes disturb
+less; ratios are medians of those within a turn. Batches are as large for one picture as for another. A gigapixel of black,
+which costs no look-ups, tells what comes of the larger field alone.
 """
 
 from __future__ import annotations
@@ -37,9 +39,17 @@ SIDE, SMALL = 32768, 1024
 BATCHES = {"uniform": 2048, "auto": 16384}
 WARM_UP = 8
 """Times as many steps before the first that are timed: until what stays of a file in memory is there."""
-PICTURES = ("1 MP in memory", "1 MP computed", "1 GP computed", "1 GP in a file")
+PICTURES = ("1 MP in memory", "1 MP computed", "1 GP black", "1 GP computed", "1 GP in a file")
 PLAIN = PICTURES[0]
 CPU = torch.device("cpu")
+
+
+class Black(Fractal):
+    """A picture whose pixels are known beforehand."""
+
+    def gather(self, flat: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Zeros (M, 3)."""
+        return np.zeros((len(flat), 3), dtype)
 
 
 def write_file(path: Path) -> None:
@@ -58,32 +68,35 @@ def open_picture(name: str, file: Path) -> Image:
         return Image(Fractal(SMALL, SMALL).rows(0, SMALL, np.dtype(np.uint8)))
     if name == "1 GP in a file":
         return Image.read(file)
+    if name == "1 GP black":
+        return Image(Black(SIDE, SIDE))
     side = SMALL if name == "1 MP computed" else SIDE
     return Image.builtin(f"fractal-{side}x{side}")
 
 
-def build(name: str, sampler: str, file: Path) -> Trainer:
-    task = ImageTask(open_picture(name, file))
+def build(task: ImageTask, sampler: str) -> Trainer:
     return build_trainer(
         task, FieldSettings(steps=10**6), sampler=sampler, batch_size=BATCHES[sampler], seed=0, device=CPU
     )
 
 
-def resident() -> tuple[float, float]:
-    """MiB of this process that are anonymous, and that are mapped from files."""
+def resident() -> tuple[float, float, float]:
+    """MiB of this process that are anonymous, that are mapped from files, and that were resident at most so far."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return tuple(int(lines[key].split()[0]) / 1024 for key in ("RssAnon", "RssFile"))
+    anonymous, mapped, most = (int(lines[key].split()[0]) / 1024 for key in ("RssAnon", "RssFile", "VmHWM"))
+    return anonymous, mapped, most
 
 
 def measure_memory(name: str, sampler: str, file: Path, steps: int) -> dict:
-    peaks = [0.0, 0.0]
+    peaks = [0.0, 0.0, 0.0]
 
     def note() -> None:
         for index, now in enumerate(resident()):
             peaks[index] = max(peaks[index], now)
 
-    imported = sum(resident())
-    trainer = build(name, sampler, file)
+    imported = sum(resident()[:2])
+    task = ImageTask(open_picture(name, file))
+    trainer = build(task, sampler)
     note()
     end = trainer.step + steps
 
@@ -92,7 +105,10 @@ def measure_memory(name: str, sampler: str, file: Path, steps: int) -> dict:
         return trainer.step >= end
 
     trainer.advance(pause)
-    ImageTask(trainer.signal).make_evaluator(CPU)(trainer.field)
+    task.make_evaluator(CPU)(trainer.field)
+    note()
+    trainer.field.eval()
+    task.reconstruct(trainer.field, CPU)
     note()
     held = sum(parameter.numel() * parameter.element_size() for parameter in trainer.field.parameters())
     return {
@@ -100,6 +116,7 @@ def measure_memory(name: str, sampler: str, file: Path, steps: int) -> dict:
         "field_mb": round(held / 2**20),
         "peak_anonymous_mb": round(peaks[0]),
         "peak_file_mb": round(peaks[1]),
+        "peak_resident_mb": round(peaks[2]),
     }
 
 
@@ -119,7 +136,11 @@ def in_a_process(name: str, sampler: str, file: Path, steps: int) -> dict:
 
 
 def measure_time(file: Path, rounds: int) -> dict[tuple[str, str], dict]:
-    trainers = {(name, sampler): build(name, sampler, file) for sampler in BATCHES for name in PICTURES}
+    trainers = {
+        (name, sampler): build(ImageTask(open_picture(name, file)), sampler)
+        for sampler in BATCHES
+        for name in PICTURES
+    }
     spent: dict[tuple[str, str], list[float]] = {key: [] for key in trainers}
     for turn in range(rounds + 1):
         for key, trainer in trainers.items():
@@ -134,13 +155,19 @@ def measure_time(file: Path, rounds: int) -> dict[tuple[str, str], dict]:
         key: {
             "step_ms_median": round(statistics.median(trainer.timer.step_ms), 2),
             "processor_ms_a_step": round(statistics.median(spent[key]), 2),
+            "processor_ratio": round(
+                statistics.median(
+                    mine / plain for mine, plain in zip(spent[key], spent[PLAIN, key[1]], strict=True)
+                ),
+                3,
+            ),
         }
         for key, trainer in trainers.items()
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path(), help="where the file of a gigapixel goes")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--steps", type=int, default=40, help="of the fits whose memory is measured")
@@ -149,7 +176,8 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.memory_of:
-        print(json.dumps(measure_memory(*asked.memory_of, asked.file, asked.steps)))
+        name, sampler = asked.memory_of
+        print(json.dumps(measure_memory(name, sampler, asked.file, asked.steps)))
         return
     file = asked.folder / "gigapixel.npy"
     try:
@@ -163,25 +191,26 @@ def main() -> None:
     finally:
         file.unlink(missing_ok=True)
     runs = []
-    print("| sampler | picture | ms a step | processor ms | of 1 MP in memory | RSS anonymous | from files |")
-    print("|---|---|---:|---:|---:|---:|---:|")
+    print(
+        "| sampler | picture | ms a step | processor ms | of 1 MP in memory | RSS | anonymous | from files |"
+    )
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
     for key, clock in times.items():
         name, sampler = key
-        ratio = clock["processor_ms_a_step"] / times[PLAIN, sampler]["processor_ms_a_step"]
         runs.append(
             {
                 "sampler": sampler,
                 "batch_size": BATCHES[sampler],
                 "picture": name,
                 **clock,
-                "processor_ratio": round(ratio, 3),
                 **memory[key],
             }
         )
         held = memory[key]
         print(
-            f"| {sampler} | {name} | {clock['step_ms_median']} | {clock['processor_ms_a_step']} | {ratio:.2f} | "
-            f"{held['peak_anonymous_mb']} MB | {held['peak_file_mb']} MB |"
+            f"| {sampler} | {name} | {clock['step_ms_median']} | {clock['processor_ms_a_step']} | "
+            f"{clock['processor_ratio']:.2f} | {held['peak_resident_mb']} MiB | {held['peak_anonymous_mb']} MiB | "
+            f"{held['peak_file_mb']} MiB |"
         )
     if asked.out:
         content = {

@@ -17,7 +17,7 @@ from softmine.kernels import team
 from softmine.kernels.compiling import compiled, intrinsic, take
 from softmine.signals.pixels import orient, value_range
 
-RESIDENT = 640 * 2**20
+RESIDENT = 512 * 2**20
 """Bytes of a file that look-ups leave mapped, at most."""
 EXTENT = 2**21
 """Bytes that one look-up may map: systems map what surrounds it too, up to a huge page."""

@@ -1,13 +1,14 @@
 """A reconstruction of any size as a tiled TIFF with smaller versions of itself, in little memory.
 
 The field is asked a strip of rows at a time. A band of tiles is all that is kept; what smaller versions are made of
-waits in temporary files beside the result.
+waits in files without a name on the disk of the result, which end with the process, however that ends.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -57,30 +58,30 @@ def write_tiled(
     total = _Error()
 
     with (
+        ExitStack() as halves,
         replacing(path) as temporary,
-        tempfile.TemporaryDirectory(prefix=".levels-", dir=path.parent) as folder,
         tifffile.TiffWriter(temporary, bigtiff=True) as file,
     ):
-        bands = _from_field(field, image, device, total, lambda share: report(_BASE_SHARE * share))
+        bands = _from_field(field, image, dtype, device, total, lambda share: report(_BASE_SHARE * share))
         for level, (height, width) in enumerate(sizes):
-            with (Path(folder) / f"{level}").open("wb") as half:
-                last = level + 1 == len(sizes)
-                file.write(
-                    _tiles(bands if last else _halved(bands, half)),
-                    shape=(height, width, channels) if channels > 1 else (height, width),
-                    dtype=dtype,
-                    tile=(TILE, TILE),
-                    compression="zlib",
-                    photometric="rgb" if channels >= 3 else "minisblack",
-                    extrasamples=["unassalpha"] if channels in (2, 4) else None,
-                    planarconfig="contig" if channels > 1 else None,
-                    subifds=len(sizes) - 1 if level == 0 else 0,
-                    subfiletype=1 if level else 0,
-                    metadata=None,
-                )
+            last = level + 1 == len(sizes)
+            half = None if last else halves.enter_context(tempfile.TemporaryFile(dir=path.parent))
+            file.write(
+                _tiles(bands if half is None else _halved(bands, half)),
+                shape=(height, width, channels) if channels > 1 else (height, width),
+                dtype=dtype,
+                tile=(TILE, TILE),
+                compression="zlib",
+                photometric="rgb" if channels >= 3 else "minisblack",
+                extrasamples=["unassalpha"] if channels in (2, 4) else None,
+                planarconfig="contig" if channels > 1 else None,
+                subifds=len(sizes) - 1 if level == 0 else 0,
+                subfiletype=1 if level else 0,
+                metadata=None,
+            )
             report(_BASE_SHARE + (1 - _BASE_SHARE) * (level + 1) / len(sizes))
-            if not last:
-                bands = _from_file(Path(folder) / f"{level}", (*sizes[level + 1], channels), dtype)
+            if half is not None:
+                bands = _from_file(half, (*sizes[level + 1], channels), dtype)
     return decibels(total.sum / (image.domain.cells * channels))
 
 
@@ -100,25 +101,25 @@ class _Error:
 
 
 def _from_field(
-    field: nn.Module, image: Image, device: torch.device, total: _Error, report: Callable[[float], None]
+    field: nn.Module, image: Image, dtype: np.dtype, device: torch.device, total: _Error, report: Report
 ) -> Bands:
-    """Bands (rows, W, C) of up to 512 rows of the field, as the picture stores its values."""
+    """Bands (rows, W, C) of up to 512 rows of the field, as the file stores their values; adds to the error."""
     height, width, channels = image.shape
-    block = max(1, STRIP // width)
+    step = max(1, STRIP // width)
     across = (torch.arange(width, dtype=torch.float64) + 0.5) / width
     for top in range(0, height, TILE):
-        strips = []
         bottom = min(top + TILE, height)
-        for start in range(top, bottom, block):
-            stop = min(start + block, bottom)
+        band = np.empty((bottom - top, width, channels), dtype)
+        for start in range(top, bottom, step):
+            stop = min(start + step, bottom)
             down = (torch.arange(start, stop, dtype=torch.float64) + 0.5) / height
             coords = torch.stack(torch.meshgrid(down, across, indexing="ij"), -1).reshape(-1, 2).float()
             values = values_at(field, coords, device).clamp_(0, 1).numpy().reshape(-1, width, channels)
             total.sum += float(np.square(values - image.rows(start, stop)).sum(dtype=np.float64))
             raw = image.to_raw(values)
-            strips.append(raw.astype(np.uint8) * np.uint8(255) if raw.dtype == bool else raw)
+            band[start - top : stop - top] = raw * np.uint8(255) if raw.dtype == bool else raw
             report(stop / height)
-        yield np.concatenate(strips)
+        yield band
 
 
 def _halved(bands: Bands, half: IO[bytes]) -> Bands:
@@ -128,34 +129,44 @@ def _halved(bands: Bands, half: IO[bytes]) -> Bands:
         yield band
 
 
-def _from_file(path: Path, shape: tuple[int, int, int], dtype: np.dtype) -> Bands:
-    """Bands (rows, W, C) of up to 512 rows of a file of plain values, which is deleted after the last."""
+def _from_file(file: IO[bytes], shape: tuple[int, int, int], dtype: np.dtype) -> Bands:
+    """Bands (rows, W, C) of up to 512 rows of a file of plain values, which is closed after the last."""
     height, width, channels = shape
-    with path.open("rb") as file:
-        for top in range(0, height, TILE):
-            rows = min(TILE, height - top)
-            band = np.fromfile(file, dtype, rows * width * channels)
-            yield band.reshape(rows, width, channels)
-    path.unlink()
+    file.seek(0)
+    for top in range(0, height, TILE):
+        rows = min(TILE, height - top)
+        content = file.read(rows * width * channels * dtype.itemsize)
+        yield np.frombuffer(content, dtype).reshape(rows, width, channels)
+    file.close()
 
 
 def _tiles(bands: Bands) -> Iterator[Array]:
     """Whole tiles (512, 512, C) or (512, 512), in order; what they hold beyond the picture repeats its edge."""
     for band in bands:
-        rows, width, channels = band.shape
-        band = np.pad(band, ((0, TILE - rows), (0, -width % TILE), (0, 0)), mode="edge")
-        for left in range(0, width, TILE):
+        for left in range(0, band.shape[1], TILE):
             tile = band[:, left : left + TILE]
-            # Contiguous, because TIFF writers compress the memory as it lies.
-            yield np.ascontiguousarray(tile if channels > 1 else tile[..., 0])
+            rows, columns, channels = tile.shape
+            # A copy even where nothing is missing: TIFF writers compress the memory as it lies.
+            tile = np.pad(tile, ((0, TILE - rows), (0, TILE - columns), (0, 0)), mode="edge")
+            yield tile if channels > 1 else tile[..., 0]
 
 
 def halve(band: Array) -> Array:
     """Means over 2 x 2 pixels of (rows, W, C), rounded where values are whole; fewer at an odd edge."""
     rows, width, _ = band.shape
-    whole = band.dtype.kind in "ub"
-    band = np.pad(band, ((0, rows % 2), (0, width % 2), (0, 0)), mode="edge")
-    # Wide enough for the sum of four.
-    wide = band.astype(np.uint32) if whole else band.astype(np.promote_types(band.dtype, np.float32))
-    total = wide[0::2, 0::2] + wide[0::2, 1::2] + wide[1::2, 0::2] + wide[1::2, 1::2]
-    return ((total + 2) // 4 if whole else total / 4).astype(band.dtype)
+    whole = band.dtype.kind == "u"
+    if rows % 2 or width % 2:
+        band = np.pad(band, ((0, rows % 2), (0, width % 2), (0, 0)), mode="edge")
+    # Wide enough for the sum of four, and no wider: bands of large pictures are what memory goes to.
+    wide = np.promote_types(band.dtype, np.float32)
+    if whole:
+        wide = np.dtype(f"u{2 * band.dtype.itemsize}")
+    total = np.add(band[0::2, 0::2], band[0::2, 1::2], dtype=wide)
+    total += band[1::2, 0::2]
+    total += band[1::2, 1::2]
+    if whole:
+        total += 2
+        total >>= 2
+    else:
+        total /= 4
+    return total.astype(band.dtype)
