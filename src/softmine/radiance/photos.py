@@ -17,6 +17,7 @@ from softmine.radiance.cameras import Cameras, Rays, Views, to_ndc
 from softmine.radiance.pictures import load, load_mask
 from softmine.radiance.scenes.scene import Scene, View
 from softmine.signals.fingerprint import hash_array, hash_file
+from softmine.signals.grid import check_coords, corners, gather
 from softmine.signals.maps import Pool, grey, sobel
 
 CHUNK = 2**14
@@ -96,13 +97,10 @@ class Photos(nn.Module):
         view, native = self.locate(coords)
         work = torch.promote_types(coords.dtype, torch.float32)
         size = self.sizes[view]
-        last = size - 1
-        position = (native.to(work) - 0.5).clamp(min=0).minimum(last)
-        first = position.detach().nan_to_num(0.0).long()
-        corner = torch.stack((first, (first + 1).minimum(last)))
-        cells = self.starts[view] + corner[:, None, :, 0] * size[:, 1] + corner[None, :, :, 1]
-        values = self.pixels.index_select(0, cells.reshape(-1)).to(work).view(2, 2, len(coords), -1)
-        fraction = (position - first).unsqueeze(-1)
+        position = (native.to(work) - 0.5).clamp(min=0).minimum(size - 1)
+        cells, fraction = corners(position, size)
+        cells = cells + self.starts[view]
+        values = gather(self.pixels, cells.view(-1), work).view(*cells.shape, self.channels)
         values = torch.lerp(values[:, 0], values[:, 1], fraction[:, 1])
         values = torch.lerp(values[0], values[1], fraction[:, 0]) / 255
         return self._to_channels(values).to(coords.dtype)
@@ -113,11 +111,7 @@ class Photos(nn.Module):
         Raises:
             SoftmineError: ``coords`` is not a float tensor of shape (N, 3).
         """
-        if coords.ndim != 2 or coords.shape[1] != 3 or not coords.is_floating_point():
-            raise SoftmineError(
-                "photos are asked at float (view, row, column) coordinates of shape (N, 3), not "
-                f"{tuple(coords.shape)} {coords.dtype}"
-            )
+        check_coords(coords, 3, "photos are asked at float (view, row, column)")
         count = len(self.views)
         view = (coords[:, 0].detach() * count).nan_to_num(0.0).long().clamp(0, count - 1)
         return view, coords[:, 1:] * self.domain.scale(coords)[1:]

@@ -13,6 +13,7 @@ from torch import Tensor
 from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError, Values
 from softmine.signals import audio_builtin, audio_files
 from softmine.signals.fingerprint import hash_array, hash_file
+from softmine.signals.grid import check_coords, gather, to_buffer
 
 DTYPES = ("int16", "int32", "float32", "float64")
 MAX_CHANNELS = 64
@@ -85,9 +86,7 @@ class Audio(torch.nn.Module):
         # Peaks that float32 cannot divide by, or values finer than it resolves.
         extreme = not 1e-30 < self.peak < 1e30
         self._work = torch.float64 if extreme or self.dtype == "float64" else torch.float32
-        native = samples.dtype.newbyteorder("=")
-        stored = np.array(samples, native, order="C") if copy else np.ascontiguousarray(samples, native)
-        self.register_buffer("samples", torch.from_numpy(stored), persistent=False)
+        self.register_buffer("samples", to_buffer(samples, copy), persistent=False)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Audio:
@@ -139,10 +138,7 @@ class Audio(torch.nn.Module):
         Raises:
             SoftmineError: ``coords`` is not a float tensor of shape (N, 1).
         """
-        if coords.ndim != 2 or coords.shape[1] != 1 or not coords.is_floating_point():
-            raise SoftmineError(
-                f"a sound is asked at float coordinates of shape (N, 1), not {tuple(coords.shape)} {coords.dtype}"
-            )
+        check_coords(coords, 1, "a sound is asked at float")
         last = self.shape[0] - 1
         # Float32 has few digits left between two of a million samples. Apple's GPUs have no float64.
         exact = coords.dtype if coords.device.type == "mps" else torch.float64
@@ -153,14 +149,14 @@ class Audio(torch.nn.Module):
         position = position + torch.where(short.abs() <= slack, short, 0.0)
         first = position.detach().nan_to_num(0.0).long()
         fraction = (position - first).to(torch.promote_types(coords.dtype, self._work))
-        before = self._gather(first[:, 0], fraction.dtype)
-        after = self._gather((first[:, 0] + 1).clamp(max=last), fraction.dtype)
+        before = gather(self.samples, first[:, 0], fraction.dtype)
+        after = gather(self.samples, (first[:, 0] + 1).clamp(max=last), fraction.dtype)
         values = torch.lerp(before, after, fraction)
         return self._to_unit(values).to(coords.dtype)
 
     def sample_values(self, cells: Cells) -> Values:
         """Values (N, C) of samples (N,), float32 in [0, 1], without the rounding of coordinates."""
-        return self._to_unit(self._gather(cells, self._work)).float()
+        return self._to_unit(gather(self.samples, cells, self._work)).float()
 
     def edges(self, max_cells: int = 2**20) -> PerSample:
         """Magnitude of the local slope (cells,), in unit values a sample, on at most ``max_cells`` equal cells, on the CPU.
@@ -196,11 +192,6 @@ class Audio(torch.nn.Module):
             return np.clip(raw, -limit, limit).astype(dtype)
         limits = np.iinfo(dtype)
         return np.rint(np.clip(raw, limits.min, limits.max)).astype(dtype)
-
-    def _gather(self, cells: Cells, work: torch.dtype) -> Values:
-        if self.channels == 1:  # a flat look-up takes half the time of one of rows
-            return self.samples.view(-1).index_select(0, cells).unsqueeze(-1).to(work)
-        return self.samples.index_select(0, cells).to(work)
 
     def _to_unit(self, raw: Values) -> Values:
         return raw / self.peak * 0.5 + 0.5

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from softmine.domain import Cells, Coords, Values
+from softmine.signals.grid import corners
 
 Gather = Callable[[Cells], Values]
 """Raw values (M, C), of the type to work in, at flat cells (M,)."""
@@ -40,14 +41,10 @@ class _LookUp(torch.autograd.Function):
     def forward(
         ctx: Any, coords: Tensor, size: Tensor, gather: Gather, work: torch.dtype, follow: bool
     ) -> Tensor:
-        last = size - 1
         free = coords.to(work) * size - 0.5
-        position = free.clamp(min=0).minimum(last)
-        first = position.nan_to_num(0.0).long()
-        corner = torch.stack((first, (first + 1).minimum(last)))
-        cells = corner[:, None, :, 0] * size[1] + corner[None, :, :, 1]
-        values = gather(cells.reshape(-1)).unflatten(0, (2, 2, len(coords)))
-        fraction = (position - first).unsqueeze(-1)
+        position = free.clamp(min=0).minimum(size - 1)
+        cells, fraction = corners(position, size)
+        values = gather(cells.reshape(-1)).unflatten(0, cells.shape)
         across = values[:, 1] - values[:, 0]
         sides = torch.addcmul(values[:, 0], across, fraction[:, 1])
         down = sides[1] - sides[0]

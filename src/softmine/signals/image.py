@@ -15,6 +15,7 @@ from softmine.signals import builtin, image_files, maps
 from softmine.signals.bilinear import look_up
 from softmine.signals.fingerprint import hash_array, hash_file
 from softmine.signals.fractal import Fractal
+from softmine.signals.grid import centres, check_coords, gather, shift, to_buffer
 from softmine.signals.mapped import Mapped
 from softmine.signals.pixels import DTYPES, check_layout, value_range
 
@@ -22,8 +23,6 @@ LOAD_BYTES = 512 * 2**20
 """Uncompressed files up to this size are loaded into memory, larger ones are memory-mapped."""
 EDGE_PIXELS = 2**28
 """Pictures outside memory with more pixels are not read whole for a map of their edges."""
-
-_SHIFT = 2**15
 
 
 class Image(torch.nn.Module):
@@ -99,8 +98,8 @@ class Image(torch.nn.Module):
         self._work = torch.float64 if extreme or self.dtype == "float64" else torch.float32
         stored = torch.empty(0)
         if self.source is None and array is not None:
-            stored = _to_buffer(array, copy)
-            self._zero -= _SHIFT if self.dtype == "uint16" else 0
+            stored = to_buffer(array, copy)
+            self._zero -= shift(array.dtype)
         self.register_buffer("pixels", stored, persistent=False)
         self.register_buffer("size", torch.tensor(self.shape[:2]), persistent=False)
 
@@ -162,42 +161,24 @@ class Image(torch.nn.Module):
         Raises:
             SoftmineError: ``coords`` is not a float tensor of shape (N, 2).
         """
-        if coords.ndim != 2 or coords.shape[1] != 2 or not coords.is_floating_point():
-            raise SoftmineError(
-                "a picture is asked at float (row, column) coordinates of shape (N, 2), not "
-                f"{tuple(coords.shape)} {coords.dtype}"
-            )
+        check_coords(coords, 2, "a picture is asked at float (row, column)")
         work = torch.promote_types(coords.dtype, self._work)
-        cells = None if self.source is None else self._centres(coords, work)
+        size = self.size.to(coords.device)
+        cells = None
+        if self.source is not None:
+            # Each look-up reads a file or computes a pixel.
+            cells = centres((coords.to(work) * size - 0.5).clamp(min=0).minimum(size - 1), size)
         if cells is not None:
             values = self._gather(cells, work)
         else:
-            size = self.size.to(coords.device)
             values = look_up(coords, size, lambda cells: self._gather(cells, work), work)
         return ((values - self._zero) / self._span).to(coords.dtype)
-
-    def _centres(self, coords: Coords, work: torch.dtype) -> Cells | None:
-        """Flat cells (N,), if all coordinates are pixels' centres as far as float32 tells, and no gradient is wanted.
-
-        Then a quarter of the look-ups is enough, which is worth asking where each reads a file or computes a pixel.
-        """
-        if coords.requires_grad and torch.is_grad_enabled():
-            return None
-        size = self.size.to(coords.device)
-        position = coords.to(work) * size - 0.5
-        nearest = position.round()
-        if not ((position - nearest).abs() <= size * 2.0**-23).all():
-            return None
-        pixel = nearest.clamp(min=0).minimum(size - 1).long()
-        return pixel[:, 0] * size[1] + pixel[:, 1]
 
     def _gather(self, cells: Cells, work: torch.dtype) -> Values:
         if self.source is not None:
             values = self.source.gather(cells.numpy(force=True), self._numpy_work)
             return torch.from_numpy(values).to(cells.device, work)
-        if self.channels == 1:  # a flat look-up takes half the time of one of rows
-            return self.pixels.view(-1).index_select(0, cells).unsqueeze(-1).to(work)
-        return self.pixels.index_select(0, cells).to(work)
+        return gather(self.pixels, cells, work)
 
     def rows(self, start: int, stop: int) -> Float[np.ndarray, "rows width channels"]:
         """Rows [start, stop) as float32 in [0, 1], shape (stop - start, W, C).
@@ -281,16 +262,3 @@ def _to_array(pixels: np.ndarray | Tensor | Mapped, where: str) -> np.ndarray:
             raise SoftmineError(f"{where}: its values are {name}; convert them to one of {', '.join(DTYPES)}")
         return pixels.numpy(force=True)
     return np.asarray(pixels)
-
-
-def _to_buffer(array: np.ndarray, copy: bool) -> Tensor:
-    """Pixels (H, W, C) as torch keeps them, shape (H * W, C)."""
-    native = array.dtype.newbyteorder("=")
-    if array.dtype.name == "uint16":
-        # torch has few operations on uint16; int16 holds it in the same space, shifted.
-        array = (array.astype(native, order="C") ^ np.uint16(_SHIFT)).view(np.int16)
-    elif copy or not array.flags.writeable:  # torch warns of memory it may not write
-        array = np.array(array, native, order="C")
-    else:
-        array = np.ascontiguousarray(array, native)
-    return torch.from_numpy(array).view(-1, array.shape[2])

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from softmine.domain import Box, Coords, SoftmineError, Values
 from softmine.signals import mesh_files
 from softmine.signals.fingerprint import hash_array
+from softmine.signals.grid import check_coords
 from softmine.signals.mesh_files import Mesh
 from softmine.signals.mesh_tree import MeshTree, Places, Points
 
@@ -126,10 +127,7 @@ class Shape(torch.nn.Module):
         Raises:
             SoftmineError: ``coords`` is not a float tensor of shape (N, 3).
         """
-        if coords.ndim != 2 or coords.shape[1] != 3 or not coords.is_floating_point():
-            raise SoftmineError(
-                f"a shape is asked at float coordinates of shape (N, 3), not {tuple(coords.shape)} {coords.dtype}"
-            )
+        check_coords(coords, 3, "a shape is asked at float")
         if coords.requires_grad and self.target == "distance":
             return _Distance.apply(coords, self)  # pyright: ignore[reportReturnType]
         return self._values(coords)[0]

@@ -18,10 +18,8 @@ from torch import Tensor
 from softmine.domain import Box, Cells, Coords, SoftmineError, Values
 from softmine.signals import maps, video_files
 from softmine.signals.fingerprint import hash_array, hash_file
+from softmine.signals.grid import centres, check_coords, corners, gather
 from softmine.signals.video_clip import moving_discs
-
-_ROUNDING = 2.0**-22
-"""How far float32 may round a unit coordinate, with some room."""
 
 
 class Video(torch.nn.Module):
@@ -157,21 +155,14 @@ class Video(torch.nn.Module):
         Raises:
             SoftmineError: ``coords`` is not a float tensor of shape (N, 3).
         """
-        if coords.ndim != 2 or coords.shape[1] != 3 or not coords.is_floating_point():
-            raise SoftmineError(
-                "a video is asked at float (time, row, column) coordinates of shape (N, 3), not "
-                f"{tuple(coords.shape)} {coords.dtype}"
-            )
+        check_coords(coords, 3, "a video is asked at float (time, row, column)")
         points = coords if self.in_memory else coords.cpu()
         points = points.to(torch.promote_types(coords.dtype, torch.float32))
         size = self.size.to(points.device)
-        last = size - 1
-        position = (points * size - 0.5).clamp(min=0).minimum(last)
-        if _are_centres(position, size):
-            frame, row, column = position.round().long().unbind(-1)
-            values = self._gather((frame * self.shape[1] + row) * self.shape[2] + column, position.dtype)
-        else:
-            values = self._between(position, last)
+        position = (points * size - 0.5).clamp(min=0).minimum(size - 1)
+        # That is a sixth of the time. A GPU would have to be waited for, and is fast enough without.
+        cells = centres(position, size) if position.device.type == "cpu" else None
+        values = self._between(position, size) if cells is None else self._gather(cells, position.dtype)
         return (values / 255).to(coords.device, coords.dtype)
 
     def frame(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
@@ -220,32 +211,17 @@ class Video(torch.nn.Module):
             self.release()
         return torch.from_numpy(result)
 
-    def _between(self, position: Coords, last: Tensor) -> Values:
+    def _between(self, position: Coords, size: Tensor) -> Values:
         """Linear between the eight centres around each position (N, 3), in pixels."""
-        _, height, width, _ = self.shape
-        first = position.detach().nan_to_num(0.0).long()
-        frame, row, column = torch.stack((first, (first + 1).minimum(last))).unbind(-1)
-        lines = frame[:, None] * height + row
-        cells = lines[:, :, None] * width + column
-        values = self._gather(cells.view(-1), position.dtype).view(2, 2, 2, -1, 3)
-        in_time, down, across = (position - first).unsqueeze(-1).unbind(1)
+        cells, fraction = corners(position, size)
+        values = self._gather(cells.view(-1), position.dtype).view(*cells.shape, 3)
+        in_time, down, across = fraction.unbind(1)
         values = torch.lerp(values[..., 0, :, :], values[..., 1, :, :], across)
         values = torch.lerp(values[:, 0], values[:, 1], down)
         return torch.lerp(values[0], values[1], in_time)
 
-    def _gather(self, cells: Cells, dtype: torch.dtype) -> Values:
-        pixels = self.pixels if self._outside is None else self._outside
-        return pixels.index_select(0, cells).to(dtype)
-
-
-def _are_centres(position: Coords, size: Tensor) -> bool:
-    """Whether look-ups at positions (N, 3), in pixels, can do without their neighbours.
-
-    That is a sixth of the time. A GPU would have to be waited for, and is fast enough without.
-    """
-    if position.requires_grad or position.device.type != "cpu" or torch.compiler.is_compiling():
-        return False
-    return bool(((position - position.round()).abs() <= size * _ROUNDING).all())
+    def _gather(self, cells: Cells, work: torch.dtype) -> Values:
+        return gather(self.pixels if self._outside is None else self._outside, cells, work)
 
 
 def _coarse_shape(shape: tuple[int, int, int], max_cells: int) -> tuple[int, ...]:

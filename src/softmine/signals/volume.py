@@ -14,6 +14,7 @@ from torch import Tensor
 from softmine.domain import Box, Cells, Coords, SoftmineError, Values
 from softmine.signals import volume_builtin, volume_files, volume_maps
 from softmine.signals.fingerprint import hash_array, hash_file
+from softmine.signals.grid import check_coords, corners, gather, shift, to_buffer
 from softmine.signals.volume_data import VolumeData, along, check_layout, slowest_axis, survey
 
 LOAD_BYTES = 512 * 2**20
@@ -92,8 +93,8 @@ class Volume(torch.nn.Module):
         extreme = max(abs(low), self._span, 1 / self._span) > 1e30
         self._work = torch.float32 if exact and not extreme and self.dtype != "float64" else torch.float64
         self.fingerprint = fingerprint or hash_array(array)
-        self._shift = 0 if self.mapped else _shift(array.dtype)
-        self.register_buffer("voxels", torch.empty(0) if self.mapped else _to_buffer(array), persistent=False)
+        self._shift = 0 if self.mapped else shift(array.dtype)
+        self.register_buffer("voxels", torch.empty(0) if self.mapped else to_buffer(array), persistent=False)
         self.register_buffer("size", torch.tensor(spatial), persistent=False)
         self.valid = None if found.valid is None else torch.from_numpy(found.valid)
         self.domain = Box(spatial) if self.valid is None else Box(spatial, mask=self.valid)
@@ -164,22 +165,12 @@ class Volume(torch.nn.Module):
         Raises:
             SoftmineError: ``coords`` is not a float tensor of shape (N, D).
         """
-        dim = len(self.shape) - 1
-        if coords.ndim != 2 or coords.shape[1] != dim or not coords.is_floating_point():
-            raise SoftmineError(
-                f"this volume is asked at float coordinates of shape (N, {dim}), not "
-                f"{tuple(coords.shape)} {coords.dtype}"
-            )
+        check_coords(coords, self.domain.dim, "this volume is asked at float")
         work = torch.promote_types(coords.dtype, self._work)
         size = self.size.to(coords.device)
         position = (coords.to(work) * size - 0.5).clamp(min=0).minimum(size - 1)
-        first = position.detach().nan_to_num(0.0).long()
-        cells = first.new_zeros(coords.shape[0])
-        for axis, length in enumerate(self.shape[:-1]):
-            here = first[:, axis]
-            cells = cells.unsqueeze(-2) * length + torch.stack((here, (here + 1).clamp(max=length - 1)))
+        cells, fraction = corners(position, size)
         values = self._gather(cells.reshape(-1), work).view(*cells.shape, self.channels)
-        fraction = (position - first).unsqueeze(-1)
         if self.valid is None:
             values = _interpolate(values, fraction) - self._zero
         else:
@@ -194,10 +185,7 @@ class Volume(torch.nn.Module):
         if self.mapped:
             values = self._stored[np.unravel_index(cells.numpy(force=True), self.shape[:-1])]
             return torch.from_numpy(values.astype(self._numpy_work)).to(cells.device, work)
-        if self.channels == 1:
-            values = self.voxels.view(-1).index_select(0, cells).unsqueeze(-1).to(work)
-        else:
-            values = self.voxels.index_select(0, cells).to(work)
+        values = gather(self.voxels, cells, work)
         return values + self._shift if self._shift else values
 
     def slab(self, start: int, stop: int) -> Float[np.ndarray, "..."]:
@@ -269,19 +257,3 @@ def _interpolate(values: Tensor, fraction: Tensor) -> Tensor:
     for axis in range(fraction.shape[1]):
         values = torch.lerp(values[0], values[1], fraction[:, axis])
     return values
-
-
-def _shift(dtype: np.dtype) -> int:
-    return 2 ** (8 * dtype.itemsize - 1) if dtype.kind == "u" and dtype.itemsize > 1 else 0
-
-
-def _to_buffer(array: np.ndarray) -> Tensor:
-    """Voxels (..., C) as torch keeps them, shape (V, C)."""
-    native = array.dtype.newbyteorder("=")
-    if _shift(array.dtype):
-        # torch has few operations on long unsigned integers; signed ones hold them in the same space, shifted.
-        shift = array.dtype.type(_shift(array.dtype))
-        array = (array.astype(native, order="C") ^ shift).view(f"i{native.itemsize}")
-    else:
-        array = np.array(array, native, order="C")
-    return torch.from_numpy(array).view(-1, array.shape[-1])
