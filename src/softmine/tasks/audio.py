@@ -12,14 +12,15 @@ import torch
 from torch import nn
 
 from softmine import fields
+from softmine.domain import Values
 from softmine.signals import Audio, audio_files
 from softmine.tasks import audio_pictures
 from softmine.tasks.builtin import builtin_name
+from softmine.tasks.cell_evaluation import CellEvaluator
 from softmine.training.evaluation import CHUNK, decibels, peak_signal_to_noise, values_at
 from softmine.training.files import replacing
 from softmine.training.settings import FieldSettings
-from softmine.training.subset import ALL, SUBSET, evaluated_cells
-from softmine.training.task import Array, Evaluation, Output, Reconstruction, Report, silent
+from softmine.training.task import Array, Output, Reconstruction, Report, silent
 
 DEFAULT = "chimes"
 EXCERPT = 2**20
@@ -93,9 +94,15 @@ class AudioTask:
             bandwidth=omega / (math.pi * math.sqrt(3)),
         )
 
-    def make_evaluator(self, device: torch.device) -> AudioEvaluator:
-        """PSNR and SNR."""
-        return AudioEvaluator(self.signal, device)
+    def make_evaluator(self, device: torch.device) -> CellEvaluator:
+        """PSNR and SNR: the sound's mean square, from silence, over the error's; a silent sound has no SNR."""
+        return CellEvaluator(
+            self.signal,
+            self.unit,
+            device,
+            measures="PSNR (0 and 1 are minus and plus the loudest sample) and SNR",
+            more=_signal_to_noise,
+        )
 
     def reconstruct(
         self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
@@ -136,33 +143,9 @@ class AudioTask:
         return [Output("reconstruction.wav", "reconstruction"), Output("target.wav", "target")]
 
 
-class AudioEvaluator:
-    """Evaluates fields against one sound, always on the same samples.
-
-    Up to 2^20 samples, all of them count; of a longer sound 2^17, drawn once, uniformly, with a fixed seed.
-    Predictions are clipped to [0, 1] first, like the sound that is written. The signal-to-noise ratio is the sound's
-    mean square, measured from silence, over the error's; of a silent sound there is none.
-    """
-
-    def __init__(self, audio: Audio, device: torch.device) -> None:
-        self.audio, self.device = audio, device
-        self.cells, _ = evaluated_cells(audio.domain)
-        self.subset = audio.domain.cells > ALL
-        self.target = audio.sample_values(self.cells.to(device)).cpu()
-        self.power = (self.target.double() - 0.5).square().mean().item()
-
-    def describe(self) -> str:
-        """What is measured, in words."""
-        length = f"{self.audio.domain.cells:,} samples"
-        where = f"a fixed subset of {SUBSET:,} of {length}" if self.subset else f"all {length}"
-        return f"PSNR (0 and 1 are minus and plus the loudest sample) and SNR over {where}"
-
-    def __call__(self, field: nn.Module) -> Evaluation:
-        """Evaluates ``field``; leaves its parameters and random numbers untouched."""
-        prediction = values_at(field, self.audio.domain.centres(self.cells), self.device).clamp_(0.0, 1.0)
-        psnr = peak_signal_to_noise(prediction, self.target)
-        more = {"snr": psnr - decibels(self.power)} if self.power > 0 else {}
-        return Evaluation(psnr, None, len(self.cells), self.subset, more)
+def _signal_to_noise(prediction: Values, target: Values) -> dict[str, float]:
+    power = (target.double() - 0.5).square().mean().item()
+    return {"snr": peak_signal_to_noise(prediction, target) - decibels(power)} if power > 0 else {}
 
 
 def _samples_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ from softmine.signals.libraries import require
 from softmine.signals.video import Video
 from softmine.signals.video_store import Frames
 from softmine.tasks.builtin import builtin_name
+from softmine.tasks.cell_evaluation import CellEvaluator
 from softmine.tasks.contact_sheet import contact_sheet
-from softmine.tasks.video_evaluation import VideoEvaluator, every_frame, frame_values
+from softmine.tasks.video_evaluation import every_frame, frame_quality, frame_values
 from softmine.tasks.video_film import write_chart, write_film, write_frames
 from softmine.training.evaluation import decibels
 from softmine.training.settings import FieldSettings
@@ -131,9 +133,10 @@ class VideoTask:
             settings.field, self.signal.shape[:3], 3, log2_table_size=settings.log2_table_size
         )
 
-    def make_evaluator(self, device: torch.device) -> VideoEvaluator:
-        """PSNR."""
-        return VideoEvaluator(self.signal, device)
+    def make_evaluator(self, device: torch.device) -> CellEvaluator:
+        """PSNR; where every voxel counts, the mean and the lowest PSNR of a frame too."""
+        more = functools.partial(frame_quality, self.signal)
+        return CellEvaluator(self.signal, self.unit, device, more=more)
 
     def reconstruct(
         self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent

@@ -1,4 +1,4 @@
-"""How good a video's reconstruction is, on a fixed subset of voxels or on all of them."""
+"""How good a video's reconstruction is, frame by frame."""
 
 from __future__ import annotations
 
@@ -7,44 +7,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from softmine.domain import Coords
+from softmine.domain import Coords, Values
 from softmine.signals.video import Video
 from softmine.signals.video_store import Frames, FrameStore
-from softmine.training.evaluation import decibels, peak_signal_to_noise, values_at
-from softmine.training.subset import evaluated_cells
-from softmine.training.task import Evaluation, Report
+from softmine.training.evaluation import decibels, values_at
+from softmine.training.task import Report
 
 
-class VideoEvaluator:
-    """Evaluates fields against one video, always on the same voxels.
-
-    Up to 2^20 voxels all of them count, and the mean and the lowest PSNR of a frame are measured too; of a larger
-    video, 2^17 voxels drawn once, uniformly, with a fixed seed. Predictions are clipped to [0, 1] first.
-    """
-
-    def __init__(self, video: Video, device: torch.device) -> None:
-        self.video, self.device = video, device
-        self.cells, _ = evaluated_cells(video.domain)
-        self.subset = len(self.cells) < video.domain.cells
-        self.target = values_at(video, video.domain.centres(self.cells), device)
-
-    def describe(self) -> str:
-        """What is measured, in words."""
-        if self.subset:
-            return f"PSNR over a fixed subset of {len(self.cells):,} of {self.video.domain.cells:,} voxels"
-        return f"PSNR over all {self.video.domain.cells:,} voxels"
-
-    def __call__(self, field: nn.Module) -> Evaluation:
-        """Evaluates ``field``; leaves its parameters and random numbers untouched."""
-        coords = self.video.domain.centres(self.cells)
-        prediction = values_at(field, coords, self.device).clamp_(0.0, 1.0)
-        psnr = peak_signal_to_noise(prediction, self.target)
-        more = {}
-        if not self.subset:
-            errors = (prediction.double() - self.target.double()).square().view(self.video.shape[0], -1)
-            frames = [decibels(error) for error in errors.mean(1).tolist()]
-            more = {"frame_psnr_mean": float(np.mean(frames)), "frame_psnr_min": min(frames)}
-        return Evaluation(psnr, None, len(self.cells), self.subset, more)
+def frame_quality(video: Video, prediction: Values, target: Values) -> dict[str, float]:
+    """Mean and lowest PSNR of a frame in dB, of all voxels (M, 3) in their order; nothing where they are not all."""
+    if len(prediction) < video.domain.cells:
+        return {}
+    errors = (prediction.double() - target.double()).square().view(video.shape[0], -1)
+    frames = [decibels(error) for error in errors.mean(1).tolist()]
+    return {"frame_psnr_mean": float(np.mean(frames)), "frame_psnr_min": min(frames)}
 
 
 def every_frame(

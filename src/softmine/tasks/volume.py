@@ -17,8 +17,8 @@ from softmine import fields
 from softmine.signals import nifti
 from softmine.signals.volume import Volume
 from softmine.tasks.builtin import builtin_name
+from softmine.tasks.cell_evaluation import CellEvaluator
 from softmine.tasks.slices import montage
-from softmine.tasks.volume_evaluation import VolumeEvaluator
 from softmine.training.evaluation import values_at
 from softmine.training.files import replacing
 from softmine.training.settings import FieldSettings
@@ -92,9 +92,10 @@ class VolumeTask:
             log2_table_size=settings.log2_table_size,
         )
 
-    def make_evaluator(self, device: torch.device) -> VolumeEvaluator:
+    def make_evaluator(self, device: torch.device) -> CellEvaluator:
         """PSNR over voxels that hold data."""
-        return VolumeEvaluator(self.signal, device)
+        unit = "voxels" if self.signal.valid is None else "voxels with data"
+        return CellEvaluator(self.signal, unit, device)
 
     def reconstruct(
         self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent

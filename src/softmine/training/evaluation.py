@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -26,7 +26,7 @@ def at_rest(field: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def values_at(function: nn.Module, coords: Coords, device: torch.device) -> Values:
+def values_at(function: Callable[[Coords], Values], coords: Coords, device: torch.device) -> Values:
     """Values (N, C) on the CPU of a field or signal at coordinates (N, D), a chunk at a time."""
     parts = [function(chunk.to(device)).float().cpu() for chunk in coords.split(CHUNK)]
     return torch.cat(parts)
