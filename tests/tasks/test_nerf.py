@@ -14,8 +14,9 @@ from softmine.radiance.cameras import Camera
 from softmine.radiance.scenes import procedural
 from softmine.radiance.scenes.scene import Scene
 from softmine.tasks import nerf_evaluation
-from softmine.tasks.nerf import NerfTask, Options, pixels_across, read
+from softmine.tasks.nerf import NerfTask, Options, read
 from softmine.tasks.nerf_evaluation import measure_view, over_all
+from softmine.tasks.nerf_field import pixels_across
 from softmine.tasks.nerf_paths import film_camera, look_at, orbit, photo_camera, spiral
 from softmine.tasks.nerf_pictures import depth_colours
 from softmine.tasks.nerf_rendering import take

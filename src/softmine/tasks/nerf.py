@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from torch import nn
 from tyro.conf import arg
 
 from softmine.errors import SoftmineError
-from softmine.radiance.field import field_for
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes import Scene, procedural, read_scene
@@ -23,6 +20,7 @@ from softmine.tasks.builtin import builtin_name
 from softmine.tasks.contact_sheet import contact_sheet
 from softmine.tasks.meshing import write_mesh, write_points
 from softmine.tasks.nerf_export import surface, visible_points
+from softmine.tasks.nerf_field import make_renderer
 from softmine.tasks.nerf_pictures import depth_colours, write_views
 from softmine.tasks.nerf_rendering import Shot, take
 from softmine.training.pictures import write_picture
@@ -149,18 +147,7 @@ class NerfTask:
         Raises:
             SoftmineError: another field than a hash grid is asked for.
         """
-        if settings.field != "hashgrid":
-            raise SoftmineError(
-                f"--field is {settings.field}, but a radiance field is learned by hashgrid alone"
-            )
-        across = pixels_across(self.scene)
-        radiance = field_for(
-            self.scene.bounds,
-            log2_table_size=settings.log2_table_size,
-            finest_resolution=2 ** round(math.log2(min(max(2 * across, 128), 2048))),
-            steps=round(min(max(1.25 * across, 128), 1024)),
-        )
-        return Renderer(radiance, self.signal)
+        return make_renderer(self.scene, self.signal, settings)
 
     def make_evaluator(self, device: torch.device) -> evaluation.NerfEvaluator:
         """PSNR on the test views."""
@@ -281,20 +268,3 @@ class NerfTask:
 
     def _photo(self, index: int, stride: int) -> tuple[Array, Array | None]:
         return evaluation.photo(self.test, index, self.background, stride)
-
-
-def pixels_across(scene: Scene) -> float:
-    """How many of a photo's pixels the field's cube is wide, seen from where the cameras stand (the median of them)."""
-    views, bounds = scene.split("train"), scene.bounds
-    side = max(high - low for low, high in zip(bounds.low, bounds.high, strict=True))
-    if bounds.kind == "ndc":
-        # What a camera sees is 2 wide.
-        return float(np.median([view.camera.width for view in views])) * side / 2
-    if bounds.kind == "unbounded":
-        # All of space is drawn into a ball of twice the size.
-        side *= 2
-    centre = (np.array(bounds.low) + np.array(bounds.high)) / 2
-    distances = [float(np.linalg.norm(view.pose[:, 3] - centre)) for view in views]
-    return side * float(
-        np.median([view.camera.focal[0] / max(d, 1e-3) for view, d in zip(views, distances, strict=True)])
-    )

@@ -8,21 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from softmine import fields, sampling
-from softmine.domain import Box, Coords, SoftmineError, Values
+from softmine.domain import Box, SoftmineError
 from softmine.sampling import Sampler, default_batch_size
 from softmine.training import devices
+from softmine.training.asked import TRIAL, Ask, Asked
 from softmine.training.budget import SCHEDULES, Budget, evaluation_points
 from softmine.training.trainer import Diverged, Trainer
 
-Ask = Callable[[Tensor], Tensor]
-"""Values (N, C) at unit coordinates (N, D)."""
-
 _KINDS = {fields.HashGridField: "hashgrid", fields.Siren: "siren", fields.FourierField: "fourier"}
 _OTHER_RATE = 1e-3
-_TRIAL = 1024
 
 
 @dataclass(frozen=True)
@@ -131,7 +128,7 @@ def fit(
     """
     budget, points = _budget(steps, seconds), evaluation_points(_at_least_1("evaluations", evaluations))
     where = device if isinstance(device, torch.device) else devices.choose(device)
-    asked = _Asked(signal, _domain(signal, sampler, domain), where)
+    asked = Asked(signal, _domain(signal, sampler, domain), where)
     if schedule not in SCHEDULES:
         raise SoftmineError(f"unknown schedule '{schedule}': choose one of {', '.join(SCHEDULES)}")
     model, kind = _field(field, asked, seed)
@@ -156,7 +153,7 @@ def fit(
         try:
             trainer.advance(lambda share=share: trainer.progress >= share)
         except Diverged as error:
-            asked.check(_TRIAL * 64)
+            asked.check(TRIAL * 64)
             raise SoftmineError(
                 f"the loss turned NaN or infinite at step {error.step}: start again with a lower learning_rate than "
                 f"{trainer.optimizers[-1].param_groups[0]['initial_lr']:g}"
@@ -168,59 +165,6 @@ def fit(
         if report is not None:
             report(point)
     return fitted
-
-
-class _Asked:
-    """A signal of somebody else's, with what training needs to know of it; checks what it answers."""
-
-    def __init__(self, signal: Ask, domain: Box, device: torch.device) -> None:
-        self.signal, self.domain, self.device = signal, domain, device
-        devices.move(signal, device)
-        self.name = str(getattr(signal, "name", None) or getattr(signal, "__name__", type(signal).__name__))
-        self.fingerprint = str(getattr(signal, "fingerprint", ""))
-        self.edges = getattr(signal, "edges", None)
-        self.channels = 0
-        self.channels = self.check(_TRIAL)
-
-    def __call__(self, coords: Coords) -> Values:
-        """The signal's values (N, C), of the type of ``coords``."""
-        values = self.signal(coords)
-        if not isinstance(values, Tensor):
-            raise SoftmineError(
-                f"the signal answers a {type(values).__name__}, but training needs a tensor of shape (N, C): wrap it, "
-                "as in torch.as_tensor(values, dtype=torch.float32)"
-            )
-        shape = tuple(values.shape)
-        if len(shape) != 2 or shape[0] != len(coords) or shape[1] < 1 or self.channels not in (0, shape[1]):
-            wanted = f"({len(coords)}, {self.channels or 'C'})"
-            hint = "; add .unsqueeze(-1)" if shape == (len(coords),) else ""
-            raise SoftmineError(
-                f"the signal answers the shape {shape} at {len(coords)} coordinates, but it must answer {wanted}{hint}"
-            )
-        if not values.is_floating_point():
-            raise SoftmineError(f"the signal answers {values.dtype} values: convert them to float32")
-        # To look costs nothing where nobody runs ahead; elsewhere it is done when the loss has turned bad.
-        if values.device.type == "cpu":
-            self._refuse_bad(coords, values)
-        return values.to(coords.dtype)
-
-    @torch.no_grad()
-    def check(self, count: int) -> int:
-        """Asks at ``count`` random coordinates, raises SoftmineError for a bad answer, and returns its channels."""
-        random = torch.Generator().manual_seed(0)
-        coords = self.domain.uniform(torch.rand(count, self.domain.dim, generator=random)).to(self.device)
-        values = self(coords)
-        self._refuse_bad(coords, values)
-        return values.shape[1]
-
-    def _refuse_bad(self, coords: Coords, values: Values) -> None:
-        bad = ~values.detach().isfinite().all(-1)
-        if bad.any():
-            place = ", ".join(f"{number:.6g}" for number in coords[bad][0].tolist())
-            raise SoftmineError(
-                f"the signal is NaN or infinite at {int(bad.sum())} of {len(coords)} coordinates, first at ({place}): "
-                "let it answer finite values everywhere in its domain, or give a domain with a mask"
-            )
 
 
 def _budget(steps: int | None, seconds: float | None) -> Budget:
@@ -251,7 +195,7 @@ def _domain(signal: Ask, sampler: Sampler | str, domain: Box | None) -> Box:
     return found
 
 
-def _field(given: nn.Module | str, asked: _Asked, seed: int) -> tuple[nn.Module, str]:
+def _field(given: nn.Module | str, asked: Asked, seed: int) -> tuple[nn.Module, str]:
     """The field, and which of ours it is, if any."""
     if isinstance(given, str):
         # Nobody else's random numbers are touched.
@@ -263,7 +207,7 @@ def _field(given: nn.Module | str, asked: _Asked, seed: int) -> tuple[nn.Module,
     return given, _KINDS.get(type(given), "")
 
 
-def _sampler(given: Sampler | str, asked: _Asked, batch_size: int | None, seed: int) -> Sampler:
+def _sampler(given: Sampler | str, asked: Asked, batch_size: int | None, seed: int) -> Sampler:
     if isinstance(given, str):
         size = batch_size or default_batch_size(given, asked.domain)
         chosen = sampling.create(given, asked.domain, size, seed=seed, edges=asked.edges)
@@ -284,7 +228,7 @@ def _sampler(given: Sampler | str, asked: _Asked, batch_size: int | None, seed: 
 
 
 @torch.no_grad()
-def _check_field(model: nn.Module, asked: _Asked) -> None:
+def _check_field(model: nn.Module, asked: Asked) -> None:
     """Raises SoftmineError where the field does not answer as many values as the signal."""
     # Two coordinates, because a field may treat one in its own way.
     coords = asked.domain.uniform(torch.full((2, asked.domain.dim), 0.5)).to(asked.device)
