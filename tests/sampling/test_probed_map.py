@@ -34,11 +34,11 @@ def test_draws_follow_the_power_of_the_error_once_probes_have_swept(shape):
     train(sampler, lookup(box, values), 9, probe=lookup(box, values))
     expected = 0.9 * values**2 / (values**2).mean() + 0.1
     # The stratified draw is more even than chance, so that counts are compared with a tolerance, not with chi-square.
-    counts = torch.bincount(sampler.pool_cells.flatten(), minlength=box.cells)
-    mean = expected * sampler.pool_cells.numel() / box.cells
+    counts = torch.bincount(sampler.pool.cells.flatten(), minlength=box.cells)
+    mean = expected * sampler.pool.cells.numel() / box.cells
     assert (counts - mean).abs().max() <= 2.0, "a stratified draw is never off by more than two"
-    drawn = sampler.pool_density.flatten()
-    torch.testing.assert_close(drawn, expected[sampler.pool_cells.flatten()], rtol=1e-4, atol=1e-5)
+    drawn = sampler.pool.density.flatten()
+    torch.testing.assert_close(drawn, expected[sampler.pool.cells.flatten()], rtol=1e-4, atol=1e-5)
 
 
 def test_every_batch_of_a_period_is_drawn_from_the_whole_density():
@@ -120,18 +120,94 @@ def test_full_weight_gives_the_uniform_mean_whatever_the_map_has_learned():
     assert (plain.mean() - exact).abs() > 20 * standard_error, "the test can fail"
 
 
-def test_a_large_batch_pays_for_no_more_probes_than_a_sweep_needs():
+@pytest.mark.parametrize(
+    ("batch_size", "a_step"),
+    [
+        (100, 150),  # with the samples, the map of 10,000 cells in 40 steps
+        (240, 24),  # the samples nearly do it: a tenth
+        (300, 30),  # the samples do it: a tenth
+        (70, 7),  # two probes a sample would not do it: a tenth
+    ],
+)
+def test_probes_keep_the_whole_map_fresh_or_are_few(batch_size, a_step):
     asked = []
 
     def probe(coords):
         asked.append(len(coords))
         return coords[:, 0]
 
-    for batch_size, expected in ((16, 2 * 16 * 4), (100_000, 10_000 * 4 // 100)):
-        asked.clear()
-        sampler = ProbedMap(Box((100, 100)), batch_size, probes=2.0, period=4, seed=0)
-        train(sampler, lambda c: c[:, 0], 5, probe)
-        assert asked == [expected]
+    sampler = ProbedMap(Box((100, 100)), batch_size, probes=2.0, sweep=40, period=4, seed=0)
+    train(sampler, lambda c: c[:, 0], 5, probe)
+    assert asked == [a_step * 4]
+
+
+def test_later_a_sweep_takes_a_quarter_of_the_steps_so_far():
+    asked = []
+
+    def probe(coords):
+        asked.append(len(coords))
+        return coords[:, 0]
+
+    sampler = ProbedMap(Box((100, 100)), 20, probes=30.0, sweep=40, period=1, seed=0)
+    train(sampler, lambda c: c[:, 0], 401, probe)
+    assert asked[0] == 10_000 // 40 - 20
+    assert asked[-1] == 10_000 // 100 - 20
+
+
+def test_without_probes_nothing_is_asked():
+    def probe(coords):
+        raise AssertionError("asked")
+
+    sampler = ProbedMap(Box((100, 100)), 100, probes=0.0, period=2, seed=0)
+    train(sampler, lambda c: c[:, 0], 7, probe)
+
+
+def test_batches_double_each_period_and_stay_spread_over_the_density():
+    box = Box((40, 40))
+    values = torch.rand(box.cells, generator=torch.Generator().manual_seed(2)) + 0.2
+    sampler = ProbedMap(
+        box, 1024, power=1.0, rate=1.0, period=3, sweep=1, probes=100.0, growth=4, repeats=math.inf, seed=0
+    )
+    sizes = []
+    for _ in range(15):
+        coords = sampler.draw(lookup(box, values))
+        sizes.append(len(coords))
+        sampler.weigh(lookup(box, values)(coords))
+        sampler.update()
+    assert sizes == [256] * 3 + [512] * 3 + [1024] * 9
+    counts = torch.bincount(sampler.pool.cells.flatten(), minlength=box.cells)
+    expected = 0.9 * values / values.mean() + 0.1
+    assert (counts - expected * 3 * 1024 / box.cells).abs().max() <= 2.0
+
+
+def test_the_first_batches_are_never_below_256_samples():
+    assert len(ProbedMap(Box((40, 40)), 1024, growth=64, seed=0).draw()) == 256
+    assert len(ProbedMap(Box((40, 40)), 100, growth=64, seed=0).draw()) == 100
+
+
+def test_small_first_batches_teach_the_map_like_any_other():
+    box = Box((20, 20))
+    values = torch.rand(box.cells, generator=torch.Generator().manual_seed(3)) + 0.5
+    sampler = ProbedMap(box, 1024, probes=0.0, rate=1.0, period=4, growth=4, seed=0)
+    train(sampler, lookup(box, values), 4)
+    drawn = sampler.pool.cells[:, :256].unique()
+    sampler.draw()
+    torch.testing.assert_close(sampler.error[drawn], values[drawn])
+
+
+def test_growth_resumes_where_it_was():
+    box = Box((40, 40))
+    sampler = ProbedMap(box, 1024, period=2, growth=4, seed=0)
+    train(sampler, lambda c: c[:, 0], 3)
+    again = ProbedMap(box, 1024, period=2, growth=4, seed=1)
+    again.load_state_dict(sampler.state_dict())
+    for _ in range(6):
+        one, other = sampler.draw(), again.draw()
+        assert torch.equal(one, other)
+        for each in (sampler, again):
+            each.weigh(one[:, 0])
+            each.update()
+    assert len(sampler.draw()) == 1024
 
 
 def test_an_error_that_is_not_finite_does_not_spoil_the_map():
@@ -142,7 +218,7 @@ def test_an_error_that_is_not_finite_does_not_spoil_the_map():
         sampler.update()
     sampler.draw()
     assert sampler.error.isfinite().all()
-    assert sampler.pool_density.isfinite().all()
+    assert sampler.pool.density.isfinite().all()
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-38, 1e30, 3e38])
@@ -152,8 +228,8 @@ def test_errors_of_any_size_give_a_density_of_mean_one(value):
     sampler.draw()
     assert sampler.error.isfinite().all()
     # Drawn in proportion to it, the density's inverse has a mean of one.
-    assert (1 / sampler.pool_density).mean().item() == pytest.approx(1.0, abs=0.05)
-    assert sampler.domain.contains(sampler.pool_coords.view(-1, 2)).all()
+    assert (1 / sampler.pool.density).mean().item() == pytest.approx(1.0, abs=0.05)
+    assert sampler.domain.contains(sampler.pool.coords.view(-1, 2)).all()
 
 
 def test_a_high_power_of_one_large_error_stays_in_range():
@@ -182,7 +258,7 @@ def test_a_batch_of_one_may_fall_anywhere_at_the_first_step():
 
 def test_cells_too_fine_for_float32_are_joined():
     sampler = ProbedMap(Box((2**24,)), 100, cells=2**24, seed=0)
-    assert torch.equal(sampler.map.cell(sampler.pool_coords.view(-1, 1)), sampler.pool_cells.flatten())
+    assert torch.equal(sampler.map.cell(sampler.pool.coords.view(-1, 1)), sampler.pool.cells.flatten())
 
 
 @pytest.mark.parametrize(
@@ -195,6 +271,7 @@ def test_cells_too_fine_for_float32_are_joined():
         ({"uniform_share": -0.1}, "uniform_share is -0.1"),
         ({"probes": -1.0}, "probes is -1.0"),
         ({"sweep": 0}, "sweep is 0"),
+        ({"growth": 0}, "growth is 0"),
         ({"repeats": 0.0}, "repeats is 0.0"),
         ({"period": 2**30}, "a period of 1073741824 batches of 16 samples"),
         ({"prior": PiecewiseConstant(torch.ones(4))}, "1 axes, but the domain Box.* has 2"),
@@ -228,8 +305,8 @@ def test_no_cell_fills_a_batch_that_is_a_good_part_of_the_domain(repeats):
         box, 200, power=2.0, rate=1.0, period=4, sweep=1, probes=100.0, repeats=repeats, seed=0
     )
     train(sampler, lookup(box, values), 9, probe=lookup(box, values))
-    expected = sampler.pool_density * sampler.batch_size / box.cells
+    expected = sampler.pool.density * sampler.batch_size / box.cells
     assert expected.max() <= 1.05 * repeats
     assert expected.max() > 0.9 * repeats, "the limit binds"
     # What is cut off goes to the others: drawn in proportion to it, the density's inverse has a mean of one.
-    assert (1 / sampler.pool_density).mean().item() == pytest.approx(1.0, abs=0.1)
+    assert (1 / sampler.pool.density).mean().item() == pytest.approx(1.0, abs=0.1)

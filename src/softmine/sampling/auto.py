@@ -10,7 +10,15 @@ from softmine.sampling.probed_map import ProbedMap
 DEFAULT_BATCH_SIZE = 2048
 AUTO = "auto"
 Auto = ProbedMap
-VIEWS: dict[str, Any] = {"cells": 2**16, "probes": 0.0, "power": 1.0, "uniform_share": 0.3, "rate": 0.3}
+PLAIN: dict[str, Any] = {"growth": 16}
+"""What ``auto`` is elsewhere: the map, its batches small at first."""
+VIEWS: dict[str, Any] = {
+    "cells": 2**16,
+    "probes": 0.0,
+    "power": 1.0,
+    "uniform_share": 0.3,
+    "rate": 0.3,
+}
 """What ``auto`` is on views of a scene. A look at a ray costs as much as training on it, so that none is taken; there are more
 pixels than rays in a run, so that a map cell is a patch of them, whose errors differ; and what no ray has seen for long
 must not be forgotten."""
@@ -18,7 +26,9 @@ must not be forgotten."""
 
 def defaults(spec: str, domain: Box) -> dict[str, Any]:
     """Options of a sampler's description that suit a domain better than the sampler's own; those given come first."""
-    return dict(VIEWS) if spec.partition(":")[0] == AUTO and domain.discrete else {}
+    if spec.partition(":")[0] != AUTO:
+        return {}
+    return dict(VIEWS if domain.discrete else PLAIN)
 
 
 def default_batch_size(spec: str, domain: Box) -> int:

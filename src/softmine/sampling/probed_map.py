@@ -15,13 +15,18 @@ from softmine.sampling.map_cells import MapCells, map_shape
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.probed_map_draws import LEAST, expected, known_errors, map_density, stratified
 from softmine.sampling.protocol import Probe, check_batch_size, check_errors, check_importance, check_share
-from softmine.sampling.random import RandomStream
+from softmine.sampling.random import RandomStream, to_uniform
+from softmine.sampling.sample_pool import SamplePool
 from softmine.sampling.softness import alpha_at, check_count, check_not_negative, check_softness, soft_weights
 
 MAX_POOL = 2**26
 """Samples drawn at once, at most."""
 MAX_AXIS = 2**22
 """Cells of the map along an axis, at most: between finer ones float32 coordinates have no places."""
+LEAST_BATCH = 256
+"""Samples of the first batches, at least: below, a step costs no less."""
+FEW_PROBES = 0.1
+"""Probes a sample where more would not pay."""
 
 
 class ProbedMap(nn.Module):
@@ -36,7 +41,8 @@ class ProbedMap(nn.Module):
     - before a cell is seen, ``prior``, softened, and scaled by the errors of the first period.
 
     The map becomes a density every ``period`` steps, and the samples of all these steps are drawn then, by one
-    stratified draw of which every step gets each ``period``-th: every batch is spread evenly over the density.
+    stratified draw of which every step gets each ``period``-th: every batch is spread evenly over the density. With
+    ``growth`` the first batches are small, because early on many coarse steps are worth more than a few exact ones.
 
     The density is known, and the loss is weighted by ``(u / q)^alpha`` as in soft mining (arXiv 2312.00075). Its
     source is this project; error maps are those of instant-ngp, stratified resampling is that of particle filters.
@@ -53,11 +59,14 @@ class ProbedMap(nn.Module):
         power: of the error that the density is proportional to.
         uniform_share: share of the density that is uniform whatever the map.
         probes: evaluations a sample, at most, to keep the map fresh; 0 for none.
-        sweep: steps in which they sweep the map, at least, so that a large batch pays for few. A sweep never takes less
-            than a quarter of the steps so far either: what a field has known for long, it knows a while longer.
+        sweep: steps in which samples and probes together visit as many cells as the map has, so that a large batch pays
+            for few probes; later a quarter of the steps so far, where that is more: what a field has known for long, it
+            knows a while longer. Where ``probes`` are not enough for it, or none are needed, a tenth of a probe a sample
+            sees to it that no cell is forgotten.
         repeats: times that a cell of the domain is expected in one batch, at most: in a batch that is a good part of a small
             signal, more would be wasted.
         period: steps from one density to the next.
+        growth: how many times smaller the first batches are (though of 256 samples at least); every period doubles them.
         rate: what an evaluation changes of what the map remembers, from 0 to 1.
         alpha: softness of the weights; 0 is none, 1 importance sampling of the uniform loss.
         warmup: updates over which alpha grows from 0 to its target.
@@ -78,11 +87,6 @@ class ProbedMap(nn.Module):
     needs_probe = True
     follows_signal = False
     error: Tensor
-    pool_coords: Tensor
-    pool_cells: Tensor
-    pool_density: Tensor
-    pool_error: Tensor
-    first: Tensor
     scaled: Tensor
     cursor: Tensor
 
@@ -94,10 +98,11 @@ class ProbedMap(nn.Module):
         cells: int = 2**22,
         power: float = 2.0,
         uniform_share: float = 0.1,
-        probes: float = 0.5,
-        sweep: int = 100,
+        probes: float = 1.5,
+        sweep: int = 80,
         repeats: float = 1.0,
         period: int | None = None,
+        growth: int = 1,
         rate: float = 0.7,
         alpha: float = 0.6,
         warmup: int = 1000,
@@ -132,12 +137,9 @@ class ProbedMap(nn.Module):
         if prior is not None:
             check_axes(prior, domain)
         self.register_buffer("error", expected(prior, self.cells, self.power))
-        pool = (self.period, batch_size)
-        self.register_buffer("pool_coords", torch.zeros(*pool, domain.dim))
-        self.register_buffer("pool_cells", torch.zeros(pool, dtype=torch.int64))
-        self.register_buffer("pool_density", torch.ones(pool))
-        self.register_buffer("pool_error", torch.full(pool, -1.0))
-        self.register_buffer("first", torch.zeros(1, dtype=torch.int64))
+        self.pool = SamplePool(
+            self.period, batch_size, domain.dim, check_count("growth", growth), LEAST_BATCH
+        )
         self.register_buffer("scaled", torch.tensor(False))
         self.register_buffer("cursor", torch.zeros((), dtype=torch.int64))
         self._density: Tensor | None = None
@@ -159,29 +161,16 @@ class ProbedMap(nn.Module):
         """New coordinates (N, D) in [0, 1)^D, uniform within the map cells drawn."""
         if self.schedule.due:
             self.refresh(probe)
-        turn = self._turn
-        self._density = self.pool_density.index_select(0, turn)[0]
-        return self.pool_coords.index_select(0, turn)[0]
+        coords, self._density = self.pool.take(self.schedule.step)
+        return coords
 
     @torch.no_grad()
     def refresh(self, probe: Probe | None = None) -> None:
         """Looks at the next stretch of the map, if there is a probe, and draws the samples of ``period`` steps."""
         self._learn()
-        a_step = min(
-            self.probes * self.batch_size, self.cells.count / max(self.sweep, self.schedule.host_step / 4)
-        )
-        count = min(math.ceil(a_step * self.period), self.cells.count)
-        if probe is not None and count and self.schedule.started:
-            cells = (self.cursor + torch.arange(count, device=self.cursor.device)) % self.cells.count
-            self.cursor.add_(count).remainder_(self.cells.count)
-            # One offset for all of a stretch; where a map cell is a pixel, its centre.
-            fine = self.map.shape == self.domain.shape
-            offsets = self.random.uniform(1, self.map.dim).unbind(-1)
-            if fine:
-                offsets = [torch.full_like(offset, 0.5) for offset in offsets]
-            seen = check_errors(probe(self.cells.inside(cells, offsets)), count)
-            seen, known = known_errors(seen.float())
-            self._remember(cells, seen, known.float())
+        if self.schedule.started:
+            self.pool.grow()
+            self._look(probe)
         self._choose()
         self.schedule.passed()
 
@@ -198,13 +187,13 @@ class ProbedMap(nn.Module):
             SoftmineError: nothing was drawn, or there is not one importance for each sample.
         """
         weights = soft_weights(self._density, self.alpha)
-        self._importance = check_importance(importance, self.batch_size)
+        self._importance = check_importance(importance, self.pool.size)
         return weights
 
     @torch.no_grad()
     def update(self, loss_scale: float | Tensor = 1.0) -> None:
         """Notes the last importance for the map, which takes it up when the next period begins."""
-        self.pool_error.index_copy_(0, self._turn, self._after_weigh().unsqueeze(0))
+        self.pool.note(self.schedule.step, self._after_weigh())
         self.schedule.advance()
 
     def check(self) -> None:
@@ -215,26 +204,38 @@ class ProbedMap(nn.Module):
         """Domain, batch size and the map's shape, for ``print``."""
         return f"{self.domain}, batch_size={self.batch_size}, map={self.map.shape}"
 
-    @property
-    def _turn(self) -> Tensor:
-        """Which batch of the pool is the one of this step, (1,)."""
-        return (self.schedule.step + self.first) % self.period
+    def _look(self, probe: Probe | None) -> None:
+        """Asks the probe about the next stretch of the map."""
+        batch = self.pool.size
+        few = min(self.probes, FEW_PROBES) * batch
+        missing = self.cells.count / max(self.sweep, self.schedule.host_step / 4) - batch
+        a_step = max(missing, few) if missing <= self.probes * batch else few
+        count = min(math.ceil(a_step * self.pool.period), self.cells.count)
+        if probe is None or count == 0:
+            return
+        cells = (self.cursor + torch.arange(count, device=self.cursor.device)) % self.cells.count
+        self.cursor.add_(count).remainder_(self.cells.count)
+        # One offset for all of a stretch; where a map cell is a pixel, its centre.
+        offsets = self.random.uniform(1, self.map.dim).unbind(-1)
+        if self.map.shape == self.domain.shape:
+            offsets = [torch.full_like(offset, 0.5) for offset in offsets]
+        seen = check_errors(probe(self.cells.inside(cells, offsets)), count)
+        seen, known = known_errors(seen.float())
+        self._remember(cells, seen, known.float())
 
     def _learn(self) -> None:
         """Takes the errors of the past period up into the map, those of one cell as their mean."""
-        cells = self.pool_cells.T.reshape(-1)
-        seen, known = known_errors(self.pool_error.T.reshape(-1))
+        cells, seen = self.pool.in_order()
+        seen, known = known_errors(seen)
         # The prior knows where, but not how much.
         scale = seen.sum() / torch.where(known, self.error[cells], 0.0).sum().clamp_min(LEAST)
         first = (seen > 0).any() & ~self.scaled
         self.error.mul_(torch.where(first, scale, 1.0))
         self.scaled.logical_or_(first)
-        # The pool is in order, so that samples of one cell are neighbours.
         group = torch.nn.functional.pad(cells[1:] != cells[:-1], (1, 0)).cumsum(0)
         count = torch.zeros_like(seen).index_add_(0, group, known.float()).clamp_min(1.0)
         total = torch.zeros_like(seen).index_add_(0, group, seen)
         self._remember(cells, (total / count)[group], known / count[group])
-        self.pool_error.fill_(-1.0)
 
     def _remember(self, cells: Cells, seen: PerSample, share: PerSample) -> None:
         """Moves the map towards errors seen (N,) in cells (N,), each by its share (N,) of what its cell changes."""
@@ -242,18 +243,13 @@ class ProbedMap(nn.Module):
 
     def _choose(self) -> None:
         """Turns the map into a density and draws the samples of a period from it."""
-        limit = max(1.0, self.repeats * self.domain.valid / self.batch_size)
+        total, dim = self.pool.total, self.map.dim
+        limit = max(1.0, self.repeats * self.domain.valid / self.pool.size)
         density = map_density(self.error, self.power, self.uniform_share, limit, self.cells)
-        cells = stratified(density, self.period * self.batch_size, self.cells, self.random)
-        coords = self.cells.inside(cells, self.random.uniform(len(cells), self.map.dim).unbind(-1))
-        for pool, values in (
-            (self.pool_cells, cells),
-            (self.pool_coords, coords),
-            (self.pool_density, density[cells]),
-        ):
-            pool.copy_(values.view(self.batch_size, self.period, *values.shape[1:]).transpose(0, 1))
-        # The batches lie side by side in every stratum: by chance comes which of them is first.
-        self.first.copy_((self.random.uniform(1, 1).view(1) * self.period).long())
+        cells = stratified(density, total, self.cells, self.random)
+        offsets = to_uniform(self.random.bits((total * dim + 1) // 2))[: total * dim].view(dim, total)
+        coords = self.cells.inside(cells, offsets.unbind(0))
+        self.pool.fill(cells, coords, density[cells], self.random)
 
     def _after_weigh(self) -> PerSample:
         """Importance of the last draw."""
@@ -262,11 +258,9 @@ class ProbedMap(nn.Module):
         return self._importance
 
     def _apply(self, fn: Any, recurse: bool = True) -> ProbedMap:
-        names = ("error", "pool_coords", "pool_density", "pool_error")
-        kept = {name: getattr(self, name) for name in names}
+        error = self.error
         super()._apply(fn, recurse)
         # Only the device may change: half precision is too coarse.
-        for name, values in kept.items():
-            setattr(self, name, values.to(self.cursor.device))
+        self.error = error.to(self.cursor.device)
         self._density = self._importance = None
         return self

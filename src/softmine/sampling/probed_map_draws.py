@@ -63,6 +63,6 @@ def stratified(density: PerSample, total: int, cells: MapCells, random: RandomSt
     volume = cells.volume(density.dtype)
     shares = density if volume is None else density * volume
     cumulative = shares.cumsum(0, dtype=sum_type(density.device))
-    jitter = random.uniform(total, 1, dtype=cumulative.dtype).view(-1)
-    places = (torch.arange(total, device=density.device) + jitter) * (cumulative[-1] / total)
-    return torch.searchsorted(cumulative, places, right=True).clamp(max=cells.count - 1)
+    places = torch.arange(total, dtype=cumulative.dtype, device=density.device)
+    places.add_(random.uniform(total, 1).view(-1)).mul_(cumulative[-1] / total)
+    return torch.searchsorted(cumulative, places, right=True).clamp_(max=cells.count - 1)
