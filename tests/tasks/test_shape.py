@@ -11,6 +11,7 @@ from softmine.signals.mesh_files import tidy
 from softmine.tasks import shape as shape_task
 from softmine.tasks import shape_views
 from softmine.tasks.shape_evaluation import ShapeEvaluator, chamfer
+from softmine.training.build import make_sampler
 from softmine.training.task import Evaluator, Task
 
 CPU = torch.device("cpu")
@@ -39,6 +40,13 @@ def test_it_is_a_task():
     assert isinstance(task.make_evaluator(CPU), Evaluator)
     assert task.size() == "5,120 triangles, signed distance"
     assert task.describe()["shape"] == [256, 256, 256, 1]
+
+
+def test_auto_looks_far_from_the_surface_too_unless_told_otherwise():
+    task = ball_task()
+    assert make_sampler(task, "auto", 1024, 0).uniform_share == 0.3
+    assert make_sampler(task, "auto:uniform_share=0.1", 1024, 0).uniform_share == 0.1
+    assert make_sampler(task, "probed-map", 1024, 0).uniform_share == 0.1
 
 
 @pytest.mark.parametrize("target", ["distance", "occupancy"])

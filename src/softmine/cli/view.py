@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from torch import nn
 from tyro.conf import Positional, arg
 
-from softmine import sampling
 from softmine.cli.console import PlainConsole
 from softmine.cli.fit import Fit, fit_command
 from softmine.cli.kinds import stem
@@ -24,7 +23,7 @@ from softmine.sampling import Sampler
 from softmine.signals.libraries import require
 from softmine.tasks import KINDS
 from softmine.training import devices
-from softmine.training.build import edges_of
+from softmine.training.build import make_sampler
 from softmine.training.fit import Prepared
 from softmine.training.interrupt import Interrupted, stop_if
 from softmine.training.run_folder import RunFolder
@@ -162,10 +161,8 @@ def _radiance_view(
 
 
 def _sampler(task: Task, settings: FitSettings) -> Sampler:
-    domain = task.signal.domain
     size = settings.batch_size or batch_size_for(task, settings.sampler)
-    edges = edges_of(task.signal)
-    return sampling.create(settings.sampler, domain, size, seed=settings.seed, edges=edges)
+    return make_sampler(task, settings.sampler, size, settings.seed)
 
 
 def _need_viser() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from softmine.domain import Box
@@ -10,7 +11,7 @@ from softmine.sampling.probed_map import ProbedMap
 DEFAULT_BATCH_SIZE = 2048
 AUTO = "auto"
 Auto = ProbedMap
-PLAIN: dict[str, Any] = {"growth": 16}
+PLAIN: dict[str, Any] = {"growth": 8}
 """What ``auto`` is elsewhere: the map, its batches small at first."""
 VIEWS: dict[str, Any] = {
     "cells": 2**16,
@@ -24,11 +25,17 @@ pixels than rays in a run, so that a map cell is a patch of them, whose errors d
 must not be forgotten."""
 
 
-def defaults(spec: str, domain: Box) -> dict[str, Any]:
-    """Options of a sampler's description that suit a domain better than the sampler's own; those given come first."""
+def defaults(spec: str, domain: Box, suited: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Options of a sampler's description that suit a domain better than the sampler's own; none but for ``auto``.
+
+    Args:
+        spec: the description; options that it gives come before these.
+        domain: where coordinates live.
+        suited: what is known to suit the signal, which comes before what suits its domain.
+    """
     if spec.partition(":")[0] != AUTO:
         return {}
-    return dict(VIEWS if domain.discrete else PLAIN)
+    return {**(VIEWS if domain.discrete else PLAIN), **(suited or {})}
 
 
 def default_batch_size(spec: str, domain: Box) -> int:

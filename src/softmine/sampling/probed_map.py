@@ -208,7 +208,7 @@ class ProbedMap(nn.Module):
         """Asks the probe about the next stretch of the map."""
         batch = self.pool.size
         few = min(self.probes, FEW_PROBES) * batch
-        missing = self.cells.count / max(self.sweep, self.schedule.host_step / 4) - batch
+        missing = self.cells.count / self.sweep - batch
         a_step = max(missing, few) if missing <= self.probes * batch else few
         count = min(math.ceil(a_step * self.pool.period), self.cells.count)
         if probe is None or count == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -54,6 +54,7 @@ def create(
     *,
     seed: int | None = None,
     edges: Callable[[], Tensor] | None = None,
+    suited: Mapping[str, Any] | None = None,
 ) -> Sampler:
     """The sampler that a word describes.
 
@@ -64,6 +65,7 @@ def create(
         seed: of the sampler's random stream.
         edges: gives the signal's gradient magnitude on a grid. Where it is given, samplers with a prior draw
             from edges unless told ``prior=uniform``, as the paper does for pictures.
+        suited: options of ``auto`` that suit the signal better than its own; those given in ``spec`` come first.
 
     Raises:
         SoftmineError: no sampler or option has that name (the nearest are offered), or a value is out of range.
@@ -76,7 +78,7 @@ def create(
         )
     """
     name, given = parse(spec)
-    options = {**defaults(spec, domain), **given}
+    options = {**defaults(spec, domain, suited), **given}
     if "prior" in _options(name):
         options["prior"] = _prior(spec, options.get("prior"), edges)
     return SAMPLERS[name](domain, batch_size, seed=seed, **options)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from softmine import fields, sampling
+from softmine.sampling import Sampler
 from softmine.signals import Signal
 from softmine.training.settings import FieldSettings
-from softmine.training.task import Task
+from softmine.training.task import Task, auto_options_for
 from softmine.training.trainer import Diverged, Trainer
 
 _warm: set[tuple] = set()
@@ -59,13 +60,20 @@ def edges_of(signal: Signal) -> Callable[[], Tensor] | None:
     return known
 
 
+def make_sampler(task: Task, sampler: str, batch_size: int, seed: int) -> Sampler:
+    """The sampler that a description names, with the edges of the task's signal and what is known to suit it."""
+    signal = task.signal
+    edges, suited = edges_of(signal), auto_options_for(task)
+    return sampling.create(sampler, signal.domain, batch_size, seed=seed, edges=edges, suited=suited)
+
+
 def _build(
     task: Task, settings: FieldSettings, sampler: str, batch_size: int, seed: int, device: torch.device
 ) -> Trainer:
     torch.manual_seed(seed)
     field, signal = task.make_field(settings), task.signal
     rate = settings.learning_rate or fields.LEARNING_RATES[settings.field]
-    chosen = sampling.create(sampler, signal.domain, batch_size, seed=seed, edges=edges_of(signal))
+    chosen = make_sampler(task, sampler, batch_size, seed)
     if isinstance(chosen, torch.nn.Module):
         chosen.to(device)
     return Trainer(
