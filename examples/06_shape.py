@@ -56,7 +56,7 @@ def main():
     options = parser.parse_args()
     shape = Shape.builtin("knot")  # or Shape.read("model.obj")
     for name in ("uniform", "auto"):
-        sampler = create(name, shape.domain, 4096, seed=0)
+        sampler = create(name, shape.domain, 4096, seed=0, suited=shape.auto_options)
         field = train(shape, sampler, options.steps)
         print(f"{name:8} IoU {overlap(field, shape):.3f} after {options.steps} steps")
 

@@ -141,17 +141,19 @@ def test_probes_keep_the_whole_map_fresh_or_are_few(batch_size, a_step):
     assert asked == [a_step * 4]
 
 
-def test_later_a_sweep_takes_a_quarter_of_the_steps_so_far():
-    asked = []
-
-    def probe(coords):
-        asked.append(len(coords))
-        return coords[:, 0]
-
-    sampler = ProbedMap(Box((100, 100)), 20, probes=30.0, sweep=40, period=1, seed=0)
-    train(sampler, lambda c: c[:, 0], 401, probe)
-    assert asked[0] == 10_000 // 40 - 20
-    assert asked[-1] == 10_000 // 100 - 20
+def test_a_probe_that_fails_leaves_the_sampler_as_it_was():
+    sampler = ProbedMap(Box((40, 40)), 1024, period=2, growth=4, rate=1.0, seed=0)
+    train(sampler, lambda c: c[:, 0], 2)
+    expected = sampler.pool.cells[:, :256].unique()
+    with pytest.raises(SoftmineError, match="one error for each"):
+        sampler.draw(lambda c: torch.ones(3))
+    after = sampler.error.clone()
+    assert sampler.pool.size == 256
+    assert len(sampler.draw(lambda c: c[:, 0])) == 512
+    looked_at = 512 // 10 * 2 + 2
+    changed = (sampler.error != after).nonzero().flatten()
+    assert len(changed) <= looked_at, "what was learned is not learned twice"
+    assert len(expected) > 2 * looked_at, "the test can fail"
 
 
 def test_without_probes_nothing_is_asked():

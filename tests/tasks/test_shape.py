@@ -6,6 +6,7 @@ import torch
 import trimesh
 from torch import nn
 
+import softmine
 from softmine.signals import Shape
 from softmine.signals.mesh_files import tidy
 from softmine.tasks import shape as shape_task
@@ -47,6 +48,12 @@ def test_auto_looks_far_from_the_surface_too_unless_told_otherwise():
     assert make_sampler(task, "auto", 1024, 0).uniform_share == 0.3
     assert make_sampler(task, "auto:uniform_share=0.1", 1024, 0).uniform_share == 0.1
     assert make_sampler(task, "probed-map", 1024, 0).uniform_share == 0.1
+
+
+def test_signed_distances_of_somebody_elses_loop_get_the_same_auto():
+    signal = ball_task().signal
+    result = softmine.fit("hashgrid", signal, "auto", steps=2, batch_size=256)
+    assert result.sampler.uniform_share == 0.3
 
 
 @pytest.mark.parametrize("target", ["distance", "occupancy"])

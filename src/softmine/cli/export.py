@@ -126,7 +126,7 @@ def export_command(arguments: list[str], interrupted: Interrupted) -> int:
     load_field(run.checkpoints[-1], field)
     field.to(device).eval()
     console = PlainConsole()
-    progress = Progress(console, steps=None, batch_size=0)
+    progress = Progress(console, steps=None)
     doing = "meshing" if args.points is None else "looking for points"
 
     def report(share: float) -> None:

@@ -96,7 +96,7 @@ def render_command(arguments: list[str], interrupted: Interrupted) -> int:
         photos = task.test if args.views == "test" else task.signal
         lpips = nerf_evaluation.lpips_to(photos, background, device)
     console = PlainConsole()
-    progress = Progress(console, steps=None, batch_size=0)
+    progress = Progress(console, steps=None)
     started, told = time.monotonic(), 0
 
     def pause(share: float) -> None:

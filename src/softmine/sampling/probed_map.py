@@ -50,19 +50,19 @@ class ProbedMap(nn.Module):
     A map cell holds what a mask leaves of it, and counts by how much that is. Along a discrete axis the map has all cells
     of the domain, unless these alone are more than ``cells``; then neighbours share one.
 
-    A loop under ``torch.compile`` calls ``refresh(probe)`` itself, every ``period`` steps.
+    A loop under ``torch.compile`` or in a CUDA graph calls ``refresh(probe)`` itself, every ``period`` steps, and takes
+    ``growth=1``: each size of a batch would be compiled anew, and a graph keeps the size it was recorded with.
 
     Args:
         domain: where coordinates live.
-        batch_size: coordinates a draw, N.
+        batch_size: coordinates a draw, N; at most, where batches grow.
         cells: of the map, about; never finer than the domain, nor more than 2^22 along an axis.
         power: of the error that the density is proportional to.
         uniform_share: share of the density that is uniform whatever the map.
         probes: evaluations a sample, at most, to keep the map fresh; 0 for none.
         sweep: steps in which samples and probes together visit as many cells as the map has, so that a large batch pays
-            for few probes; later a quarter of the steps so far, where that is more: what a field has known for long, it
-            knows a while longer. Where ``probes`` are not enough for it, or none are needed, a tenth of a probe a sample
-            sees to it that no cell is forgotten.
+            for few probes. Where ``probes`` are not enough for that, or none are needed, a tenth of a probe a sample sees
+            to it that no cell is forgotten.
         repeats: times that a cell of the domain is expected in one batch, at most: in a batch that is a good part of a small
             signal, more would be wasted.
         period: steps from one density to the next.
@@ -169,8 +169,8 @@ class ProbedMap(nn.Module):
         """Looks at the next stretch of the map, if there is a probe, and draws the samples of ``period`` steps."""
         self._learn()
         if self.schedule.started:
+            self._look(probe, self.pool.next_size)
             self.pool.grow()
-            self._look(probe)
         self._choose()
         self.schedule.passed()
 
@@ -204,9 +204,8 @@ class ProbedMap(nn.Module):
         """Domain, batch size and the map's shape, for ``print``."""
         return f"{self.domain}, batch_size={self.batch_size}, map={self.map.shape}"
 
-    def _look(self, probe: Probe | None) -> None:
-        """Asks the probe about the next stretch of the map."""
-        batch = self.pool.size
+    def _look(self, probe: Probe | None, batch: int) -> None:
+        """Asks the probe about the next stretch of the map, as long as suits the size of the next batches."""
         few = min(self.probes, FEW_PROBES) * batch
         missing = self.cells.count / self.sweep - batch
         a_step = max(missing, few) if missing <= self.probes * batch else few
@@ -236,6 +235,8 @@ class ProbedMap(nn.Module):
         count = torch.zeros_like(seen).index_add_(0, group, known.float()).clamp_min(1.0)
         total = torch.zeros_like(seen).index_add_(0, group, seen)
         self._remember(cells, (total / count)[group], known / count[group])
+        # Once is enough, even if what follows fails.
+        self.pool.forget()
 
     def _remember(self, cells: Cells, seen: PerSample, share: PerSample) -> None:
         """Moves the map towards errors seen (N,) in cells (N,), each by its share (N,) of what its cell changes."""

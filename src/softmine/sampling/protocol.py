@@ -29,6 +29,7 @@ class Sampler(Protocol):
 
     domain: Box
     batch_size: int
+    """N, at most: a sampler may begin with fewer."""
     needs_probe: bool
     """Whether draw() must be given a probe."""
 

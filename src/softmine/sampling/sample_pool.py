@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Cells, Coords, PerSample
+from softmine.domain import Cells, Coords, PerSample, SoftmineError
 from softmine.sampling.random import RandomStream
 
 UNSEEN = -1.0
@@ -50,10 +50,19 @@ class SamplePool(nn.Module):
         """Samples in all batches now."""
         return self.period * self.size
 
+    @property
+    def next_size(self) -> int:
+        """Samples of a batch after ``grow``."""
+        return min(self.batch_size, 2 * self.size)
+
     def grow(self) -> None:
         """Doubles the batches, if they are not yet of full size; to be filled again."""
-        self.size = min(self.batch_size, 2 * self.size)
+        self.size = self.next_size
         self.batch.fill_(self.size)
+
+    def forget(self) -> None:
+        """Notes that nothing was seen yet."""
+        self.seen.fill_(UNSEEN)
 
     def fill(self, cells: Cells, coords: Coords, density: PerSample, random: RandomStream) -> None:
         """Takes ``total`` samples in order: every ``period``-th is of one batch, and chance says whose turn comes first."""
@@ -62,10 +71,15 @@ class SamplePool(nn.Module):
             pool[:, : self.size].copy_(batches)
         # The batches lie side by side in every stretch of the samples.
         self.first.copy_((random.uniform(1, 1).view(1) * self.period).long())
-        self.seen.fill_(UNSEEN)
+        self.forget()
 
     def take(self, step: Tensor) -> tuple[Coords, PerSample]:
         """Coordinates (N, D) and density over uniform (N,) of the batch of a step, which is a scalar tensor."""
+        if self.size < self.batch_size and not torch.compiler.is_compiling() and self._recorded():
+            raise SoftmineError(
+                "a CUDA graph would keep the size that batches have now, but they are still growing: make the sampler "
+                "with growth=1"
+            )
         turn = self._turn(step)
         coords = self.coords[:, : self.size].index_select(0, turn)[0]
         return coords, self.density[:, : self.size].index_select(0, turn)[0]
@@ -77,6 +91,10 @@ class SamplePool(nn.Module):
     def in_order(self) -> tuple[Cells, PerSample]:
         """Cells and what was seen in them, (total,) each, samples of one cell side by side; negative where nothing was."""
         return self.cells[:, : self.size].T.reshape(-1), self.seen[:, : self.size].T.reshape(-1)
+
+    def _recorded(self) -> bool:
+        """Whether a CUDA graph is being recorded."""
+        return self.coords.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
     def _turn(self, step: Tensor) -> Tensor:
         """Which batch is the one of a step, (1,)."""

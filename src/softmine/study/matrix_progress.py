@@ -24,7 +24,7 @@ class MatrixProgress:
 
     def __init__(self, console: Console, total: int, before: int = 0) -> None:
         self.total, self.before, self.done = total, before, before
-        self._progress = Progress(console, steps=None, batch_size=0)
+        self._progress = Progress(console, steps=None)
         self._started: float | None = None
 
     def __enter__(self) -> MatrixProgress:

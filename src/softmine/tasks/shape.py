@@ -28,8 +28,6 @@ VIEW_SIDE, VIEW_CELLS = 440, 160
 SMALL_SIDE, SMALL_CELLS = 240, 96
 """Pixels a side of each view, and cells a side of the mesh that is shown, for a run and for a comparison."""
 OUTPUT_CELLS = 192
-AUTO_OPTIONS = {"uniform_share": 0.3}
-"""The error gathers at the surface, but distances count everywhere: with less, those far from it drift between looks."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,6 @@ class ShapeTask:
     kind = "shape"
     unit = "cells"
     snaps = False
-    auto_options = AUTO_OPTIONS
 
     def __init__(self, shape: Shape) -> None:
         self.signal = shape

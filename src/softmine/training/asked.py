@@ -25,6 +25,7 @@ class Asked:
         self.name = str(getattr(signal, "name", None) or getattr(signal, "__name__", type(signal).__name__))
         self.fingerprint = str(getattr(signal, "fingerprint", ""))
         self.edges = getattr(signal, "edges", None)
+        self.auto_options = getattr(signal, "auto_options", None)
         self.channels = 0
         self.channels = self.check(TRIAL)
 

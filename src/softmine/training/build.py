@@ -14,7 +14,7 @@ from softmine import fields, sampling
 from softmine.sampling import Sampler
 from softmine.signals import Signal
 from softmine.training.settings import FieldSettings
-from softmine.training.task import Task, auto_options_for
+from softmine.training.task import Task
 from softmine.training.trainer import Diverged, Trainer
 
 _warm: set[tuple] = set()
@@ -42,6 +42,9 @@ def build_trainer(
         # The real run will say so in its own time.
         with contextlib.suppress(Diverged):
             warm.advance(lambda: warm.step >= 3)
+            # Some samplers begin with few samples; memory is wanted for all.
+            warm.sampler = sampling.Uniform(task.signal.domain, batch_size, seed=seed).to(device)
+            warm.advance(lambda: warm.step >= 5)
         _warm.add(kind)
     return _build(task, settings, sampler, batch_size, seed, device)
 
@@ -63,8 +66,10 @@ def edges_of(signal: Signal) -> Callable[[], Tensor] | None:
 def make_sampler(task: Task, sampler: str, batch_size: int, seed: int) -> Sampler:
     """The sampler that a description names, with the edges of the task's signal and what is known to suit it."""
     signal = task.signal
-    edges, suited = edges_of(signal), auto_options_for(task)
-    return sampling.create(sampler, signal.domain, batch_size, seed=seed, edges=edges, suited=suited)
+    suited = getattr(signal, "auto_options", None)
+    return sampling.create(
+        sampler, signal.domain, batch_size, seed=seed, edges=edges_of(signal), suited=suited
+    )
 
 
 def _build(

@@ -105,7 +105,8 @@ def fit(
         steps: end after so many steps.
         seconds: end after so many seconds of training; with ``steps`` too, whichever comes first. In a new process the
             first step may compile kernels, which counts.
-        batch_size: coordinates a step; by default the sampler's own, or 2048, or with ``auto`` what suits the domain.
+        batch_size: coordinates a step; by default the sampler's own, or 2048, or with ``auto`` what suits the
+            domain, of which its first steps have an eighth.
         learning_rate: Adam's at the start; by default what suits the field, 0.001 for one of yours.
         schedule: of the learning rate: ``cosine`` falls to a twentieth over the budget, ``constant`` stays.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or a torch device.
@@ -210,7 +211,9 @@ def _field(given: nn.Module | str, asked: Asked, seed: int) -> tuple[nn.Module, 
 def _sampler(given: Sampler | str, asked: Asked, batch_size: int | None, seed: int) -> Sampler:
     if isinstance(given, str):
         size = batch_size or default_batch_size(given, asked.domain)
-        chosen = sampling.create(given, asked.domain, size, seed=seed, edges=asked.edges)
+        chosen = sampling.create(
+            given, asked.domain, size, seed=seed, edges=asked.edges, suited=asked.auto_options
+        )
     else:
         chosen = given
         if batch_size not in (None, given.batch_size):

@@ -54,7 +54,7 @@ class Fit:
         self.run, self.task, self.trainer, self.evaluator = run, task, trainer, evaluator
         self.settings, self.console = settings, console
         self.saved_at, self.saved = time.monotonic(), (-1, -1)
-        self.progress = Progress(console, steps=settings.steps, batch_size=trainer.sampler.batch_size)
+        self.progress = Progress(console, steps=settings.steps)
 
     def train(self, interrupted: Interrupted) -> tuple[str, str]:
         """Trains and evaluates to the end; returns the state and a sentence."""
@@ -134,7 +134,7 @@ class Fit:
 
     def _pause(self, point: float, interrupted: Interrupted) -> bool:
         trainer = self.trainer
-        self.progress.tick(trainer.step, trainer.clock.seconds, trainer.progress)
+        self.progress.tick(trainer.step, trainer.samples, trainer.clock.seconds, trainer.progress)
         return interrupted() or trainer.progress >= point or self._checkpoint_due()
 
     def _checkpoint_due(self, *, evaluated: bool = False) -> bool:
@@ -170,7 +170,9 @@ class Fit:
             }
         )
         self._set_status("running")
-        self.progress.evaluated(trainer.step, trainer.clock.seconds, trainer.progress, result.psnr)
+        self.progress.evaluated(
+            trainer.step, trainer.samples, trainer.clock.seconds, trainer.progress, result.psnr
+        )
 
     def _save(self) -> None:
         """Writes a checkpoint, unless nothing has happened since the last.

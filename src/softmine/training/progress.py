@@ -45,8 +45,8 @@ class Progress:
     manager.
     """
 
-    def __init__(self, console: Console, *, steps: int | None, batch_size: int) -> None:
-        self.console, self.steps, self.batch_size = console, steps, batch_size
+    def __init__(self, console: Console, *, steps: int | None) -> None:
+        self.console, self.steps = console, steps
         self.psnr: float | None = None
         self._live: Live | None = None
         self._shown = 0.0
@@ -64,18 +64,19 @@ class Progress:
             self._live.stop()
             self._live = None
 
-    def tick(self, step: int, seconds: float, progress: float) -> None:
+    def tick(self, step: int, samples: int, seconds: float, progress: float) -> None:
         """Redraws the live line, at most ten times a second."""
         now = time.monotonic()
         if self._live is not None and now - self._shown > 0.1:
             self._shown = now
-            self._live.update(self._line(step, seconds, progress, self._live.console.width), refresh=True)
+            line = self._line(step, samples, seconds, progress, self._live.console.width)
+            self._live.update(line, refresh=True)
 
-    def evaluated(self, step: int, seconds: float, progress: float, psnr: float) -> None:
+    def evaluated(self, step: int, samples: int, seconds: float, progress: float, psnr: float) -> None:
         """Notes a new PSNR; without a terminal, prints a line."""
         self.psnr = psnr
         if self._live is None:
-            line = self._line(step, seconds, progress, width=10_000)
+            line = self._line(step, samples, seconds, progress, width=10_000)
             self.console.print(line, soft_wrap=True)
 
     def line(self, text: str) -> None:
@@ -88,16 +89,16 @@ class Progress:
         if self._live is not None:
             self._live.update(Text(text, style="dim", no_wrap=True, overflow="ellipsis"), refresh=True)
 
-    def _line(self, step: int, seconds: float, progress: float, width: int) -> Text:
-        speed = step / seconds if seconds > 0 else 0.0
+    def _line(self, step: int, samples: int, seconds: float, progress: float, width: int) -> Text:
+        each = 1 / seconds if seconds > 0 else 0.0
         left = seconds * (1 - progress) / progress if progress > 0 else None
         total = f"/{self.steps:,}" if self.steps else ""
         parts: list[Any] = [
             f"step {step:,}{total}",
             f"PSNR {decibels(self.psnr)} dB" if self.psnr is not None else "PSNR ...",
             f"ETA {duration(left)}" if left is not None else "ETA ...",
-            f"{speed:.3g} it/s",
-            f"{quantity(speed * self.batch_size)} samples/s",
+            f"{step * each:.3g} it/s",
+            f"{quantity(samples * each)} samples/s",
         ]
         line = Text(no_wrap=True, overflow="ellipsis")
         if width >= 100 and self._live is not None:

@@ -73,11 +73,11 @@ class FitSettings(FieldSettings):
 
     sampler: Annotated[str, arg(metavar="NAME")] = "auto"
     """Where to train: auto, uniform, langevin, resampling, error-map, multinomial, edges, hardest, evolutionary, ntk,
-    expansive or probed-map, which is what auto is today. Options follow a colon: langevin:alpha=0.8,prior=edges."""
+    expansive or probed-map, which auto is made of. Options follow a colon: langevin:alpha=0.8,prior=edges."""
     batch_size: Annotated[
         int | None, arg(metavar="N", help_behavior_hint="(default: 2048; with auto, what suits the signal)")
     ] = None
-    """Coordinates a step."""
+    """Coordinates a step; auto begins with an eighth of them."""
     seed: Annotated[int, arg(metavar="N")] = 0
     """Of the field's first parameters and of the sampler."""
     checkpoint_every: Annotated[float, arg(metavar="S")] = 30.0

@@ -156,11 +156,6 @@ def batch_size_for(task: Task, sampler: str) -> int:
     return getattr(task, "batch_size", None) or default_batch_size(sampler, task.signal.domain)
 
 
-def auto_options_for(task: Task) -> dict[str, Any]:
-    """Options of the sampler ``auto`` that suit the task: its ``auto_options``, if it has any."""
-    return getattr(task, "auto_options", {})
-
-
 def mean_error(values: Array, target: Array) -> Array:
     """Mean absolute error over channels, (h, w), of two pictures (h, w, C)."""
     return np.abs(values - target).mean(-1)
