@@ -53,10 +53,11 @@ def test_the_first_batches_have_a_least_size():
     assert SamplePool(period=2, batch_size=20, dim=1, growth=8, least=30).size == 20
 
 
-def test_filling_forgets_what_was_seen():
+def test_what_was_seen_can_be_forgotten():
     pool = filled(SamplePool(period=2, batch_size=4, dim=2))
     pool.note(torch.tensor(0), torch.ones(4))
-    filled(pool)
+    assert (pool.in_order()[1] >= 0).sum() == 4
+    pool.forget()
     assert (pool.in_order()[1] < 0).all()
 
 

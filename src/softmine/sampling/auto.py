@@ -12,7 +12,7 @@ DEFAULT_BATCH_SIZE = 2048
 AUTO = "auto"
 Auto = ProbedMap
 PLAIN: dict[str, Any] = {"growth": 8}
-"""What ``auto`` is elsewhere: the map, its batches small at first."""
+"""What ``auto`` is wherever neighbours have to do with each other: the map, its batches small at first."""
 VIEWS: dict[str, Any] = {
     "cells": 2**16,
     "probes": 0.0,

@@ -65,13 +65,15 @@ class SamplePool(nn.Module):
         self.seen.fill_(UNSEEN)
 
     def fill(self, cells: Cells, coords: Coords, density: PerSample, random: RandomStream) -> None:
-        """Takes ``total`` samples in order: every ``period``-th is of one batch, and chance says whose turn comes first."""
+        """Takes ``total`` samples in order: every ``period``-th is of one batch, and chance says whose turn comes first.
+
+        What was seen at the samples before should have been taken up, and forgotten.
+        """
         for pool, values in ((self.cells, cells), (self.coords, coords), (self.density, density)):
             batches = values.view(self.size, self.period, *values.shape[1:]).transpose(0, 1)
             pool[:, : self.size].copy_(batches)
         # The batches lie side by side in every stretch of the samples.
         self.first.copy_((random.uniform(1, 1).view(1) * self.period).long())
-        self.forget()
 
     def take(self, step: Tensor) -> tuple[Coords, PerSample]:
         """Coordinates (N, D) and density over uniform (N,) of the batch of a step, which is a scalar tensor."""
