@@ -120,6 +120,22 @@ def test_a_voxel_without_data_answers_with_a_finite_value():
     torch.testing.assert_close(volume(near), torch.ones(2, 1), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("gaps", [False, True])
+def test_a_batch_of_centres_has_the_voxels_themselves(gaps):
+    random = np.random.default_rng(3)
+    voxels = random.random((6, 5, 7)).astype(np.float32)
+    if gaps:
+        voxels[random.random(voxels.shape) < 0.3] = np.nan
+    volume = Volume(voxels)
+    cells = torch.randperm(voxels.size, generator=torch.Generator().manual_seed(0))
+    coords = volume.domain.centres(cells)
+    expected = torch.from_numpy(np.nan_to_num(volume.slab(0, 6).reshape(-1, 1)[cells.numpy()], nan=0.0))
+    assert torch.equal(volume(coords), expected)
+    # One coordinate elsewhere, and all are interpolated.
+    among = volume(torch.cat((coords, torch.full((1, 3), 0.1234))))[:-1]
+    torch.testing.assert_close(among, expected, atol=1e-4, rtol=0.0)
+
+
 def test_the_domain_leaves_out_what_is_missing():
     voxels = with_gaps((5, 6, 7, 2))
     voxels[0, 0, 0, 1] = np.nan

@@ -165,8 +165,8 @@ class Image(torch.nn.Module):
         work = torch.promote_types(coords.dtype, self._work)
         size = self.size.to(coords.device)
         cells = None
-        if self.source is not None:
-            # Each look-up reads a file or computes a pixel.
+        if self.source is not None or coords.device.type == "cpu":
+            # A quarter of the look-ups, each of which may read a file or compute a pixel; on a GPU it would wait.
             cells = centres((coords.to(work) * size - 0.5).clamp(min=0).minimum(size - 1), size)
         if cells is not None:
             values = self._gather(cells, work)

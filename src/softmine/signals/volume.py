@@ -14,7 +14,7 @@ from torch import Tensor
 from softmine.domain import Box, Cells, Coords, SoftmineError, Values
 from softmine.signals import volume_builtin, volume_files, volume_maps
 from softmine.signals.fingerprint import hash_array, hash_file
-from softmine.signals.grid import check_coords, corners, gather, shift, to_buffer
+from softmine.signals.grid import centres, check_coords, corners, gather, shift, to_buffer
 from softmine.signals.volume_data import VolumeData, along, check_layout, slowest_axis, survey
 
 LOAD_BYTES = 512 * 2**20
@@ -169,17 +169,28 @@ class Volume(torch.nn.Module):
         work = torch.promote_types(coords.dtype, self._work)
         size = self.size.to(coords.device)
         position = (coords.to(work) * size - 0.5).clamp(min=0).minimum(size - 1)
+        cells = centres(position, size) if self.mapped or position.device.type == "cpu" else None
+        values = self._between(position, size, work) if cells is None else self._at(cells, work)
+        return (values / self._span).to(coords.dtype)
+
+    def _at(self, cells: Cells, work: torch.dtype) -> Values:
+        """Values (N, C) of flat cells (N,), less the zero; 0 where there is no data."""
+        values = self._gather(cells, work) - self._zero
+        if self.valid is None:
+            return values
+        return torch.where(self.known.to(cells.device)[cells].unsqueeze(-1), values, 0.0)
+
+    def _between(self, position: Tensor, size: Tensor, work: torch.dtype) -> Values:
+        """Values (N, C), less the zero, linear between the centres around each position (N, D), in cells."""
         cells, fraction = corners(position, size)
         values = self._gather(cells.reshape(-1), work).view(*cells.shape, self.channels)
         if self.valid is None:
-            values = _interpolate(values, fraction) - self._zero
-        else:
-            known = self.known.to(cells.device)[cells].unsqueeze(-1)
-            # Relative to the zero, because what is divided by a small weight must not be rounded against a large one.
-            values = _interpolate(torch.where(known, values - self._zero, 0.0), fraction)
-            # Where nothing is known both sides are 0.
-            values = values / _interpolate(known.to(work), fraction).clamp(min=_LEAST)
-        return (values / self._span).to(coords.dtype)
+            return _interpolate(values, fraction) - self._zero
+        known = self.known.to(cells.device)[cells].unsqueeze(-1)
+        # Relative to the zero, because what is divided by a small weight must not be rounded against a large one.
+        values = _interpolate(torch.where(known, values - self._zero, 0.0), fraction)
+        # Where nothing is known both sides are 0.
+        return values / _interpolate(known.to(work), fraction).clamp(min=_LEAST)
 
     def _gather(self, cells: Cells, work: torch.dtype) -> Values:
         if self.mapped:
