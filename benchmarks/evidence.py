@@ -167,23 +167,37 @@ def signals(every):
 
 def shapes(every):
     """Distance and occupied space of shapes, for every sampler: which of them is better depends on what is asked."""
-    yield "| shape, budget | sampler | batch | steps | PSNR of the distance | IoU | uniform's final IoU after |"
-    yield "|---|---|---:|---:|---:|---:|---:|"
-    for data in every:
+    yield "| shape, budget | sampler | batch | PSNR of the distance | gain | worst moment | IoU | uniform's final IoU after |"
+    yield "|---|---|---:|---:|---:|---:|---:|---:|"
+    for data in map(against_best, every):
         name = f"{Path(data['signal']['name']).stem}, {seconds_or_steps(data)}"
-        goal = next(run["curve"][-1]["iou"] for run in data["runs"] if run["sampler"] == "uniform")
-        for run in data["runs"]:
-            last = run["curve"][-1]
-            reached = next((point["seconds"] for point in run["curve"] if point["iou"] >= goal), None)
+        base = baseline(data)
+        goals = {run["seed"]: run["curve"][-1]["iou"] for run in runs_of(data, base)}
+        for line in data["summary"]:
+            runs = runs_of(data, line)
+            reached = statistics.median(seconds_to(run["curve"], "iou", goals[run["seed"]]) for run in runs)
+            is_base = line is base
             yield row(
                 name,
-                run["sampler"],
-                f"{run['batch_size']:,}",
-                f"{run['steps']:,}",
-                f"{last['psnr']:.2f}",
-                f"{last['iou']:.4f}",
-                "never" if reached is None else f"{reached:.1f} s",
+                line["sampler"],
+                f"{line['batch_size']:,}",
+                level(line),
+                "baseline" if is_base else difference(line["psnr_mean"], base["psnr_mean"]),
+                "" if is_base else moment(line),
+                f"{statistics.median(run['curve'][-1]['iou'] for run in runs):.4f}",
+                "never" if math.isinf(reached) else f"{reached:.1f} s",
             )
+
+
+def runs_of(data, line):
+    """The runs that a line of the summary stands for."""
+    key = (line["sampler"], line["batch_size"])
+    return [run for run in data["runs"] if (run["sampler"], run["batch_size"]) == key]
+
+
+def seconds_to(curve, figure, goal):
+    """Seconds of the first point of a curve whose figure is at least the goal; infinite where there is none."""
+    return next((point["seconds"] for point in curve if point[figure] >= goal), math.inf)
 
 
 PHOTO_HEAD = (
