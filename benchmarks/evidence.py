@@ -15,6 +15,7 @@ from pathlib import Path
 
 from table import median_psnr
 
+from softmine.study.shorter import shorter_of, with_shorter
 from softmine.study.summary import summarize
 
 ROOT = Path(__file__).parent.parent
@@ -92,7 +93,7 @@ def standing(data):
         gain = "baseline" if is_base else difference(line["psnr_mean"], base and base["psnr_mean"])
         deficit = line.get("worst_deficit")
         yield row(
-            line["sampler"],
+            named(line),
             f"{line['batch_size']:,}",
             level(line),
             gain,
@@ -105,32 +106,42 @@ def standing(data):
 
 
 def by_steps(data):
-    """Median PSNR of every sampler at round numbers of steps, as the paper's ablation has it."""
-    end = min(run["curve"][-1]["step"] for run in data["runs"] if run["curve"])
-    places = [step for step in (250, 500, 1000, 2000, 3000, 5000, 10_000, 20_000) if step < end] + [end]
+    """Median PSNR of every sampler at round numbers of steps, as the paper's ablation has it, and where runs end."""
+    ends = {}
+    for run in data["runs"]:
+        if run["curve"]:
+            last = run["curve"][-1]["step"]
+            ends[shorter_of(run)] = min(ends.get(shorter_of(run), last), last)
+    end = max(ends.values())
+    round_numbers = (250, 500, 1000, 2000, 3000, 5000, 10_000, 20_000)
+    places = sorted({*(step for step in round_numbers if step < end), *ends.values()})
     yield row("sampler", "batch", *(f"{place:,}" for place in places))
     yield "|---|---:|" + "---:|" * len(places)
     for line in data["summary"]:
-        key = (line["sampler"], line["batch_size"])
         if line["psnr_mean"] is not None:
-            yield row(key[0], f"{key[1]:,}", *(f"{median_psnr(data, *key, 'step', at):.2f}" for at in places))
+            key, shorter = (line["sampler"], line["batch_size"]), shorter_of(line)
+            cells = [
+                f"{median_psnr(data, *key, 'step', at, shorter):.2f}" if at <= ends[shorter] else ""
+                for at in places
+            ]
+            yield row(named(line), f"{key[1]:,}", *cells)
 
 
 def timed(data):
-    """Median PSNR at shares of the budget, and the time of a step: what the peers' tables have."""
+    """Median PSNR at shares of a run's budget, its steps and seconds: what the peers' tables have."""
     axis = "step" if data["settings"]["steps"] else "seconds"
     end = data["settings"]["steps"] or data["settings"]["seconds"]
     shares = (0.05, 0.2, 0.5, 1.0)
     yield row("sampler", "batch", *(f"{share:.0%}" for share in shares), "steps", "s")
     yield "|---|---:|" + "---:|" * (len(shares) + 2)
     for line in data["summary"]:
-        key = (line["sampler"], line["batch_size"])
-        runs = [run for run in data["runs"] if (run["sampler"], run["batch_size"]) == key]
+        key, shorter = (line["sampler"], line["batch_size"]), shorter_of(line)
+        runs = runs_of(data, line)
         if line["psnr_mean"] is not None:
             yield row(
-                key[0],
+                named(line),
                 f"{key[1]:,}",
-                *(f"{median_psnr(data, *key, axis, share * end):.2f}" for share in shares),
+                *(f"{median_psnr(data, *key, axis, share * end / shorter, shorter):.2f}" for share in shares),
                 f"{statistics.median(run['steps'] for run in runs):,.0f}",
                 f"{statistics.median(run['train_seconds'] for run in runs):.1f}",
             )
@@ -179,7 +190,7 @@ def shapes(every):
             is_base = line is base
             yield row(
                 name,
-                line["sampler"],
+                named(line),
                 f"{line['batch_size']:,}",
                 level(line),
                 "baseline" if is_base else difference(line["psnr_mean"], base["psnr_mean"]),
@@ -191,8 +202,8 @@ def shapes(every):
 
 def runs_of(data, line):
     """The runs that a line of the summary stands for."""
-    key = (line["sampler"], line["batch_size"])
-    return [run for run in data["runs"] if (run["sampler"], run["batch_size"]) == key]
+    key = (line["sampler"], line["batch_size"], shorter_of(line))
+    return [run for run in data["runs"] if (run["sampler"], run["batch_size"], shorter_of(run)) == key]
 
 
 def seconds_to(curve, figure, goal):
@@ -236,7 +247,7 @@ def moment(line):
 
 
 def auto_line(data):
-    return next(line for line in data["summary"] if line["sampler"] == "auto")
+    return next(line for line in data["summary"] if named(line) == "auto")
 
 
 def geometric(speedups):
@@ -270,11 +281,14 @@ TOGETHER = {"kodak": photos, "signals": signals, "shapes": shapes}
 """Sections that put all their files into one table."""
 
 
+def named(line):
+    """The sampler of a run or summary line, and how many times shorter its budget is where it is."""
+    return with_shorter(line["sampler"], shorter_of(line))
+
+
 def baseline(data):
-    """The summary line that gains are over: uniform at the size found for it, or else at which it ends highest."""
-    uniform = [
-        line for line in data["summary"] if line["sampler"] == "uniform" and line["psnr_mean"] is not None
-    ]
+    """The summary line that gains are over: uniform with the whole budget, at the size found for it, or else at which it ends highest."""
+    uniform = [line for line in data["summary"] if named(line) == "uniform" and line["psnr_mean"] is not None]
     tuned = (data.get("tuning") or {}).get("batch_size")
     found = [line for line in uniform if line["batch_size"] == tuned]
     return max(found or uniform, key=lambda line: line["psnr_mean"], default=None)

@@ -7,6 +7,8 @@ import json
 import statistics
 from pathlib import Path
 
+from softmine.study.shorter import shorter_of, with_shorter
+
 RESULTS = Path(__file__).parent / "results"
 SHARES = (0.05, 0.2, 0.5, 1.0)
 
@@ -50,7 +52,10 @@ def main():
 
 
 def rows(results):
-    """Markdown rows of one comparison: median PSNR over seeds at shares of the budget, and the gain over uniform."""
+    """Markdown rows of one comparison: median PSNR over seeds at shares of the budget, and the gain over uniform.
+
+    A run with a shorter budget is shown at shares of its own, and its gain is over uniform at that share of the whole.
+    """
     height, width = results["signal"]["shape"][:2]
     settings = results["settings"]
     budget = f"{settings['steps']:,} steps" if settings["steps"] else f"{settings['seconds']:g} s"
@@ -58,24 +63,27 @@ def rows(results):
     for line in results["summary"]:
         cells = []
         for share in SHARES:
-            psnr = median_psnr(results, line["sampler"], line["batch_size"], axis, share * end)
+            shorter = shorter_of(line)
+            at = share * end / shorter
+            psnr = median_psnr(results, line["sampler"], line["batch_size"], axis, at, shorter)
             uniform = median_psnr(results, "uniform", line["batch_size"], axis, share * end)
-            alone = line["sampler"] == "uniform" or uniform is None
+            alone = uniform is None or (line["sampler"], shorter) == ("uniform", 1)
             cells.append(f"{psnr:.2f}" if alone else f"{psnr:.2f} ({psnr - uniform:+.2f})")
-        mined = line["sampler"] != "uniform"
+        name = with_shorter(line["sampler"], shorter_of(line))
+        mined = name != "uniform"
         for speedup in (line["speedup_steps"], line["speedup_seconds"]):
             cells.append("" if not mined else "never" if speedup is None else f"{speedup:.2f}x")
         overhead = line.get("overhead_in_all", line["overhead"])
         cells.append("" if overhead is None or not mined else f"{overhead:+.0%}")
-        name = f"{results['signal']['name'].split('_')[0]} {width} x {height}, {budget}, batch {line['batch_size']:,}"
-        yield f"| {name} | {line['sampler']} | " + " | ".join(cells) + " |"
+        what = f"{results['signal']['name'].split('_')[0]} {width} x {height}, {budget}, batch {line['batch_size']:,}"
+        yield f"| {what} | {name} | " + " | ".join(cells) + " |"
 
 
-def median_psnr(results, sampler, batch_size, axis, place):
+def median_psnr(results, sampler, batch_size, axis, place, shorter=1.0):
     """Median over seeds of the curves' PSNR at ``place`` on ``axis``, interpolated; None without such a run."""
     found = []
     for run in results["runs"]:
-        if (run["sampler"], run["batch_size"]) == (sampler, batch_size):
+        if (run["sampler"], run["batch_size"], shorter_of(run)) == (sampler, batch_size, shorter):
             before = [point for point in run["curve"] if point[axis] <= place] or run["curve"][:1]
             after = [point for point in run["curve"] if point[axis] >= place] or run["curve"][-1:]
             low, high = before[-1], after[0]

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from softmine.study.matrix import CompareSettings, Entry, ended, entries, missing
+from softmine.study.matrix import CompareSettings, Entry, ended, entries, missing, shortened
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.study.race import Contestant, race
+from softmine.study.shorter import with_shorter
 from softmine.study.summary import BASELINE, summarize
 from softmine.study.tuning import Search
 from softmine.training import devices, pictures
@@ -60,7 +61,7 @@ def compare(
 ) -> Results:
     """Makes the runs that ``results`` misses and writes ``results.json`` and pictures into ``folder``.
 
-    The missing runs of one seed train in turns, a fortieth of the budget each, and the order turns by one every round,
+    The missing runs of one seed train in turns, a fortieth of their budget each, and the order turns by one every round,
     so that a noisy machine slows all alike; runs that took turns have the same ``race``. ``results.json`` is written
     again after every race, so that a comparison that is killed loses one race at most.
 
@@ -147,15 +148,17 @@ def _contestant(
     if tuning and tuning["steps"] and entry not in entries(settings):
         # A larger batch at as many steps would be given more time than all others.
         settings = replace(settings, steps=tuning["steps"])
+    settings = shortened(settings, entry.shorter)
     trainer = build_trainer(
         task, settings, sampler=entry.sampler, batch_size=entry.batch_size, seed=seed, device=device
     )
     points = evaluation_points(settings.evaluations)
-    return Contestant(trainer, evaluator, entry.sampler, seed, points)
+    return Contestant(trainer, evaluator, entry.sampler, seed, points, entry.shorter)
 
 
 def _label(contestant: Contestant) -> str:
-    return f"seed {contestant.seed}  {contestant.sampler}  batch {contestant.batch_size:,}"
+    name = with_shorter(contestant.sampler, contestant.shorter)
+    return f"seed {contestant.seed}  {name}  batch {contestant.batch_size:,}"
 
 
 def _write(folder: Path, settings: CompareSettings, results: Results) -> None:
@@ -186,7 +189,8 @@ def _write_pictures(
         scale = scale or pictures.error_scale(result)
         if result.target is not None and not (images / "target.png").exists():
             pictures.write_picture(result.target, images / "target.png")
-        stem = f"{_file_name(run['sampler'])}-{run['batch_size']}-{run['seed']}"
+        shorter = with_shorter("", run["shorter"]).replace("/", "-shorter-")
+        stem = f"{_file_name(run['sampler'])}-{run['batch_size']}{shorter}-{run['seed']}"
         pictures.write_picture(result.values, images / f"{stem}-reconstruction.png")
         pictures.write_error(result.error, images / f"{stem}-error.png", scale)
         samples = pictures.write_samples(trainer.record, images, f"{stem}-samples")

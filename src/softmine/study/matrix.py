@@ -11,6 +11,7 @@ from softmine.domain import Box, SoftmineError
 from softmine.sampling import check_spec, default_batch_size
 from softmine.sampling.auto import AUTO
 from softmine.sampling.protocol import check_batch_size
+from softmine.study.shorter import shorter_of, split_shorter, with_shorter
 from softmine.training.settings import FieldSettings
 
 
@@ -20,7 +21,8 @@ class CompareSettings(FieldSettings):
 
     samplers: Annotated[tuple[str, ...], arg(metavar="NAME ...")] = ("uniform", "langevin", "auto")
     """Samplers to compare; uniform is the baseline. Options follow a colon, a batch size of its own follows @:
-    langevin:alpha=0.8,prior=edges@512."""
+    langevin:alpha=0.8,prior=edges@512. A number after / shortens the budget of that run alone, its learning rate falling
+    within it: auto/2.5 trains 24 of 60 seconds."""
     batch_sizes: Annotated[tuple[int, ...], arg(metavar="N ...")] = (2048,)
     """Coordinates a step; every sampler without a batch size of its own runs at every size. auto has one that suits
     the signal."""
@@ -47,53 +49,83 @@ class CompareSettings(FieldSettings):
         for entry in found:
             check_batch_size(entry.batch_size)
             if found.count(entry) > 1:
+                name = with_shorter(entry.sampler, entry.shorter)
                 raise SoftmineError(
-                    f"--samplers names {entry.sampler} at batch size {entry.batch_size} twice: once by itself and "
-                    f"once as {entry.sampler}@{entry.batch_size}"
+                    f"--samplers names {name} at batch size {entry.batch_size} twice: {self._spellings(entry)}"
                 )
+            _ = shortened(self, entry.shorter)
         if not 1 <= self.seeds <= 1000:
             raise SoftmineError(f"--seeds is {self.seeds}: give how many seeds to run, 1 to 1000")
+
+    def _spellings(self, entry: Entry) -> str:
+        """The words that both name an entry."""
+        sized = with_shorter(f"{entry.sampler}@{entry.batch_size}", entry.shorter)
+        if entry.shorter == 1:
+            return f"once by itself and once as {sized}"
+        words = [word for word in self.samplers if split(word)[::2] == (entry.sampler, entry.shorter)]
+        return "once as " + " and once as ".join(
+            word for word in words if split(word)[1] in (None, entry.batch_size)
+        )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A sampler at a batch size: what runs once a seed."""
+    """A sampler at a batch size, with the budget or one that is ``shorter`` times shorter: what runs once a seed."""
 
     sampler: str
     batch_size: int
+    shorter: float = 1.0
 
 
 def entries(settings: CompareSettings) -> list[Entry]:
     """Samplers and batch sizes that run for every seed, in the order in which they were named.
 
     Raises:
-        SoftmineError: what follows an @ is no whole number.
+        SoftmineError: what follows an @ is no whole number, or what follows a / no number above 1.
     """
     found = []
     for number, batch_size in enumerate(settings.batch_sizes):
         for word in settings.samplers:
-            sampler, own = split(word)
+            sampler, own, shorter = split(word)
             if own is None:
-                found.append(Entry(sampler, batch_size))
+                found.append(Entry(sampler, batch_size, shorter))
             elif number == 0:
-                found.append(Entry(sampler, own))
+                found.append(Entry(sampler, own, shorter))
     return found
 
 
-def split(word: str) -> tuple[str, int | None]:
-    """A sampler and its own batch size, from ``langevin:alpha=0.8@512``; None where it has none.
+def split(word: str) -> tuple[str, int | None, float]:
+    """A sampler, its own batch size and how many times shorter its budget is, from ``langevin:alpha=0.8@512/2.5``.
+
+    The batch size is None where it has none of its own, and the last 1 where it has the whole budget.
 
     Raises:
-        SoftmineError: what follows the @ is no whole number.
+        SoftmineError: what follows the @ is no whole number, or what follows the / no number above 1.
     """
-    sampler, at, size = word.rpartition("@")
+    before, shorter = split_shorter(word)
+    sampler, at, size = before.rpartition("@")
     if not at:
-        return word, None
+        return before, None, shorter
     if not size.isascii() or not size.isdecimal():
         raise SoftmineError(
             f"sampler '{word}': a batch size follows the @, as in {sampler or 'uniform'}@2048"
         )
-    return sampler, int(size)
+    return sampler, int(size), shorter
+
+
+def shortened(settings: CompareSettings, shorter: float) -> CompareSettings:
+    """The settings of a run whose budget is ``shorter`` times shorter, steps rounded.
+
+    Raises:
+        SoftmineError: no step is left.
+    """
+    steps = None if settings.steps is None else round(settings.steps / shorter)
+    if steps == 0:
+        raise SoftmineError(
+            f"--steps is {settings.steps}, of which a budget {shorter:g} times shorter leaves none: give more steps"
+        )
+    seconds = None if settings.seconds is None else settings.seconds / shorter
+    return settings if shorter == 1 else replace(settings, steps=steps, seconds=seconds)
 
 
 def sized(settings: CompareSettings, domain: Box, batch_size: int | None = None) -> CompareSettings:
@@ -103,10 +135,10 @@ def sized(settings: CompareSettings, domain: Box, batch_size: int | None = None)
     """
     words = []
     for word in settings.samplers:
-        sampler, own = split(word)
+        sampler, own, shorter = split(word)
         if own is None and sampler.partition(":")[0] == AUTO:
             own = batch_size or default_batch_size(sampler, domain)
-        words.append(word if own is None else f"{sampler}@{own}")
+        words.append(with_shorter(sampler if own is None else f"{sampler}@{own}", shorter))
     return replace(settings, samplers=tuple(words))
 
 
@@ -117,5 +149,9 @@ def ended(run: dict[str, Any]) -> bool:
 
 def missing(found: list[Entry], seed: int, runs: list[dict[str, Any]]) -> list[Entry]:
     """The entries that have no run of ``seed`` that came to its end."""
-    there = {Entry(run["sampler"], run["batch_size"]) for run in runs if run["seed"] == seed and ended(run)}
+    there = {
+        Entry(run["sampler"], run["batch_size"], shorter_of(run))
+        for run in runs
+        if run["seed"] == seed and ended(run)
+    }
     return [entry for entry in found if entry not in there]

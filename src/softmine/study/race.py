@@ -23,14 +23,21 @@ class Contestant:
         evaluator: measures its field, with the clock stopped.
         sampler: the sampler's description, for the record.
         seed: for the record.
-        points: shares of the budget at which to evaluate, rising.
+        points: shares of its budget at which to evaluate, rising.
+        shorter: how many times shorter its budget is than the comparison's, for the record.
     """
 
     def __init__(
-        self, trainer: Trainer, evaluator: Evaluator, sampler: str, seed: int, points: Sequence[float]
+        self,
+        trainer: Trainer,
+        evaluator: Evaluator,
+        sampler: str,
+        seed: int,
+        points: Sequence[float],
+        shorter: float = 1.0,
     ) -> None:
         self.trainer, self.evaluator = trainer, evaluator
-        self.sampler, self.seed = sampler, seed
+        self.sampler, self.seed, self.shorter = sampler, seed, shorter
         self.points = list(points)
         self.curve: list[dict[str, Any]] = []
         self.diverged_at: int | None = None
@@ -51,7 +58,7 @@ class Contestant:
         return 1.0 if self.done else self.trainer.progress
 
     def advance(self, share: float, interrupted: Interrupted) -> None:
-        """Trains for ``share`` of the budget, or to the next evaluation, which is then made with the clock stopped."""
+        """Trains for ``share`` of its budget, or to the next evaluation, which is then made with the clock stopped."""
         trainer = self.trainer
         target = min(self.points[0], trainer.progress + share)
         try:
@@ -82,6 +89,7 @@ class Contestant:
             "sampler": self.sampler,
             "seed": self.seed,
             "batch_size": self.batch_size,
+            "shorter": self.shorter,
             "race": race,
             "steps": self.trainer.step,
             "train_seconds": round(self.trainer.clock.seconds, 4),
@@ -100,7 +108,10 @@ def race(
     label: Callable[[Contestant], str],
     interrupted: Interrupted,
 ) -> None:
-    """Trains all contestants in turns, a fortieth of the budget each; the order turns by one every round."""
+    """Trains all contestants in turns, a fortieth of its budget each; the order turns by one every round.
+
+    So those with a shorter budget are spread over as much of the wall clock as all others.
+    """
     turn = 0
     while not interrupted() and any(not contestant.done for contestant in contestants):
         start = turn % len(contestants)

@@ -13,7 +13,8 @@ from softmine.study.report_curves import Spread, gain, read_points
 from softmine.study.report_gallery import gallery
 from softmine.study.report_page import read_object
 from softmine.study.report_summary import BASELINE, Row, best_figures, strip, table
-from softmine.study.report_verdict import verdict
+from softmine.study.report_verdict import compared, given, verdict
+from softmine.study.shorter import with_shorter
 
 FOCUS = 0.08
 """Share of the width where curves may leave the frame: their start would dwarf the differences."""
@@ -28,13 +29,14 @@ Style = tuple[str, str]
 
 
 def _styles(rows: list[Row]) -> dict[str, Style]:
-    """The style of every row by its label: colours tell samplers apart, dashes batch sizes."""
+    """The style of every row by its label: colours tell samplers apart, dashes batch sizes and shorter budgets."""
     colours = charts.colours([row.sampler for row in rows], BASELINE)
     styles = {}
     for row in rows:
         colour, dash = colours[row.sampler]
-        sizes = sorted({other.batch_size or 0 for other in rows if other.sampler == row.sampler})
-        place = sizes.index(row.batch_size or 0)
+        alike = [other for other in rows if other.sampler == row.sampler]
+        variants = sorted({(other.shorter, other.batch_size or 0) for other in alike})
+        place = variants.index((row.shorter, row.batch_size or 0))
         styles[row.label] = (colour, charts.DASHES[place % len(charts.DASHES)] if place else dash)
     return styles
 
@@ -108,7 +110,7 @@ def _run_lines(rows: list[Row]) -> list[dict[str, Any]]:
                         "seed", "batch_size", "race", "steps", "train_seconds", "step_ms_median",
                         "sampler_ms_median",
                     )},
-                    "sampler": row.sampler,
+                    "sampler": with_shorter(row.sampler, row.shorter),
                     "diverged_at": text.number(run.get("diverged_at")),
                     "psnr": psnr[-1] if psnr else None,
                     "ssim": ssim[-1] if ssim else None,
@@ -159,7 +161,7 @@ def compare_page(folder: Path) -> dict[str, Any]:
         "machine": text.machine(data.get("device")),
         "rows": rows,
         "styles": styles,
-        "winner": rows[0].label if rows and result.clear else "",
+        "winner": compared(rows)[0].label if rows and result.clear else "",
         "baseline": next((row for row in rows if row.baseline), None),
         "best": best_figures(rows),
         "strip": strip(rows),
@@ -183,6 +185,7 @@ def compare_page(folder: Path) -> dict[str, Any]:
         "groups": groups,
         "folded": folded,
         "seconds": seconds,
+        "shorter": [(row.label, given(row, seconds, steps)) for row in rows if row.shorter > 1],
         "versions": text.versions(data.get("versions")),
         "command": str(data.get("command") or ""),
     }

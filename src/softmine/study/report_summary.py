@@ -1,4 +1,4 @@
-"""The summary of a comparison: one row for every sampler and batch size."""
+"""The summary of a comparison: one row for every sampler, batch size and budget."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from typing import Any
 
 from softmine.study import report_text as text
 from softmine.study.report_curves import Spread, deviation, reach, read_points, spread
+from softmine.study.shorter import with_shorter
 
 BASELINE = "uniform"
-Group = tuple[str, int | None]
-"""A sampler and its batch size."""
+Group = tuple[str, int | None, float]
+"""A sampler, its batch size, and how many times shorter its budget is."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the summary: a sampler at a batch size.
+    """One line of the summary: a sampler at a batch size, with the budget or a shorter one.
 
     Args:
         sampler: as the comparison names it, with its options.
         batch_size: samples a step.
-        name: the sampler in short.
+        name: the sampler in short, and how many times shorter its budget is: ``auto/2.5``.
         label: its name in charts, with the batch size where one sampler has several.
         prose: its name in a sentence.
         runs: its runs, as in the file.
@@ -42,6 +43,7 @@ class Row:
         by_step: its curve over steps.
         gain: mean final PSNR above the baseline's; ``None`` for the baseline itself.
         baseline: whether the others are measured against it.
+        shorter: how many times shorter its budget is than the comparison's.
     """
 
     sampler: str
@@ -65,6 +67,7 @@ class Row:
     by_step: Spread | None
     gain: float | None = None
     baseline: bool = False
+    shorter: float = 1.0
 
 
 def _level(row: Row) -> float:
@@ -72,8 +75,9 @@ def _level(row: Row) -> float:
 
 
 def _group(item: dict[str, Any]) -> Group:
-    batch = text.number(item.get("batch_size"))
-    return str(item.get("sampler") or "unnamed"), None if batch is None else round(batch)
+    batch, shorter = text.number(item.get("batch_size")), text.number(item.get("shorter"))
+    size = None if batch is None else round(batch)
+    return str(item.get("sampler") or "unnamed"), size, max(1.0, shorter or 1.0)
 
 
 def _groups(data: dict[str, Any]) -> tuple[dict[Group, list[dict[str, Any]]], dict[Group, Any]]:
@@ -114,6 +118,7 @@ def _row(group: Group, name: str, runs: list[dict[str, Any]], stated: dict[str, 
         label=name,
         prose=name,
         runs=runs,
+        shorter=group[2],
         psnr=mean,
         deviation=over_seeds if len(finals) != 1 else None,
         speedup_seconds=text.number(stated.get("speedup_seconds")),
@@ -147,22 +152,25 @@ def speedup(row: Row, base: Row, by: str) -> float | None:
 def table(data: dict[str, Any]) -> list[Row]:
     """The rows of ``results.json``, best first; runs that its summary leaves out get their own.
 
-    The baseline is uniform sampling: at the batch size that was found to suit it where the comparison looked for one,
-    else at that at which it ends highest.
+    The baseline is uniform sampling with the whole budget: at the batch size that was found to suit it where the
+    comparison looked for one, else at that at which it ends highest.
     """
     runs, stated = _groups(data)
     groups = list({**runs, **stated})
-    names = text.short_names(sampler for sampler, _ in groups)
-    rows = [_row(group, names[group[0]], runs.get(group, []), stated.get(group, {})) for group in groups]
-    uniform = [row for row in rows if row.sampler == BASELINE]
+    names = text.short_names(sampler for sampler, *_ in groups)
+    rows = [
+        _row(group, with_shorter(names[group[0]], group[2]), runs.get(group, []), stated.get(group, {}))
+        for group in groups
+    ]
+    uniform = [row for row in rows if row.sampler == BASELINE and row.shorter == 1]
     tuned = text.number(text.mapping(data.get("tuning")).get("batch_size"))
     base = next((row for row in uniform if row.batch_size == tuned), max(uniform, key=_level, default=None))
     sizes = {row.batch_size for row in uniform}
-    lines = Counter(sampler for sampler, _ in groups)
+    batches = Counter(sampler for sampler, _ in {group[:2] for group in groups})
     finished = []
     for row in rows:
         changes: dict[str, Any] = {"baseline": row is base}
-        if lines[row.sampler] > 1:
+        if batches[row.sampler] > 1:
             size = text.count(row.batch_size)
             changes.update(label=f"{row.name} {size}", prose=f"{row.name} at batch {size}")
         if base is not None and row is not base:

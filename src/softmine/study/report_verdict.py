@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from softmine.study import report_text as text
@@ -29,6 +29,28 @@ def spent(rows: list[Row], seconds: float | None, steps: float | None) -> str:
     return f"after {text.count(steps)} steps{each}" if steps is not None else "at the end"
 
 
+def given(row: Row, seconds: float | None, steps: float | None) -> str:
+    """The budget of a row, as words: ``24 s``, or ``2,000 steps``."""
+    if seconds is not None:
+        return text.duration(seconds / row.shorter)
+    if steps is not None:
+        return f"{text.count(steps / row.shorter)} steps"
+    return (
+        f"a budget {text.significant(row.shorter)} times shorter" if row.shorter > 1 else "the whole budget"
+    )
+
+
+def compared(rows: list[Row]) -> list[Row]:
+    """The rows that the result speaks of: those with the whole budget, or all where only uniform sampling had it."""
+    whole = [row for row in rows if row.shorter == 1]
+    others = {row.shorter == 1 for row in rows if row.sampler != BASELINE and row.psnr is not None}
+    return rows if others == {False} else whole
+
+
+def _noise(row: Row, base: Row) -> float:
+    return max(LEAST_GAIN, math.hypot(row.deviation or 0.0, base.deviation or 0.0))
+
+
 def _caveats(best: Row, base: Row, equal_steps: bool) -> str:
     """What a fair reader must know beside the two figures."""
     found = ""
@@ -38,7 +60,7 @@ def _caveats(best: Row, base: Row, equal_steps: bool) -> str:
         own, other = text.count(best.batch_size), text.count(base.batch_size)
         found += f" Here {base.name} draws {other} samples a step, {best.name} {own}."
         steps = [text.number(row.runs[0].get("steps")) if row.runs else None for row in (best, base)]
-        if equal_steps and None not in steps and steps[0] != steps[1]:
+        if equal_steps and None not in steps and steps[0] != steps[1] and best.shorter == 1:
             found += (
                 f" {base.name.capitalize()} was given {text.count(steps[1])} steps, which take about as long."
             )
@@ -61,18 +83,73 @@ class Verdict:
 def verdict(rows: list[Row], seconds: float | None, steps: float | None) -> Verdict:
     """Say who wins by how much, or that nobody does.
 
+    Runs with a shorter budget are told after that, each with the budget it had; they are the result where nothing but
+    uniform sampling had the whole budget.
+
     Args:
         rows: of the summary, best first.
         seconds: training time each run was given, if that was the budget.
         steps: steps each run was given, if those were the budget.
     """
-    budget = spent(rows, seconds, steps)
+    chosen = compared(rows)
+    scored = [row for row in chosen if row.psnr is not None]
+    base = next((row for row in scored if row.baseline), None)
+    best = next((row for row in scored if row.sampler != BASELINE), None)
+    if base is not None and best is not None and best.shorter > 1:
+        found, told = _of_shorter(best, base, seconds, steps), best
+    else:
+        found, told = _of_equal(chosen, seconds, steps), scored[0] if scored else None
+    others = [row for row in rows if row.shorter > 1 and row.psnr is not None and row is not told]
+    return replace(found, rest=found.rest + _told_beside(others, base, seconds, steps))
+
+
+def _told_beside(rows: list[Row], base: Row | None, seconds: float | None, steps: float | None) -> str:
+    """Where runs with a shorter budget end, as a sentence; empty without any."""
+    found = []
+    for row in rows:
+        place = f"at {text.decibel(row.psnr, 2)}"
+        if base is not None:
+            gain, noise = row.gain or 0.0, _noise(row, base)
+            place = f"{text.decibel(abs(gain), 2)} {'above' if gain > 0 else 'below'}"
+            place = f"within {text.decibel(noise, 2)}" if abs(gain) < noise else place
+        found.append(f"{row.prose} ({given(row, seconds, steps)}) {place}")
+    if not found:
+        return ""
+    against = "" if base is None else f", against {base.prose} with the whole one"
+    return f" Runs with a shorter budget end{against}: {', '.join(found)}."
+
+
+def _of_shorter(best: Row, base: Row, seconds: float | None, steps: float | None) -> Verdict:
+    """The result where the best sampler had less to spend than the baseline."""
+    gain, noise = best.gain or 0.0, _noise(best, base)
+    spent_by = f"trained for {given(best, seconds, steps)} instead of {given(base, seconds, steps)}"
+    equal_steps = seconds is None and steps is not None
+    rest = f"{best.prose}: {text.fixed(best.psnr, 2)} against {text.decibel(base.psnr, 2)}."
+    sooner = speedup(best, base, "step" if equal_steps else "seconds")
+    if sooner:
+        share = f"{text.fixed(1 / sooner, 2)} of the {'steps' if equal_steps else 'time'}"
+        rest += f" It reaches that level in {share}."
+    rest += _caveats(best, base, equal_steps)
+    if abs(gain) < noise:
+        return Verdict(
+            f"{best.prose} ends within {text.decibel(noise, 2)} of {base.prose}, {spent_by}", rest, False
+        )
+    place = "above" if gain > 0 else "below"
+    lead = f"{best.prose} ends {text.decibel(abs(gain), 2)} {place} {base.prose}, {spent_by}"
+    return Verdict(lead, rest, gain > 0)
+
+
+def _of_equal(rows: list[Row], seconds: float | None, steps: float | None) -> Verdict:
+    """The result where the best sampler and the baseline had as much to spend."""
     scored = [row for row in rows if row.psnr is not None]
     if not scored:
         return Verdict("No run of this comparison was evaluated", "", False)
     first = scored[0]
     base = next((row for row in scored if row.baseline), None)
     best = next((row for row in scored if row.sampler != BASELINE), None)
+    budget = spent(rows, seconds, steps)
+    if first.shorter > 1:
+        budget = f"after {given(first, seconds, steps)}"
     if base is None:
         verb = "ends highest, at" if len(scored) > 1 else "ends at"
         alone = f"There is no result of {BASELINE} sampling here to measure a gain against."
@@ -81,7 +158,7 @@ def verdict(rows: list[Row], seconds: float | None, steps: float | None) -> Verd
         alone = "No other sampler has a result here, so there is nothing to compare it with."
         return Verdict(f"{base.prose} ends at {text.decibel(base.psnr)} {budget}", alone, True)
     gain = best.gain or 0.0
-    noise = max(LEAST_GAIN, math.hypot(best.deviation or 0.0, base.deviation or 0.0))
+    noise = _noise(best, base)
     ends = f"{text.fixed(best.psnr, 2)} against {text.decibel(base.psnr, 2)} {budget}"
     equal_steps = seconds is None and steps is not None
     caveats = _caveats(best, base, equal_steps)

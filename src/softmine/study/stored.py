@@ -12,6 +12,7 @@ from softmine.errors import SoftmineError
 from softmine.study import report_text as text
 from softmine.study.compare import Results
 from softmine.study.matrix import CompareSettings
+from softmine.study.shorter import MOST
 from softmine.training import devices, new_folder
 
 GROWING = ("samplers", "batch_sizes", "seeds", "tune_uniform")
@@ -130,6 +131,8 @@ def _is_whole(results: dict[str, Any]) -> bool:
 
 def _is_run(run: Any) -> bool:
     if not _has(run, RUN_TYPES) or not isinstance(run.get("race", 0), int):
+        return False
+    if not isinstance(run.get("shorter", 1.0), _NUMBER) or not 1 <= run.get("shorter", 1.0) <= MOST:
         return False
     return all(_has(point, POINT_TYPES) and point["step"] > 0 for point in run["curve"])
 

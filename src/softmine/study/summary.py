@@ -7,8 +7,11 @@ import statistics
 from typing import Any
 
 from softmine.study import curves
+from softmine.study.shorter import shorter_of
 
 Run = dict[str, Any]
+Group = tuple[str, int, float]
+"""A sampler, its batch size, and how many times shorter its budget is."""
 
 BASELINE = "uniform"
 ORACLE = "multinomial"
@@ -19,11 +22,12 @@ SETTLED = 0.1
 
 
 def summarize(runs: list[Run], tuned: int | None = None) -> list[dict[str, Any]]:
-    """One line a sampler and batch size, in the order of the runs.
+    """One line a sampler, batch size and budget, in the order of the runs.
 
     Only seeds in which every run ended count; where there is none, because a person stopped the comparison in its
     first seed, all curves are cut to the evaluations that every run has. All figures but the mean are medians over
-    seeds, each against a baseline of the same seed.
+    seeds, each against a baseline of the same seed. A run whose budget is ``shorter`` times shorter is measured like any
+    other, against a baseline that had the whole budget; its curve just ends sooner.
 
     - ``psnr_mean``, ``psnr_std``: over runs that did not diverge (infinite and None with an exact fit); ``diverged`` is how many did.
     - ``baseline_batch_size``: the batch size of the uniform sampling that the next figures are against: ``tuned``
@@ -32,18 +36,19 @@ def summarize(runs: list[Run], tuned: int | None = None) -> list[dict[str, Any]]
       that the baseline ends with; None where the median run never does.
     - ``worst_deficit``: the largest distance in dB by which the curve lies below the baseline's at equal seconds, once a
       tenth of the baseline's time is over; negative where it always lies above. At each moment the median over seeds.
+      Only moments at which both still train count; None where there are none.
     - ``overhead``: the median step time over uniform's at the same batch size, minus 1; None without such a run.
     - ``overhead_in_all``: the same of the mean step, which includes what a sampler does only now and then.
     - ``oracle_share``: the share of exact multinomial sampling's gain over uniform sampling that the sampler has, all
-      three at its batch size and after equally many steps; None where the oracle gains less than 0.1 dB. Of several
+      three at its batch size, with a budget as short and after equally many steps; None where the oracle gains less than 0.1 dB. Of several
       such, with other options, the oracle is the one that ends highest.
     """
-    groups: dict[tuple[str, int], list[Run]] = {}
+    groups: dict[Group, list[Run]] = {}
     counted = _comparable(runs)
     for run in counted:
-        groups.setdefault((run["sampler"], run["batch_size"]), []).append(run)
+        groups.setdefault((run["sampler"], run["batch_size"], shorter_of(run)), []).append(run)
     lines = []
-    for (sampler, batch_size), group in groups.items():
+    for (sampler, batch_size, shorter), group in groups.items():
         good = [run for run in group if _good(run)]
         finals = [run["curve"][-1]["psnr"] for run in good]
         against = _baseline_size(groups, batch_size, tuned)
@@ -55,6 +60,7 @@ def summarize(runs: list[Run], tuned: int | None = None) -> list[dict[str, Any]]
             {
                 "sampler": sampler,
                 "batch_size": batch_size,
+                "shorter": shorter,
                 "baseline_batch_size": against,
                 "psnr_mean": statistics.fmean(finals) if finals else None,
                 "psnr_std": _deviation(finals),
@@ -63,7 +69,7 @@ def summarize(runs: list[Run], tuned: int | None = None) -> list[dict[str, Any]]
                 "worst_deficit": _worst_deficit([(run, base) for run, base in pairs if _good(run)]),
                 "overhead": statistics.median(overheads) if overheads else None,
                 "overhead_in_all": statistics.median(in_all) if in_all else None,
-                "oracle_share": _oracle_share(like, counted),
+                "oracle_share": _oracle_share(good, counted),
                 "diverged": len(group) - len(good),
             }
         )
@@ -93,14 +99,14 @@ def _comparable(runs: list[Run]) -> list[Run]:
     return [{**run, "curve": run["curve"][:shortest]} for run in runs] if shortest else []
 
 
-def _baseline_size(groups: dict[tuple[str, int], list[Run]], own: int, tuned: int | None) -> int | None:
+def _baseline_size(groups: dict[Group, list[Run]], own: int, tuned: int | None) -> int | None:
     for size in (tuned, own):
-        if size is not None and (BASELINE, size) in groups:
+        if size is not None and (BASELINE, size, 1.0) in groups:
             return size
     finals = {
         size: [run["curve"][-1]["psnr"] for run in group if _good(run)]
-        for (sampler, size), group in groups.items()
-        if sampler == BASELINE
+        for (sampler, size, shorter), group in groups.items()
+        if (sampler, shorter) == (BASELINE, 1)
     }
     known = {size: statistics.fmean(values) for size, values in finals.items() if values}
     return max(known, key=lambda size: known[size], default=None)
@@ -110,20 +116,23 @@ def _step_seconds(run: Run) -> float:
     return run["curve"][-1]["seconds"] / run["curve"][-1]["step"]
 
 
-def _uniform(runs: list[Run], batch_size: int | None, seed: int) -> Run | None:
+def _uniform(runs: list[Run], batch_size: int | None, seed: int, shorter: float = 1.0) -> Run | None:
     """The run of plain uniform sampling; None if there is none or it diverged."""
-    return next((run for run in _of(runs, batch_size, seed) if run["sampler"] == BASELINE), None)
+    return next((run for run in _of(runs, batch_size, seed, shorter) if run["sampler"] == BASELINE), None)
 
 
-def _oracle(runs: list[Run], batch_size: int, seed: int) -> Run | None:
+def _oracle(runs: list[Run], batch_size: int, seed: int, shorter: float) -> Run | None:
     """The run of exact sampling, of whichever options end highest; None if there is none or all diverged."""
-    exact = [run for run in _of(runs, batch_size, seed) if run["sampler"].partition(":")[0] == ORACLE]
+    exact = [
+        run for run in _of(runs, batch_size, seed, shorter) if run["sampler"].partition(":")[0] == ORACLE
+    ]
     return max(exact, key=lambda run: run["curve"][-1]["psnr"], default=None)
 
 
-def _of(runs: list[Run], batch_size: int | None, seed: int) -> list[Run]:
-    """The runs of a batch size and a seed that did not diverge."""
-    return [run for run in runs if (run["batch_size"], run["seed"]) == (batch_size, seed) and _good(run)]
+def _of(runs: list[Run], batch_size: int | None, seed: int, shorter: float) -> list[Run]:
+    """The runs of a batch size, a seed and a budget that did not diverge."""
+    wanted = (batch_size, seed, shorter)
+    return [run for run in runs if (run["batch_size"], run["seed"], shorter_of(run)) == wanted and _good(run)]
 
 
 def _median_speedup(pairs: list[tuple[Run, Run]], axis: str) -> float | None:
@@ -161,11 +170,13 @@ def _worst_deficit(pairs: list[tuple[Run, Run]]) -> float | None:
     return worst
 
 
-def _oracle_share(pairs: list[tuple[Run, Run]], runs: list[Run]) -> float | None:
+def _oracle_share(group: list[Run], runs: list[Run]) -> float | None:
     gains, shares = [], []
-    for run, base in pairs:
-        oracle = _oracle(runs, run["batch_size"], run["seed"])
-        if oracle is None:
+    for run in group:
+        # Beside runs that end later this one's learning rate would be ahead of theirs.
+        like = (run["batch_size"], run["seed"], shorter_of(run))
+        base, oracle = _uniform(runs, *like), _oracle(runs, *like)
+        if base is None or oracle is None:
             continue
         three = (run, base, oracle)
         step = min(curves.end(one["curve"], "step") for one in three)
