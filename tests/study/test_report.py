@@ -265,6 +265,11 @@ def test_fit_report_says_when_figures_are_of_a_subset(tmp_path: Path) -> None:
     assert "during training it was measured on a fixed subset" in page.text
 
 
+def test_fit_report_says_where_batches_grow(tmp_path: Path) -> None:
+    assert "fewer in the first" not in fit(write_run(tmp_path / "even")).text
+    assert "2,048 (fewer in the first 96 steps)" in fit(write_run(tmp_path / "grows", growing_steps=96)).text
+
+
 def test_fit_report_survives_damaged_files(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     with (run / "metrics.jsonl").open("a") as file:
