@@ -49,6 +49,7 @@ class AudioTask:
     kind = "audio"
     unit = "samples"
     snaps = True
+    batch_size = None
 
     def __init__(self, audio: Audio) -> None:
         self.signal = audio

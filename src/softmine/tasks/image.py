@@ -51,6 +51,7 @@ class ImageTask:
     kind = "image"
     unit = "pixels"
     snaps = True
+    batch_size = None
 
     def __init__(self, image: Image, options: Options | None = None) -> None:
         self.signal = image

@@ -53,6 +53,7 @@ class ShapeTask:
     kind = "shape"
     unit = "cells"
     snaps = False
+    batch_size = None
 
     def __init__(self, shape: Shape) -> None:
         self.signal = shape

@@ -100,6 +100,7 @@ class VideoTask:
     kind = "video"
     unit = "voxels"
     snaps = True
+    batch_size = None
 
     def __init__(self, video: Video) -> None:
         self.signal = video

@@ -47,6 +47,7 @@ class VolumeTask:
     kind = "volume"
     unit = "voxels"
     snaps = True
+    batch_size = None
 
     def __init__(self, volume: Volume) -> None:
         self.signal = volume

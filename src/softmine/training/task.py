@@ -101,6 +101,11 @@ class Task(Protocol):
     snaps: bool
 
     @property
+    def batch_size(self) -> int | None:
+        """Coordinates a step that suit this kind where nobody chose, or None for what suits sampler and signal."""
+        ...
+
+    @property
     def signal(self) -> Signal:
         """What is learned."""
         ...
@@ -147,13 +152,13 @@ class Task(Protocol):
 
 
 def batch_size_for(task: Task, sampler: str) -> int:
-    """The batch size where nobody chose one: the task's ``batch_size``, if it has that, or what suits sampler and signal.
+    """The batch size where nobody chose one: the task's ``batch_size``, or what suits sampler and signal.
 
     Args:
         task: the signal.
         sampler: its description.
     """
-    return getattr(task, "batch_size", None) or default_batch_size(sampler, task.signal.domain)
+    return task.batch_size or default_batch_size(sampler, task.signal.domain)
 
 
 def mean_error(values: Array, target: Array) -> Array:
