@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import statistics
 import sys
 from pathlib import Path
 
@@ -78,6 +79,33 @@ def test_photos_share_a_table_that_ends_in_their_mean(evidence, tmp_path):
     assert rows[3].startswith("| kodim02 | 2,048 |")
     assert f" | {gain:+.2f} | never | -" in rows[3]
     assert f"| mean |  |  |  |  | {gain:+.2f} | at most 1.00x | -" in rows[-1]
+
+
+def test_runs_with_a_shorter_budget_have_rows_of_their_own(evidence, tmp_path):
+    data = comparison()
+    short = [run for run in data["runs"] if run["sampler"] == "langevin"]
+    short = [
+        {**run, "shorter": 2.0, "curve": [p for p in run["curve"] if p["step"] <= 2500]} for run in short
+    ]
+    ends = [run["curve"][-1]["psnr"] for run in short]
+    data["runs"] += short
+    (line,) = (line for line in data["summary"] if line["sampler"] == "langevin")
+    data["summary"].append({**line, "shorter": 2.0, "psnr_mean": 99.0})
+    # Higher than all, and still no baseline.
+    data["summary"].append({**data["summary"][0], "shorter": 2.0, "psnr_mean": 98.0})
+    data["runs"] += [{**run, "shorter": 2.0} for run in data["runs"] if run["sampler"] == "uniform"]
+    assert evidence.baseline(data) is data["summary"][0]
+    shown = list(evidence.standing(data))
+    assert [line.split(" | ")[0] for line in shown[2:4]] == ["| langevin/2", "| uniform/2"]
+    assert list(evidence.timed(data))[4].split(" | ")[5] == f"{statistics.median(ends):.2f}"
+    head, _, *lines = (line.strip("| ").split(" | ") for line in evidence.by_steps(data))
+    at, langevin, halved = head.index("2,500"), lines[1], lines[2]
+    assert halved[0] == "langevin/2"
+    assert halved[at] == langevin[at]
+    assert len(langevin) == len(head)
+    table = importlib.import_module("table")
+    (told,) = (line for line in table.rows(data) if "| langevin/2 |" in line)
+    assert told.split(" | ")[5].startswith(f"{statistics.median(ends):.2f} (")
 
 
 def test_the_mean_speed_up_is_geometric_and_says_where_some_never_came(evidence):

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image as Pillow
 
 from softmine.cli.main import main
+from softmine.training.budget import cosine_decay
+from softmine.training.build import build_trainer
 
 TINY = ["--log2-table-size", "8", "--batch-sizes", "64", "--evaluations", "4"]
 
@@ -89,6 +91,41 @@ def test_samplers_run_at_batch_sizes_of_their_own(picture, tmp_path, capsys):
     assert "100%" in capsys.readouterr().out
 
 
+def test_a_shorter_run_ends_its_schedule_within_its_own_budget(picture, tmp_path, capsys, monkeypatch):
+    trained = []
+    monkeypatch.setattr(
+        "softmine.study.compare.build_trainer",
+        lambda *words, **more: trained.append(build_trainer(*words, **more)) or trained[-1],
+    )
+    out = tmp_path / "out"
+    samplers = ["uniform", "uniform/2.5", "langevin:alpha=0.8@32/4"]
+    code, results = compare(picture, out, "--steps", "40", "--samplers", *samplers)
+    assert code == 0
+    assert [(run["sampler"], run["batch_size"], run["shorter"]) for run in results["runs"]] == [
+        ("uniform", 64, 1.0),
+        ("uniform", 64, 2.5),
+        ("langevin:alpha=0.8", 32, 4.0),
+    ]
+    assert [run["steps"] for run in results["runs"]] == [40, 16, 10]
+    assert [trainer.progress for trainer in trained] == [1.0, 1.0, 1.0]
+    for trainer, steps in zip(trained, (40, 16, 10), strict=True):
+        group = trainer.optimizers[0].param_groups[0]
+        # The rate of the last step, before which all others were done.
+        assert group["lr"] / group["initial_lr"] == pytest.approx(cosine_decay(1 - 1 / steps))
+    for run in results["runs"]:
+        assert [point["step"] for point in run["curve"]][-1] == run["steps"]
+        # Four evaluations and the early ones, as far as those fall into steps of their own.
+        assert len(run["curve"]) >= 4
+    files = [path for run in results["runs"] for path in (run["images"]["error"], *run["images"]["samples"])]
+    assert len(set(files)) == len(files)
+    for path in files:
+        Pillow.open(out / path).load()
+    printed = capsys.readouterr().out
+    for words in ("uniform/2.5", "langevin:alpha=0.8/4", "a budget that many times shorter"):
+        assert words in printed
+    assert "uniform/2.5 (16 steps)" in (out / "report.html").read_text(encoding="utf-8")
+
+
 def test_uniform_gets_its_own_batch_size(picture, tmp_path, capsys):
     out = tmp_path / "out"
     code, results = compare(
@@ -130,6 +167,8 @@ def test_with_steps_the_tuned_uniform_is_given_as_much_time_not_as_many_steps(pi
     [
         (["resampling:candidates=2000000"], "candidates for each of 64 samples are more than"),
         (["auto", "auto@1024"], "names auto@1024 twice"),
+        (["auto/2.5", "auto@1024/2.5"], "names auto@1024/2.5 twice"),
+        (["uniform", "auto/1"], "sampler 'auto/1': what follows the / says how many times shorter"),
     ],
 )
 def test_a_sampler_that_its_batch_size_rules_out_leaves_no_folder(

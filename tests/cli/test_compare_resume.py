@@ -61,6 +61,21 @@ def test_samplers_and_seeds_are_added_and_nothing_is_repeated(finished):
     assert len(scales) == 1
 
 
+def test_a_shorter_run_is_added_to_a_comparison_of_before_there_were_any(finished):
+    results = read(finished)
+    for item in results["runs"] + results["summary"]:
+        del item["shorter"]
+    (finished / "results.json").write_text(json.dumps(results))
+    assert resume(finished, "--samplers", "uniform", "uniform/2.5") == 0
+    before, results = results, read(finished)
+    assert results["complete"]
+    assert results["runs"][0] == before["runs"][0]
+    (added,) = results["runs"][1:]
+    assert (added["sampler"], added["shorter"], added["steps"]) == ("uniform", 2.5, 8)
+    assert resume(finished, "--samplers", "uniform/2.5") == 0
+    assert read(finished)["runs"] == results["runs"]
+
+
 def test_resuming_what_is_done_runs_nothing(finished):
     before = read(finished)["runs"]
     assert resume(finished) == 0
@@ -141,6 +156,8 @@ def test_damaged_results_are_refused(finished, capsys, key):
     ("path", "value"),
     [
         (("runs", 0, "race"), "first"),
+        (("runs", 0, "shorter"), "much"),
+        (("runs", 0, "shorter"), 0),
         (("runs", 0, "step_ms_median"), "fast"),
         (("runs", 0, "curve", -1, "seconds"), None),
         (("runs", 0, "curve", -1, "step"), 0),

@@ -1,7 +1,7 @@
 import pytest
 
 from softmine import Box, SoftmineError
-from softmine.study.matrix import CompareSettings, Entry, entries, missing, sized
+from softmine.study.matrix import CompareSettings, Entry, entries, missing, shortened, sized
 
 
 def pairs(*samplers, batch_sizes=(64,)):
@@ -30,6 +30,42 @@ def test_auto_runs_at_a_size_that_suits_the_picture_unless_told():
     assert sized(settings, Box((100_000, 100_000))).samplers[1] == "auto@32768"
 
 
+def test_a_shorter_budget_makes_another_run_of_the_same_sampler():
+    settings = CompareSettings(
+        samplers=("uniform", "uniform/2", "auto", "auto/2.50", "langevin:alpha=0.8@512/3"),
+        batch_sizes=(64, 128),
+    )
+    fitting = sized(settings, Box((512, 768)))
+    fitting.check()
+    assert fitting.samplers == (
+        "uniform",
+        "uniform/2",
+        "auto@8192",
+        "auto@8192/2.5",
+        "langevin:alpha=0.8@512/3",
+    )
+    assert entries(fitting) == [
+        Entry("uniform", 64),
+        Entry("uniform", 64, 2.0),
+        Entry("auto", 8192),
+        Entry("auto", 8192, 2.5),
+        Entry("langevin:alpha=0.8", 512, 3.0),
+        Entry("uniform", 128),
+        Entry("uniform", 128, 2.0),
+    ]
+    assert sized(fitting, Box((512, 768))) == fitting
+
+
+def test_steps_and_seconds_are_both_shortened_and_nothing_else():
+    settings = CompareSettings(steps=100, seconds=60.0)
+    assert shortened(settings, 1.0) == settings
+    assert shortened(settings, 2.5) == CompareSettings(steps=40, seconds=24.0)
+    assert shortened(CompareSettings(steps=100), 3.0) == CompareSettings(steps=33)
+    assert shortened(CompareSettings(seconds=1.0), 4.0).seconds == 0.25
+    with pytest.raises(SoftmineError, match="leaves none"):
+        CompareSettings(samplers=("uniform", "uniform/4"), steps=2).check()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -39,6 +75,14 @@ def test_auto_runs_at_a_size_that_suits_the_picture_unless_told():
         (("uniform@0",), "batch size 0 is out of range"),
         (("unifrom@64",), "unknown sampler 'unifrom'"),
         (("@64",), "unknown sampler ''"),
+        (
+            ("auto/2.5", "auto/2.50"),
+            "auto/2.5 at batch size 64 twice: once as auto/2.5 and once as auto/2.50",
+        ),
+        (("uniform/2", "uniform@64/2"), "twice: once as uniform/2 and once as uniform@64/2"),
+        (("auto/2", "auto/2"), "--samplers names auto/2 twice"),
+        (("auto@64/2/3",), "a batch size follows the @"),
+        (("unifrom/2",), "unknown sampler 'unifrom'"),
     ],
 )
 def test_what_is_no_batch_size_is_said(words, message):
@@ -56,7 +100,11 @@ def test_missing_runs_are_those_that_did_not_end():
             "diverged_at": diverged_at,
         }
 
+    # As files hold them that were written before there were shorter budgets.
     found = [Entry(name, 64) for name in ("a", "b", "c", "d")]
     runs = [run("a", 0), run("b", 0, finished=False), run("c", 0, False, diverged_at=3), run("d", 1)]
     assert [entry.sampler for entry in missing(found, 0, runs)] == ["b", "d"]
     assert [entry.sampler for entry in missing(found, 1, runs)] == ["a", "b", "c"]
+    shorter = Entry("a", 64, 2.5)
+    assert missing([found[0], shorter], 0, runs) == [shorter]
+    assert missing([found[0], shorter], 0, [{**runs[0], "shorter": 2.5}]) == [found[0]]

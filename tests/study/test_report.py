@@ -496,6 +496,86 @@ def test_all_are_measured_against_the_tuned_uniform(tmp_path: Path) -> None:
     assert "was added to" in Page(write_compare_report(write_comparison(tmp_path, data))).text
 
 
+def with_shorter_runs(finals: dict[str, float], shorter: dict[tuple[str, float], float]) -> dict[str, Any]:
+    """Results of 8 seconds in which some runs had a budget that many times shorter."""
+    data = results(finals, seeds=1)
+    for (sampler, times), final in shorter.items():
+        run = one_run(sampler, final)
+        for point in run["curve"]:
+            point["seconds"] /= times
+        data["runs"].append({**run, "shorter": times, "train_seconds": 8.0 / times})
+        line = {"sampler": sampler, "batch_size": 2048, "shorter": times, "psnr_mean": final, "psnr_std": 0.0}
+        data["summary"].append(
+            {**line, "speedup_seconds": 4.0 if final > finals.get("uniform", 99) else None}
+        )
+    return data
+
+
+def test_shorter_runs_have_rows_of_their_own_and_are_told_with_their_time(tmp_path: Path) -> None:
+    data = with_shorter_runs(
+        {"uniform": 26.5, "auto": 28.0}, {("auto", 2.5): 27.1, ("uniform", 2.0): 26.0, ("auto", 4.0): 26.52}
+    )
+    rows = table(data)
+    assert [(row.label, row.baseline) for row in rows] == [
+        ("auto", False),
+        ("auto/2.5", False),
+        ("auto/4", False),
+        ("uniform", True),
+        ("uniform/2", False),
+    ]
+    assert rows[1].gain == pytest.approx(0.6)
+    assert rows[1].by_seconds is not None
+    assert rows[1].by_seconds.x[-1] == pytest.approx(3.2)
+    result = verdict(rows, 8.0, None)
+    assert result.lead == "auto reaches uniform\u2019s final 26.5\u00a0dB in 0.50 of the time"
+    assert result.rest.endswith(
+        " Runs with a shorter budget end, against uniform with the whole one: auto/2.5 (3.2\u00a0s) 0.60\u00a0dB above, "
+        "auto/4 (2\u00a0s) within 0.05\u00a0dB, uniform/2 (4\u00a0s) 0.50\u00a0dB below."
+    )
+    page = Page(write_compare_report(write_comparison(tmp_path, data)))
+    assert_self_contained(page)
+    assert "given 3.2 s" in page.text.replace("\u00a0", " ")
+    assert "uniform/2 (4 s)" in page.text.replace("\u00a0", " ")
+    # A shorter uniform did not reach what the whole one did.
+    assert page.html.count("<td>1 \u00d7</td>") == 2
+    assert page.html.count('<tr class="first">') == 1
+
+
+def test_the_winner_is_among_equals_even_where_a_shorter_run_ends_higher(tmp_path: Path) -> None:
+    data = with_shorter_runs({"uniform": 26.5, "auto": 28.0}, {("auto", 2.0): 28.5})
+    assert verdict(table(data), 8.0, None).lead.startswith("auto reaches")
+    page = Page(write_compare_report(write_comparison(tmp_path, data)))
+    first = page.html.split('<tr class="first">')[1].split("</tr>")[0]
+    assert "auto/2" not in first
+
+
+@pytest.mark.parametrize(
+    ("final", "words", "clear"),
+    [
+        (27.1, "auto/2.5 ends 0.60 dB above uniform, trained for 3.2 s instead of 8 s", True),
+        (26.1, "auto/2.5 ends 0.40 dB below uniform, trained for 3.2 s instead of 8 s", False),
+        (26.52, "auto/2.5 ends within 0.05 dB of uniform, trained for 3.2 s instead of 8 s", False),
+    ],
+)
+def test_a_shorter_run_alone_is_never_called_worse_without_its_time(
+    final: float, words: str, clear: bool
+) -> None:
+    rows = table(with_shorter_runs({"uniform": 26.5}, {("auto", 2.5): final}))
+    result = verdict(rows, 8.0, None)
+    assert result.lead.replace("\u00a0", " ") == words
+    assert result.clear is clear
+    assert ("in 0.25 of the time" in result.rest) == (final > 26.5)
+
+
+def test_without_the_whole_uniform_there_is_no_gain() -> None:
+    rows = table(with_shorter_runs({}, {("uniform", 2.0): 26.0, ("auto", 2.0): 27.0}))
+    assert not any(row.baseline for row in rows)
+    assert all(row.gain is None for row in rows)
+    result = verdict(rows, 8.0, None)
+    assert result.lead.replace("\u00a0", " ") == "auto/2 ends highest, at 27.0 dB after 4 s"
+    assert "uniform/2 (4\u00a0s) at 26.00\u00a0dB" in result.rest
+
+
 def test_compare_pictures_side_by_side(tmp_path: Path) -> None:
     data = results({"uniform": 26.5, "langevin": 27.7}, signal={"name": "a", "shape": [620, 640, 1]})
     (tmp_path / "images").mkdir()

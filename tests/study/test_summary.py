@@ -150,6 +150,61 @@ def test_the_oracle_of_another_batch_size_does_not_count():
     assert figures(runs, "x")["oracle_share"] is None
 
 
+def shorter(sampler, psnrs, times, **more):
+    return {**run(sampler, psnrs, **more), "shorter": times}
+
+
+def lines_of(runs):
+    return {(line["sampler"], line["shorter"]): line for line in summarize(runs)}
+
+
+def test_a_run_of_a_third_of_the_time_that_ends_at_the_baselines_end_is_three_times_sooner():
+    runs = [run("uniform", [20, 22, 24, 26, 27, 28]), run("x", [21, 23, 25, 27, 28, 29])]
+    lines = lines_of(
+        [*runs, shorter("x", [24, 28], 3.0), shorter("y", [24, 29], 3.0), shorter("z", [24, 27.9], 3.0)]
+    )
+    assert lines["x", 1.0]["speedup_seconds"] == pytest.approx(6 / 5)
+    assert lines["x", 3.0]["speedup_seconds"] == lines["x", 3.0]["speedup_steps"] == pytest.approx(3.0)
+    # 28 dB lie 4 of 5 dB between 10 and 20 steps.
+    assert lines["y", 3.0]["speedup_seconds"] == pytest.approx(6 / 1.8)
+    assert lines["z", 3.0]["speedup_seconds"] is None
+    assert lines["z", 3.0]["psnr_mean"] == pytest.approx(27.9)
+
+
+def test_the_worst_moment_of_a_shorter_run_is_while_both_train():
+    base = run("uniform", [20, 22, 24, 26, 27, 28])
+    # Ahead by a decibel while it trains, and below the baseline's end.
+    assert lines_of([base, shorter("x", [21, 23], 3.0)])["x", 3.0]["worst_deficit"] == pytest.approx(-1.0)
+    late = shorter("x", [18], 100.0)
+    late["curve"][0].update(seconds=0.05, step=1)
+    assert lines_of([base, late])["x", 100.0]["worst_deficit"] is None
+
+
+def test_a_shorter_uniform_is_a_row_and_never_the_baseline():
+    runs = [shorter("uniform", [24, 30], 2.0), run("uniform", [20, 24, 26, 28]), run("x", [20, 28, 29, 30])]
+    lines = lines_of(runs)
+    assert lines["x", 1.0]["speedup_steps"] == pytest.approx(2.0)
+    assert lines["uniform", 1.0]["speedup_steps"] == 1
+    assert lines["uniform", 2.0]["speedup_steps"] == pytest.approx(40 / (10 + 10 * 4 / 6))
+    alone = lines_of([runs[0], runs[2]])
+    assert alone["x", 1.0]["baseline_batch_size"] is None
+    assert (
+        alone["x", 1.0]["speedup_steps"]
+        is alone["x", 1.0]["overhead"]
+        is alone["x", 1.0]["worst_deficit"]
+        is None
+    )
+
+
+def test_a_shorter_run_shares_the_gain_of_an_oracle_that_had_as_much():
+    whole = [run("uniform", [20, 22, 24, 26]), run("multinomial", [20, 24, 28, 30])]
+    runs = [*whole, shorter("x", [20, 25], 2.0)]
+    assert lines_of(runs)["x", 2.0]["oracle_share"] is None
+    runs += [shorter("uniform", [20, 24], 2.0), shorter("multinomial", [20, 28], 2.0)]
+    assert lines_of(runs)["x", 2.0]["oracle_share"] == pytest.approx(0.25)
+    assert lines_of(runs)["multinomial", 1.0]["oracle_share"] == 1
+
+
 def test_exact_fits_have_figures_too():
     runs = [run("uniform", [20, math.inf]), run("uniform", [20, 40], seed=1)]
     runs += [run("multinomial", [20, math.inf], seed=seed) for seed in range(2)]

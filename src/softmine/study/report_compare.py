@@ -185,7 +185,7 @@ def compare_page(folder: Path) -> dict[str, Any]:
         "groups": groups,
         "folded": folded,
         "seconds": seconds,
-        "shorter": [(row.label, given(row, seconds, steps)) for row in rows if row.shorter > 1],
+        "shorter": {row.label: given(row, seconds, steps) for row in rows if row.shorter > 1},
         "versions": text.versions(data.get("versions")),
         "command": str(data.get("command") or ""),
     }
