@@ -21,8 +21,8 @@ class CompareSettings(FieldSettings):
 
     samplers: Annotated[tuple[str, ...], arg(metavar="NAME ...")] = ("uniform", "langevin", "auto")
     """Samplers to compare; uniform is the baseline. Options follow a colon, a batch size of its own follows @:
-    langevin:alpha=0.8,prior=edges@512. A number after / shortens the budget of that run alone, its learning rate falling
-    within it: auto/2.5 trains 24 of 60 seconds."""
+    langevin:alpha=0.8,prior=edges@512.
+    A number after / shortens that run's budget, learning rate and all: auto/2.5 trains 24 of 60 seconds."""
     batch_sizes: Annotated[tuple[int, ...], arg(metavar="N ...")] = (2048,)
     """Coordinates a step; every sampler without a batch size of its own runs at every size. auto has one that suits
     the signal."""
