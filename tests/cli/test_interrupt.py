@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from softmine.training.interrupt import interruptible, stop_if
+from softmine.training.interrupt import at_once, interruptible, stop_if
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
 
@@ -62,3 +62,74 @@ def test_a_second_signal_stops_at_once():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_first_signal_stops_at_once_where_nothing_would_be_left():
+    with interruptible() as interrupted:
+        with pytest.raises(KeyboardInterrupt), at_once(interrupted):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), at_once(interrupted):
+            pytest.fail("went in after the signal")
+
+
+def test_afterwards_the_first_signal_is_noted_again():
+    with interruptible() as interrupted:
+        with at_once(interrupted):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted()
+
+
+def test_whoever_is_told_by_another_function_is_asked_before_and_after():
+    answers = [False, True]
+    done = []
+    with pytest.raises(KeyboardInterrupt), at_once(lambda: answers.pop(0)):
+        done.append("read")
+    assert done == ["read"]
+
+
+IMPORT = """
+from softmine.training.interrupt import at_once, interruptible
+with interruptible() as interrupted, at_once(interrupted):
+    import takes_long
+"""
+
+
+def test_in_the_middle_of_an_import_the_process_ends_without_an_exception(tmp_path):
+    (tmp_path / "takes_long.py").write_text(
+        "import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(600)\n"
+        "finally:\n    print('went through here')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "softmine: interrupted\n")
+
+
+READ = """
+import os, signal, sys, time
+from softmine.cli.main import main
+from softmine.signals import Image
+def slow(path):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(600)
+Image.read = slow
+sys.exit(main(["fit", "image", "picture.png", "--out", sys.argv[1]]))
+"""
+
+
+def test_ctrl_c_does_not_wait_for_a_file_to_be_read(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(tmp_path / "new" / "run")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "softmine: interrupted\n")
+    assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ from softmine.tasks import KINDS
 from softmine.tasks.meshing import check_format, check_resolution
 from softmine.training import devices
 from softmine.training.checkpoint import load_field
-from softmine.training.interrupt import Interrupted, stop_if
+from softmine.training.interrupt import Interrupted, at_once, stop_if
 from softmine.training.progress import Progress
 from softmine.training.run_folder import RunFolder
 from softmine.training.task import Report
@@ -120,8 +120,8 @@ def export_command(arguments: list[str], interrupted: Interrupted) -> int:
     if not run.checkpoints:
         raise SoftmineError(f"{run.path} has no checkpoint yet: train it first")
     settings, options = stored_settings(run, kind), stored_options(run, kind)
-    task = same_signal(run, kind, str(args.path) if args.path else None, options, options)
-    stop_if(interrupted)
+    with at_once(interrupted):
+        task = same_signal(run, kind, str(args.path) if args.path else None, options, options)
     field = task.make_field(settings)
     load_field(run.checkpoints[-1], field)
     field.to(device).eval()

@@ -25,7 +25,7 @@ from softmine.study.report import write_fit_report
 from softmine.tasks import KINDS, plain
 from softmine.training import devices
 from softmine.training.fit import Outcome, Prepared, fit, new_run, prepare
-from softmine.training.interrupt import INTERRUPTED, Interrupted, stop_if
+from softmine.training.interrupt import INTERRUPTED, Interrupted, at_once
 from softmine.training.new_folder import check_free
 from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
@@ -82,20 +82,19 @@ def fit_command(
         args = parse(flags, program, arguments, flags(**asdict(stored), **plain(options)))
         settings = _checked_settings(args)
         check_resumable(run, stored, settings, args.out)
-        stop_if(interrupted)
-        task = same_signal(run, kind, getattr(args, "path", None), options, options_of(args, kind))
+        with at_once(interrupted):
+            task = same_signal(run, kind, getattr(args, "path", None), options, options_of(args, kind))
     else:
         run = None
         settings, options = _checked_settings(args), options_of(args, kind)
         if args.out:
             check_free(args.out)
-        stop_if(interrupted)
-        task = read(kind, getattr(args, "path", None), options)
+        with at_once(interrupted):
+            task = read(kind, getattr(args, "path", None), options)
         size = settings.batch_size or batch_size_for(task, settings.sampler)
         settings = replace(settings, batch_size=size)
-    stop_if(interrupted)
-    prepared = prepare(task, settings)
-    stop_if(interrupted)
+    with at_once(interrupted):
+        prepared = prepare(task, settings)
     if run is None:
         out = args.out or default_folder(stem(task), parse_spec(settings.sampler)[0])
         command = shlex.join([*program.split(), *arguments])

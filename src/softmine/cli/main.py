@@ -16,9 +16,8 @@ from softmine.training.failures import sentence
 from softmine.training.interrupt import (
     INTERRUPTED,
     Interrupted,
-    Interruption,
+    at_once,
     interruptible,
-    stop_if,
 )
 
 COMMANDS: dict[tuple[str, ...], str] = {
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
 
 
-def _run(words: list[str], interrupted: Interruption) -> int:
+def _run(words: list[str], interrupted: Interrupted) -> int:
     if words[:1] == ["--version"]:
         from importlib.metadata import version
 
@@ -71,10 +70,8 @@ def _run(words: list[str], interrupted: Interruption) -> int:
         return 0
     for command in COMMANDS:
         if tuple(words[: len(command)]) == command:
-            interrupted.loading = True
-            function = _function(command)
-            interrupted.loading = False
-            stop_if(interrupted)
+            with at_once(interrupted):
+                function = _function(command)
             return function(words[len(command) :], interrupted)
     asked_for_help = any(word in ("-h", "--help") for word in words)
     plain = [word for word in words if not word.startswith("-")]

@@ -16,7 +16,7 @@ from softmine.cli.resume import same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
 from softmine.training import devices, new_folder
 from softmine.training.checkpoint import load_field
-from softmine.training.interrupt import Interrupted, stop_if
+from softmine.training.interrupt import Interrupted, at_once, stop_if
 from softmine.training.progress import Progress, duration
 from softmine.training.run_folder import RunFolder
 
@@ -84,9 +84,9 @@ def render_command(arguments: list[str], interrupted: Interrupted) -> int:
     if args.views in ("orbit", "spiral"):
         require("av", "video", "or writing a video", f"cannot write a film of the {args.views}")
     settings, options = stored_settings(run, kind), stored_options(run, kind)
-    task = same_signal(run, kind, str(args.path) if args.path else None, options, options)
+    with at_once(interrupted):
+        task = same_signal(run, kind, str(args.path) if args.path else None, options, options)
     assert isinstance(task, nerf.NerfTask)
-    stop_if(interrupted)
     field = task.make_field(settings)
     load_field(run.checkpoints[-1], field)
     background = nerf.BACKGROUNDS[args.background] if args.background else task.background

@@ -25,7 +25,7 @@ from softmine.tasks import KINDS
 from softmine.training import devices
 from softmine.training.build import make_sampler
 from softmine.training.fit import Prepared
-from softmine.training.interrupt import Interrupted, stop_if
+from softmine.training.interrupt import Interrupted, at_once, stop_if
 from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
 from softmine.training.task import Task, batch_size_for
@@ -89,9 +89,8 @@ def view_command(arguments: list[str], interrupted: Interrupted) -> int:
         )
     _need_viser()
     settings, options = stored_settings(run, kind), stored_options(run, kind)
-    stop_if(interrupted)
-    task = same_signal(run, kind, str(args.path) if args.path else None, options, options)
-    stop_if(interrupted)
+    with at_once(interrupted):
+        task = same_signal(run, kind, str(args.path) if args.path else None, options, options)
     field = task.make_field(settings).to(device)
     modules = {"field": field}
     sampler = _sampler(task, settings)

@@ -1,4 +1,4 @@
-"""Ctrl-C and termination signals, noted now and acted on at the next safe place. Imports no torch."""
+"""Ctrl-C and termination signals: noted while there is something to finish, else acted on at once. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 INTERRUPTED = 130
 """Exit code of a command that was interrupted."""
@@ -19,27 +20,28 @@ Interrupted = Callable[[], bool]
 class Interruption:
     """Notes signals; calling it tells whether one has come.
 
-    The second signal stops at once. While ``loading`` is true that ends the process, because an exception in the
-    middle of an import can crash it; otherwise ``KeyboardInterrupt`` is raised.
+    The second signal stops at once, and while ``eager`` is true the first does: ``KeyboardInterrupt`` is raised, or, in the
+    middle of an import, which can crash of an exception, the process ends.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self.loading = False
+        self.eager = False
 
     def __call__(self) -> bool:
         """Whether a signal has come."""
         return self.count > 0
 
-    def note(self, number: int, frame: object) -> None:
+    def note(self, number: int, frame: FrameType | None) -> None:
         """Handles a signal."""
         self.count += 1
-        if self.count > 1 and (self.loading or self.count > 2):
+        if self.count == 1 and not self.eager:
+            return
+        if self.count > 2 or _importing(frame):
             with contextlib.suppress(OSError):
                 os.write(2, b"softmine: interrupted\n")
             os._exit(INTERRUPTED)
-        if self.count > 1:
-            raise KeyboardInterrupt
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -66,3 +68,26 @@ def stop_if(interrupted: Interrupted) -> None:
     """Raises KeyboardInterrupt if a signal has come: for places where there is nothing to finish."""
     if interrupted():
         raise KeyboardInterrupt
+
+
+@contextmanager
+def at_once(interrupted: Interrupted) -> Iterator[None]:
+    """Within, a signal stops at once: for work that may take long and leaves nothing behind, such as reading a file."""
+    if isinstance(interrupted, Interruption):
+        interrupted.eager = True
+    try:
+        stop_if(interrupted)
+        yield
+    finally:
+        if isinstance(interrupted, Interruption):
+            interrupted.eager = False
+    stop_if(interrupted)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported somewhere up from ``frame``."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
