@@ -29,6 +29,11 @@ def compiled_sum(function: Callable) -> Any:
     return _compile(function, {"contract", "nsz", "reassoc"})
 
 
+def compiled_plainly(function: Callable) -> Any:
+    """As ``compiled``, but each operation is rounded by itself, as torch's are."""
+    return _compile(function, {"nsz"})
+
+
 def _compile(function: Callable, freedoms: set[str]) -> Any:
     function = inspect.unwrap(function)  # from a type checker's import hook
     options = {"nogil": True, "error_model": "numpy", "fastmath": freedoms}

@@ -1,7 +1,8 @@
 """Bilinear look-up with its gradient in closed form.
 
 Langevin sampling asks a picture for the gradient at every sample of every step. Through autograd that takes twenty small
-operations backward; from the four corners, which the values need anyway, it takes three.
+operations backward; from the four corners, which the values need anyway, it takes three. Of cells in a CPU's memory a
+compiled loop does all of it in one pass.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from softmine.domain import Cells, Coords, Values
+from softmine.kernels import team
 from softmine.signals.grid import corners
 
 Gather = Callable[[Cells], Values]
@@ -34,6 +37,65 @@ def look_up(coords: Coords, size: Int[Tensor, "2"], gather: Gather, work: torch.
     """
     follow = coords.requires_grad and torch.is_grad_enabled()
     return _LookUp.apply(coords, size, gather, work, follow)  # pyright: ignore[reportReturnType]
+
+
+def fits_loop(coords: Tensor, cells: Tensor) -> bool:
+    """Whether ``look_up_in_memory`` can answer at these coordinates from these cells."""
+    plain = type(coords) is Tensor and not torch.compiler.is_compiling()
+    on_cpu = coords.device.type == "cpu" and cells.device.type == "cpu"
+    # Processors have no arithmetic for half precision, nor does numba know the type.
+    return plain and on_cpu and cells.dtype != torch.float16
+
+
+def look_up_in_memory(
+    coords: Coords, size: tuple[int, int], cells: Tensor, zero: float, span: float, work: torch.dtype
+) -> Values:
+    """``(look_up(...) - zero) / span``, (N, C), from cells (H * W, C) in a CPU's memory, as ``fits_loop`` says.
+
+    Args:
+        coords: (row, column), (N, 2).
+        size: H and W.
+        cells: raw values, of any type but float16.
+        zero: raw value that becomes 0.
+        span: by how much that of 1 is larger.
+        work: type to work in, float32 or float64.
+    """
+    follow = coords.requires_grad and torch.is_grad_enabled()
+    return _Loop.apply(coords, size, cells, zero, span, work, follow)  # pyright: ignore[reportReturnType]
+
+
+class _Loop(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        coords: Tensor,
+        size: tuple[int, int],
+        cells: Tensor,
+        zero: float,
+        span: float,
+        work: torch.dtype,
+        follow: bool,
+    ) -> Tensor:
+        from softmine.signals import bilinear_kernels as loops
+
+        raw = cells.view(torch.uint8) if cells.dtype == torch.bool else cells
+        # numpy's calls, because torch's cost more, and a small batch is little work.
+        columns = np.ascontiguousarray(coords.to(work).numpy(force=True).T)
+        values = np.empty((len(coords), cells.shape[1]), columns.dtype)
+        slopes = np.empty((len(coords), 2 if follow else 0, cells.shape[1]), columns.dtype)
+        channels = (0,) * cells.shape[1]  # as many as the compiled code is to know
+        arguments = (columns, raw.numpy(), size, channels, zero, span, values, slopes)
+        team.run(loops.look_up, *arguments, parts=-(-len(coords) // loops.POINTS))
+        if follow:
+            ctx.slopes = torch.from_numpy(slopes)
+        return torch.from_numpy(values)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
+        from softmine.kernels import cpu
+
+        return cpu.along_slopes(grads[0], ctx.slopes), None, None, None, None, None, None
 
 
 class _LookUp(torch.autograd.Function):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from softmine.domain import Box, Cells, Coords, SoftmineError, Values
 from softmine.signals import builtin, image_files, maps
-from softmine.signals.bilinear import look_up
+from softmine.signals.bilinear import fits_loop, look_up, look_up_in_memory
 from softmine.signals.fingerprint import hash_array, hash_file
 from softmine.signals.fractal import Fractal
 from softmine.signals.grid import centres, check_coords, gather, shift, to_buffer
@@ -163,9 +163,13 @@ class Image(torch.nn.Module):
         """
         check_coords(coords, 2, "a picture is asked at float (row, column)")
         work = torch.promote_types(coords.dtype, self._work)
+        follow = coords.requires_grad and torch.is_grad_enabled()
+        if follow and self.source is None and fits_loop(coords, self.pixels):
+            raw = (self.shape[:2], self.pixels, self._zero, self._span)
+            return look_up_in_memory(coords, *raw, work).to(coords.dtype)
         size = self.size.to(coords.device)
         cells = None
-        if self.source is not None or coords.device.type == "cpu":
+        if not follow and (self.source is not None or coords.device.type == "cpu"):
             # A quarter of the look-ups, each of which may read a file or compute a pixel; on a GPU it would wait.
             cells = centres((coords.to(work) * size - 0.5).clamp(min=0).minimum(size - 1), size)
         if cells is not None:
