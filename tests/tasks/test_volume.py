@@ -9,6 +9,7 @@ from softmine import SoftmineError
 from softmine.signals.volume import Volume
 from softmine.signals.volume_data import VolumeData
 from softmine.tasks import slices
+from softmine.tasks import volume as volumes
 from softmine.tasks.slices import View, choose_view
 from softmine.tasks.volume import Options, VolumeTask, read
 from softmine.training import subset
@@ -176,6 +177,49 @@ def test_the_whole_reconstruction_is_written(tmp_path, shape, dtype):
     assert written.dtype == dtype
     np.testing.assert_allclose(written, voxels, rtol=0, atol=1e-4 if dtype == "float32" else 0)
     assert [path.name for path in tmp_path.iterdir()] == [output.file]
+
+
+@pytest.mark.parametrize("shape", [(6, 9, 12), (6, 9, 12, 3), (3, 4, 5, 6)])
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("block", [50, 10_000])
+def test_a_run_says_the_psnr_of_all_voxels_with_data(monkeypatch, shape, gaps, block):
+    monkeypatch.setattr(volumes, "BLOCK", block)
+    voxels = voxels_of(shape, "float32")
+    if gaps:
+        voxels[1, 2] = np.nan
+    task, field = VolumeTask(Volume(voxels)), Constant(0.3, channels=3 if shape[-1] == 3 else 1)
+    shares = []
+    result = task.reconstruct(field, CPU, report=shares.append)
+    assert result.psnr == pytest.approx(task.make_evaluator(CPU)(field).psnr, abs=1e-4)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert task.reconstruct(field, CPU, small=True).psnr is None
+    assert task.reconstruct(task.signal, CPU).psnr == np.inf
+    assert np.isnan(task.reconstruct(Constant(np.nan, field.channels), CPU).psnr)
+
+
+@pytest.mark.parametrize("header", [False, True])
+@pytest.mark.parametrize("shape", [(6, 9, 12), (6, 9, 12, 1, 2), (3, 4, 5, 6)])
+def test_what_is_written_does_not_depend_on_whether_it_was_held(tmp_path, monkeypatch, shape, header):
+    monkeypatch.setattr(volumes, "BLOCK", 50)
+    path = tmp_path / ("a.nii" if header else "a.npy")
+    voxels = voxels_of(shape if header else shape[:3], "float32")
+    voxels[1, 2] = np.nan
+    if header:
+        nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
+    else:
+        np.save(path, voxels)
+    task, written = read(str(path), Options()), []
+    field = task.make_field(FieldSettings(steps=1, log2_table_size=6))
+    for most in (volumes.WHOLE, 10):
+        monkeypatch.setattr(volumes, "WHOLE", most)
+        result = task.reconstruct(field, CPU)
+        assert (result.psnr is None) == (most == 10)
+        folder = tmp_path / str(most)
+        folder.mkdir()
+        (output,) = task.write_output(field, result, folder, CPU)
+        written.append((folder / output.file).read_bytes())
+    assert written[0] == written[1]
 
 
 @pytest.mark.parametrize("ending", ["nii", "nii.gz"])

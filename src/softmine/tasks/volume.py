@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from softmine import fields
 from softmine.signals import nifti
@@ -19,7 +19,7 @@ from softmine.signals.volume import Volume
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.cell_evaluation import CellEvaluator
 from softmine.tasks.slices import montage
-from softmine.training.evaluation import values_at
+from softmine.training.evaluation import decibels, values_at
 from softmine.training.files import replacing
 from softmine.training.settings import FieldSettings
 from softmine.training.task import Array, Output, Reconstruction, Report, silent
@@ -27,6 +27,8 @@ from softmine.training.task import Array, Output, Reconstruction, Report, silent
 DEFAULT = "phantom"
 BLOCK = 2**18
 """Voxels a field is asked at a time."""
+WHOLE = 2**25
+"""Values up to which a run holds its whole reconstruction, measured where it has data."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,17 @@ def read(path: str | None, options: Options) -> VolumeTask:
     del options
     name = builtin_name(path, DEFAULT)
     return VolumeTask(Volume.read(str(path)) if name is None else Volume.builtin(name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole(Reconstruction):
+    """Slices, and all that a field has learned.
+
+    Attributes:
+        voxels: (V, C) as the volume's file would hold them, in row-major order.
+    """
+
+    voxels: Array
 
 
 class VolumeTask:
@@ -101,8 +114,23 @@ class VolumeTask:
     def reconstruct(
         self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
     ) -> Reconstruction:
-        """Slices of ``field`` beside those of the volume."""
-        return montage(self.signal, field, device, small, report)
+        """Slices of ``field`` beside those of the volume; unless ``small``, with PSNR over all voxels that hold data.
+
+        Beyond 2^25 values there is no PSNR but the evaluator's, since to hold what was measured, which is also what is
+        written, would take too much memory, and to ask the field twice too much time.
+        """
+        volume = self.signal
+        shown = montage(volume, field, device, small, silent)
+        if small or volume.domain.cells * volume.channels > WHOLE:
+            return shown
+        parts, error = [], 0.0
+        for cells, values in _learned(volume, field, device, "C", report):
+            valid = slice(None) if volume.valid is None else volume.valid.view(-1)[cells]
+            target = values_at(volume, volume.domain.centres(cells[valid]), device)
+            error += (torch.from_numpy(values)[valid].double() - target).square().sum().item()
+            parts.append(_stored(volume, cells, values))
+        psnr = decibels(error / (volume.domain.valid * volume.channels))
+        return Whole(shown.values, shown.target, shown.error, psnr, shown.note, voxels=np.concatenate(parts))
 
     def write_output(
         self,
@@ -116,7 +144,6 @@ class VolumeTask:
 
         Where the volume has no data, neither has the reconstruction.
         """
-        del result
         volume = self.signal
         shape = volume.shape if volume.channels > 1 else volume.shape[:-1]
         label = f"the whole reconstruction, {_product(shape)} {volume.dtype}"
@@ -125,7 +152,7 @@ class VolumeTask:
             with replacing(folder / "reconstruction.npy") as temporary, temporary.open("wb") as target:
                 layout = {"descr": np.dtype(volume.dtype).str, "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(target, layout)
-                for values in _stored(volume, field, device, "C", report):
+                for values in _written(result, volume, field, device, "C", report):
                     target.write(values.tobytes())
             return [Output("reconstruction.npy", label)]
         zipped = str(volume.path).lower().endswith(".gz")
@@ -137,25 +164,52 @@ class VolumeTask:
             nifti.write_header(header, target)
             # NIfTI keeps whole channels one after the other; to hold all of a large volume would take its memory.
             for channel in range(volume.channels):
-                for values in _stored(volume, field, device, "F", report):
+                for values in _written(result, volume, field, device, "F", report):
                     target.write(values[:, channel].astype(header.get_data_dtype()).tobytes())
         return [Output(file, label)]
 
 
-def _stored(
-    volume: Volume, field: nn.Module, device: torch.device, order: Literal["C", "F"], report: Report
+def _written(
+    result: Reconstruction,
+    volume: Volume,
+    field: nn.Module,
+    device: torch.device,
+    order: Literal["C", "F"],
+    report: Report,
 ) -> Iterator[Array]:
-    """The whole of ``field``, (M, C) at a time, as the volume's file would hold it, in an order of voxels."""
+    """The whole reconstruction, (M, C) at a time, as the volume's file would hold it, in an order of voxels."""
+    if isinstance(result, Whole):
+        for cells in _blocks(volume, order):
+            yield result.voxels[cells.numpy()]
+    else:
+        for cells, values in _learned(volume, field, device, order, report):
+            yield _stored(volume, cells, values)
+
+
+def _learned(
+    volume: Volume, field: nn.Module, device: torch.device, order: Literal["C", "F"], report: Report
+) -> Iterator[tuple[Tensor, Array]]:
+    """Flat voxels (M,) and the values (M, C) of ``field`` at their centres, clipped to [0, 1], until all were asked."""
+    done = 0
+    for cells in _blocks(volume, order):
+        yield cells, values_at(field, volume.domain.centres(cells), device).clamp_(0, 1).numpy()
+        done += len(cells)
+        report(done / volume.domain.cells)
+
+
+def _blocks(volume: Volume, order: Literal["C", "F"]) -> Iterator[Tensor]:
+    """All flat (row-major) voxels (M,), some at a time, in an order of the volume's axes."""
     shape, cells = volume.domain.shape, volume.domain.cells
-    valid = None if volume.valid is None else volume.valid.view(-1).numpy()
     for start in range(0, cells, BLOCK):
         flat = np.arange(start, min(start + BLOCK, cells))
         if order == "F":
             flat = np.ravel_multi_index(np.unravel_index(flat, shape, order="F"), shape)
-        coords = volume.domain.centres(torch.from_numpy(flat))
-        values = values_at(field, coords, device).clamp_(0, 1).numpy()
-        yield volume.to_raw(values, None if valid is None else valid[flat])
-        report((start + len(flat)) / cells)
+        yield torch.from_numpy(flat)
+
+
+def _stored(volume: Volume, cells: Tensor, values: Array) -> Array:
+    """Values (M, C) of voxels (M,) as the volume's file would hold them."""
+    return volume.to_raw(values, None if volume.valid is None else volume.valid.view(-1)[cells].numpy())
 
 
 def _product(numbers: Sequence[object]) -> str:
