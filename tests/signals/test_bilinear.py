@@ -72,7 +72,8 @@ def test_half_precision_has_no_loop_and_the_same_answer():
     pixels = np.random.default_rng(0).random((*SIZE, 3)).astype(np.float16)
     half, single = Image(pixels), Image(pixels.astype(np.float32))
     coords = coordinates(torch.float32)[:300].requires_grad_()
-    assert fits_loop(coords, single.pixels) and not fits_loop(coords, half.pixels)
+    assert fits_loop(coords, single.pixels)
+    assert not fits_loop(coords, half.pixels)
     torch.testing.assert_close(half(coords), single(coords))
 
 

@@ -121,40 +121,57 @@ class Langevin(nn.Module):
                 ``importance ** loss_power`` (a mean over several channels is not). It makes the score exact.
         """
         importance = check_importance(importance, self.batch_size)
-        power = self.settings.loss_power
-        raised = importance**power
-        floor = torch.add(self._tiny, importance.sum().pow_(power), alpha=self._floor_factor)
+        floor = self._floor(importance)
         if self.preset == "published-code":
             weights = published_code.weights(importance, self.step, self.settings)
         else:
-            weights = self._density((raised + floor).pow_(1.0 / power)).pow_(self._exponent)
+            weights = self._density(self._inverse(importance, floor)).pow_(self._exponent())
             if self.settings.weight_min > 0 or self.settings.weight_max < math.inf:
                 weights.clamp_(self.settings.weight_min, self.settings.weight_max)
-        loss = raised if loss is None else loss.detach().float()
+        loss = importance**self.settings.loss_power if loss is None else loss.detach().float()
         self._weighed = Weighed(weights, loss, importance, floor)
         return weights
 
-    def _density(self, importance: PerSample) -> PerSample:
-        """Estimated density q / u (N,) of the batch: a mixture of the chain and the uniform share.
+    # Squared error, which is usual, takes few calls of torch: at a small batch each costs more than its work.
+
+    def _floor(self, importance: PerSample) -> Tensor:
+        """The floor of the importance (N,) to the power of the loss, a scalar tensor."""
+        total, power = importance.sum(), self.settings.loss_power
+        if power == 2:
+            return torch.addcmul(self._tiny, total, total, value=self._floor_factor)
+        return torch.add(self._tiny, total.pow_(power), alpha=self._floor_factor)
+
+    def _inverse(self, importance: PerSample, floor: Tensor) -> PerSample:
+        """One over Q (N,), which is the importance with its floor."""
+        power = self.settings.loss_power
+        if power == 2:
+            return torch.addcmul(floor, importance, importance).rsqrt_()
+        return importance.pow(power).add_(floor).pow_(-1 / power)
+
+    def _density(self, inverse: PerSample) -> PerSample:
+        """Estimated density q / u (N,) of the batch, given 1/Q (N,): a mixture of the chain and the uniform share.
 
         For samples of the chain, x ~ Q, the mean of 1/Q is 1 / mean(Q), which normalises Q.
         """
         if self._chain == 0:
-            return torch.ones_like(importance)
-        normaliser = importance[: self._chain].reciprocal().sum()
+            return torch.ones_like(inverse)
+        normaliser = inverse[: self._chain].sum()
         # The chain's share over its count, which makes the sum a mean, is one over the batch size.
-        return torch.addcmul(self._fresh_share, importance, normaliser, value=1 / self.batch_size)
+        return torch.addcdiv(self._fresh_share, normaliser, inverse, value=1 / self.batch_size)
 
     @property
     def alpha(self) -> Tensor:
         """Alpha now, a scalar tensor: it grows linearly and reaches its target after ``warmup`` updates."""
-        return -self._exponent
-
-    @property
-    def _exponent(self) -> Tensor:
         if self.settings.warmup == 0:
-            return torch.full_like(self.step, -self.settings.alpha, dtype=torch.float32)
-        return (self.step * (-self.settings.alpha / self.settings.warmup)).clamp_(min=-self.settings.alpha)
+            return torch.full_like(self.step, self.settings.alpha, dtype=torch.float32)
+        return (self.step * (self.settings.alpha / self.settings.warmup)).clamp_(max=self.settings.alpha)
+
+    def _exponent(self) -> float | Tensor:
+        """Minus alpha: a plain number where asking for the step waits for no device and ends no compiled graph."""
+        if torch.compiler.is_compiling() or self.step.device.type != "cpu":
+            return -self.alpha
+        warm = 1.0 if self.settings.warmup == 0 else min(1.0, int(self.step) / self.settings.warmup)
+        return -self.settings.alpha * warm
 
     def score(self, loss_scale: float | Tensor = 1.0) -> Coords:
         """``grad log Q`` (N, D) per native unit, from the gradient that backward left in the coordinates.
@@ -163,13 +180,10 @@ class Langevin(nn.Module):
         ``w_n / N * grad l(x_n)``, and log Q is log l divided by ``loss_power``. For several channels this is
         the gradient of the log of the root-mean-square error.
         """
-        return self._slope() * (self.batch_size / self.settings.loss_power / loss_scale / self._size)
-
-    def _slope(self) -> Coords:
-        """The gradient (N, D) over the weighted loss: the score but for a factor that all samples share."""
         gradient, weighed = self._after_backward()
         weighted = (weighed.loss + weighed.floor).mul_(weighed.weights)
-        return gradient / weighted.unsqueeze(-1)
+        factor = self.batch_size / self.settings.loss_power / loss_scale / self._size
+        return gradient / weighted.unsqueeze(-1) * factor
 
     @torch.no_grad()
     def update(self, loss_scale: float | Tensor = 1.0) -> None:
@@ -187,15 +201,22 @@ class Langevin(nn.Module):
 
     def _move(self, loss_scale: float | Tensor) -> None:
         # In place and few operations: at a small batch each costs more than its work.
-        slope, draws = self._slope()[: self._chain], self.draws.take()
+        (gradient, weighed), draws = self._after_backward(), self.draws.take()
         moved = self.particles[: self._chain]
+        weighted = (weighed.loss + weighed.floor).mul_(weighed.weights)
         if isinstance(loss_scale, Tensor):
-            slope, loss_scale = slope / loss_scale, 1.0
-        moved.add_(draws.noise).addcmul_(slope, self._drift, value=1.0 / loss_scale)
+            weighted, loss_scale = weighted.mul_(loss_scale), 1.0
+        steps = torch.addcdiv(
+            draws.noise,
+            gradient[: self._chain],
+            weighted[: self._chain].unsqueeze(-1),
+            value=self._drift / loss_scale,
+        )
+        moved.addcmul_(steps, self._stride)
         # Zero is the floor of all that lies in [0, 1), and of nothing else, NaN included.
         redraw = ~self.domain.contains(moved) if self.domain.masked else moved.floor().any(-1)
         if self._reinit_count:
-            importance = self._after_backward()[1].importance[: self._chain]
+            importance = weighed.importance[: self._chain]
             lowest = torch.topk(importance, self._reinit_count, largest=False, sorted=False).indices
             redraw.index_fill_(0, lowest, True)
         # The flagged take the new coordinates in turn, so that few need be drawn from the prior, which is a search.
@@ -257,8 +278,9 @@ class Langevin(nn.Module):
         self._mobility = self.domain.mobility(self.particles)
         # A slope over infinity is none.
         self._published_size = self._size / self._mobility
-        # What a slope moves a sample, in unit coordinates: the score's factor, the step, and native units twice.
-        self._drift = settings.drift * count / settings.loss_power / self._size.square() * self._mobility
+        # A step is the noise and the slope times this, and both count in the unit that makes unit coordinates of scores.
+        self._drift = settings.drift * count / settings.loss_power
+        self._stride = self._mobility / self._size.square()
         self._floor_factor = (settings.importance_floor / count) ** settings.loss_power
         # Keeps log Q finite where all errors are zero.
         self._tiny = torch.full_like(self._size[0], torch.finfo(torch.float32).tiny)
@@ -272,7 +294,7 @@ class Langevin(nn.Module):
             self.random,
             self.domain,
             **counts,
-            scale=settings.noise * self._mobility / (1 if as_published else self._size),
+            scale=settings.noise * (self._mobility if as_published else self._size),
             prior=self.prior,
             # Usually enough; the leavers of a tiny signal can be more, and those beyond are uniform.
             from_prior=min(
