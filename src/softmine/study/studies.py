@@ -58,13 +58,15 @@ def _warmup() -> CompareSettings:
 
 
 def _peers() -> CompareSettings:
-    # A batch of a fifth of the pixels is many times a hash grid's: by time, so that a laptop comes to an end.
+    # A batch of a fifth of the pixels is many times a hash grid's: by time, so that a laptop comes to an end. auto takes
+    # the batch size that suits it, and so may uniform.
     return CompareSettings(
         samplers=(*SAMPLERS, "langevin:preset=published-code"),
         seconds=60.0,
         field="siren",
         learning_rate=1e-4,
         schedule="constant",
+        tune_uniform=True,
     )
 
 
@@ -77,7 +79,7 @@ STUDIES: dict[str, Study] = {
     "warmup": Study("over how many steps alpha should grow to its target", _warmup),
     "peers": Study(
         "every sampler as its authors train: SIREN 3 x 256, a fifth of the pixels a step, constant rate 1e-4; auto at its "
-        "own batch size",
+        "own batch size, and uniform at its best, too",
         _peers,
         batch_share=0.2,
     ),
