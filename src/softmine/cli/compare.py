@@ -29,7 +29,7 @@ from softmine.tasks import KINDS, module, plain
 from softmine.training import devices, new_folder
 from softmine.training.build import edges_of
 from softmine.training.files import remove_leftovers, write_json
-from softmine.training.interrupt import INTERRUPTED, Interrupted, stop_if
+from softmine.training.interrupt import INTERRUPTED, Interrupted, at_once, stop_if
 from softmine.training.progress import decibels
 from softmine.training.run_folder import RunFolder
 from softmine.training.task import Task
@@ -74,11 +74,10 @@ def compare_command(
     settings = _checked(args)
     if args.out:
         new_folder.check_free(args.out)
-    stop_if(interrupted)
     options = options_of(args, kind)
-    task = read(kind, getattr(args, "path", None), options)
+    with at_once(interrupted):
+        task = read(kind, getattr(args, "path", None), options)
     domain = task.signal.domain
-    stop_if(interrupted)
     if start is not None and batch_share is not None:
         batch_size = max(1, round(batch_share * domain.cells))
         settings = _checked(parse(flags, program, arguments, replace(start, batch_sizes=(batch_size,))))
@@ -120,9 +119,9 @@ def _resume(folder: Path, kind: str, program: str, arguments: list[str], interru
     if args.out and args.out.resolve() != folder.resolve():
         raise SoftmineError("--resume continues in its own folder: leave out --out")
     asked = _checked(args)
-    stop_if(interrupted)
     found, path = RunFolder(folder, results), getattr(args, "path", None)
-    task = same_signal(found, kind, path, options, options_of(args, kind))
+    with at_once(interrupted):
+        task = same_signal(found, kind, path, options, options_of(args, kind))
     settings = grown(folder, stored, _for_signal(asked, task))
     settings.check()
     check_machine(folder, results, settings)
@@ -144,7 +143,7 @@ def _checked(args: Compare) -> CompareSettings:
 def _for_signal(settings: CompareSettings, task: Task) -> CompareSettings:
     """Settings with the batch sizes that suit a signal, or SoftmineError where a sampler cannot take one."""
     domain, edges = task.signal.domain, edges_of(task.signal)
-    settings = sized(settings, domain, getattr(task, "batch_size", None))
+    settings = sized(settings, domain, task.batch_size)
     # Once more: auto may have been given the batch size of another.
     settings.check()
     for entry in entries(settings):
