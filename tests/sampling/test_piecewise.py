@@ -84,3 +84,17 @@ def test_an_edge_prior_prefers_edges_and_reaches_flat_regions():
     assert prior.density(torch.tensor([[0.5, 0.15]])) > 0
     flat = edge_prior(torch.zeros(10, 10))
     torch.testing.assert_close(flat.density(torch.rand(5, 2)), torch.ones(5))
+
+
+@pytest.mark.parametrize("cells", [2**15 - 1, 2**15, 100_003])
+def test_many_are_found_together_where_a_plain_search_finds_them(cells):
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(cells, generator=generator).pow_(20) * (torch.rand(cells, generator=generator) < 0.5)
+    density = PiecewiseConstant(weights)
+    borders = density.cumulative[:-1][density.cumulative[:-1] < 1]
+    chance = torch.rand(5000, generator=generator, dtype=torch.float64)
+    chance = torch.cat((chance, borders, torch.tensor([0.0, 1 - 2.0**-53], dtype=torch.float64)))
+    found = density.at(chance, [torch.tensor([0.5], dtype=torch.float64)])[1]
+    expected = torch.searchsorted(density.cumulative, chance, right=True) - 1
+    assert torch.equal(found, expected.clamp(max=cells - 1))
+    assert (weights[found] > 0).all()

@@ -296,11 +296,16 @@ class Langevin(nn.Module):
             **counts,
             scale=settings.noise * (self._mobility if as_published else self._size),
             prior=self.prior,
-            # Usually enough; the leavers of a tiny signal can be more, and those beyond are uniform.
-            from_prior=min(
-                counts["anew"], self._reinit_count + count // 16 + 1 if not as_published else count
-            ),
+            from_prior=min(counts["anew"], count if as_published else self._reinit_count + self._leavers()),
         )
+
+    def _leavers(self) -> int:
+        """How many of the chain may leave in a step, usually far fewer do; what more there are is drawn uniformly."""
+        if self.domain.masked:
+            return self.batch_size // 16 + 1
+        # Of samples spread evenly, noise takes this share across the two borders of an axis: 2 E[max(0, noise)].
+        share = sum(math.sqrt(2 / math.pi) * self.settings.noise / size for size in self.domain.shape)
+        return math.ceil(4 * share * self._chain) + 16
 
     def _apply(self, fn: Any, recurse: bool = True) -> Langevin:
         particles = self.particles
