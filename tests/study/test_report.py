@@ -541,6 +541,15 @@ def test_shorter_runs_have_rows_of_their_own_and_are_told_with_their_time(tmp_pa
     assert page.html.count('<tr class="first">') == 1
 
 
+def test_batches_that_begin_small_are_told(tmp_path: Path) -> None:
+    data = with_shorter_runs({"uniform": 26.5, "auto": 28.0}, {})
+    for run in data["runs"]:
+        run["growing_steps"] = 1234 if run["sampler"] == "auto" else 0
+    page = Page(write_compare_report(write_comparison(tmp_path, data)))
+    assert page.text.count("draws smaller batches in its first") == 1
+    assert "auto draws smaller batches in its first 1,234 steps." in " ".join(page.text.split())
+
+
 def test_the_winner_is_among_equals_even_where_a_shorter_run_ends_higher(tmp_path: Path) -> None:
     data = with_shorter_runs({"uniform": 26.5, "auto": 28.0}, {("auto", 2.0): 28.5})
     assert verdict(table(data), 8.0, None).lead.startswith("auto reaches")
