@@ -310,10 +310,13 @@ def named(line):
 
 
 def baseline(data):
-    """The summary line that gains are over: uniform with the whole budget, at the size found for it, or else at which it ends highest."""
+    """The summary line that gains are over: uniform with the whole budget, at the size at which it ends highest.
+
+    Where a comparison looked for that size, its figures are against the one that the summary names.
+    """
     uniform = [line for line in data["summary"] if named(line) == "uniform" and line["psnr_mean"] is not None]
-    tuned = (data.get("tuning") or {}).get("batch_size")
-    found = [line for line in uniform if line["batch_size"] == tuned]
+    sizes = {line["baseline_batch_size"] for line in uniform} if data.get("tuning") else ()
+    found = [line for line in uniform if line["batch_size"] in sizes]
     return max(found or uniform, key=lambda line: line["psnr_mean"], default=None)
 
 

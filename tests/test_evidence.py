@@ -124,6 +124,8 @@ def test_the_headline_is_against_the_tuned_uniform(evidence, tmp_path):
         {**other, "sampler": "x", "psnr_mean": None},
     ]
     data["tuning"] = {"batch_size": 8192}
+    for line in data["summary"]:
+        line["baseline_batch_size"] = 8192
     data["complete"] = False
     (tmp_path / "headline-a.json").write_text(json.dumps(data))
     shown = evidence.section("headline", tmp_path)

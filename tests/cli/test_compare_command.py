@@ -142,9 +142,12 @@ def test_uniform_gets_its_own_batch_size(picture, tmp_path, capsys):
     assert {64, 256} <= tried
     for run in tuning["runs"]:
         assert 0.05 <= run["train_seconds"] < 2
-    sizes = [run["batch_size"] for run in results["runs"] if run["sampler"] == "uniform"]
-    assert tuning["batch_size"] in sizes
-    assert {line["baseline_batch_size"] for line in results["summary"]} == {tuning["batch_size"]}
+    ends = {
+        run["batch_size"]: run["curve"][-1]["psnr"] for run in results["runs"] if run["sampler"] == "uniform"
+    }
+    assert tuning["batch_size"] in ends
+    # The search is short, and the whole runs know better.
+    assert {line["baseline_batch_size"] for line in results["summary"]} == {max(ends, key=ends.__getitem__)}
     assert "uniform does best at batch size" in capsys.readouterr().out
 
 

@@ -472,7 +472,7 @@ def test_a_tuned_baseline_at_another_batch_size_gives_speedups_from_the_curves()
 def test_all_are_measured_against_the_tuned_uniform(tmp_path: Path) -> None:
     data = tuned({"uniform": 27.5, "langevin": 27.7})
     rows = table(data)
-    # The search decides, not which uniform happened to end highest.
+    # The one that the figures are against, not which uniform happened to end highest.
     assert [(row.label, row.baseline) for row in rows] == [
         ("langevin", False),
         ("uniform 2,048", False),

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from softmine.study.summary import summarize
+from softmine.study.summary import best_uniform, summarize
 
 
 def run(sampler, psnrs, seed=0, step_ms=10.0, finished=True, diverged_at=None, batch_size=64):
@@ -84,6 +84,17 @@ def test_everyone_is_measured_against_the_tuned_uniform_whatever_the_batch_size(
     # 28 dB are what it takes 30 steps to reach; the overhead stays that at equal batch size.
     assert figures(runs, "uniform", tuned=256)["speedup_steps"] is None
     assert figures(runs, "x", tuned=256)["overhead"] == 0
+
+
+def test_the_best_uniform_had_the_whole_budget_and_ends_highest():
+    runs = [
+        run("uniform", [20, 22], batch_size=8),
+        run("uniform", [20, 26], batch_size=16),
+        {**run("uniform", [20, 29], batch_size=32), "shorter": 2.0},
+        run("x", [20, 30]),
+    ]
+    assert best_uniform(runs) == 16
+    assert best_uniform(runs[2:]) is None
 
 
 def test_without_uniform_at_its_own_batch_size_the_highest_uniform_is_the_baseline():

@@ -193,8 +193,9 @@ def _print_summary(results: Results, console: Console) -> None:
     if any(shorter_of(line) > 1 for line in results["summary"]):
         console.print("/ and a number: trained for a budget that many times shorter", soft_wrap=True)
     if results.get("tuning"):
-        size = results["tuning"]["batch_size"]
-        console.print(f"sooner, worst: against uniform at its best batch size, {size:,}", soft_wrap=True)
+        size = next((line["baseline_batch_size"] for line in results["summary"]), None)
+        if size is not None:
+            console.print(f"sooner, worst: against uniform at its best batch size, {size:,}", soft_wrap=True)
 
 
 def _name(line: dict[str, Any]) -> str:

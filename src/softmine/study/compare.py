@@ -14,7 +14,7 @@ from softmine.study.matrix import CompareSettings, Entry, ended, entries, missin
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.study.race import Contestant, race
 from softmine.study.shorter import with_shorter
-from softmine.study.summary import BASELINE, summarize
+from softmine.study.summary import BASELINE, best_uniform, summarize
 from softmine.study.tuning import Search
 from softmine.training import devices, pictures
 from softmine.training.budget import evaluation_points
@@ -164,11 +164,23 @@ def _label(contestant: Contestant) -> str:
 def _write(folder: Path, settings: CompareSettings, results: Results) -> None:
     tuning = results.get("tuning")
     found = all_entries(settings, results)
-    results["summary"] = summarize(results["runs"], tuning["batch_size"] if tuning else None)
+    results["summary"] = summarize(results["runs"], _baseline(settings, results))
     results["complete"] = (bool(tuning) or not settings.tune_uniform) and not any(
         missing(found, seed, results["runs"]) for seed in range(settings.seeds)
     )
     write_json(folder / "results.json", results)
+
+
+def _baseline(settings: CompareSettings, results: Results) -> int | None:
+    """The batch size of uniform that all are measured against; None without a search for it.
+
+    The search is short: where uniform had the whole time at several sizes, that at which it ended highest is the one.
+    """
+    tuning = results.get("tuning")
+    if not tuning:
+        return None
+    found = None if settings.steps else best_uniform(results["runs"])
+    return found or tuning["batch_size"]
 
 
 def _write_pictures(

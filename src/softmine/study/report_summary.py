@@ -152,8 +152,8 @@ def speedup(row: Row, base: Row, by: str) -> float | None:
 def table(data: dict[str, Any]) -> list[Row]:
     """The rows of ``results.json``, best first; runs that its summary leaves out get their own.
 
-    The baseline is uniform sampling with the whole budget: at the batch size that was found to suit it where the
-    comparison looked for one, else at that at which it ends highest.
+    The baseline is uniform sampling with the whole budget: at the batch size that the comparison's
+    figures are against where it looked for one, else at that at which it ends highest.
     """
     runs, stated = _groups(data)
     groups = list({**runs, **stated})
@@ -163,8 +163,8 @@ def table(data: dict[str, Any]) -> list[Row]:
         for group in groups
     ]
     uniform = [row for row in rows if row.sampler == BASELINE and row.shorter == 1]
-    tuned = text.number(text.mapping(data.get("tuning")).get("batch_size"))
-    base = next((row for row in uniform if row.batch_size == tuned), max(uniform, key=_level, default=None))
+    against = {row.against for row in uniform} if data.get("tuning") else set()
+    base = next((row for row in uniform if row.batch_size in against), max(uniform, key=_level, default=None))
     sizes = {row.batch_size for row in uniform}
     batches = Counter(sampler for sampler, _ in {group[:2] for group in groups})
     finished = []

@@ -43,10 +43,8 @@ def summarize(runs: list[Run], tuned: int | None = None) -> list[dict[str, Any]]
       three at its batch size, with a budget as short and after equally many steps; None where the oracle gains less than 0.1 dB. Of several
       such, with other options, the oracle is the one that ends highest.
     """
-    groups: dict[Group, list[Run]] = {}
     counted = _comparable(runs)
-    for run in counted:
-        groups.setdefault((run["sampler"], run["batch_size"], shorter_of(run)), []).append(run)
+    groups = _grouped(counted)
     lines = []
     for (sampler, batch_size, shorter), group in groups.items():
         good = [run for run in group if _good(run)]
@@ -103,6 +101,22 @@ def _baseline_size(groups: dict[Group, list[Run]], own: int, tuned: int | None) 
     for size in (tuned, own):
         if size is not None and (BASELINE, size, 1.0) in groups:
             return size
+    return _highest(groups)
+
+
+def best_uniform(runs: list[Run]) -> int | None:
+    """The batch size at which uniform sampling with the whole budget ends highest; None where no such run ended."""
+    return _highest(_grouped(_comparable(runs)))
+
+
+def _grouped(runs: list[Run]) -> dict[Group, list[Run]]:
+    groups: dict[Group, list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run["sampler"], run["batch_size"], shorter_of(run)), []).append(run)
+    return groups
+
+
+def _highest(groups: dict[Group, list[Run]]) -> int | None:
     finals = {
         size: [run["curve"][-1]["psnr"] for run in group if _good(run)]
         for (sampler, size, shorter), group in groups.items()
