@@ -1,9 +1,11 @@
 """What compiled loops are made with."""
 
+import importlib
+
 import numpy as np
 import pytest
 
-from softmine.kernels import set_threads, team
+from softmine.kernels import compiling, set_threads, team
 from softmine.kernels.compiling import compiled, compiled_sum, take
 
 
@@ -37,3 +39,34 @@ def test_each_part_is_taken_once(threads):
 
 def test_sums_are_right_in_any_order():
     assert total(np.arange(1000.0)) == 499_500
+
+
+def test_a_loop_is_loaded_from_disk_until_a_file_of_shared_loops_changes(tmp_path, monkeypatch):
+    text = "from softmine.kernels.compiling import compiled\n\n@compiled\ndef double(x):\n    return 2 * x\n"
+    (tmp_path / "loops_of_a_test.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    loops = importlib.import_module("loops_of_a_test")
+
+    def loaded():
+        importlib.reload(loops)
+        assert loops.double(3) == 6
+        return sum(loops.double.stats.cache_hits.values())
+
+    assert [loaded(), loaded()] == [0, 1]
+    monkeypatch.setattr(compiling, "SHARED", compiling.SHARED + 1)
+    assert [loaded(), loaded()] == [0, 1]
+
+
+def test_the_checksum_follows_the_text_of_shared_loops_alone(tmp_path):
+    sums = []
+    for name, text in [
+        ("compiling", ""),
+        ("cpu_rows", "one"),
+        ("cpu_rows", "two"),
+        ("gpu", ""),
+        ("compiling", "x"),
+    ]:
+        (tmp_path / f"{name}.py").write_text(text)
+        sums.append(compiling.checksum(tmp_path))
+    assert sums[2] == sums[3]
+    assert len(set(sums)) == 4
