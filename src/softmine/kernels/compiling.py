@@ -54,7 +54,8 @@ def _compile(function: Callable, freedoms: set[str]) -> Any:
         loop = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no writable cache directory
         return numba.njit(**options)(function)
-    # The public interface has no place for it. Where this is missing, a change is not seen, but only who edits makes one.
+    # numba has no public place for it. Should a release lack this one, a change in another file goes unseen, which only
+    # those who edit these files would meet.
     kept = getattr(getattr(loop, "_cache", None), "_cache_file", None)
     if kept is not None:
         kept._source_stamp = (kept._source_stamp, SHARED)

@@ -145,7 +145,7 @@ class Rows:
         dense_levels: int,
     ) -> None:
         """Adds the gradient of the table that follows from that of the features (N, L * F)."""
-        from softmine.kernels import cpu_kernels
+        from softmine.kernels import cpu_rows
 
         self._reserve(len(offsets), min(table_size, len(coords) << coords.shape[1]))
         levels = _levels(coords, resolutions, offsets, table_size, dense_levels, self.features)
@@ -153,7 +153,7 @@ class Rows:
         lists = (self.touched, self.counts)
         parts = _parts(coords, offsets, len(offsets))
         team.run(
-            cpu_kernels.gather_rows,
+            cpu_rows.gather_rows,
             _array(grad),
             _array(coords.t()),
             *levels,
@@ -196,7 +196,7 @@ class Rows:
         counts: np.ndarray,
         parts: int,
     ) -> None:
-        from softmine.kernels import cpu_kernels
+        from softmine.kernels import cpu_rows
 
         kind = self._records.dtype.type
         after = decays(betas)
@@ -205,7 +205,7 @@ class Rows:
         numbers = (time, rate * float(after.first[now]), float(after.second[now]), *betas, epsilon)
         arrays = (table.detach().numpy(), self._records, touched, counts, (0,) * self.features)
         powers = (after.mean, after.square, after.drift)
-        team.run(cpu_kernels.adam_rows, *arrays, *map(kind, numbers), *powers, parts=parts)
+        team.run(cpu_rows.adam_rows, *arrays, *map(kind, numbers), *powers, parts=parts)
 
     def _add_dense(self, grad: Tensor) -> np.ndarray:
         """Adds an ordinary gradient (R, F) to the records; returns the rows that are on no list."""
@@ -248,7 +248,7 @@ def _levels(
 
 
 def _parts_of_rows(counts: np.ndarray) -> int:
-    from softmine.kernels.cpu_kernels import ROWS
+    from softmine.kernels.cpu_rows import ROWS
 
     return sum(-(-count // ROWS) for count in counts.tolist())
 
