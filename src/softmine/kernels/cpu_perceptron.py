@@ -11,118 +11,14 @@ Widths are padded with zeros to a multiple of ``UNIT``, so that every product is
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
 from numba import carray  # pyright: ignore[reportPrivateImportUsage]
-from numba.core import cgutils, types
+from numba.core import types
 
 from softmine.kernels.compiling import compiled, intrinsic, take
+from softmine.kernels.cpu_tiles import UNIT, multiply
 
 BLOCK = 64
-"""Points a block."""
-UNIT = 8
-"""Widths are multiples of it; so is ``BLOCK``."""
-
-
-def _tile_of(rows: int, vectors: int):
-    """An intrinsic that adds a product of two matrices to a tile of ``rows`` rows, each of ``vectors`` vectors of 8."""
-
-    @intrinsic
-    def tile(
-        typing, out, out_at, out_row, left, left_at, left_row, left_step, right, right_at, right_row, depth
-    ):
-        def generate(context, builder, signature, arguments):
-            element = context.get_value_type(signature.args[0].dtype)
-            align = context.get_abi_sizeof(element)
-            vector = ir.VectorType(element, UNIT)
-            name = f"llvm.fmuladd.v{UNIT}f{8 * align}"
-            multiply_add = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), name
-            )
-            nothing = ir.Constant(vector, ir.Undefined)
-            zeros = ir.Constant(ir.VectorType(ir.IntType(32), UNIT), None)
-
-            def place(index, row=0, column=0):
-                """Pointer into the matrix whose array, start and stride are the arguments from ``index``."""
-                start = context.make_array(signature.args[index])(context, builder, arguments[index]).data
-                at = builder.add(
-                    arguments[index + 1], builder.mul(ir.Constant(ir.IntType(64), row), arguments[index + 2])
-                )
-                return builder.gep(start, [builder.add(at, ir.Constant(ir.IntType(64), column))])
-
-            def as_vector(pointer):
-                return builder.bitcast(pointer, vector.as_pointer())
-
-            places = [[as_vector(place(0, row, UNIT * v)) for v in range(vectors)] for row in range(rows)]
-            # The optimizer turns these variables into registers.
-            sums = [[cgutils.alloca_once(builder, vector) for _ in range(vectors)] for _ in range(rows)]
-            for row in range(rows):
-                for v in range(vectors):
-                    builder.store(builder.load(places[row][v], align=align), sums[row][v])
-            starts = [place(3, row) for row in range(rows)]
-            firsts = [place(7, 0, UNIT * v) for v in range(vectors)]
-            with cgutils.for_range(builder, arguments[10]) as loop:
-                at = builder.mul(loop.index, arguments[9])
-                factors = [builder.load(as_vector(builder.gep(first, [at])), align=align) for first in firsts]
-                step = builder.mul(loop.index, arguments[6])
-                for row in range(rows):
-                    number = builder.load(builder.gep(starts[row], [step]))
-                    one = builder.insert_element(nothing, number, ir.Constant(ir.IntType(32), 0))
-                    spread = builder.shuffle_vector(one, nothing, zeros)
-                    for factor, total in zip(factors, sums[row], strict=True):
-                        builder.store(
-                            builder.call(multiply_add, [spread, factor, builder.load(total)]), total
-                        )
-            for row in range(rows):
-                for v in range(vectors):
-                    builder.store(builder.load(sums[row][v]), places[row][v], align=align)
-            return context.get_dummy_value()
-
-        whole = types.int64
-        return (
-            types.void(out, whole, whole, left, whole, whole, whole, right, whole, whole, whole),
-            generate,
-        )
-
-    return tile
-
-
-# Of the sixteen vector registers that most processors have, they use 16, 11 and 10.
-_tile_of_3, _tile_of_2, _tile_of_1 = _tile_of(4, 3), _tile_of(4, 2), _tile_of(8, 1)
-
-
-@compiled
-def _multiply(
-    out, out_at, out_row, left, left_at, left_row, left_step, right, right_at, right_row, rows, columns, depth
-):
-    """Adds to ``out`` (rows, columns) the product of ``left`` (rows, depth) and ``right`` (depth, columns).
-
-    All are flat arrays, entered at ``*_at``; a row is ``*_row`` further. Rows and columns are multiples of ``UNIT``.
-    """
-    column = 0
-    while column < columns:
-        to_go = columns - column
-        place, factor = out_at + column, right_at + column
-        if to_go == 3 * UNIT or to_go >= 5 * UNIT:
-            for row in range(0, rows, 4):
-                _tile_of_3(
-                    out, place + row * out_row, out_row, left, left_at + row * left_row, left_row, left_step,
-                    right, factor, right_row, depth,
-                )  # fmt: skip
-            column += 3 * UNIT
-        elif to_go >= 2 * UNIT:
-            for row in range(0, rows, 4):
-                _tile_of_2(
-                    out, place + row * out_row, out_row, left, left_at + row * left_row, left_row, left_step,
-                    right, factor, right_row, depth,
-                )  # fmt: skip
-            column += 2 * UNIT
-        else:
-            for row in range(0, rows, 8):
-                _tile_of_1(
-                    out, place + row * out_row, out_row, left, left_at + row * left_row, left_row, left_step,
-                    right, factor, right_row, depth,
-                )  # fmt: skip
-            column += UNIT
+"""Points a block, a multiple of ``UNIT``."""
 
 
 @intrinsic
@@ -205,7 +101,7 @@ def forward(queue, inputs, packed, widths, kept, keep, out):
                 row = target[target_at + p * wide_out : target_at + (p + 1) * wide_out]
                 for o in range(wide_out):
                     row[o] = bias[o]
-            _multiply(
+            multiply(
                 target, target_at, wide_out, source, source_at, wide_in, 1,
                 packed, weight_at, wide_out, rows, wide_out, wide_in,
             )  # fmt: skip
@@ -259,7 +155,7 @@ def backward(queue, grad, inputs, packed, widths, kept, share, sums, wanted, of_
                     source, source_at = kept, kept_at - room * wide_in + start * wide_in
                 else:
                     source, source_at = scratch, 0
-                _multiply(
+                multiply(
                     total, sum_at, wide_in, turns, here, 1, wide_out,
                     source, source_at, wide_in, wide_out, wide_in, rows,
                 )  # fmt: skip
@@ -272,7 +168,7 @@ def backward(queue, grad, inputs, packed, widths, kept, share, sums, wanted, of_
                 if layer > 0 or wanted:
                     for i in range(len(of_source)):
                         of_source[i] = zero
-                    _multiply(
+                    multiply(
                         turns, there, wide_in, turns, here, wide_out, 1,
                         packed, weight_at + size, wide_in, rows, wide_in, wide_out,
                     )  # fmt: skip

@@ -74,7 +74,7 @@ class _Plan(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def _plan(inputs: torch.Size, *shapes: torch.Size) -> _Plan:
-    from softmine.kernels.cpu_perceptron import UNIT
+    from softmine.kernels.cpu_tiles import UNIT
 
     sizes = [*inputs]
     for weight, bias in zip(shapes[::2], shapes[1::2], strict=True):
