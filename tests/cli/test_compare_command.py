@@ -148,7 +148,7 @@ def test_uniform_gets_its_own_batch_size(picture, tmp_path, capsys):
     assert tuning["batch_size"] in ends
     # The search is short, and the whole runs know better.
     assert {line["baseline_batch_size"] for line in results["summary"]} == {max(ends, key=ends.__getitem__)}
-    assert "uniform does best at batch size" in capsys.readouterr().out
+    assert "the search chose batch size" in capsys.readouterr().out
 
 
 def test_with_steps_the_tuned_uniform_is_given_as_much_time_not_as_many_steps(picture, tmp_path, monkeypatch):

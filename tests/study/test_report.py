@@ -541,6 +541,25 @@ def test_shorter_runs_have_rows_of_their_own_and_are_told_with_their_time(tmp_pa
     assert page.html.count('<tr class="first">') == 1
 
 
+def test_where_all_budgets_are_shorter_these_are_the_result() -> None:
+    data = with_shorter_runs({}, {("uniform", 2.0): 26.0, ("uniform", 3.0): 25.0})
+    found = verdict(table(data), 8.0, None)
+    assert found.lead == "uniform/2 ends highest, at 26.0\u00a0dB after 4\u00a0s"
+
+
+def test_who_loses_with_the_whole_budget_may_have_won_with_less() -> None:
+    data = with_shorter_runs({"uniform": 26.5, "auto": 24.0}, {("auto", 2.0): 28.0})
+    found = verdict(table(data), 8.0, None)
+    assert found.lead.startswith("No sampler with the whole budget beats uniform: the next, auto, ends lower")
+    assert "auto/2 (4\u00a0s) 1.50\u00a0dB above" in found.rest
+
+
+def test_the_baseline_is_the_one_that_the_summary_names() -> None:
+    data = tuned({"uniform": 27.5, "langevin": 27.7})
+    data["runs"] = [one_run("uniform", 20.0, 0, 16), *data["runs"]]
+    assert [row.label for row in table(data) if row.baseline] == ["uniform 8,192"]
+
+
 def test_batches_that_begin_small_are_told(tmp_path: Path) -> None:
     data = with_shorter_runs({"uniform": 26.5, "auto": 28.0}, {})
     for run in data["runs"]:

@@ -132,7 +132,7 @@ def describe_tuning(tuning: dict[str, Any]) -> str:
         lines.append(
             f"  race {run['race']}  batch {run['batch_size']:>6,}  {psnr}  after {run['steps']:,} steps"
         )
-    return "\n".join([*lines, f"uniform does best at batch size {tuning['batch_size']:,}"])
+    return "\n".join([*lines, f"the search chose batch size {tuning['batch_size']:,} for uniform"])
 
 
 def _contestant(

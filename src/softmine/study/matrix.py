@@ -29,8 +29,8 @@ class CompareSettings(FieldSettings):
     seeds: Annotated[int, arg(metavar="K")] = 1
     """Repeat everything with this many seeds: 0, 1, ..."""
     tune_uniform: bool = False
-    """Find the batch size that suits uniform best by a short search first; uniform then also runs at that size, which
-    is what every sampler's speed-up is measured against."""
+    """Find the batch size that suits uniform best by a short search first; uniform then also runs at that size. With
+    --seconds, every sampler's speed-up is measured against the uniform that ends highest, with --steps against that one."""
 
     def check(self) -> None:
         """Raises SoftmineError if a setting is out of range."""

@@ -195,6 +195,7 @@ def compare_page(folder: Path) -> dict[str, Any]:
         "groups": groups,
         "folded": folded,
         "seconds": seconds,
+        "steps": steps,
         "growing": _growing(rows),
         "shorter": {row.label: given(row, seconds, steps) for row in rows if row.shorter > 1},
         "versions": text.versions(data.get("versions")),

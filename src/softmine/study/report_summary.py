@@ -163,7 +163,8 @@ def table(data: dict[str, Any]) -> list[Row]:
         for group in groups
     ]
     uniform = [row for row in rows if row.sampler == BASELINE and row.shorter == 1]
-    against = {row.against for row in uniform} if data.get("tuning") else set()
+    named = {text.number(line.get("baseline_batch_size")) for line in stated.values()}
+    against = named if data.get("tuning") else set()
     base = next((row for row in uniform if row.batch_size in against), max(uniform, key=_level, default=None))
     sizes = {row.batch_size for row in uniform}
     batches = Counter(sampler for sampler, _ in {group[:2] for group in groups})

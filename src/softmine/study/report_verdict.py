@@ -41,10 +41,10 @@ def given(row: Row, seconds: float | None, steps: float | None) -> str:
 
 
 def compared(rows: list[Row]) -> list[Row]:
-    """The rows that the result speaks of: those with the whole budget, or all where only uniform sampling had it."""
+    """The rows that the result speaks of: those with the whole budget, or all where at most uniform sampling had it."""
     whole = [row for row in rows if row.shorter == 1]
     others = {row.shorter == 1 for row in rows if row.sampler != BASELINE and row.psnr is not None}
-    return rows if others == {False} else whole
+    return rows if others == {False} or not whole else whole
 
 
 def _noise(row: Row, base: Row) -> float:
@@ -98,7 +98,7 @@ def verdict(rows: list[Row], seconds: float | None, steps: float | None) -> Verd
     if base is not None and best is not None and best.shorter > 1:
         found, told = _of_shorter(best, base, seconds, steps), best
     else:
-        found, told = _of_equal(chosen, seconds, steps), scored[0] if scored else None
+        found, told = _of_equal(chosen, rows, seconds, steps), scored[0] if scored else None
     others = [row for row in rows if row.shorter > 1 and row.psnr is not None and row is not told]
     return replace(found, rest=found.rest + _told_beside(others, base, seconds, steps))
 
@@ -139,8 +139,8 @@ def _of_shorter(best: Row, base: Row, seconds: float | None, steps: float | None
     return Verdict(lead, rest, gain > 0)
 
 
-def _of_equal(rows: list[Row], seconds: float | None, steps: float | None) -> Verdict:
-    """The result where the best sampler and the baseline had as much to spend."""
+def _of_equal(rows: list[Row], every: list[Row], seconds: float | None, steps: float | None) -> Verdict:
+    """The result where the best sampler of ``rows`` and the baseline had as much to spend."""
     scored = [row for row in rows if row.psnr is not None]
     if not scored:
         return Verdict("No run of this comparison was evaluated", "", False)
@@ -167,7 +167,8 @@ def _of_equal(rows: list[Row], seconds: float | None, steps: float | None) -> Ve
         rest = f"{best.prose}: {ends}. The difference is no larger than the noise.{caveats}"
         return Verdict(lead, rest, False)
     if gain < 0:
-        lead = f"No sampler beats {base.prose}: the next, {best.prose}, ends lower by "
+        whole = " with the whole budget" if any(row.shorter > 1 for row in every) else ""
+        lead = f"No sampler{whole} beats {base.prose}: the next, {best.prose}, ends lower by "
         return Verdict(lead + text.decibel(-gain, 2), f"{best.prose}: {ends}.{caveats}", True)
     sooner = speedup(best, base, "step" if equal_steps else "seconds")
     if not sooner:
