@@ -177,7 +177,7 @@ def signals(every):
 
 def shapes(every):
     """Distance and occupied space of shapes, for every sampler: which of them is better depends on what is asked."""
-    yield "| shape, budget | sampler | batch | PSNR of the distance | gain | worst moment | IoU | uniform's final IoU after |"
+    yield "| shape, budget | sampler | batch | PSNR of the distance | gain | worst moment (of any seed) | IoU | uniform's final IoU after |"
     yield "|---|---|---:|---:|---:|---:|---:|---:|"
     for data in map(against_best, every):
         name = f"{Path(data['signal']['name']).stem}, {seconds_or_steps(data)}"
@@ -193,7 +193,7 @@ def shapes(every):
                 f"{line['batch_size']:,}",
                 level(line),
                 "baseline" if is_base else difference(line["psnr_mean"], base["psnr_mean"]),
-                "" if is_base else moment(line),
+                "" if is_base else moments(data, line),
                 f"{statistics.median(run['curve'][-1]['iou'] for run in runs):.4f}",
                 "never" if math.isinf(reached) else f"{reached:.1f} s",
             )
@@ -201,8 +201,12 @@ def shapes(every):
 
 def runs_of(data, line):
     """The runs that a line of the summary stands for."""
-    key = (line["sampler"], line["batch_size"], shorter_of(line))
-    return [run for run in data["runs"] if (run["sampler"], run["batch_size"], shorter_of(run)) == key]
+    return [run for run in data["runs"] if key_of(run) == key_of(line)]
+
+
+def key_of(line):
+    """What tells runs and summary lines apart, but for the seed."""
+    return line["sampler"], line["batch_size"], shorter_of(line)
 
 
 def seconds_to(curve, figure, goal):
@@ -240,7 +244,7 @@ def beside_uniform(data, name=None):
         level(auto),
         difference(auto["psnr_mean"], base["psnr_mean"]),
         times(auto["speedup_seconds"]),
-        moments([data]),
+        moments(data, auto),
     )
 
 
@@ -259,31 +263,39 @@ def mean_photo(name, every):
         if len(found) == len(every)
     )
     mean = f"{statistics.fmean(gains):+.2f}"
-    return row(name, "", "", "", "", mean, sooner, moments(every), ", ".join(told))
+    least = leads(auto_line(data) for data in every)
+    single = leads(line for data in every for line in by_seed(data, auto_line(data)))
+    worst = f"{signed(min(least))} ({signed(min(single))})" if single else ""
+    return row(name, "", "", "", "", mean, sooner, worst, ", ".join(told))
 
 
 def moment(line):
     """The least that a sampler ever lies above the baseline."""
-    return "" if line["worst_deficit"] is None else f"{-line['worst_deficit']:+.2f}"
+    return "" if line["worst_deficit"] is None else signed(-line["worst_deficit"])
 
 
-def moments(every):
-    """The least that auto ever lies above the baseline of any comparison: median over seeds, then of any seed."""
-    lines = [auto_line(data) for data in every]
-    least = moment(
-        max(lines, key=lambda line: -math.inf if line["worst_deficit"] is None else line["worst_deficit"])
-    )
-    single = [line for data in every for line in by_seed(data)]
-    known = [line["worst_deficit"] for line in single if line["worst_deficit"] is not None]
-    return f"{least} ({-max(known):+.2f})" if len(single) > len(every) and known else least
+def moments(data, line):
+    """The least that a sampler ever lies above the baseline: in the median of the seeds, then with any of them."""
+    single = leads(by_seed(data, line))
+    return f"{moment(line)} ({signed(min(single))})" if len(single) > 1 else moment(line)
 
 
-def by_seed(data):
-    """The summary lines of auto for each seed alone."""
+def leads(lines):
+    """The least leads over the baseline of summary lines, where they are known."""
+    return [-line["worst_deficit"] for line in lines if line["worst_deficit"] is not None]
+
+
+def by_seed(data, line):
+    """A summary line made anew for each seed alone."""
     size = baseline(data)["batch_size"]
     for seed in sorted({run["seed"] for run in data["runs"]}):
         alone = summarize([run for run in data["runs"] if run["seed"] == seed], size)
-        yield auto_line({"summary": alone})
+        yield next(one for one in alone if key_of(one) == key_of(line))
+
+
+def signed(value):
+    """Two digits and a sign, which zero has not."""
+    return f"{round(value, 2) or 0.0:+.2f}"
 
 
 def auto_line(data):
