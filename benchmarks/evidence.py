@@ -59,7 +59,7 @@ def section(name, results):
 def read(file):
     """One comparison, without what diverged: a curve that ends so is no result, and the summary counts those."""
     data = json.loads(file.read_text(encoding="utf-8"))
-    data["runs"] = [run for run in data["runs"] if run["diverged_at"] is None]
+    data["runs"] = [run for run in data["runs"] if run.get("diverged_at") is None]
     return data
 
 
@@ -199,6 +199,23 @@ def shapes(every):
             )
 
 
+def gigapixel(every):
+    """What a picture of a gigapixel costs beside one of a megapixel."""
+    yield "| sampler | batch | picture | step, ms of the processor | of a megapixel's in memory | most memory | of it the field |"
+    yield "|---|---:|---|---:|---:|---:|---:|"
+    for data in every:
+        for run in data["runs"]:
+            yield row(
+                run["sampler"],
+                f"{run['batch_size']:,}",
+                run["picture"],
+                f"{run['processor_ms_a_step']:.1f}",
+                f"{run['processor_ratio']:.2f}x",
+                f"{run['peak_resident_mb']:,} MiB",
+                f"{run['field_mb']:,} MiB",
+            )
+
+
 def runs_of(data, line):
     """The runs that a line of the summary stands for."""
     return [run for run in data["runs"] if key_of(run) == key_of(line)]
@@ -319,6 +336,7 @@ SECTIONS = {
     "kodak": photos,
     "signals": signals,
     "shapes": shapes,
+    "gigapixel": gigapixel,
     "nerf": over_time,
     "later": standing,
     "oracle": standing,
@@ -329,7 +347,7 @@ SECTIONS = {
     "warmup": by_steps,
 }
 """Names of the sections, and what makes their tables."""
-TOGETHER = {"kodak": photos, "signals": signals, "shapes": shapes}
+TOGETHER = {"kodak": photos, "signals": signals, "shapes": shapes, "gigapixel": gigapixel}
 """Sections that put all their files into one table."""
 
 
