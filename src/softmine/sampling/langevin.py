@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling import published_code
+from softmine.sampling import langevin_weights, published_code
 from softmine.sampling.edges import check_axes
-from softmine.sampling.langevin_draws import LangevinDraws
+from softmine.sampling.langevin_draws import draws_of_chain
 from softmine.sampling.langevin_settings import resolve
+from softmine.sampling.langevin_weights import Weighed
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, check_batch_size, check_importance
 from softmine.sampling.random import RandomStream
-
-
-class Weighed(NamedTuple):
-    """What ``weigh`` leaves for ``update``: three of shape (N,), and the floor, a scalar, to the power of the loss."""
-
-    weights: PerSample
-    loss: PerSample
-    importance: PerSample
-    floor: Tensor
 
 
 class Langevin(nn.Module):
@@ -36,9 +27,9 @@ class Langevin(nn.Module):
     ``Q(x_n) * mean_m(1 / Q(x_m))``, which does not change when Q is scaled, and mixed with the uniform share. At
     alpha = 1 the loss is unbiased as far as the chain has reached Q; samples drawn anew have not.
 
-    At every update the samples that left the domain or entered cells that its mask leaves out, and the share of lowest importance, are drawn anew from
-    ``prior``; the last ``uniform_share`` of the batch is always a fresh uniform draw from the whole domain.
-    Along discrete axes samples keep their place.
+    At every update the samples that left the domain or entered cells that its mask leaves out, and the share of lowest
+    importance, are drawn anew from ``prior``; the last ``uniform_share`` of the batch is always a fresh uniform draw
+    from the whole domain. Along discrete axes samples keep their place.
 
     The preset ``paper`` takes steps in native units (pixels, samples, voxels), whatever the batch and signal
     size. The preset ``published-code`` does the arithmetic of the authors' release instead, described in
@@ -93,7 +84,6 @@ class Langevin(nn.Module):
         self.register_buffer("particles", particles)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._lay_out()
-        self._weighed: Weighed | None = None
 
     @property
     def follows_signal(self) -> bool:
@@ -121,57 +111,21 @@ class Langevin(nn.Module):
                 ``importance ** loss_power`` (a mean over several channels is not). It makes the score exact.
         """
         importance = check_importance(importance, self.batch_size)
-        floor = self._floor(importance)
+        floor = langevin_weights.floor(importance, self.batch_size, self.settings, self._tiny)
         if self.preset == "published-code":
             weights = published_code.weights(importance, self.step, self.settings)
         else:
-            weights = self._density(self._inverse(importance, floor)).pow_(self._exponent())
-            if self.settings.weight_min > 0 or self.settings.weight_max < math.inf:
-                weights.clamp_(self.settings.weight_min, self.settings.weight_max)
+            inverse = langevin_weights.inverse(importance, floor, self.settings)
+            density = langevin_weights.density(inverse, self._chain, self.batch_size, self._fresh_share)
+            weights = langevin_weights.weights(density, self.step, self.settings)
         loss = importance**self.settings.loss_power if loss is None else loss.detach().float()
         self._weighed = Weighed(weights, loss, importance, floor)
         return weights
 
-    # Squared error, which is usual, takes few calls of torch: at a small batch each costs more than its work.
-
-    def _floor(self, importance: PerSample) -> Tensor:
-        """The floor of the importance (N,) to the power of the loss, a scalar tensor."""
-        total, power = importance.sum(), self.settings.loss_power
-        if power == 2:
-            return torch.addcmul(self._tiny, total, total, value=self._floor_factor)
-        return torch.add(self._tiny, total.pow_(power), alpha=self._floor_factor)
-
-    def _inverse(self, importance: PerSample, floor: Tensor) -> PerSample:
-        """One over Q (N,), which is the importance with its floor."""
-        power = self.settings.loss_power
-        if power == 2:
-            return torch.addcmul(floor, importance, importance).rsqrt_()
-        return importance.pow(power).add_(floor).pow_(-1 / power)
-
-    def _density(self, inverse: PerSample) -> PerSample:
-        """Estimated density q / u (N,) of the batch, given 1/Q (N,): a mixture of the chain and the uniform share.
-
-        For samples of the chain, x ~ Q, the mean of 1/Q is 1 / mean(Q), which normalises Q.
-        """
-        if self._chain == 0:
-            return torch.ones_like(inverse)
-        normaliser = inverse[: self._chain].sum()
-        # The chain's share over its count, which makes the sum a mean, is one over the batch size.
-        return torch.addcdiv(self._fresh_share, normaliser, inverse, value=1 / self.batch_size)
-
     @property
     def alpha(self) -> Tensor:
         """Alpha now, a scalar tensor: it grows linearly and reaches its target after ``warmup`` updates."""
-        if self.settings.warmup == 0:
-            return torch.full_like(self.step, self.settings.alpha, dtype=torch.float32)
-        return (self.step * (self.settings.alpha / self.settings.warmup)).clamp_(max=self.settings.alpha)
-
-    def _exponent(self) -> float | Tensor:
-        """Minus alpha: a plain number where asking for the step waits for no device and ends no compiled graph."""
-        if torch.compiler.is_compiling() or self.step.device.type != "cpu":
-            return -self.alpha
-        warm = 1.0 if self.settings.warmup == 0 else min(1.0, int(self.step) / self.settings.warmup)
-        return -self.settings.alpha * warm
+        return langevin_weights.alpha(self.step, self.settings)
 
     def score(self, loss_scale: float | Tensor = 1.0) -> Coords:
         """``grad log Q`` (N, D) per native unit, from the gradient that backward left in the coordinates.
@@ -206,12 +160,8 @@ class Langevin(nn.Module):
         weighted = (weighed.loss + weighed.floor).mul_(weighed.weights)
         if isinstance(loss_scale, Tensor):
             weighted, loss_scale = weighted.mul_(loss_scale), 1.0
-        steps = torch.addcdiv(
-            draws.noise,
-            gradient[: self._chain],
-            weighted[: self._chain].unsqueeze(-1),
-            value=self._drift / loss_scale,
-        )
+        gradient, weighted = gradient[: self._chain], weighted[: self._chain].unsqueeze(-1)
+        steps = torch.addcdiv(draws.noise, gradient, weighted, value=self._drift / loss_scale)
         moved.addcmul_(steps, self._stride)
         # Zero is the floor of all that lies in [0, 1), and of nothing else, NaN included.
         redraw = ~self.domain.contains(moved) if self.domain.masked else moved.floor().any(-1)
@@ -224,14 +174,13 @@ class Langevin(nn.Module):
         self.particles[self._chain :] = draws.fresh
 
     def _move_as_published(self, loss_scale: float | Tensor) -> None:
-        gradient, weighed = self._after_backward()
-        draws = self.draws.take()
-        loss = weighed.weights * weighed.loss
-        slope = gradient / self._published_size
-        moved = published_code.move(self.particles, slope, loss_scale, loss, draws.noise, self.settings)
-        anew = draws.fresh if self.prior is None else draws.anew
+        (gradient, weighed), draws = self._after_backward(), self.draws.take()
+        slope, loss = gradient / self._published_size, weighed.weights * weighed.loss
         counts = (self._fresh_count, self._reinit_count)
-        self.particles.copy_(published_code.replace(moved, loss, draws.fresh, anew, self.domain, *counts))
+        moved = published_code.step(
+            self.particles, slope, loss_scale, loss, draws, self.domain, self.settings, *counts
+        )
+        self.particles.copy_(moved)
 
     def check(self) -> None:
         """Call once after backward and before update: raises if the samples cannot move.
@@ -276,36 +225,21 @@ class Langevin(nn.Module):
         self.domain.prepare(self.particles.device)
         self._size = self.domain.scale(self.particles)
         self._mobility = self.domain.mobility(self.particles)
-        # A slope over infinity is none.
-        self._published_size = self._size / self._mobility
+        self._published_size = self._size / self._mobility  # a slope over infinity is none
         # A step is the noise and the slope times this, and both count in the unit that makes unit coordinates of scores.
         self._drift = settings.drift * count / settings.loss_power
         self._stride = self._mobility / self._size.square()
-        self._floor_factor = (settings.importance_floor / count) ** settings.loss_power
         # Keeps log Q finite where all errors are zero.
         self._tiny = torch.full_like(self._size[0], torch.finfo(torch.float32).tiny)
         self._fresh_share = torch.full_like(self._size[0], self._fresh_count / count)
         self._coords = torch.zeros_like(self.particles).requires_grad_()
+        self._weighed: Weighed | None = None
         if as_published:
-            counts = {"noise": count, "anew": 0 if self.prior is None else count, "fresh": count}
+            scale = settings.noise * self._mobility
+            self.draws = published_code.draws(self.random, self.domain, count, scale, self.prior)
         else:
-            counts = {"noise": self._chain, "anew": self._chain, "fresh": self._fresh_count}
-        self.draws = LangevinDraws(
-            self.random,
-            self.domain,
-            **counts,
-            scale=settings.noise * (self._mobility if as_published else self._size),
-            prior=self.prior,
-            from_prior=min(counts["anew"], count if as_published else self._reinit_count + self._leavers()),
-        )
-
-    def _leavers(self) -> int:
-        """How many of the chain may leave in a step, usually far fewer do; what more there are is drawn uniformly."""
-        if self.domain.masked:
-            return self.batch_size // 16 + 1
-        # Of samples spread evenly, noise takes this share across the two borders of an axis: 2 E[max(0, noise)].
-        share = sum(math.sqrt(2 / math.pi) * self.settings.noise / size for size in self.domain.shape)
-        return math.ceil(4 * share * self._chain) + 16
+            counts = (self._chain, self._reinit_count, self._fresh_count)
+            self.draws = draws_of_chain(self.random, self.domain, *counts, settings, self._size, self.prior)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Langevin:
         particles = self.particles
@@ -313,5 +247,4 @@ class Langevin(nn.Module):
         # Only the device may change: in half precision positions would merge.
         self.particles = particles.to(self.particles.device)
         self._lay_out()
-        self._weighed = None
         return self

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from softmine.domain import Box, Coords
+from softmine.sampling.langevin_settings import LangevinSettings
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.random import RandomStream, to_chance, to_normal, to_uniform
 
@@ -106,6 +108,39 @@ class LangevinDraws:
             anew = torch.cat((drawn, anew[:, self.from_prior :]), 1)
         noise = noise.view(steps, count, self.dim)
         return [Draws(*each) for each in zip(noise.unbind(), anew.unbind(), fresh.unbind(), strict=True)]
+
+
+def draws_of_chain(
+    random: RandomStream,
+    domain: Box,
+    chain: int,
+    redrawn: int,
+    fresh: int,
+    settings: LangevinSettings,
+    size: Tensor,
+    prior: PiecewiseConstant | None = None,
+) -> LangevinDraws:
+    """The draws of ``chain`` samples beside ``fresh`` uniform ones; of the former at least ``redrawn`` are drawn anew.
+
+    Any of the chain may leave, so there are coordinates for all; few do, so few are from the prior, which is a search.
+    What more there are is drawn uniformly. The noise's standard deviation is that of ``settings`` times ``size`` (D,).
+    """
+    if domain.masked:
+        leavers = (chain + fresh) // 16 + 1
+    else:
+        # Of samples spread evenly, noise takes this share across the two borders of an axis: 2 E[max(0, noise)].
+        share = sum(math.sqrt(2 / math.pi) * settings.noise / cells for cells in domain.shape)
+        leavers = math.ceil(4 * share * chain) + 16
+    return LangevinDraws(
+        random,
+        domain,
+        noise=chain,
+        scale=settings.noise * size,
+        anew=chain,
+        fresh=fresh,
+        prior=prior,
+        from_prior=min(chain, redrawn + leavers),
+    )
 
 
 def _pairs(count: int) -> int:

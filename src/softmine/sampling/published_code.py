@@ -20,7 +20,10 @@ import torch
 from torch import Tensor
 
 from softmine.domain import Box, Coords, PerSample
+from softmine.sampling.langevin_draws import Draws, LangevinDraws
 from softmine.sampling.langevin_settings import LangevinSettings
+from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.random import RandomStream
 
 
 def snap(positions: Coords, size: Tensor) -> Coords:
@@ -41,7 +44,34 @@ def weights(importance: PerSample, step: Tensor, settings: LangevinSettings) -> 
     return torch.minimum(raw.clamp_min(settings.weight_min), upper)
 
 
-def move(
+def draws(
+    random: RandomStream, domain: Box, count: int, scale: Tensor, prior: PiecewiseConstant | None
+) -> LangevinDraws:
+    """The numbers of ``count`` samples, all of which may be fresh; ``scale`` (D,) is the noise's, in positions."""
+    anew = 0 if prior is None else count
+    return LangevinDraws(
+        random, domain, noise=count, scale=scale, anew=anew, fresh=count, prior=prior, from_prior=anew
+    )
+
+
+def step(
+    positions: Coords,
+    gradient_per_pixel: Coords,
+    loss_scale: float | Tensor,
+    weighted_loss: PerSample,
+    draws: Draws,
+    domain: Box,
+    settings: LangevinSettings,
+    fresh_count: int,
+    reinit_count: int,
+) -> Coords:
+    """Hidden positions (N, D) after a step: drift and noise, then the uniform share and the redrawn samples."""
+    moved = _move(positions, gradient_per_pixel, loss_scale, weighted_loss, draws.noise, settings)
+    anew = draws.anew if len(draws.anew) else draws.fresh
+    return _replace(moved, weighted_loss, draws.fresh, anew, domain, fresh_count, reinit_count)
+
+
+def _move(
     positions: Coords,
     gradient_per_pixel: Coords,
     loss_scale: float | Tensor,
@@ -55,7 +85,7 @@ def move(
     return positions + settings.drift * score + noise
 
 
-def replace(
+def _replace(
     moved: Coords,
     weighted_loss: PerSample,
     fresh: Coords,
