@@ -333,6 +333,7 @@ def seconds_or_steps(data):
 
 SECTIONS = {
     "headline": standing,
+    "half": standing,
     "kodak": photos,
     "signals": signals,
     "shapes": shapes,
