@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from softmine.errors import SoftmineError
-from softmine.signals.grid import centres, check_coords, corners, gather, shift, to_buffer
+from softmine.signals.grid import as_they_come, centres, check_coords, corners, gather, shift, to_buffer
 
 DTYPES = ("bool", "uint8", "uint16", "uint32", "uint64", "int16", "int64", "float16", "float32", "float64")
 
@@ -53,6 +54,60 @@ def test_all_positions_must_be_centres_and_want_no_gradient():
     for wrong in (0.001, float("nan")):
         position[7, 1] = 3 + wrong
         assert centres(position, size) is None
+
+
+@pytest.mark.parametrize("size", [(7,), (1000, 30), (3, 1023, 5)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("work", [torch.float32, torch.float64])
+def test_as_far_as_the_precision_of_the_coordinates_tells(size, dtype, work):
+    sizes = torch.tensor(size)
+    work = torch.promote_types(dtype, work)
+    place = torch.cartesian_prod(*(torch.arange(length) for length in size)).view(-1, len(size))
+    coords = ((place.double() + 0.5) / sizes).to(dtype)
+    position = (coords.to(work) * sizes - 0.5).clamp(min=0).minimum(sizes - 1)
+    found = centres(position, sizes, dtype)
+    assert found is not None
+    assert torch.equal(found, torch.arange(len(place)))
+    beside = position.clone()
+    beside[-2, -1] += 8 * torch.finfo(dtype).eps * size[-1]
+    assert centres(beside, sizes, dtype) is None
+
+
+def test_short_coordinates_are_taken_as_they_are():
+    coords = ((torch.arange(1000.0) + 0.5) / 1000).unsqueeze(1)
+    size = torch.tensor([1000])
+    for dtype in (torch.float16, torch.bfloat16):
+        position = (coords.to(dtype).float() * size - 0.5).clamp(min=0).minimum(size - 1)
+        assert (position != position.round()).any()
+        assert centres(position, size, dtype) is None
+
+
+def asked(tensor, answers):
+    """``tensor``, after a note of whether code may look at its values."""
+    answers.append(as_they_come(tensor))
+    return tensor * 1.0
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch's, which uses it forward
+def test_values_may_be_looked_at_unless_operations_must_hold_for_others_too():
+    tensor, answers = torch.zeros(3, 2), []
+    asked(tensor, answers)
+    asked(tensor.clone().requires_grad_(), answers)
+    with torch.no_grad():
+        asked(tensor, answers)
+    with torch.inference_mode():
+        asked(tensor, answers)
+    with forward_ad.dual_level():
+        asked(tensor, answers)
+    assert answers == [True] * 5
+    answers.clear()
+    with forward_ad.dual_level():
+        asked(forward_ad.make_dual(tensor, tensor), answers)
+    torch.func.jvp(lambda given: asked(given, answers), (tensor,), (tensor,))
+    torch.func.vmap(lambda given: asked(given, answers))(tensor)
+    torch.func.grad(lambda given: asked(given, answers).sum())(tensor)
+    torch.jit.trace(lambda given: asked(given, answers), tensor, check_trace=False)
+    assert answers == [False] * 5
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

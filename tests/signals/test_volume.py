@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from torch.autograd import forward_ad
 
 from softmine import SoftmineError
 from softmine.signals import volume as volumes
@@ -60,6 +61,40 @@ def test_the_gradient_is_that_of_the_values(gaps):
     coords = volume.domain.centres(cells, torch.float64)
     coords = coords + (torch.rand(200, 3, dtype=torch.float64) * 0.3 + 0.1) / torch.tensor([4, 5, 6])
     assert torch.autograd.gradcheck(volume, coords.requires_grad_(), eps=1e-7, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch's own use of it
+@pytest.mark.parametrize("gaps", [False, True])
+def test_derivatives_at_centres_are_the_differences_to_the_next(gaps):
+    # Sides are powers of two, so that float64 holds the centres and nothing lies before them.
+    shape = (4, 8, 2)
+    voxels = with_gaps(shape) if gaps else random_voxels(shape)
+    volume = Volume(voxels.astype(np.float64))
+    coords = volume.domain.centres(torch.arange(64), torch.float64)
+    # A voxel without data has no value of its own to differ from.
+    held = volume.domain.contains(coords)
+    backward = coords.clone().requires_grad_()
+    volume(backward).sum().backward()
+    forward = torch.func.vmap(torch.func.jacfwd(lambda coord: volume(coord[None])[0, 0]))(coords)
+    for axis, length in enumerate(shape):
+        direction = torch.zeros_like(coords)
+        direction[:, axis] = 1
+        # Near voxels without data values are not linear, so a short step.
+        step = 2.0**-20
+        expected = (volume(coords + direction * (step / length)) - volume(coords)) * (length / step)
+        assert expected[held].any()
+        slopes = torch.func.jvp(volume, (coords,), (direction,))[1]
+        with forward_ad.dual_level():
+            dual = forward_ad.unpack_dual(volume(forward_ad.make_dual(coords, direction))).tangent
+        for found in (slopes, dual, backward.grad[:, axis, None], forward[:, axis, None]):
+            torch.testing.assert_close(found[held], expected[held], rtol=0, atol=1e-6)
+
+
+def test_a_batch_of_batches_of_centres():
+    volume = Volume(random_voxels((4, 8, 2, 3)))
+    coords = volume.domain.centres(torch.arange(64))
+    together = torch.func.vmap(volume)(coords.view(8, 8, 3))
+    torch.testing.assert_close(together.view(64, 3), volume(coords), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [*INTEGERS, "float16", "float32", "float64", "bool"])

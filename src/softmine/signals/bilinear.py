@@ -18,10 +18,24 @@ from torch.autograd.function import once_differentiable
 
 from softmine.domain import Cells, Coords, Values
 from softmine.kernels import team
-from softmine.signals.grid import corners
+from softmine.signals.grid import as_they_come, corners
 
 Gather = Callable[[Cells], Values]
 """Raw values (M, C), of the type to work in, at flat cells (M,)."""
+
+_STORED = frozenset(
+    {
+        torch.bool,
+        torch.uint8,
+        torch.int8,
+        torch.int16,
+        torch.int32,
+        torch.int64,
+        torch.float32,
+        torch.float64,
+    }
+)
+"""Types of cells that compiled loops read. Processors have no arithmetic for shorter floats, nor does numba know them."""
 
 
 def look_up(coords: Coords, size: Int[Tensor, "2"], gather: Gather, work: torch.dtype) -> Values:
@@ -35,16 +49,18 @@ def look_up(coords: Coords, size: Int[Tensor, "2"], gather: Gather, work: torch.
         gather: looks up cells.
         work: type to work in.
     """
-    follow = coords.requires_grad and torch.is_grad_enabled()
-    return _LookUp.apply(coords, size, gather, work, follow)  # pyright: ignore[reportReturnType]
+    if torch.compiler.is_compiling() or as_they_come(coords):
+        follow = coords.requires_grad and torch.is_grad_enabled()
+        return _LookUp.apply(coords, size, gather, work, follow)  # pyright: ignore[reportReturnType]
+    # What is transformed, differentiated forward or traced has to be made of torch's own operations.
+    position = (coords.to(work) * size - 0.5).clamp(min=0).minimum(size - 1)
+    return _between(position, size, gather)[0]
 
 
 def fits_loop(coords: Tensor, cells: Tensor) -> bool:
     """Whether ``look_up_in_memory`` can answer at these coordinates from these cells."""
-    plain = type(coords) is Tensor and not torch.compiler.is_compiling()
     on_cpu = coords.device.type == "cpu" and cells.device.type == "cpu"
-    # Processors have no arithmetic for half precision, nor does numba know the type.
-    return plain and on_cpu and cells.dtype != torch.float16
+    return on_cpu and type(coords) is Tensor and cells.dtype in _STORED and as_they_come(coords)
 
 
 def look_up_in_memory(
@@ -55,7 +71,7 @@ def look_up_in_memory(
     Args:
         coords: (row, column), (N, 2).
         size: H and W.
-        cells: raw values, of any type but float16.
+        cells: raw values: integers, bool, float32 or float64.
         zero: raw value that becomes 0.
         span: by how much that of 1 is larger.
         work: type to work in, float32 or float64.
@@ -105,16 +121,12 @@ class _LookUp(torch.autograd.Function):
     ) -> Tensor:
         free = coords.to(work) * size - 0.5
         position = free.clamp(min=0).minimum(size - 1)
-        cells, fraction = corners(position, size)
-        values = gather(cells.reshape(-1)).unflatten(0, cells.shape)
-        across = values[:, 1] - values[:, 0]
-        sides = torch.addcmul(values[:, 0], across, fraction[:, 1])
-        down = sides[1] - sides[0]
+        values, down, across, share = _between(position, size, gather)
         if follow:
             # Beyond the outermost centres the picture is constant.
             ctx.steep = torch.where(free == position, size, 0)
-            ctx.slopes = down, torch.lerp(across[0], across[1], fraction[:, 0])
-        return torch.addcmul(sides[0], down, fraction[:, 0])
+            ctx.slopes = down, torch.lerp(across[0], across[1], share)
+        return values
 
     @staticmethod
     @once_differentiable
@@ -124,3 +136,17 @@ class _LookUp(torch.autograd.Function):
         down, across = ctx.slopes
         along = torch.stack(((gradient * down).sum(-1), (gradient * across).sum(-1)), -1)
         return along.mul_(ctx.steep), None, None, None, None
+
+
+def _between(position: Tensor, size: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Values (N, C) at positions (N, 2) in cells, and what their slopes follow from.
+
+    That is how much they rise down a column (N, C) and across the rows above and below (2, N, C), from a centre to the next,
+    and how far below the row above each position lies (N, 1).
+    """
+    cells, fraction = corners(position, size)
+    values = gather(cells.reshape(-1)).unflatten(0, cells.shape)
+    across = values[:, 1] - values[:, 0]
+    sides = torch.addcmul(values[:, 0], across, fraction[:, 1])
+    down = sides[1] - sides[0]
+    return torch.addcmul(sides[0], down, fraction[:, 0]), down, across, fraction[:, 0]

@@ -6,11 +6,24 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from softmine.domain import Cells, SoftmineError, Values
 
-_ROUNDING = 2.0**-22
-"""How far float32 may round a unit coordinate, with some room."""
+
+def as_they_come(tensor: Tensor) -> bool:
+    """Whether torch runs the operations on a tensor one by one, for their values alone or a gradient backward.
+
+    If so, code may look at values to choose what to do. A transform of ``torch.func``, a derivative forward, and what is
+    compiled or traced for other values need operations that hold for all of them.
+    """
+    return not (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        # What torch's own autograd functions ask; there is no public place for it.
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad.unpack_dual(tensor).tangent is not None
+    )
 
 
 def check_coords(coords: Tensor, dim: int, asked: str) -> None:
@@ -55,19 +68,25 @@ def corners(
     return cells, (position - first).unsqueeze(-1)
 
 
-def centres(position: Float[Tensor, "n d"], size: Int[Tensor, " d"]) -> Cells | None:
-    """Flat cells (N,), if all positions are centres as far as float32 tells, and no gradient is wanted; None otherwise.
+def centres(
+    position: Float[Tensor, "n d"], size: Int[Tensor, " d"], given: torch.dtype | None = None
+) -> Cells | None:
+    """Flat cells (N,), if all positions are centres as far as their precision tells, and no derivative is wanted, or None.
 
     Then a look-up can do without their neighbours, which is worth asking where each takes long. It waits for the device.
 
     Args:
         position: as of ``corners``.
         size: cells along each axis, (D,).
+        given: type of the unit coordinates that the positions were made from, by default their own. Coordinates shorter
+            than float32 are taken as they are.
     """
-    if position.requires_grad or torch.compiler.is_compiling():
+    if position.requires_grad or not as_they_come(position):
         return None
+    precision = torch.promote_types(given or position.dtype, torch.float32)
     nearest = position.round()
-    if not ((position - nearest).abs() <= size * _ROUNDING).all():
+    # The coordinate, its place among the cells and half a cell less are rounded, by half an epsilon each at most.
+    if not ((position - nearest).abs() <= size * (2 * torch.finfo(precision).eps)).all():
         return None
     cells, *rest = nearest.long().unbind(-1)
     for length, place in zip(size[1:], rest, strict=True):

@@ -15,7 +15,7 @@ from softmine.signals import builtin, image_files, maps
 from softmine.signals.bilinear import fits_loop, look_up, look_up_in_memory
 from softmine.signals.fingerprint import hash_array, hash_file
 from softmine.signals.fractal import Fractal
-from softmine.signals.grid import centres, check_coords, gather, shift, to_buffer
+from softmine.signals.grid import as_they_come, centres, check_coords, gather, shift, to_buffer
 from softmine.signals.mapped import Mapped
 from softmine.signals.pixels import DTYPES, check_layout, value_range
 
@@ -169,9 +169,11 @@ class Image(torch.nn.Module):
             return look_up_in_memory(coords, *raw, work).to(coords.dtype)
         size = self.size.to(coords.device)
         cells = None
-        if not follow and (self.source is not None or coords.device.type == "cpu"):
+        here = self.source is not None or coords.device.type == "cpu"
+        if here and not follow and as_they_come(coords):
             # A quarter of the look-ups, each of which may read a file or compute a pixel; on a GPU it would wait.
-            cells = centres((coords.to(work) * size - 0.5).clamp(min=0).minimum(size - 1), size)
+            position = (coords.to(work) * size - 0.5).clamp(min=0).minimum(size - 1)
+            cells = centres(position, size, coords.dtype)
         if cells is not None:
             values = self._gather(cells, work)
         else:

@@ -169,7 +169,8 @@ class Volume(torch.nn.Module):
         work = torch.promote_types(coords.dtype, self._work)
         size = self.size.to(coords.device)
         position = (coords.to(work) * size - 0.5).clamp(min=0).minimum(size - 1)
-        cells = centres(position, size) if self.mapped or position.device.type == "cpu" else None
+        here = self.mapped or position.device.type == "cpu"
+        cells = centres(position, size, coords.dtype) if here else None
         values = self._between(position, size, work) if cells is None else self._at(cells, work)
         return (values / self._span).to(coords.dtype)
 
