@@ -80,6 +80,18 @@ def test_afterwards_the_first_signal_is_noted_again():
         assert interrupted()
 
 
+def test_within_and_after_an_inner_one_the_first_signal_still_stops_at_once():
+    with interruptible() as interrupted:
+        with at_once(interrupted):
+            with at_once(interrupted):
+                pass
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+            interrupted.count = 0  # else the end of this stops too
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted()
+
+
 def test_whoever_is_told_by_another_function_is_asked_before_and_after():
     answers = [False, True]
     done = []
@@ -133,3 +145,47 @@ def test_ctrl_c_does_not_wait_for_a_file_to_be_read(tmp_path):
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "softmine: interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+HOST = """
+import os, signal, sys, time
+from softmine.cli.main import main
+from softmine.signals import Image
+def slow(path):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(600)
+Image.read = slow
+print("answered", main(["fit", "image", "picture.png", "--out", sys.argv[1]]))
+"""
+
+
+def test_a_module_that_runs_a_command_while_it_is_imported_gets_its_answer(tmp_path):
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "host.py").write_text(HOST)
+    done = subprocess.run(
+        [sys.executable, "-c", "import host", str(tmp_path / "new" / "run")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "answered 130\n", "softmine: interrupted\n")
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_but_not_in_the_middle_of_an_import_of_its_own(tmp_path):
+    (tmp_path / "host.py").write_text(IMPORT)
+    (tmp_path / "takes_long.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(600)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "try:\n import host\nfinally:\n print('went through here')"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "softmine: interrupted\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,12 +22,14 @@ class Interruption:
     """Notes signals; calling it tells whether one has come.
 
     The second signal stops at once, and while ``eager`` is true the first does: ``KeyboardInterrupt`` is raised, or, in the
-    middle of an import, which can crash of an exception, the process ends.
+    middle of an import, which can crash of an exception, the process ends. Imports that were under way when it was made
+    do not count: they are those of who called, a module that runs a command while it is imported, and it gets an answer.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.eager = False
+        self.imports = _imports(sys._getframe())
 
     def __call__(self) -> bool:
         """Whether a signal has come."""
@@ -37,7 +40,7 @@ class Interruption:
         self.count += 1
         if self.count == 1 and not self.eager:
             return
-        if self.count > 2 or _importing(frame):
+        if self.count > 2 or _imports(frame) > self.imports:
             with contextlib.suppress(OSError):
                 os.write(2, b"softmine: interrupted\n")
             os._exit(INTERRUPTED)
@@ -73,6 +76,7 @@ def stop_if(interrupted: Interrupted) -> None:
 @contextmanager
 def at_once(interrupted: Interrupted) -> Iterator[None]:
     """Within, a signal stops at once: for work that may take long and leaves nothing behind, such as reading a file."""
+    eager = isinstance(interrupted, Interruption) and interrupted.eager
     if isinstance(interrupted, Interruption):
         interrupted.eager = True
     try:
@@ -80,14 +84,14 @@ def at_once(interrupted: Interrupted) -> Iterator[None]:
         yield
     finally:
         if isinstance(interrupted, Interruption):
-            interrupted.eager = False
+            interrupted.eager = eager
     stop_if(interrupted)
 
 
-def _importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported somewhere up from ``frame``."""
+def _imports(frame: FrameType | None) -> int:
+    """How many calls up from ``frame`` are those of imports under way; every import makes some."""
+    count = 0
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
+        count += frame.f_code.co_filename.startswith("<frozen importlib")
         frame = frame.f_back
-    return False
+    return count
