@@ -198,6 +198,35 @@ def test_a_run_says_the_psnr_of_all_voxels_with_data(monkeypatch, shape, gaps, b
     assert np.isnan(task.reconstruct(Constant(np.nan, field.channels), CPU).psnr)
 
 
+class Exaggerated(torch.nn.Module):
+    """A signal with its values three times as far from their middle, most of them beyond the range."""
+
+    def __init__(self, signal):
+        super().__init__()
+        self.signal, self.channels = signal, signal.channels
+
+    def forward(self, coords):
+        return (self.signal(coords) - 0.5) * 3 + 0.5
+
+
+@pytest.mark.parametrize("shape", [(6, 9, 12), (6, 9, 12, 3), (3, 4, 5, 6)])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_run_clips_values_beyond_the_range_as_its_evaluator_does(shape, dtype):
+    task = VolumeTask(Volume(voxels_of(shape, dtype)))
+    field = Exaggerated(task.signal)
+    coords = task.signal.domain.centres(torch.arange(task.signal.domain.cells))
+    learned, target = field(coords), task.signal(coords)
+    assert ((learned < 0) | (learned > 1)).float().mean() > 0.5
+
+    def psnr(values):
+        return -10 * (values - target).square().mean().log10().item()
+
+    clipped = psnr(learned.clamp(0, 1))
+    assert clipped > psnr(learned) + 3
+    assert task.make_evaluator(CPU)(field).psnr == pytest.approx(clipped, abs=1e-4)
+    assert task.reconstruct(field, CPU).psnr == pytest.approx(clipped, abs=1e-4)
+
+
 @pytest.mark.parametrize("header", [False, True])
 @pytest.mark.parametrize("shape", [(6, 9, 12), (6, 9, 12, 1, 2), (3, 4, 5, 6)])
 def test_what_is_written_does_not_depend_on_whether_it_was_held(tmp_path, monkeypatch, shape, header):
