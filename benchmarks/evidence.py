@@ -335,6 +335,7 @@ SECTIONS = {
     "headline": standing,
     "half": standing,
     "kodak": photos,
+    "minute": photos,
     "signals": signals,
     "shapes": shapes,
     "gigapixel": gigapixel,
@@ -348,7 +349,7 @@ SECTIONS = {
     "warmup": by_steps,
 }
 """Names of the sections, and what makes their tables."""
-TOGETHER = {"kodak": photos, "signals": signals, "shapes": shapes, "gigapixel": gigapixel}
+TOGETHER = {"kodak": photos, "minute": photos, "signals": signals, "shapes": shapes, "gigapixel": gigapixel}
 """Sections that put all their files into one table."""
 
 
