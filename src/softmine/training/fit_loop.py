@@ -96,7 +96,7 @@ class Fit:
         before = interrupted()
 
         def report(share: float) -> None:
-            self.progress.say(f"writing the pictures {share:.0%}")
+            self.progress.wait(f"writing the pictures {share:.0%}")
 
         def report_output(share: float) -> None:
             report(share)

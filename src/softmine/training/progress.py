@@ -38,6 +38,10 @@ def quantity(number: float) -> str:
     return f"{number:.3g}"
 
 
+QUIET = 30.0
+"""Seconds for which nothing is printed while what was announced goes on, where there is no terminal."""
+
+
 class Progress:
     """Shows step, speed, PSNR and time left.
 
@@ -50,11 +54,13 @@ class Progress:
         self.psnr: float | None = None
         self._live: Live | None = None
         self._shown = 0.0
+        self._told = time.monotonic()
 
     def __enter__(self) -> Progress:
         if self.console.is_terminal:
             self._live = Live(console=self.console, auto_refresh=False, transient=True)
             self._live.start()
+        self._told = time.monotonic()
         return self
 
     def __exit__(
@@ -88,6 +94,14 @@ class Progress:
         """Shows what is being done when it is not training."""
         if self._live is not None:
             self._live.update(Text(text, style="dim", no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    def wait(self, text: str) -> None:
+        """Shows how far is what may take minutes; without a terminal, prints a line every ``QUIET`` seconds."""
+        self.say(text)
+        now = time.monotonic()
+        if self._live is None and now - self._told > QUIET:
+            self._told = now
+            self.line(text)
 
     def _line(self, step: int, samples: int, seconds: float, progress: float, width: int) -> Text:
         each = 1 / seconds if seconds > 0 else 0.0

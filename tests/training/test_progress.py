@@ -1,0 +1,44 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from softmine.training import progress
+from softmine.training.progress import QUIET, Progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_without_a_terminal_what_takes_long_is_told_now_and_then(clock):
+    out = io.StringIO()
+    with Progress(Console(file=out, force_terminal=False), steps=None) as shown:
+        for second in range(100):
+            clock[0] = 1000.0 + second
+            shown.wait(f"writing {second}%")
+    assert out.getvalue().splitlines() == ["writing 31%", "writing 62%", "writing 93%"]
+
+
+def test_what_is_quick_is_not_told_at_all(clock):
+    out = io.StringIO()
+    shown = Progress(Console(file=out, force_terminal=False), steps=None)
+    # Long after it was made, as the end of a run is.
+    clock[0] += 100 * QUIET
+    with shown:
+        shown.wait("writing 0%")
+        clock[0] += QUIET / 2
+        shown.wait("writing 100%")
+    assert out.getvalue() == ""
+
+
+def test_a_terminal_shows_all_of_it_in_one_line(clock):
+    out = io.StringIO()
+    with Progress(Console(file=out, force_terminal=True, width=80), steps=None) as shown:
+        shown.wait("writing 1%")
+        shown.wait("writing 2%")
+    assert "writing 1%" in out.getvalue()
+    assert "writing 2%" in out.getvalue().split("\n")[0]
