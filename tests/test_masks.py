@@ -52,10 +52,14 @@ def test_what_is_inside_a_piece_is_set_and_belongs_to_it(grid, offset):
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 1000])
 @pytest.mark.parametrize("share", [0.02, 0.5, 1.0])
-def test_set_cells_are_numbered_in_order(length, share):
+@pytest.mark.parametrize("listed", [True, False])
+def test_set_cells_are_numbered_in_order(monkeypatch, length, share, listed):
+    if not listed:
+        monkeypatch.setattr(masks, "LISTED", 0)
     flags = torch.rand(length, generator=torch.Generator().manual_seed(length)) < share
     flags[-1] = True
     cells = SetCells(flags)
+    assert bool(len(cells.listed)) == listed
     expected = flags.nonzero().squeeze(-1)
     assert cells.count == len(expected)
     assert torch.equal(cells.nth(torch.arange(cells.count)), expected)

@@ -2,7 +2,7 @@
 
 A mask of tens of millions of cells must not become a list of as many indices. It stays one byte a cell, which says how
 many of its block of 64 cells are set up to there, with one count for each block: the n-th cell that is set is found by
-a search among the blocks and one within the block.
+a search among the blocks and one within the block. Up to ``LISTED`` cells are listed besides, which spares the search.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ Flags = Bool[Tensor, "n"]
 
 BLOCK = 64
 """Cells that share a count."""
+LISTED = 2**22
+"""Set cells, at most, that have a list of their own: 16 MiB."""
 AT_A_TIME = 2**22
 """Cells that are put in order at a time, so that building takes little memory."""
 
@@ -40,6 +42,7 @@ class SetCells(nn.Module):
 
     within: Tensor
     before: Tensor
+    listed: Tensor
 
     def __init__(self, flags: Flags) -> None:
         super().__init__()
@@ -50,6 +53,8 @@ class SetCells(nn.Module):
         self.count = int(before[-1])
         self.register_buffer("within", within, persistent=False)
         self.register_buffer("before", before, persistent=False)
+        listed = flags.nonzero().view(-1) if self.count <= LISTED else torch.empty(0)
+        self.register_buffer("listed", listed.to(torch.int32), persistent=False)
 
     @property
     def flags(self) -> Flags:
@@ -59,6 +64,8 @@ class SetCells(nn.Module):
 
     def nth(self, numbers: Cells) -> Cells:
         """The cells (N,) of these numbers (N,), each below ``count``."""
+        if len(self.listed):
+            return self.listed[numbers].long()
         block = torch.searchsorted(self.before, numbers.contiguous(), right=True) - 1
         left = (numbers - self.before[block]).to(torch.uint8).unsqueeze(-1)
         return block * BLOCK + torch.searchsorted(self.within[block], left, right=True).squeeze(-1)
@@ -121,25 +128,15 @@ class MaskedGrid(nn.Module):
         """
         if self.same:
             return self.inner.nth(pieces), list(offsets)
-        # Where there is one piece its cell is known.
-        lows, widths = self._extent(pieces if self.whole else self.outer.nth(pieces))
-        place, size, within = torch.zeros_like(pieces), torch.ones_like(pieces), []
-        for offset, width in zip(offsets, widths, strict=True):
-            along = offset * width
-            index = torch.minimum(along.long(), width - 1)
-            place, size = place * width + index, size * width
-            within.append(along - index)
+        if self.whole:
+            # One piece, of which all is known: numbers instead of tensors save most of the divisions.
+            return _squeezed(pieces, offsets, self.fine, self.inner, 0, self.inner.count)
+        lows, widths = self._extent(self.outer.nth(pieces))
         first = self.first[pieces]
-        count = self.first[pieces + 1] - first
-        # Whole numbers, because float32 has not the digits of a large grid.
-        whole = place * count // size
-        along = (place * count - whole * size + within[-1] * count) / size
-        over = along.floor()
-        within[-1] = along - over
-        position = self.inner.nth(first + torch.minimum(whole + over.long(), count - 1))
-        if not self.whole:
-            position = self._flat(position - self._start(lows, widths), lows, widths)
-        return position, within
+        position, within = _squeezed(
+            pieces, offsets, widths, self.inner, first, self.first[pieces + 1] - first
+        )
+        return self._flat(position - self._start(lows, widths), lows, widths), within
 
     def find(self, cells: Cells) -> tuple[Cells, Flags]:
         """The pieces (N,) that hold fine cells (N,), and whether these are set; where they are not, any piece."""
@@ -206,6 +203,38 @@ class MaskedGrid(nn.Module):
             summed.index_add_(0, holder - first, part.long())
             held[first:last].index_add_(1, rest.holder, summed)
         return ordered, held.flatten()
+
+
+def _squeezed(
+    pieces: Cells,
+    offsets: Sequence[Tensor],
+    widths: Sequence[Tensor] | Sequence[int],
+    inner: SetCells,
+    first: Tensor | int,
+    count: Tensor | int,
+) -> tuple[Cells, list[Tensor]]:
+    """Set cells (N,) by their place in the order of pieces (N,), and offsets in them, for offsets in the pieces.
+
+    Args:
+        pieces: whose number matters no more.
+        offsets: in [0, 1) along each axis.
+        widths: fine cells of the pieces along each axis.
+        inner: the set cells in that order.
+        first: the pieces' first among these.
+        count: how many of them the pieces hold.
+    """
+    place, within, size = torch.zeros_like(pieces), [], 1
+    for offset, width in zip(offsets, widths, strict=True):
+        along = offset * width
+        index = along.long().clamp(max=width - 1)
+        place, size = place * width + index, width * size
+        within.append(along - index)
+    # Whole numbers, because float32 has not the digits of a large grid.
+    whole = place * count // size
+    along = (place * count - whole * size + within[-1] * count) / size
+    over = along.floor()
+    within[-1] = along - over
+    return inner.nth((whole + over.long()).clamp(max=count - 1) + first), within
 
 
 class Columns(NamedTuple):
