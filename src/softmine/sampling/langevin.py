@@ -28,8 +28,9 @@ class Langevin(nn.Module):
     alpha = 1 the loss is unbiased as far as the chain has reached Q; samples drawn anew have not.
 
     At every update the samples that left the domain or entered cells that its mask leaves out, and the share of lowest
-    importance, are drawn anew from ``prior``; the last ``uniform_share`` of the batch is always a fresh uniform draw
-    from the whole domain. Along discrete axes samples keep their place.
+    importance, are drawn anew from ``prior``, or uniformly where more have left than the steps' noise makes likely; the last
+    ``uniform_share`` of the batch is always a fresh uniform draw from the whole domain. Along discrete axes samples keep
+    their place.
 
     The preset ``paper`` takes steps in native units (pixels, samples, voxels), whatever the batch and signal
     size. The preset ``published-code`` does the arithmetic of the authors' release instead, described in
