@@ -15,7 +15,7 @@ from pathlib import Path
 
 from table import median_psnr
 
-from softmine.study.shorter import shorter_of, with_shorter
+from softmine.study.shorter import name_of, shorter_of
 from softmine.study.summary import summarize
 
 ROOT = Path(__file__).parent.parent
@@ -93,7 +93,7 @@ def standing(data):
         gain = "baseline" if is_base else difference(line["psnr_mean"], base and base["psnr_mean"])
         deficit = line.get("worst_deficit")
         yield row(
-            named(line),
+            name_of(line),
             f"{line['batch_size']:,}",
             level(line),
             gain,
@@ -124,7 +124,7 @@ def by_steps(data):
                 f"{median_psnr(data, *key, 'step', at, shorter):.2f}" if at <= ends[shorter] else ""
                 for at in places
             ]
-            yield row(named(line), f"{key[1]:,}", *cells)
+            yield row(name_of(line), f"{key[1]:,}", *cells)
 
 
 def timed(data):
@@ -139,7 +139,7 @@ def timed(data):
         runs = runs_of(data, line)
         if line["psnr_mean"] is not None:
             yield row(
-                named(line),
+                name_of(line),
                 f"{key[1]:,}",
                 *(f"{median_psnr(data, *key, axis, share * end / shorter, shorter):.2f}" for share in shares),
                 f"{statistics.median(run['steps'] for run in runs):,.0f}",
@@ -189,7 +189,7 @@ def shapes(every):
             is_base = line is base
             yield row(
                 name,
-                named(line),
+                name_of(line),
                 f"{line['batch_size']:,}",
                 level(line),
                 "baseline" if is_base else difference(line["psnr_mean"], base["psnr_mean"]),
@@ -316,7 +316,7 @@ def signed(value):
 
 
 def auto_line(data):
-    return next(line for line in data["summary"] if named(line) == "auto")
+    return next(line for line in data["summary"] if name_of(line) == "auto")
 
 
 def geometric(speedups):
@@ -353,17 +353,14 @@ TOGETHER = {"kodak": photos, "minute": photos, "signals": signals, "shapes": sha
 """Sections that put all their files into one table."""
 
 
-def named(line):
-    """The sampler of a run or summary line, and how many times shorter its budget is where it is."""
-    return with_shorter(line["sampler"], shorter_of(line))
-
-
 def baseline(data):
     """The summary line that gains are over: uniform with the whole budget, at the size at which it ends highest.
 
     Where a comparison looked for that size, its figures are against the one that the summary names.
     """
-    uniform = [line for line in data["summary"] if named(line) == "uniform" and line["psnr_mean"] is not None]
+    uniform = [
+        line for line in data["summary"] if name_of(line) == "uniform" and line["psnr_mean"] is not None
+    ]
     sizes = {line["baseline_batch_size"] for line in uniform} if data.get("tuning") else ()
     found = [line for line in uniform if line["batch_size"] in sizes]
     return max(found or uniform, key=lambda line: line["psnr_mean"], default=None)

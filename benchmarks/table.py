@@ -7,7 +7,7 @@ import json
 import statistics
 from pathlib import Path
 
-from softmine.study.shorter import shorter_of, with_shorter
+from softmine.study.shorter import name_of, shorter_of
 
 RESULTS = Path(__file__).parent / "results"
 SHARES = (0.05, 0.2, 0.5, 1.0)
@@ -69,7 +69,7 @@ def rows(results):
             uniform = median_psnr(results, "uniform", line["batch_size"], axis, share * end)
             alone = uniform is None or (line["sampler"], shorter) == ("uniform", 1)
             cells.append(f"{psnr:.2f}" if alone else f"{psnr:.2f} ({psnr - uniform:+.2f})")
-        name = with_shorter(line["sampler"], shorter_of(line))
+        name = name_of(line)
         mined = name != "uniform"
         for speedup in (line["speedup_steps"], line["speedup_seconds"]):
             cells.append("" if not mined else "never" if speedup is None else f"{speedup:.2f}x")

@@ -100,6 +100,20 @@ def test_whoever_is_told_by_another_function_is_asked_before_and_after():
     assert done == ["read"]
 
 
+def outcome(code, *words, modules=None):
+    """Exit code and what a new Python prints that runs ``code``; ``modules`` is a folder to import from."""
+    path = os.pathsep.join([*([] if modules is None else [str(modules)]), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
 IMPORT = """
 from softmine.training.interrupt import at_once, interruptible
 with interruptible() as interrupted, at_once(interrupted):
@@ -112,18 +126,10 @@ def test_in_the_middle_of_an_import_the_process_ends_without_an_exception(tmp_pa
         "import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(600)\n"
         "finally:\n    print('went through here')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "softmine: interrupted\n")
+    assert outcome(IMPORT, modules=tmp_path) == (130, "", "softmine: interrupted\n")
 
 
-READ = """
+SLOW = """
 import os, signal, sys, time
 from softmine.cli.main import main
 from softmine.signals import Image
@@ -131,47 +137,22 @@ def slow(path):
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(600)
 Image.read = slow
-sys.exit(main(["fit", "image", "picture.png", "--out", sys.argv[1]]))
 """
+READ = SLOW + 'sys.exit(main(["fit", "image", "picture.png", "--out", sys.argv[1]]))'
+HOST = SLOW + 'print("answered", main(["fit", "image", "picture.png", "--out", sys.argv[1]]))'
 
 
 def test_ctrl_c_does_not_wait_for_a_file_to_be_read(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", READ, str(tmp_path / "new" / "run")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "softmine: interrupted\n")
+    assert outcome(READ, str(tmp_path / "new" / "run")) == (130, "", "softmine: interrupted\n")
     assert list(tmp_path.iterdir()) == []
-
-
-HOST = """
-import os, signal, sys, time
-from softmine.cli.main import main
-from softmine.signals import Image
-def slow(path):
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(600)
-Image.read = slow
-print("answered", main(["fit", "image", "picture.png", "--out", sys.argv[1]]))
-"""
 
 
 def test_a_module_that_runs_a_command_while_it_is_imported_gets_its_answer(tmp_path):
     folder = tmp_path / "modules"
     folder.mkdir()
     (folder / "host.py").write_text(HOST)
-    done = subprocess.run(
-        [sys.executable, "-c", "import host", str(tmp_path / "new" / "run")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "answered 130\n", "softmine: interrupted\n")
+    expected = (0, "answered 130\n", "softmine: interrupted\n")
+    assert outcome("import host", str(tmp_path / "new" / "run"), modules=folder) == expected
     assert list(tmp_path.iterdir()) == [folder]
 
 
@@ -180,12 +161,5 @@ def test_but_not_in_the_middle_of_an_import_of_its_own(tmp_path):
     (tmp_path / "takes_long.py").write_text(
         "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(600)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", "try:\n import host\nfinally:\n print('went through here')"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "softmine: interrupted\n")
+    code = "try:\n import host\nfinally:\n print('went through here')"
+    assert outcome(code, modules=tmp_path) == (130, "", "softmine: interrupted\n")

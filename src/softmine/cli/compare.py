@@ -23,7 +23,7 @@ from softmine.study.compare import Results, compare, new_results
 from softmine.study.matrix import CompareSettings, entries, sized
 from softmine.study.report import write_compare_report
 from softmine.study.report_compare import NOW_AND_THEN
-from softmine.study.shorter import shorter_of, with_shorter
+from softmine.study.shorter import name_of, shorter_of
 from softmine.study.stored import check_machine, grown, read_results, stored_settings
 from softmine.tasks import KINDS, module, plain
 from softmine.training import devices, new_folder
@@ -160,7 +160,7 @@ def _close(folder: Path, results: Results, console: Console) -> int:
     if not results["complete"]:
         complain(f"interrupted; continue with --resume {folder}")
         return INTERRUPTED
-    diverged = [_name(line) for line in results["summary"] if line["diverged"]]
+    diverged = [name_of(line) for line in results["summary"] if line["diverged"]]
     if diverged:
         complain(f"the loss diverged with {', '.join(diverged)}: lower --learning-rate")
     return 1 if diverged else 0
@@ -177,7 +177,7 @@ def _print_summary(results: Results, console: Console) -> None:
         spread = f" ±{line['psnr_std']:.2f}" if line["psnr_std"] else ""
         share = "-" if line["oracle_share"] is None else f"{line['oracle_share']:.0%}"
         table.add_row(
-            _name(line),
+            name_of(line),
             f"{line['batch_size']:,}",
             "diverged" if line["psnr_mean"] is None else decibels(line["psnr_mean"]) + spread,
             _times(line["speedup_seconds"], line),
@@ -196,10 +196,6 @@ def _print_summary(results: Results, console: Console) -> None:
         size = next((line["baseline_batch_size"] for line in results["summary"]), None)
         if size is not None:
             console.print(f"sooner, worst: against uniform at its best batch size, {size:,}", soft_wrap=True)
-
-
-def _name(line: dict[str, Any]) -> str:
-    return with_shorter(line["sampler"], shorter_of(line))
 
 
 def _overhead(line: dict[str, Any]) -> str:

@@ -54,3 +54,8 @@ def with_shorter(name: str, shorter: float) -> str:
 def shorter_of(run: Mapping[str, Any]) -> float:
     """How many times shorter a run's or summary line's budget is; 1 in files of before there were such runs."""
     return float(run.get("shorter", 1.0))
+
+
+def name_of(run: Mapping[str, Any]) -> str:
+    """The sampler of a run or summary line, and how many times shorter its budget is where it is."""
+    return with_shorter(run["sampler"], shorter_of(run))
