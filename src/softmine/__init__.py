@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from softmine.sampling import ProbedMap as ProbedMap
     from softmine.sampling import Resampling as Resampling
     from softmine.sampling import Sampler as Sampler
+    from softmine.sampling import Shuffled as Shuffled
     from softmine.sampling import Uniform as Uniform
     from softmine.sampling import edge_prior as edge_prior
     from softmine.signals import Audio as Audio
@@ -65,6 +66,7 @@ _HOMES = {
     "Sampler": "sampling",
     "Shape": "signals",
     "Signal": "signals",
+    "Shuffled": "sampling",
     "Siren": "fields",
     "SoftmineError": "errors",
     "Uniform": "sampling",

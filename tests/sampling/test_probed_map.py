@@ -33,10 +33,10 @@ def test_draws_follow_the_power_of_the_error_once_probes_have_swept(shape):
     )
     train(sampler, lookup(box, values), 9, probe=lookup(box, values))
     expected = 0.9 * values**2 / (values**2).mean() + 0.1
-    # The stratified draw is more even than chance, so that counts are compared with a tolerance, not with chi-square.
+    # Quotas are more even than chance, so that counts are compared with a tolerance, not with chi-square.
     counts = torch.bincount(sampler.pool.cells.flatten(), minlength=box.cells)
     mean = expected * sampler.pool.cells.numel() / box.cells
-    assert (counts - mean).abs().max() <= 2.0, "a stratified draw is never off by more than two"
+    assert (counts - mean).abs().max() <= 2.5, "a quota is never off by more"
     drawn = sampler.pool.density.flatten()
     torch.testing.assert_close(drawn, expected[sampler.pool.cells.flatten()], rtol=1e-4, atol=1e-5)
 
@@ -124,12 +124,12 @@ def test_full_weight_gives_the_uniform_mean_whatever_the_map_has_learned():
     ("batch_size", "a_step"),
     [
         (100, 150),  # with the samples, the map of 10,000 cells in 40 steps
-        (240, 24),  # the samples nearly do it: a tenth
-        (300, 30),  # the samples do it: a tenth
-        (70, 7),  # two probes a sample would not do it: a tenth
+        (240, 10),  # the samples nearly do it
+        (300, 0),  # the samples do it
+        (70, 0),  # two probes a sample would not do it
     ],
 )
-def test_probes_keep_the_whole_map_fresh_or_are_few(batch_size, a_step):
+def test_probes_keep_the_whole_map_fresh_or_are_not_taken(batch_size, a_step):
     asked = []
 
     def probe(coords):
@@ -138,11 +138,11 @@ def test_probes_keep_the_whole_map_fresh_or_are_few(batch_size, a_step):
 
     sampler = ProbedMap(Box((100, 100)), batch_size, probes=2.0, sweep=40, period=4, seed=0)
     train(sampler, lambda c: c[:, 0], 5, probe)
-    assert asked == [a_step * 4]
+    assert asked == ([a_step * 4] if a_step else [])
 
 
 def test_a_probe_that_fails_leaves_the_sampler_as_it_was():
-    sampler = ProbedMap(Box((40, 40)), 1024, period=2, growth=4, rate=1.0, seed=0)
+    sampler = ProbedMap(Box((40, 40)), 1024, period=2, sweep=3, growth=4, rate=1.0, seed=0)
     train(sampler, lambda c: c[:, 0], 2)
     expected = sampler.pool.cells[:, :256].unique()
     with pytest.raises(SoftmineError, match="one error for each"):
@@ -150,7 +150,8 @@ def test_a_probe_that_fails_leaves_the_sampler_as_it_was():
     after = sampler.error.clone()
     assert sampler.pool.size == 256
     assert len(sampler.draw(lambda c: c[:, 0])) == 512
-    looked_at = 512 // 10 * 2 + 2
+    looked_at = math.ceil(2 * (1600 / 3 - 512))
+    assert looked_at == 43
     changed = (sampler.error != after).nonzero().flatten()
     assert len(changed) <= looked_at, "what was learned is not learned twice"
     assert len(expected) > 2 * looked_at, "the test can fail"
@@ -179,7 +180,7 @@ def test_batches_double_each_period_and_stay_spread_over_the_density():
     assert sizes == [256] * 3 + [512] * 3 + [1024] * 9
     counts = torch.bincount(sampler.pool.cells.flatten(), minlength=box.cells)
     expected = 0.9 * values / values.mean() + 0.1
-    assert (counts - expected * 3 * 1024 / box.cells).abs().max() <= 2.0
+    assert (counts - expected * 3 * 1024 / box.cells).abs().max() <= 2.5
 
 
 def test_the_first_batches_are_never_below_256_samples():
@@ -285,7 +286,7 @@ def test_settings_out_of_range_are_named(settings, message):
 
 
 def test_wrong_shapes_and_orders_are_named():
-    sampler = ProbedMap(Box((8, 8)), 16, period=1, seed=0)
+    sampler = ProbedMap(Box((8, 8)), 16, period=1, sweep=3, seed=0)
     with pytest.raises(SoftmineError, match="before weigh"):
         sampler.weigh(torch.ones(16))
     sampler.draw()

@@ -69,7 +69,7 @@ def test_a_sampler_of_edges_needs_them():
     ("spec", "message"),
     [
         ("langevn", "unknown sampler 'langevn': did you mean langevin"),
-        ("xyz", "unknown sampler 'xyz': choose one of uniform, langevin"),
+        ("xyz", "unknown sampler 'xyz': choose one of uniform, shuffled, langevin"),
         ("langevin:alpa=1", "no option 'alpa': did you mean alpha"),
         ("langevin:alpha", "write options as langevin:option=value"),
         ("langevin:alpha=soft", "alpha needs a float, not 'soft'"),

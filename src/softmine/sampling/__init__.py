@@ -19,6 +19,7 @@ from softmine.sampling.protocol import Probe, Sampler
 from softmine.sampling.random import RandomStream
 from softmine.sampling.registry import SAMPLERS, check_spec, create, parse
 from softmine.sampling.resampling import Resampling
+from softmine.sampling.shuffled import Shuffled
 from softmine.sampling.uniform import Uniform
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "RandomStream",
     "Resampling",
     "Sampler",
+    "Shuffled",
     "Uniform",
     "check_spec",
     "create",

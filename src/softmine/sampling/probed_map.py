@@ -1,4 +1,4 @@
-"""A fine map of the error, kept fresh by a few looks a step that are not trained on: near exact sampling, cheaply."""
+"""A fine map of the error, and for each of its cells a quota: near exact sampling with less noise, cheaply."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError
+from softmine.domain import Box, Cells, Coords, Flags, PerSample, SoftmineError
 from softmine.sampling.edges import check_axes
 from softmine.sampling.full_pass import Schedule
 from softmine.sampling.map_cells import MapCells, map_shape
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.probed_map_draws import LEAST, expected, known_errors, map_density, stratified
+from softmine.sampling.probed_map_draws import LEAST, expected, known_errors, map_density
 from softmine.sampling.protocol import Probe, check_batch_size, check_errors, check_importance, check_share
-from softmine.sampling.random import RandomStream, to_uniform
+from softmine.sampling.quota import Quota
+from softmine.sampling.random import RandomStream
 from softmine.sampling.sample_pool import SamplePool
 from softmine.sampling.softness import alpha_at, check_count, check_not_negative, check_softness, soft_weights
 
@@ -25,8 +26,6 @@ MAX_AXIS = 2**22
 """Cells of the map along an axis, at most: between finer ones float32 coordinates have no places."""
 LEAST_BATCH = 256
 """Samples of the first batches, at least: below, a step costs no less."""
-FEW_PROBES = 0.1
-"""Probes a sample where more would not pay."""
 
 
 class ProbedMap(nn.Module):
@@ -40,12 +39,13 @@ class ProbedMap(nn.Module):
       over the map in order, many at a time, where one costs a fraction of a training sample;
     - before a cell is seen, ``prior``, softened, and scaled by the errors of the first period.
 
-    The map becomes a density every ``period`` steps, and the samples of all these steps are drawn then, by one
-    stratified draw of which every step gets each ``period``-th: every batch is spread evenly over the density. With
+    The map becomes a density every ``period`` steps, and the samples of all these steps are drawn then. They are not drawn
+    independently: each cell is owed visits in proportion to its density, and is visited when it is owed one (``Quota``).
+    Every step gets each ``period``-th of the samples, so that every batch is spread evenly over the density. With
     ``growth`` the first batches are small, because early on many coarse steps are worth more than a few exact ones.
 
-    The density is known, and the loss is weighted by ``(u / q)^alpha`` as in soft mining (arXiv 2312.00075). Its
-    source is this project; error maps are those of instant-ngp, stratified resampling is that of particle filters.
+    The density is known, and the loss is weighted by ``(u / q)^alpha`` as in soft mining (arXiv 2312.00075). Its source is
+    this project; error maps are those of instant-ngp, and quotas do for a density what shuffling does for a data set.
 
     A map cell holds what a mask leaves of it, and counts by how much that is. Along a discrete axis the map has all cells
     of the domain, unless these alone are more than ``cells``; then neighbours share one.
@@ -59,10 +59,11 @@ class ProbedMap(nn.Module):
         cells: of the map, about; never finer than the domain, nor more than 2^22 along an axis.
         power: of the error that the density is proportional to.
         uniform_share: share of the density that is uniform whatever the map.
-        probes: evaluations a sample, at most, to keep the map fresh; 0 for none.
+        probes: evaluations a sample, at most, to keep the map fresh; 0 for none. None is 1.5 where a map cell is a cell of the
+            domain, and none in a coarser map, where one place of many in a cell tells too little for what it costs.
         sweep: steps in which samples and probes together visit as many cells as the map has, so that a large batch pays
-            for few probes. Where ``probes`` are not enough for that, or none are needed, a tenth of a probe a sample sees
-            to it that no cell is forgotten.
+            for few probes. Where ``probes`` are not enough for that, or none are needed, there are none: the uniform share
+            sees to it that no cell is forgotten.
         repeats: times that a cell of the domain is expected in one batch, at most: in a batch that is a good part of a small
             signal, more would be wasted.
         period: steps from one density to the next.
@@ -98,7 +99,7 @@ class ProbedMap(nn.Module):
         cells: int = 2**22,
         power: float = 2.0,
         uniform_share: float = 0.1,
-        probes: float = 1.5,
+        probes: float | None = None,
         sweep: int = 80,
         repeats: float = 1.0,
         period: int | None = None,
@@ -117,13 +118,16 @@ class ProbedMap(nn.Module):
         self.cells = MapCells([min(size, MAX_AXIS) for size in shape], domain)
         self.power = check_not_negative("power", power)
         self.uniform_share = check_share("uniform_share", uniform_share)
-        self.probes = check_not_negative("probes", probes)
+        self.coarse = self.map.shape != self.domain.shape
+        self.probes = (
+            (0.0 if self.coarse else 1.5) if probes is None else check_not_negative("probes", probes)
+        )
         self.sweep = check_count("sweep", sweep)
         if not repeats > 0:
             raise SoftmineError(f"repeats is {repeats}, but it must be positive")
         self.repeats = repeats
-        # A period visits a quarter of the map, so that what it learned is not old before it is used.
-        fitting = min(32, max(1, self.cells.count // (4 * batch_size)))
+        # A period visits a sixth of the map, so that what it learned is not old before it is used.
+        fitting = min(32, max(1, self.cells.count // (6 * batch_size)))
         self.period = fitting if period is None else check_count("period", period)
         if self.period * batch_size > MAX_POOL:
             raise SoftmineError(
@@ -140,6 +144,8 @@ class ProbedMap(nn.Module):
         self.pool = SamplePool(
             self.period, batch_size, domain.dim, check_count("growth", growth), LEAST_BATCH
         )
+        # Where a map cell is one of the domain, there is one place in it.
+        self.quota = Quota(self.cells.count, self.random, turns=self.coarse)
         self.register_buffer("scaled", torch.tensor(False))
         self.register_buffer("cursor", torch.zeros((), dtype=torch.int64))
         self._density: Tensor | None = None
@@ -206,50 +212,51 @@ class ProbedMap(nn.Module):
 
     def _look(self, probe: Probe | None, batch: int) -> None:
         """Asks the probe about the next stretch of the map, as long as suits the size of the next batches."""
-        few = min(self.probes, FEW_PROBES) * batch
-        missing = self.cells.count / self.sweep - batch
-        a_step = max(missing, few) if missing <= self.probes * batch else few
-        count = min(math.ceil(a_step * self.pool.period), self.cells.count)
-        if probe is None or count == 0:
+        a_step = self.cells.count / self.sweep - batch
+        if probe is None or not 0 < a_step <= self.probes * batch:
             return
+        count = min(math.ceil(a_step * self.pool.period), self.cells.count)
         cells = (self.cursor + torch.arange(count, device=self.cursor.device)) % self.cells.count
         self.cursor.add_(count).remainder_(self.cells.count)
         # One offset for all of a stretch; where a map cell is a pixel, its centre.
         offsets = self.random.uniform(1, self.map.dim).unbind(-1)
-        if self.map.shape == self.domain.shape:
+        if not self.coarse:
             offsets = [torch.full_like(offset, 0.5) for offset in offsets]
         seen = check_errors(probe(self.cells.inside(cells, offsets)), count)
         seen, known = known_errors(seen.float())
-        self._remember(cells, seen, known.float())
+        self._remember(cells, self.error[cells], seen, known)
 
     def _learn(self) -> None:
         """Takes the errors of the past period up into the map, those of one cell as their mean."""
         cells, seen = self.pool.in_order()
         seen, known = known_errors(seen)
+        before = self.error[cells]
         # The prior knows where, but not how much.
-        scale = seen.sum() / torch.where(known, self.error[cells], 0.0).sum().clamp_min(LEAST)
         first = (seen > 0).any() & ~self.scaled
-        self.error.mul_(torch.where(first, scale, 1.0))
+        scale = torch.where(first, seen.sum() / torch.where(known, before, 0.0).sum().clamp_min(LEAST), 1.0)
+        self.error.mul_(scale)
         self.scaled.logical_or_(first)
         group = torch.nn.functional.pad(cells[1:] != cells[:-1], (1, 0)).cumsum(0)
-        count = torch.zeros_like(seen).index_add_(0, group, known.float()).clamp_min(1.0)
+        count = torch.zeros_like(seen).index_add_(0, group, known.float())
         total = torch.zeros_like(seen).index_add_(0, group, seen)
-        self._remember(cells, (total / count)[group], known / count[group])
+        mean = torch.where(count > 0, total / count, -1.0)[group]
+        self._remember(cells, before * scale, mean, mean >= 0)
         # Once is enough, even if what follows fails.
         self.pool.forget()
 
-    def _remember(self, cells: Cells, seen: PerSample, share: PerSample) -> None:
-        """Moves the map towards errors seen (N,) in cells (N,), each by its share (N,) of what its cell changes."""
-        self.error.index_add_(0, cells, self.rate * share * (seen - self.error[cells]))
+    def _remember(self, cells: Cells, before: PerSample, seen: PerSample, known: Flags) -> None:
+        """Moves the map from what it was in cells (N,) towards errors seen (N,) there, one for all samples of a cell."""
+        self.error[cells] = torch.where(known, before.lerp(seen, self.rate), before)
 
     def _choose(self) -> None:
         """Turns the map into a density and draws the samples of a period from it."""
         total, dim = self.pool.total, self.map.dim
         limit = max(1.0, self.repeats * self.domain.valid / self.pool.size)
         density = map_density(self.error, self.power, self.uniform_share, limit, self.cells)
-        cells = stratified(density, total, self.cells, self.random)
-        offsets = to_uniform(self.random.bits((total * dim + 1) // 2))[: total * dim].view(dim, total)
-        coords = self.cells.inside(cells, offsets.unbind(0))
+        volume = self.cells.volume(density.dtype)
+        shares = density if volume is None else density * volume
+        cells = self.quota.draw(shares, total, self.random)
+        coords = self.cells.inside(cells, self.quota.places(cells, dim, self.random))
         self.pool.fill(cells, coords, density[cells], self.random)
 
     def _after_weigh(self) -> PerSample:

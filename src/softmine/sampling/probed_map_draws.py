@@ -1,20 +1,18 @@
-"""From a map of the error to samples: the arithmetic of ``ProbedMap``."""
+"""From a map of the error to a density: the arithmetic of ``ProbedMap``."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from softmine.domain import Flags, PerSample
 from softmine.sampling.map_cells import MapCells
-from softmine.sampling.piecewise import PiecewiseConstant, sum_type
-from softmine.sampling.random import RandomStream
+from softmine.sampling.piecewise import PiecewiseConstant
 
 LEAST, MOST = 1e-30, 1e30
 """Errors below the one are alike, above the other cut off, so that sums and ratios of them stay finite in float32."""
 PRIOR_SOFTNESS = 2 / 3
 """Power of the prior's density that the first draws follow: the very first errors are everywhere."""
-BINDING = 256
+BINDING = 32
 """Densities over uniform from which a limit is so rarely reached that keeping it is not worth its passes over the map."""
 
 
@@ -56,13 +54,3 @@ def map_density(
             density = density.clamp_(max=limit)
             density.div_(cells.mean(density))
     return density
-
-
-def stratified(density: PerSample, total: int, cells: MapCells, random: RandomStream) -> Tensor:
-    """``total`` map cells (total,), ascending, one in each of as many equal parts of the density (count,)."""
-    volume = cells.volume(density.dtype)
-    shares = density if volume is None else density * volume
-    cumulative = shares.cumsum(0, dtype=sum_type(density.device))
-    places = torch.arange(total, dtype=cumulative.dtype, device=density.device)
-    places.add_(random.uniform(total, 1).view(-1)).mul_(cumulative[-1] / total)
-    return torch.searchsorted(cumulative, places, right=True).clamp_(max=cells.count - 1)

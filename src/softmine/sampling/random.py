@@ -30,13 +30,14 @@ def _shift(bits: Tensor, count: int) -> Tensor:
     return (bits >> count).bitwise_and_((1 << (64 - count)) - 1)
 
 
-def _mix(bits: Tensor) -> Tensor:
+def mixed(bits: Tensor) -> Tensor:
+    """A word of 64 bits, int64 of any shape, that looks unrelated to the one given, always the same for the same."""
     bits = _mix_upper(bits)
     return bits ^ _shift(bits, 31)
 
 
 def _mix_upper(bits: Tensor) -> Tensor:
-    """All of ``_mix`` that the upper 31 bits depend on."""
+    """All of ``mixed`` that the upper 31 bits depend on."""
     bits = (bits ^ _shift(bits, 30)).mul_(_MIX_1)
     return bits.bitwise_xor_(_shift(bits, 27)).mul_(_MIX_2)
 
@@ -61,17 +62,17 @@ class RandomStream(nn.Module):
         if seed is None:
             seed = int(torch.randint(1 << 62, ()).item())
         # Mixed twice, so that seeds 0, 1, 2 ... start at unrelated places of the one long cycle.
-        key = _mix(_mix(torch.tensor(_signed(seed % (1 << 64)))) + _STEP)
+        key = mixed(mixed(torch.tensor(_signed(seed % (1 << 64)))) + _STEP)
         self.register_buffer("key", key)
         self.register_buffer("counter", torch.zeros((), dtype=torch.int64))
 
     def bits(self, count: int) -> Tensor:
         """The next ``count`` words of 64 random bits, int64 (count,)."""
-        return _mix(self._places(count))
+        return mixed(self._places(count))
 
     def peek(self, count: int) -> Tensor:
         """What ``bits(count)`` would give, without taking it."""
-        return _mix(self._ahead(count))
+        return mixed(self._ahead(count))
 
     def skip(self, count: int) -> None:
         """Goes on as if ``count`` words had been taken."""
@@ -81,7 +82,7 @@ class RandomStream(nn.Module):
         """Uniform numbers in [0, 1), shape (n, dim); 24 random bits each, 53 for float64."""
         digits = 53 if dtype == torch.float64 else 24
         places = self._places(n * dim)
-        bits = _shift(_mix(places) if digits > 31 else _mix_upper(places), 64 - digits)
+        bits = _shift(mixed(places) if digits > 31 else _mix_upper(places), 64 - digits)
         return bits.to(dtype).mul_(2.0**-digits).view(n, dim)
 
     def normal(self, n: int, dim: int) -> Coords:

@@ -27,10 +27,12 @@ from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.probed_map import ProbedMap
 from softmine.sampling.protocol import Sampler
 from softmine.sampling.resampling import Resampling
+from softmine.sampling.shuffled import Shuffled
 from softmine.sampling.uniform import Uniform
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "uniform": Uniform,
+    "shuffled": Shuffled,
     "langevin": Langevin,
     "multinomial": Multinomial,
     "error-map": ErrorMap,

@@ -1,0 +1,112 @@
+"""Which cells of a map come next, so that each gets its share of the samples in time and not only on average."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Cells, PerSample
+from softmine.sampling.piecewise import sum_type
+from softmine.sampling.random import RandomStream, mixed, to_uniform
+
+VARIATION = 0.5
+"""How much more or less than one visit a visit counts, together: without, cells of equal density would come in step for good."""
+
+
+class Quota(nn.Module):
+    """What every cell is owed: its density adds to it, a visit takes about one away, and who is owed a visit gets one.
+
+    Independent draws leave a third of the cells out that should have been visited once, and visit a quarter twice or more.
+    With quotas the visits of a cell differ little from what its density says, however long the run, as those of a shuffled
+    data set do, which is the special case of a density that is everywhere alike: the gradient has less noise at the same cost.
+    Each cell starts with a random part of a visit, so that the first draw has just the density that it should.
+
+    Where the density of a cell depends on what its own visits find, later draws are not quite independent of it: visits
+    weighted by its inverse give the mean over all cells to a few percent, not exactly (tests/sampling/test_masks.py).
+
+    Args:
+        count: cells.
+        turns: keep count of the visits, for ``places``.
+        random: where the first parts come from.
+    """
+
+    owed: Tensor
+    visits: Tensor | None
+
+    def __init__(self, count: int, random: RandomStream, turns: bool = False) -> None:
+        super().__init__()
+        owed = torch.empty(count)
+        for part in owed.split(2**16):
+            part.copy_(random.uniform(len(part), 1).view(-1))
+        self.register_buffer("owed", owed)
+        self.register_buffer("visits", torch.zeros(count, dtype=torch.int32) if turns else None)
+
+    def draw(self, shares: PerSample, total: int, random: RandomStream) -> Tensor:
+        """``total`` cells (total,), ascending, for shares of them (count,), in units of the mean share."""
+        owed = self.owed.add_(shares, alpha=total / len(self.owed))
+        due = owed.clamp(0, total).to(torch.int32)
+        # Nearly as many are due as are wanted. The few too many, evenly spread, wait; or some are visited once more.
+        nth = torch.arange(total, dtype=sum_type(owed.device), device=owed.device)
+        nth.add_(random.uniform(1, 1).view(1)).div_(total)
+        on_host = owed.device.type == "cpu" and not torch.compiler.is_compiling()
+        cells = (_listed if on_host else _found)(owed, due, nth)
+        cost = random.uniform(total, 1).view(-1).sub_(0.5).mul_(-VARIATION).sub_(1.0)
+        owed.index_add_(0, cells, cost)
+        return cells
+
+    def places(self, cells: Cells, dim: int, random: RandomStream) -> list[Tensor]:
+        """Where in each of the cells drawn (N,) its sample lies: D offsets in [0, 1), (N,) each.
+
+        With ``turns``, from visit to visit of a cell the next point of a sequence that fills it evenly (the R sequence
+        of M. Roberts, 2018, from a start of its own in each cell), so that what a cell holds is not visited at random either.
+        """
+        total = len(cells)
+        if self.visits is None:
+            offsets = to_uniform(random.bits((total * dim + 1) // 2))[: total * dim].view(dim, total)
+            return list(offsets.unbind(0))
+        order = torch.arange(total, device=cells.device)
+        again = torch.nn.functional.pad(cells[1:] == cells[:-1], (1, 0))
+        turn = self.visits[cells] + order - torch.where(again, 0, order).cummax(0).values
+        self.visits.index_add_(0, cells, torch.ones_like(cells, dtype=torch.int32))
+        starts = (mixed(random.key + dim * cells + axis) for axis in range(dim))
+        steps = (turn * step for step in _steps(dim))
+        return [
+            ((start + step) & 0xFFFFFF).float().mul_(2.0**-24)
+            for start, step in zip(starts, steps, strict=True)
+        ]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Quota:
+        owed = self.owed
+        super()._apply(fn, recurse)
+        # Only the device may change: half precision is too coarse.
+        self.owed = owed.to(self.owed.device)
+        return self
+
+
+def _listed(owed: Tensor, due: Tensor, nth: Tensor) -> Tensor:
+    """The cells (N,) of visits ``nth`` (N,), in [0, 1) of all, where each cell (count,) has so many due: as a list."""
+    some = due.nonzero().view(-1)
+    if not len(some):
+        # However few are drawn, someone is next.
+        return owed.argmax().expand(len(nth))
+    visits = some.repeat_interleave(due[some].long())
+    return visits[nth.mul_(len(visits)).long().clamp_(max=len(visits) - 1)]
+
+
+def _found(owed: Tensor, due: Tensor, nth: Tensor) -> Tensor:
+    """The same by search, which takes twice as long on a CPU, but neither waits for a device nor depends on a length."""
+    most = owed.argmax().view(1)
+    upto = due.scatter_(0, most, due[most].clamp_min(1)).cumsum(0, dtype=torch.int32)
+    visits = torch.minimum((nth * upto[-1]).to(torch.int32), upto[-1] - 1)
+    return torch.searchsorted(upto, visits, right=True)
+
+
+def _steps(dim: int) -> list[int]:
+    """How far a turn goes along each axis, in units of 2^-24."""
+    root = 2.0
+    for _ in range(64):
+        root = (1 + root) ** (1 / (dim + 1))
+    return [round(math.fmod(root ** -(axis + 1), 1.0) * 2**24) for axis in range(dim)]
