@@ -232,8 +232,8 @@ def seconds_to(curve, figure, goal):
 
 
 SIGNAL_HEAD = (
-    "| picture | uniform, batch | PSNR | auto, batch | PSNR | gain | sooner, time | worst moment (of any seed) |",
-    "|---|---:|---:|---:|---:|---:|---:|---:|",
+    "| picture | uniform, batch | PSNR | shuffled, gain | auto, batch | PSNR | gain | sooner, time | worst moment (of any seed) |",
+    "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
 )
 PHOTO_HEAD = (f"{SIGNAL_HEAD[0]} gain in less time |", f"{SIGNAL_HEAD[1]}---:|")
 
@@ -250,13 +250,19 @@ def gain_of(data, line):
     return line["psnr_mean"] - baseline(data)["psnr_mean"]
 
 
+def shuffled_gain(data):
+    """How far the best mean of uniform sampling without replacement lies above the baseline's; None without such a run."""
+    return max((gain_of(data, line) for line in data["summary"] if name_of(line) == "shuffled"), default=None)
+
+
 def beside_uniform(data, name=None):
-    """Uniform at its best batch size, and auto."""
+    """Uniform at its best batch size, what shuffling adds to it, and auto."""
     base, auto = baseline(data), auto_line(data)
     return (
         name or Path(data["signal"]["name"]).stem,
         f"{base['batch_size']:,}",
         level(base),
+        difference(shuffled_gain(data), 0.0),
         f"{auto['batch_size']:,}",
         level(auto),
         difference(auto["psnr_mean"], base["psnr_mean"]),
@@ -283,7 +289,9 @@ def mean_photo(name, every):
     least = leads(auto_line(data) for data in every)
     single = leads(line for data in every for line in by_seed(data, auto_line(data)))
     worst = f"{signed(min(least))} ({signed(min(single))})" if single else ""
-    return row(name, "", "", "", "", mean, sooner, worst, ", ".join(told))
+    shuffled = [shuffled_gain(data) for data in every]
+    plain = "" if None in shuffled else f"{statistics.fmean(shuffled):+.2f}"
+    return row(name, "", "", plain, "", "", mean, sooner, worst, ", ".join(told))
 
 
 def moment(line):

@@ -78,7 +78,21 @@ def test_photos_share_a_table_that_ends_in_their_mean(evidence, tmp_path):
     assert gain < 0, "so that uniform's level was never reached"
     assert rows[3].startswith("| kodim02 | 2,048 |")
     assert f" | {gain:+.2f} | never | -" in rows[3]
-    assert f"| mean |  |  |  |  | {gain:+.2f} | at most 1.00x | -" in rows[-1]
+    assert f"| mean |  |  |  |  |  | {gain:+.2f} | at most 1.00x | -" in rows[-1]
+
+
+def test_a_run_without_replacement_stands_beside_the_baseline(evidence, tmp_path):
+    data = comparison()
+    data["summary"].append({**data["summary"][0], "sampler": "shuffled"})
+    for run in data["runs"] + data["summary"]:
+        run["sampler"] = run["sampler"].replace("langevin", "auto")
+    for run in [run for run in data["runs"] if run["sampler"] == "uniform"]:
+        higher = [{**point, "psnr": point["psnr"] + 2} for point in run["curve"]]
+        data["runs"].append({**run, "sampler": "shuffled", "curve": higher})
+    (tmp_path / "kodak-1.json").write_text(json.dumps(data))
+    rows = [line for line in evidence.section("kodak", tmp_path).splitlines() if line.startswith("|")]
+    assert rows[2].split(" | ")[3] == "+2.00"
+    assert rows[3].startswith("| mean |  |  | +2.00 |  |  | ")
 
 
 def test_runs_with_a_shorter_budget_have_rows_of_their_own(evidence, tmp_path):

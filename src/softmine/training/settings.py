@@ -72,8 +72,8 @@ class FitSettings(FieldSettings):
     """Everything that defines one run."""
 
     sampler: Annotated[str, arg(metavar="NAME")] = "auto"
-    """Where to train: auto, uniform, langevin, resampling, error-map, multinomial, edges, hardest, evolutionary, ntk,
-    expansive or probed-map, which auto is made of. Options follow a colon: langevin:alpha=0.8,prior=edges."""
+    """Where to train: auto, uniform, shuffled, langevin, resampling, error-map, multinomial, edges, hardest, evolutionary,
+    ntk, expansive or probed-map, which auto is made of. Options follow a colon: langevin:alpha=0.8,prior=edges."""
     batch_size: Annotated[
         int | None, arg(metavar="N", help_behavior_hint="(default: 2048; with auto, what suits the signal)")
     ] = None
