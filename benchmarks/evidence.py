@@ -341,7 +341,6 @@ def seconds_or_steps(data):
 
 SECTIONS = {
     "headline": standing,
-    "half": standing,
     "kodak": photos,
     "minute": photos,
     "signals": signals,

@@ -72,6 +72,7 @@ def test_draw_weigh_and_update_trace_as_full_graphs(masked):
         "edges:alpha=1,warmup=2",
         "resampling:uniform_share=1,candidates=3",
         "error-map:cells=20",
+        "probed-map:cells=20,period=2",
     ]
     script = SCRIPT.replace("{presets}", repr(presets)).replace("{masked}", repr(masked))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmine.sampling.order import passes, shuffled
+from softmine.sampling.order import _table, passes, shuffled
 
 from helpers import FALSE_ALARM, chi_square_p
 
@@ -23,15 +23,15 @@ def test_every_pass_holds_every_number_once(count, key, turn):
 @pytest.mark.parametrize("count", [393_216, 100_003])
 def test_nothing_shows_of_the_order_before(count):
     """Correlations of independent numbers stay below 4.5 / root(n) but for 7e-6 of all keys."""
-    size = passes(count)
+    size, columns = passes(count), _table(count)[1]
     first, second = (
         shuffled(turn * size + torch.arange(size), count, torch.tensor(5)).double() for turn in (0, 1)
     )
     pairs = {
         "place": (torch.arange(size).double(), first),
         "next": (first[1:], first[:-1]),
-        "next but a row": (first[768:], first[:-768]),
-        "column": (first[1:] % 768, first[:-1] % 768),
+        "next but a row": (first[columns:], first[:-columns]),
+        "column": (first[1:] % columns, first[:-1] % columns),
         "pass": (first, second),
     }
     for name, pair in pairs.items():
@@ -47,12 +47,18 @@ def test_any_stretch_is_spread_over_all_numbers():
         assert chi_square_p(counts, np.ones(64)) > FALSE_ALARM
 
 
-def test_numbers_beyond_32_bits_are_shuffled_too():
-    part = shuffled(torch.arange(10_000), 2**40, torch.tensor(1))
-    assert part.unique().numel() == 10_000
-    assert part.max() > 2**39
+@pytest.mark.parametrize("count", [2**29, 3 * 2**29, 2**32, 2**40, 2**60])
+def test_rows_and_columns_are_moved_however_large_the_table(count):
+    """Chi-square of how far digits moved, a false alarm of 1e-5 each."""
+    columns = _table(count)[1]
+    places = torch.arange(20_000)
+    part = shuffled(places, count, torch.tensor(1))
+    assert part.unique().numel() == 20_000
     assert part.min() >= 0
-    assert part.max() < 2**40
+    assert part.max() < passes(count)
+    for before, after in ((places // columns, part // columns), (places % columns, part % columns)):
+        moved = torch.bincount((after - before) % 16, minlength=16).numpy()
+        assert chi_square_p(moved, np.ones(16)) > FALSE_ALARM
 
 
 def test_another_key_is_another_order():

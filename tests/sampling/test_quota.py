@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from softmine.sampling import RandomStream
+from softmine import Box
+from softmine.sampling import ProbedMap, RandomStream
 from softmine.sampling.quota import Quota, _found, _listed, _steps
 
 from helpers import FALSE_ALARM, chi_square_p
@@ -118,3 +119,31 @@ def test_half_precision_changes_nothing():
     random = RandomStream(0)
     quota = Quota(50, random)
     assert quota.half().owed.dtype == torch.float32
+
+
+def test_a_long_run_owes_no_more_and_no_less_in_all():
+    random = RandomStream(0)
+    quota, shares = Quota(100, random), shares_of(100)
+    for _ in range(5000):
+        cells = quota.draw(shares, 16, random)
+        assert cells.unique().numel() >= 8
+    assert quota.owed.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert quota.owed.abs().max() < 2
+
+
+def test_a_sampler_that_searches_draws_what_one_that_lists_does(monkeypatch):
+    def batches(sampler):
+        for _ in range(9):
+            coords = sampler.draw()
+            sampler.weigh(coords[:, 0])
+            sampler.update()
+            yield coords
+
+    def make():
+        return ProbedMap(Box((20, 20)), 64, cells=100, period=2, seed=0)
+
+    listed, searched = make(), make()
+    first = torch.stack(list(batches(listed)))
+    monkeypatch.setattr("softmine.sampling.quota._listed", _found)
+    assert torch.equal(torch.stack(list(batches(searched))), first)
+    assert torch.equal(searched.quota.owed, listed.quota.owed)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from softmine import Box, Shuffled
+from softmine import Box, Shuffled, SoftmineError
 
 from helpers import FALSE_ALARM, chi_square_p
 
@@ -60,3 +60,16 @@ def test_weights_are_one_and_half_precision_changes_nothing():
     first = sampler.draw()
     assert torch.equal(sampler.weigh(torch.rand(16)), torch.ones(16))
     assert torch.equal(sampler.half().draw(), first)
+
+
+def test_large_batches_are_not_drawn_far_ahead():
+    assert Shuffled(Box((64, 64)), 16, seed=0).period == 16
+    sampler = Shuffled(Box((512, 1024)), 2**17, seed=0)
+    assert sampler.period == 2
+    cells = torch.cat([sampler.domain.cell(coords) for coords in batches(sampler, 4)])
+    assert cells.unique().numel() == 512 * 1024
+
+
+def test_too_many_cells_to_shuffle_are_named():
+    with pytest.raises(SoftmineError, match=r"more than 2.60 cells to shuffle: choose uniform"):
+        Shuffled(Box((2**31, 2**31)), 16)

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Box, Cells, Coords, Flags, PerSample, SoftmineError
+from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling.edges import check_axes
+from softmine.sampling.error_memory import ErrorMemory
 from softmine.sampling.full_pass import Schedule
 from softmine.sampling.map_cells import MapCells, map_shape
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.probed_map_draws import LEAST, expected, known_errors, map_density
 from softmine.sampling.protocol import Probe, check_batch_size, check_errors, check_importance, check_share
 from softmine.sampling.quota import Quota
 from softmine.sampling.random import RandomStream
@@ -87,8 +87,6 @@ class ProbedMap(nn.Module):
 
     needs_probe = True
     follows_signal = False
-    error: Tensor
-    scaled: Tensor
     cursor: Tensor
 
     def __init__(
@@ -140,13 +138,12 @@ class ProbedMap(nn.Module):
         self.schedule = Schedule(lambda _: self.period)
         if prior is not None:
             check_axes(prior, domain)
-        self.register_buffer("error", expected(prior, self.cells, self.power))
+        self.memory = ErrorMemory(self.cells, prior, power=self.power, rate=self.rate)
         self.pool = SamplePool(
             self.period, batch_size, domain.dim, check_count("growth", growth), LEAST_BATCH
         )
         # Where a map cell is one of the domain, there is one place in it.
         self.quota = Quota(self.cells.count, self.random, turns=self.coarse)
-        self.register_buffer("scaled", torch.tensor(False))
         self.register_buffer("cursor", torch.zeros((), dtype=torch.int64))
         self._density: Tensor | None = None
         self._importance: Tensor | None = None
@@ -156,6 +153,11 @@ class ProbedMap(nn.Module):
     def map(self) -> Box:
         """The grid of the map."""
         return self.cells.grid
+
+    @property
+    def error(self) -> Tensor:
+        """The error that the map remembers in each of its cells, (count,)."""
+        return self.memory.error
 
     @property
     def alpha(self) -> Tensor:
@@ -173,11 +175,14 @@ class ProbedMap(nn.Module):
     @torch.no_grad()
     def refresh(self, probe: Probe | None = None) -> None:
         """Looks at the next stretch of the map, if there is a probe, and draws the samples of ``period`` steps."""
-        self._learn()
+        self.memory.learn(*self.pool.in_order())
+        # Once is enough, even if what follows fails.
+        self.pool.forget()
+        # The first samples are there from the start; to draw others would count visits that nobody made.
         if self.schedule.started:
             self._look(probe, self.pool.next_size)
             self.pool.grow()
-        self._choose()
+            self._choose()
         self.schedule.passed()
 
     @torch.no_grad()
@@ -222,37 +227,13 @@ class ProbedMap(nn.Module):
         offsets = self.random.uniform(1, self.map.dim).unbind(-1)
         if not self.coarse:
             offsets = [torch.full_like(offset, 0.5) for offset in offsets]
-        seen = check_errors(probe(self.cells.inside(cells, offsets)), count)
-        seen, known = known_errors(seen.float())
-        self._remember(cells, self.error[cells], seen, known)
-
-    def _learn(self) -> None:
-        """Takes the errors of the past period up into the map, those of one cell as their mean."""
-        cells, seen = self.pool.in_order()
-        seen, known = known_errors(seen)
-        before = self.error[cells]
-        # The prior knows where, but not how much.
-        first = (seen > 0).any() & ~self.scaled
-        scale = torch.where(first, seen.sum() / torch.where(known, before, 0.0).sum().clamp_min(LEAST), 1.0)
-        self.error.mul_(scale)
-        self.scaled.logical_or_(first)
-        group = torch.nn.functional.pad(cells[1:] != cells[:-1], (1, 0)).cumsum(0)
-        count = torch.zeros_like(seen).index_add_(0, group, known.float())
-        total = torch.zeros_like(seen).index_add_(0, group, seen)
-        mean = torch.where(count > 0, total / count, -1.0)[group]
-        self._remember(cells, before * scale, mean, mean >= 0)
-        # Once is enough, even if what follows fails.
-        self.pool.forget()
-
-    def _remember(self, cells: Cells, before: PerSample, seen: PerSample, known: Flags) -> None:
-        """Moves the map from what it was in cells (N,) towards errors seen (N,) there, one for all samples of a cell."""
-        self.error[cells] = torch.where(known, before.lerp(seen, self.rate), before)
+        self.memory.note(cells, check_errors(probe(self.cells.inside(cells, offsets)), count).float())
 
     def _choose(self) -> None:
         """Turns the map into a density and draws the samples of a period from it."""
         total, dim = self.pool.total, self.map.dim
         limit = max(1.0, self.repeats * self.domain.valid / self.pool.size)
-        density = map_density(self.error, self.power, self.uniform_share, limit, self.cells)
+        density = self.memory.density(self.uniform_share, limit, self.cells)
         volume = self.cells.volume(density.dtype)
         shares = density if volume is None else density * volume
         cells = self.quota.draw(shares, total, self.random)
@@ -266,9 +247,6 @@ class ProbedMap(nn.Module):
         return self._importance
 
     def _apply(self, fn: Any, recurse: bool = True) -> ProbedMap:
-        error = self.error
         super()._apply(fn, recurse)
-        # Only the device may change: half precision is too coarse.
-        self.error = error.to(self.cursor.device)
         self._density = self._importance = None
         return self

@@ -46,7 +46,8 @@ class Quota(nn.Module):
 
     def draw(self, shares: PerSample, total: int, random: RandomStream) -> Tensor:
         """``total`` cells (total,), ascending, for shares of them (count,), in units of the mean share."""
-        owed = self.owed.add_(shares, alpha=total / len(self.owed))
+        # Visits cost one on average; what a long run adds up to beside that is taken back from all alike.
+        owed = self.owed.sub_(self.owed.mean() - 0.5).add_(shares, alpha=total / len(self.owed))
         due = owed.clamp(0, total).to(torch.int32)
         # Nearly as many are due as are wanted. The few too many, evenly spread, wait; or some are visited once more.
         nth = torch.arange(total, dtype=sum_type(owed.device), device=owed.device)

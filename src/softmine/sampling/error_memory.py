@@ -1,0 +1,108 @@
+"""What a map remembers of the error, and the density that becomes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Cells, Flags, PerSample
+from softmine.sampling.map_cells import MapCells
+from softmine.sampling.piecewise import PiecewiseConstant
+
+LEAST, MOST = 1e-30, 1e30
+"""Errors below the one are alike, above the other cut off, so that sums and ratios of them stay finite in float32."""
+PRIOR_SOFTNESS = 2 / 3
+"""Power of the prior's density that the first draws follow: the very first errors are everywhere."""
+BINDING = 256
+"""Densities over uniform from which a limit is so rarely reached that keeping it is not worth its passes over the map."""
+
+
+class ErrorMemory(nn.Module):
+    """The error in each cell of a map, an average over what was seen there, in which the last counts most.
+
+    Before a cell is seen, it holds what the prior expects, scaled by the first errors that are seen anywhere.
+
+    Args:
+        cells: the map's.
+        prior: where the error is expected; None is everywhere alike.
+        power: of the error that densities are proportional to.
+        rate: what an error that is seen changes of what is remembered, from 0 to 1.
+    """
+
+    error: Tensor
+    scaled: Tensor
+
+    def __init__(
+        self, cells: MapCells, prior: PiecewiseConstant | None, *, power: float, rate: float
+    ) -> None:
+        super().__init__()
+        self.power, self.rate = power, rate
+        self.register_buffer("error", expected(prior, cells, power))
+        self.register_buffer("scaled", torch.tensor(False))
+
+    def learn(self, cells: Cells, seen: PerSample) -> None:
+        """Takes up errors seen (N,) in cells (N,), those of one cell, which lie side by side, as their mean."""
+        seen, known = known_errors(seen)
+        before = self.error[cells]
+        # The prior knows where, but not how much.
+        first = (seen > 0).any() & ~self.scaled
+        scale = torch.where(first, seen.sum() / torch.where(known, before, 0.0).sum().clamp_min(LEAST), 1.0)
+        self.error.mul_(scale)
+        self.scaled.logical_or_(first)
+        group = torch.nn.functional.pad(cells[1:] != cells[:-1], (1, 0)).cumsum(0)
+        count = torch.zeros_like(seen).index_add_(0, group, known.float())
+        total = torch.zeros_like(seen).index_add_(0, group, seen)
+        mean = torch.where(count > 0, total / count, -1.0)[group]
+        self._set(cells, before * scale, mean, mean >= 0)
+
+    def note(self, cells: Cells, seen: PerSample) -> None:
+        """Takes up errors seen (N,) in cells (N,), each another one."""
+        seen, known = known_errors(seen)
+        self._set(cells, self.error[cells], seen, known)
+
+    def density(self, uniform_share: float, limit: float, cells: MapCells) -> PerSample:
+        """Density over uniform (count,) of the cells, in proportion to the power of their errors.
+
+        Args:
+            uniform_share: share of the density that is uniform.
+            limit: of the density, nearly kept where it is below ``BINDING``.
+            cells: the map's.
+        """
+        # Relative to the largest, so that no power leaves the range of float32; where there is no error, all are alike.
+        wanted = self.error.clamp_min(LEAST)
+        wanted.div_(wanted.max()).pow_(self.power)
+        density = wanted.mul_((1 - uniform_share) / cells.mean(wanted)).add_(uniform_share)
+        if limit < BINDING:
+            # What is cut off goes to the other cells, some of which may then reach the limit too.
+            for _ in range(4):
+                density = density.clamp_(max=limit)
+                density.div_(cells.mean(density))
+        return density
+
+    def _set(self, cells: Cells, before: PerSample, seen: PerSample, known: Flags) -> None:
+        """Moves what was remembered in cells (N,) towards errors seen (N,), the same for all samples of a cell."""
+        self.error[cells] = torch.where(known, before.lerp(seen, self.rate), before)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> ErrorMemory:
+        error = self.error
+        super()._apply(fn, recurse)
+        # Only the device may change: half precision is too coarse.
+        self.error = error.to(self.scaled.device)
+        return self
+
+
+def expected(prior: PiecewiseConstant | None, cells: MapCells, power: float) -> PerSample:
+    """What the prior expects in each cell of a map, (count,), positive, so that draws first follow its softened density."""
+    if prior is None or power == 0:
+        return torch.ones(cells.count)
+    return prior.density(cells.centres().to(prior.cumulative.device)).clamp_min(1e-6) ** (
+        PRIOR_SOFTNESS / power
+    )
+
+
+def known_errors(seen: PerSample) -> tuple[PerSample, Flags]:
+    """Errors (N,) in a range that adds up, and which of them (N,) tell anything; the others are 0."""
+    known = (seen >= 0) & seen.isfinite()
+    return torch.where(known, seen, 0.0).clamp(max=MOST), known
