@@ -82,7 +82,9 @@ def test_draw_weigh_and_update_trace_as_full_graphs(masked):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("name", [*SAMPLERS, "langevin:preset=published-code", "error-map:cells=20"])
+@pytest.mark.parametrize(
+    "name", [*SAMPLERS, "langevin:preset=published-code", "error-map:cells=20", "probed-map:cells=20"]
+)
 def test_nothing_waits_for_the_gpu(name, masked):
     from softmine import Box, Image
     from softmine.sampling import create

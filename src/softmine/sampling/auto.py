@@ -43,8 +43,8 @@ def default_batch_size(spec: str, domain: Box) -> int:
 
     That is a power of two: about one sample for 48 cells, but 8,192 where that is less and at most an eighth of the cells,
     from 1,024 to 32,768. A large batch costs less a sample, but of a small signal it would see the same cells again
-    before the field has learned from them. With three axes or four, where a sample costs several times as much, 8,192 at most; with
-    one, where a batch of half of that costs little more than half, 4,096.
+    before the field has learned from them. With three axes or four, where a sample costs several times as much, 8,192 at
+    most; with one 4,096, because there small batches cost little more a sample and are worth more.
 
     Example:
         >>> default_batch_size("auto", Box((512, 768))), default_batch_size("uniform", Box((512, 768)))

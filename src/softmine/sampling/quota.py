@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from typing import Any
 
 import torch
@@ -105,9 +105,10 @@ def _found(owed: Tensor, due: Tensor, nth: Tensor) -> Tensor:
     return torch.searchsorted(upto, visits, right=True)
 
 
+@functools.cache
 def _steps(dim: int) -> list[int]:
     """How far a turn goes along each axis, in units of 2^-24."""
     root = 2.0
     for _ in range(64):
         root = (1 + root) ** (1 / (dim + 1))
-    return [round(math.fmod(root ** -(axis + 1), 1.0) * 2**24) for axis in range(dim)]
+    return [round(root ** -(axis + 1) * 2**24) for axis in range(dim)]

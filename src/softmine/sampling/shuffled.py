@@ -27,9 +27,11 @@ class Shuffled(nn.Module):
 
     With independent uniform draws, as many as there are cells, a third of the cells are left out and a quarter come twice or
     more. Random reshuffling is what stochastic gradient descent is usually run with, and converges faster (Mishchenko,
-    Khaled and Richtárik, NeurIPS 2020); here it is a second baseline. Within a cell coordinates are uniform. Where the number of cells has no two factors that are
-    not too far from each other, a few samples of a pass, at most its root, are drawn freely; and along an axis of more than
-    2^22 cells float32 coordinates may lie in a neighbour of the cell whose turn it is.
+    Khaled and Richtárik, NeurIPS 2020); here it is a second baseline. Within a cell coordinates are uniform.
+
+    Where the number of cells has no two factors that are not too far from each other, a few samples of a pass, at most its
+    root, are drawn freely; and along an axis of more than 2^22 cells float32 coordinates may lie in a neighbour of the cell
+    whose turn it is.
 
     A loop under ``torch.compile`` or in a CUDA graph calls ``refresh()`` itself, every ``period`` steps.
 
