@@ -36,8 +36,7 @@ from softmine.training.settings import FieldSettings
 from softmine.training.trainer import Trainer
 
 SIDE, SMALL = 32768, 1024
-BATCHES = {"uniform": 2048, "auto:growth=1": 16384}
-"""Of full size from the first step: batches that grow would be smaller, for longer, on a larger picture."""
+BATCHES = {"uniform": 2048, "auto": 16384}
 WARM_UP = 8
 """Times as many steps before the first that are timed: until what stays of a file in memory is there."""
 PICTURES = ("1 MP in memory", "1 MP computed", "1 GP black", "1 GP computed", "1 GP in a file")

@@ -1,15 +1,7 @@
 import pytest
-import torch
 
 from softmine.domain import Box
 from softmine.sampling import create
-
-
-def test_the_first_batches_of_auto_are_small_and_others_are_not():
-    box = Box((64, 64))
-    assert len(create("auto", box, 4096, seed=0).draw()) == 512
-    assert len(create("auto:growth=1", box, 4096, seed=0).draw()) == 4096
-    assert len(create("probed-map", box, 4096, seed=0).draw()) == 4096
 
 
 def test_what_suits_a_signal_comes_before_what_suits_its_domain_and_after_what_is_given():
@@ -28,12 +20,3 @@ def test_what_suits_a_signal_comes_before_what_suits_its_domain_and_after_what_i
 def test_what_suits_a_signal_is_told_to_auto_alone(spec):
     sampler = create(spec, Box((64, 64)), 512, seed=0, suited={"uniform_share": 0.4})
     assert getattr(sampler, "uniform_share", None) != 0.4
-
-
-def test_on_views_all_batches_are_of_one_size():
-    views = Box((3, 64, 64), discrete=(0,))
-    sampler = create("auto", views, 1024, seed=0)
-    for _ in range(5):
-        assert sampler.draw().shape == (1024, 3)
-        sampler.weigh(torch.ones(1024))
-        sampler.update()

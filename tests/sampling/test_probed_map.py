@@ -67,7 +67,7 @@ def test_training_samples_alone_teach_the_map():
 
 def test_the_map_follows_an_error_that_moves():
     box = Box((40,))
-    sampler = ProbedMap(box, 256, period=2, sweep=4, repeats=math.inf, seed=1)
+    sampler = ProbedMap(box, 256, period=2, sweep=4, rate=0.7, repeats=math.inf, seed=1)
     for hot in (5, 30):
         values = torch.full((40,), 0.01)
         values[hot] = 1.0
@@ -142,13 +142,12 @@ def test_probes_keep_the_whole_map_fresh_or_are_not_taken(batch_size, a_step):
 
 
 def test_a_probe_that_fails_leaves_the_sampler_as_it_was():
-    sampler = ProbedMap(Box((40, 40)), 1024, period=2, sweep=3, growth=4, rate=1.0, seed=0)
+    sampler = ProbedMap(Box((40, 40)), 512, period=2, sweep=3, rate=1.0, seed=0)
     train(sampler, lambda c: c[:, 0], 2)
-    expected = sampler.pool.cells[:, :256].unique()
+    expected = sampler.pool.cells.unique()
     with pytest.raises(SoftmineError, match="one error for each"):
         sampler.draw(lambda c: torch.ones(3))
     after = sampler.error.clone()
-    assert sampler.pool.size == 256
     assert len(sampler.draw(lambda c: c[:, 0])) == 512
     looked_at = math.ceil(2 * (1600 / 3 - 512))
     assert looked_at == 43
@@ -165,24 +164,6 @@ def test_without_probes_nothing_is_asked():
     train(sampler, lambda c: c[:, 0], 7, probe)
 
 
-def test_batches_double_each_period_and_stay_spread_over_the_density():
-    box = Box((40, 40))
-    values = torch.rand(box.cells, generator=torch.Generator().manual_seed(2)) + 0.2
-    sampler = ProbedMap(
-        box, 1024, power=1.0, rate=1.0, period=3, sweep=1, probes=100.0, growth=4, repeats=math.inf, seed=0
-    )
-    sizes = []
-    for _ in range(15):
-        coords = sampler.draw(lookup(box, values))
-        sizes.append(len(coords))
-        sampler.weigh(lookup(box, values)(coords))
-        sampler.update()
-    assert sizes == [256] * 3 + [512] * 3 + [1024] * 9
-    counts = torch.bincount(sampler.pool.cells.flatten(), minlength=box.cells)
-    expected = 0.9 * values / values.mean() + 0.1
-    assert (counts - expected * 3 * 1024 / box.cells).abs().max() <= 2.5
-
-
 def test_samples_that_nobody_took_are_not_counted():
     sampler = ProbedMap(Box((100, 100)), 100, probes=0.0, power=0.0, period=10, seed=0)
     counts = torch.zeros(10_000)
@@ -193,36 +174,6 @@ def test_samples_that_nobody_took_are_not_counted():
         sampler.update()
     assert counts.max() <= 3
     assert (counts == 0).float().mean() < 0.15, "independent draws leave out 0.37"
-
-
-def test_the_first_batches_are_never_below_256_samples():
-    assert len(ProbedMap(Box((40, 40)), 1024, growth=64, seed=0).draw()) == 256
-    assert len(ProbedMap(Box((40, 40)), 100, growth=64, seed=0).draw()) == 100
-
-
-def test_small_first_batches_teach_the_map_like_any_other():
-    box = Box((20, 20))
-    values = torch.rand(box.cells, generator=torch.Generator().manual_seed(3)) + 0.5
-    sampler = ProbedMap(box, 1024, probes=0.0, rate=1.0, period=4, growth=4, seed=0)
-    train(sampler, lookup(box, values), 4)
-    drawn = sampler.pool.cells[:, :256].unique()
-    sampler.draw()
-    torch.testing.assert_close(sampler.error[drawn], values[drawn])
-
-
-def test_growth_resumes_where_it_was():
-    box = Box((40, 40))
-    sampler = ProbedMap(box, 1024, period=2, growth=4, seed=0)
-    train(sampler, lambda c: c[:, 0], 3)
-    again = ProbedMap(box, 1024, period=2, growth=4, seed=1)
-    again.load_state_dict(sampler.state_dict())
-    for _ in range(6):
-        one, other = sampler.draw(), again.draw()
-        assert torch.equal(one, other)
-        for each in (sampler, again):
-            each.weigh(one[:, 0])
-            each.update()
-    assert len(sampler.draw()) == 1024
 
 
 def test_an_error_that_is_not_finite_does_not_spoil_the_map():
@@ -277,6 +228,22 @@ def test_cells_too_fine_for_float32_are_joined():
 
 
 @pytest.mark.parametrize(
+    ("shape", "batch_size", "period", "rate"),
+    [
+        ((512, 768), 8192, 8, 0.7),  # a visit in 48 steps
+        ((128, 192), 2048, 4, 0.3),  # in 12: an average over some visits
+        ((128, 192), 12288, 4, 0.1),  # in 2, of which a period sees four as one
+        ((4000, 4000), 32768, 4, 0.4),  # a coarse map
+    ],
+)
+def test_periods_and_what_is_remembered_suit_the_batch(shape, batch_size, period, rate):
+    sampler = ProbedMap(Box(shape), batch_size, seed=0)
+    assert sampler.period == period
+    assert sampler.rate == pytest.approx(rate, abs=0.005)
+    assert ProbedMap(Box(shape), batch_size, period=3, rate=0.5, seed=0).rate == 0.5
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"power": -1.0}, "power is -1.0"),
@@ -286,7 +253,6 @@ def test_cells_too_fine_for_float32_are_joined():
         ({"uniform_share": -0.1}, "uniform_share is -0.1"),
         ({"probes": -1.0}, "probes is -1.0"),
         ({"sweep": 0}, "sweep is 0"),
-        ({"growth": 0}, "growth is 0"),
         ({"repeats": 0.0}, "repeats is 0.0"),
         ({"period": 2**30}, "a period of 1073741824 batches of 16 samples"),
         ({"prior": PiecewiseConstant(torch.ones(4))}, "1 axes, but the domain Box.* has 2"),

@@ -265,11 +265,6 @@ def test_fit_report_says_when_figures_are_of_a_subset(tmp_path: Path) -> None:
     assert "during training it was measured on a fixed subset" in page.text
 
 
-def test_fit_report_says_where_batches_grow(tmp_path: Path) -> None:
-    assert "fewer in the first" not in fit(write_run(tmp_path / "even")).text
-    assert "2,048 (fewer in the first 96 steps)" in fit(write_run(tmp_path / "grows", growing_steps=96)).text
-
-
 def test_fit_report_survives_damaged_files(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     with (run / "metrics.jsonl").open("a") as file:
@@ -558,15 +553,6 @@ def test_the_baseline_is_the_one_that_the_summary_names() -> None:
     data = tuned({"uniform": 27.5, "langevin": 27.7})
     data["runs"] = [one_run("uniform", 20.0, 0, 16), *data["runs"]]
     assert [row.label for row in table(data) if row.baseline] == ["uniform 8,192"]
-
-
-def test_batches_that_begin_small_are_told(tmp_path: Path) -> None:
-    data = with_shorter_runs({"uniform": 26.5, "auto": 28.0}, {})
-    for run in data["runs"]:
-        run["growing_steps"] = 1234 if run["sampler"] == "auto" else 0
-    page = Page(write_compare_report(write_comparison(tmp_path, data)))
-    assert page.text.count("draws smaller batches in its first") == 1
-    assert "auto draws smaller batches in its first 1,234 steps." in " ".join(page.text.split())
 
 
 def test_the_winner_is_among_equals_even_where_a_shorter_run_ends_higher(tmp_path: Path) -> None:

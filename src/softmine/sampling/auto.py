@@ -11,8 +11,6 @@ from softmine.sampling.probed_map import ProbedMap
 DEFAULT_BATCH_SIZE = 2048
 AUTO = "auto"
 Auto = ProbedMap
-PLAIN: dict[str, Any] = {"growth": 8}
-"""What ``auto`` is wherever neighbours have to do with each other: the map, its batches small at first."""
 VIEWS: dict[str, Any] = {
     "cells": 2**16,
     "probes": 0.0,
@@ -35,7 +33,7 @@ def defaults(spec: str, domain: Box, suited: Mapping[str, Any] | None = None) ->
     """
     if spec.partition(":")[0] != AUTO:
         return {}
-    return {**(VIEWS if domain.discrete else PLAIN), **(suited or {})}
+    return {**(VIEWS if domain.discrete else {}), **(suited or {})}
 
 
 def default_batch_size(spec: str, domain: Box) -> int:

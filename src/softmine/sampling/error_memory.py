@@ -15,6 +15,10 @@ LEAST, MOST = 1e-30, 1e30
 """Errors below the one are alike, above the other cut off, so that sums and ratios of them stay finite in float32."""
 PRIOR_SOFTNESS = 2 / 3
 """Power of the prior's density that the first draws follow: the very first errors are everywhere."""
+TRUST_RATE = 0.2
+"""What a period changes of how far the memory is trusted."""
+ENOUGH = 0.8
+"""Slope from which the memory is trusted wholly: where errors fall everywhere, it is not 1 either."""
 BINDING = 256
 """Densities over uniform from which a limit is so rarely reached that keeping it is not worth its passes over the map."""
 
@@ -23,6 +27,10 @@ class ErrorMemory(nn.Module):
     """The error in each cell of a map, an average over what was seen there, in which the last counts most.
 
     Before a cell is seen, it holds what the prior expects, scaled by the first errors that are seen anywhere.
+
+    Late in a training that fits a signal nearly exactly, errors swing with the steps of the optimizer, and what was seen says
+    little of what comes. So the memory notes how well it foretells: the slope of the line that predicts errors best from those
+    remembered. Where that is below ``ENOUGH``, densities differ less from uniform.
 
     Args:
         cells: the map's.
@@ -33,6 +41,7 @@ class ErrorMemory(nn.Module):
 
     error: Tensor
     scaled: Tensor
+    trust: Tensor
 
     def __init__(
         self, cells: MapCells, prior: PiecewiseConstant | None, *, power: float, rate: float
@@ -41,11 +50,18 @@ class ErrorMemory(nn.Module):
         self.power, self.rate = power, rate
         self.register_buffer("error", expected(prior, cells, power))
         self.register_buffer("scaled", torch.tensor(False))
+        self.register_buffer("trust", torch.ones(()))
 
-    def learn(self, cells: Cells, seen: PerSample) -> None:
-        """Takes up errors seen (N,) in cells (N,), those of one cell, which lie side by side, as their mean."""
+    def learn(self, cells: Cells, density: PerSample, seen: PerSample) -> None:
+        """Takes up errors seen (N,) in cells (N,) drawn with a density (N,) over uniform.
+
+        Those of one cell lie side by side, and count as their mean.
+        """
         seen, known = known_errors(seen)
         before = self.error[cells]
+        share = torch.where(known, 1 / density, 0.0)
+        trust = (foretold(before, seen, share) / ENOUGH).clamp(max=1)
+        self.trust.lerp_(torch.where(self.scaled & known.any(), trust, self.trust), TRUST_RATE)
         # The prior knows where, but not how much.
         first = (seen > 0).any() & ~self.scaled
         scale = torch.where(first, seen.sum() / torch.where(known, before, 0.0).sum().clamp_min(LEAST), 1.0)
@@ -66,14 +82,15 @@ class ErrorMemory(nn.Module):
         """Density over uniform (count,) of the cells, in proportion to the power of their errors.
 
         Args:
-            uniform_share: share of the density that is uniform.
+            uniform_share: share of the density that is uniform, at least.
             limit: of the density, nearly kept where it is below ``BINDING``.
             cells: the map's.
         """
         # Relative to the largest, so that no power leaves the range of float32; where there is no error, all are alike.
         wanted = self.error.clamp_min(LEAST)
         wanted.div_(wanted.max()).pow_(self.power)
-        density = wanted.mul_((1 - uniform_share) / cells.mean(wanted)).add_(uniform_share)
+        share = (1 - uniform_share) * self.trust
+        density = wanted.mul_(share / cells.mean(wanted)).add_(1 - share)
         if limit < BINDING:
             # What is cut off goes to the other cells, some of which may then reach the limit too.
             for _ in range(4):
@@ -86,10 +103,10 @@ class ErrorMemory(nn.Module):
         self.error[cells] = torch.where(known, before.lerp(seen, self.rate), before)
 
     def _apply(self, fn: Any, recurse: bool = True) -> ErrorMemory:
-        error = self.error
+        error, trust = self.error, self.trust
         super()._apply(fn, recurse)
         # Only the device may change: half precision is too coarse.
-        self.error = error.to(self.scaled.device)
+        self.error, self.trust = error.to(self.scaled.device), trust.to(self.scaled.device)
         return self
 
 
@@ -106,3 +123,15 @@ def known_errors(seen: PerSample) -> tuple[PerSample, Flags]:
     """Errors (N,) in a range that adds up, and which of them (N,) tell anything; the others are 0."""
     known = (seen >= 0) & seen.isfinite()
     return torch.where(known, seen, 0.0).clamp(max=MOST), known
+
+
+def foretold(predicted: PerSample, seen: PerSample, share: PerSample) -> Tensor:
+    """Slope of the line that predicts ``seen`` (N,) best from ``predicted`` (N,), both over their means, from 0 to 1.
+
+    Samples count by their share (N,). Where all predictions are alike, the slope is 0.
+    """
+    share = share / share.sum().clamp_min(LEAST)
+    predicted = predicted / (share * predicted).sum().clamp_min(LEAST) - 1
+    seen = seen / (share * seen).sum().clamp_min(LEAST) - 1
+    weighted = share * predicted
+    return ((weighted * seen).sum() / (weighted * predicted).sum().clamp_min(LEAST)).clamp(0, 1)

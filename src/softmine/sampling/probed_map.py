@@ -24,8 +24,10 @@ MAX_POOL = 2**26
 """Samples drawn at once, at most."""
 MAX_AXIS = 2**22
 """Cells of the map along an axis, at most: between finer ones float32 coordinates have no places."""
-LEAST_BATCH = 256
-"""Samples of the first batches, at least: below, a step costs no less."""
+LEAST_PERIOD = 4
+"""Steps of a period, at least: with a new density at every step batches differ more from one to the next than they gain."""
+MEMORY = 40
+"""Steps that the map remembers, where every batch is a good part of it."""
 
 
 class ProbedMap(nn.Module):
@@ -41,8 +43,7 @@ class ProbedMap(nn.Module):
 
     The map becomes a density every ``period`` steps, and the samples of all these steps are drawn then. They are not drawn
     independently: each cell is owed visits in proportion to its density, and is visited when it is owed one (``Quota``).
-    Every step gets each ``period``-th of the samples, so that every batch is spread evenly over the density. With
-    ``growth`` the first batches are small, because early on many coarse steps are worth more than a few exact ones.
+    Every step gets each ``period``-th of the samples, so that every batch is spread evenly over the density.
 
     The density is known, and the loss is weighted by ``(u / q)^alpha`` as in soft mining (arXiv 2312.00075). Its source is
     this project; error maps are those of instant-ngp, and quotas do for a density what shuffling does for a data set.
@@ -50,12 +51,11 @@ class ProbedMap(nn.Module):
     A map cell holds what a mask leaves of it, and counts by how much that is. Along a discrete axis the map has all cells
     of the domain, unless these alone are more than ``cells``; then neighbours share one.
 
-    A loop under ``torch.compile`` or in a CUDA graph calls ``refresh(probe)`` itself, every ``period`` steps, and takes
-    ``growth=1``: each size of a batch would be compiled anew, and a graph keeps the size it was recorded with.
+    A loop under ``torch.compile`` or in a CUDA graph calls ``refresh(probe)`` itself, every ``period`` steps.
 
     Args:
         domain: where coordinates live.
-        batch_size: coordinates a draw, N; at most, where batches grow.
+        batch_size: coordinates a draw, N.
         cells: of the map, about; never finer than the domain, nor more than 2^22 along an axis.
         power: of the error that the density is proportional to.
         uniform_share: share of the density that is uniform whatever the map.
@@ -67,8 +67,8 @@ class ProbedMap(nn.Module):
         repeats: times that a cell of the domain is expected in one batch, at most: in a batch that is a good part of a small
             signal, more would be wasted.
         period: steps from one density to the next.
-        growth: how many times smaller the first batches are (though of 256 samples at least); every period doubles them.
-        rate: what an evaluation changes of what the map remembers, from 0 to 1.
+        rate: what an evaluation changes of what the map remembers, from 0 to 1. None is 0.7, or less where batches visit the
+            map more often than every 28 steps: errors swing from step to step, and it should not follow every swing.
         alpha: softness of the weights; 0 is none, 1 importance sampling of the uniform loss.
         warmup: updates over which alpha grows from 0 to its target.
         prior: where the error is expected before it is known; None is everywhere alike. See ``edge_prior``.
@@ -94,15 +94,14 @@ class ProbedMap(nn.Module):
         domain: Box,
         batch_size: int,
         *,
-        cells: int = 2**22,
+        cells: int = 2**19,
         power: float = 2.0,
         uniform_share: float = 0.1,
         probes: float | None = None,
         sweep: int = 80,
         repeats: float = 1.0,
         period: int | None = None,
-        growth: int = 1,
-        rate: float = 0.7,
+        rate: float | None = None,
         alpha: float = 0.6,
         warmup: int = 1000,
         prior: PiecewiseConstant | None = None,
@@ -124,24 +123,25 @@ class ProbedMap(nn.Module):
         if not repeats > 0:
             raise SoftmineError(f"repeats is {repeats}, but it must be positive")
         self.repeats = repeats
+        steps_a_visit = self.cells.count / batch_size
         # A period visits a sixth of the map, so that what it learned is not old before it is used.
-        fitting = min(32, max(1, self.cells.count // (6 * batch_size)))
+        fitting = min(32, max(int(steps_a_visit / 6), LEAST_PERIOD), max(1, MAX_POOL // batch_size))
         self.period = fitting if period is None else check_count("period", period)
         if self.period * batch_size > MAX_POOL:
             raise SoftmineError(
                 f"a period of {self.period} batches of {batch_size} samples is more than {MAX_POOL} drawn at once: "
                 "choose a shorter one"
             )
-        self.rate = check_share("rate", rate)
+        # What a period sees of a cell is taken up as one.
+        seldom = max(steps_a_visit, self.period)
+        self.rate = min(0.7, seldom / MEMORY) if rate is None else check_share("rate", rate)
         self.target_alpha, self.warmup = alpha, warmup
         self.random = RandomStream(seed)
         self.schedule = Schedule(lambda _: self.period)
         if prior is not None:
             check_axes(prior, domain)
         self.memory = ErrorMemory(self.cells, prior, power=self.power, rate=self.rate)
-        self.pool = SamplePool(
-            self.period, batch_size, domain.dim, check_count("growth", growth), LEAST_BATCH
-        )
+        self.pool = SamplePool(self.period, batch_size, domain.dim)
         # Where a map cell is one of the domain, there is one place in it.
         self.quota = Quota(self.cells.count, self.random, turns=self.coarse)
         self.register_buffer("cursor", torch.zeros((), dtype=torch.int64))
@@ -180,8 +180,7 @@ class ProbedMap(nn.Module):
         self.pool.forget()
         # The first samples are there from the start; to draw others would count visits that nobody made.
         if self.schedule.started:
-            self._look(probe, self.pool.next_size)
-            self.pool.grow()
+            self._look(probe)
             self._choose()
         self.schedule.passed()
 
@@ -198,7 +197,7 @@ class ProbedMap(nn.Module):
             SoftmineError: nothing was drawn, or there is not one importance for each sample.
         """
         weights = soft_weights(self._density, self.alpha)
-        self._importance = check_importance(importance, self.pool.size)
+        self._importance = check_importance(importance, self.batch_size)
         return weights
 
     @torch.no_grad()
@@ -215,10 +214,10 @@ class ProbedMap(nn.Module):
         """Domain, batch size and the map's shape, for ``print``."""
         return f"{self.domain}, batch_size={self.batch_size}, map={self.map.shape}"
 
-    def _look(self, probe: Probe | None, batch: int) -> None:
-        """Asks the probe about the next stretch of the map, as long as suits the size of the next batches."""
-        a_step = self.cells.count / self.sweep - batch
-        if probe is None or not 0 < a_step <= self.probes * batch:
+    def _look(self, probe: Probe | None) -> None:
+        """Asks the probe about the next stretch of the map."""
+        a_step = self.cells.count / self.sweep - self.batch_size
+        if probe is None or not 0 < a_step <= self.probes * self.batch_size:
             return
         count = min(math.ceil(a_step * self.pool.period), self.cells.count)
         cells = (self.cursor + torch.arange(count, device=self.cursor.device)) % self.cells.count
@@ -232,7 +231,7 @@ class ProbedMap(nn.Module):
     def _choose(self) -> None:
         """Turns the map into a density and draws the samples of a period from it."""
         total, dim = self.pool.total, self.map.dim
-        limit = max(1.0, self.repeats * self.domain.valid / self.pool.size)
+        limit = max(1.0, self.repeats * self.domain.valid / self.batch_size)
         density = self.memory.density(self.uniform_share, limit, self.cells)
         volume = self.cells.volume(density.dtype)
         shares = density if volume is None else density * volume

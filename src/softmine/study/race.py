@@ -8,7 +8,6 @@ from typing import Any
 
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.training import devices
-from softmine.training.build import growing_steps
 from softmine.training.interrupt import Interrupted
 from softmine.training.task import Evaluator
 from softmine.training.trainer import Diverged, Trainer
@@ -42,7 +41,6 @@ class Contestant:
         self.points = list(points)
         self.curve: list[dict[str, Any]] = []
         self.diverged_at: int | None = None
-        self.growing_steps = growing_steps(trainer.sampler)
 
     @property
     def batch_size(self) -> int:
@@ -92,7 +90,6 @@ class Contestant:
             "seed": self.seed,
             "batch_size": self.batch_size,
             "shorter": self.shorter,
-            "growing_steps": self.growing_steps,
             "race": race,
             "steps": self.trainer.step,
             "train_seconds": round(self.trainer.clock.seconds, 4),

@@ -119,16 +119,6 @@ def _run_lines(rows: list[Row]) -> list[dict[str, Any]]:
     return lines
 
 
-def _growing(rows: list[Row]) -> dict[str, float]:
-    """How many of a row's first steps have smaller batches, where some do."""
-    found = {row.label: [text.number(run.get("growing_steps")) for run in row.runs] for row in rows}
-    return {
-        label: most
-        for label, steps in found.items()
-        if (most := max((step or 0 for step in steps), default=0))
-    }
-
-
 def _tuning(data: Mapping[str, Any]) -> dict[str, Any] | None:
     """The search for uniform's batch size, with its runs by race; ``None`` where there was none."""
     tuning = text.mapping(data.get("tuning"))
@@ -196,7 +186,6 @@ def compare_page(folder: Path) -> dict[str, Any]:
         "folded": folded,
         "seconds": seconds,
         "steps": steps,
-        "growing": _growing(rows),
         "shorter": {row.label: given(row, seconds, steps) for row in rows if row.shorter > 1},
         "versions": text.versions(data.get("versions")),
         "command": str(data.get("command") or ""),

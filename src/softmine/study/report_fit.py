@@ -132,16 +132,6 @@ def _facts(
     return facts
 
 
-def _batch_size(chosen: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
-    """The batch size in words, where the first batches were smaller."""
-    growing = text.number(config.get("growing_steps"))
-    if not growing or text.number(chosen.get("batch_size")) is None:
-        return {}
-    return {
-        "batch_size": f"{text.count(chosen['batch_size'])} (fewer in the first {text.count(growing)} steps)"
-    }
-
-
 def _charts(records: list[Record], mixed: bool) -> list[charts.Chart]:
     """PSNR against time and steps; SSIM against time where it was measured."""
 
@@ -210,7 +200,7 @@ def fit_page(run: Path) -> dict[str, Any]:
     measured = text.mapping(signal.get("measured"))
     where = text.number(measured.get("cells")) or cells, str(measured.get("unit") or unit)
     extra = {key: config[key] for key in ("seed", "parameters") if key in config}
-    groups, rest = text.settings({**chosen, **_batch_size(chosen, config), **extra})
+    groups, rest = text.settings({**chosen, **extra})
     return {
         "title": str(signal.get("name") or "unnamed signal"),
         "task": str(config.get("task") or "signal"),

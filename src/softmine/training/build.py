@@ -12,7 +12,6 @@ from torch import Tensor
 
 from softmine import fields, sampling
 from softmine.sampling import Sampler
-from softmine.sampling.sample_pool import SamplePool
 from softmine.signals import Signal
 from softmine.training.settings import FieldSettings
 from softmine.training.task import Task
@@ -71,15 +70,6 @@ def make_sampler(task: Task, sampler: str, batch_size: int, seed: int) -> Sample
     return sampling.create(
         sampler, signal.domain, batch_size, seed=seed, edges=edges_of(signal), suited=suited
     )
-
-
-def growing_steps(sampler: Sampler) -> int:
-    """Steps, from the first, in which a new sampler draws fewer than its batch size: 0 where batches do not grow."""
-    pool = getattr(sampler, "pool", None)
-    if not isinstance(pool, SamplePool):
-        return 0
-    # Every period doubles them.
-    return pool.period * (-(-pool.batch_size // pool.size) - 1).bit_length()
 
 
 def _build(

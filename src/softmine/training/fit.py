@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 
 from softmine.training import checkpoint, devices
-from softmine.training.build import growing_steps
 from softmine.training.environment import versions
 from softmine.training.fit_loop import Fit, build
 from softmine.training.interrupt import Interrupted
@@ -85,8 +84,6 @@ def fit(
     """
     trainer, evaluator = prepared.trainer, prepared.evaluator
     loop = Fit(run, prepared.task, trainer, evaluator, settings, console)
-    # Before a checkpoint is loaded, whose batches may have grown.
-    growing = growing_steps(trainer.sampler)
     try:
         existing = run.checkpoints
         if existing:
@@ -99,13 +96,11 @@ def fit(
                 "signal": describe(prepared.task),
                 "settings": asdict(settings),
                 "parameters": parameters,
-                "growing_steps": growing,
             }
         )
-        fewer = f" (fewer in the first {growing:,} steps)" if growing else ""
         console.print(
             f"{settings.field} with {parameters:,} parameters, {settings.sampler} sampler, "
-            f"batch {trainer.sampler.batch_size:,}{fewer}, on {trainer.device.type}; {evaluator.describe()}",
+            f"batch {trainer.sampler.batch_size:,}, on {trainer.device.type}; {evaluator.describe()}",
             soft_wrap=True,
         )
         state, message = loop.train(interrupted)

@@ -1,0 +1,84 @@
+"""What the map remembers, and how far it is trusted."""
+
+import pytest
+import torch
+
+from softmine import Box
+from softmine.sampling.error_memory import ErrorMemory, foretold
+from softmine.sampling.map_cells import MapCells
+
+CELLS = 4000
+
+
+def memory_of(next_errors, periods=30, rate=0.7):
+    """A memory that was told the errors of all cells, period after period."""
+    cells = MapCells((CELLS,), Box((CELLS,)))
+    memory = ErrorMemory(cells, None, power=2.0, rate=rate)
+    everywhere = torch.arange(CELLS)
+    for period in range(periods):
+        memory.learn(everywhere, torch.ones(CELLS), next_errors(period))
+    return memory, memory.density(0.1, 300.0, cells)
+
+
+def test_errors_that_come_again_are_trusted():
+    errors = torch.rand(CELLS, generator=torch.Generator().manual_seed(0)) + 0.2
+    memory, density = memory_of(lambda period: errors)
+    assert memory.trust.item() == pytest.approx(1.0, abs=0.01)
+    torch.testing.assert_close(density, 0.9 * errors**2 / (errors**2).mean() + 0.1, rtol=0.02, atol=0.02)
+
+
+def test_errors_that_fall_everywhere_are_trusted_too():
+    errors = torch.rand(CELLS, generator=torch.Generator().manual_seed(0)) + 0.2
+    assert memory_of(lambda period: errors * 0.8**period)[0].trust.item() > 0.95
+
+
+def test_errors_that_are_others_each_time_are_drawn_evenly():
+    """The slope of independent errors has a standard deviation of 1/sqrt(4000) of theirs: 0.1 is five of them."""
+    chance = torch.Generator().manual_seed(1)
+    memory, density = memory_of(lambda period: torch.rand(CELLS, generator=chance))
+    assert memory.trust.item() < 0.1
+    assert (density - 1).abs().max() < 0.3
+
+
+def test_errors_that_are_half_chance_are_trusted_in_part():
+    errors = torch.rand(CELLS, generator=torch.Generator().manual_seed(0)) + 0.2
+    chance = torch.Generator().manual_seed(2)
+    noisy = memory_of(lambda period: errors * 4 * torch.rand(CELLS, generator=chance), rate=1.0)[0]
+    assert 0.1 < noisy.trust.item() < 0.9
+
+
+def test_what_tells_nothing_leaves_the_trust_as_it_was():
+    memory = memory_of(lambda period: torch.linspace(0.1, 1, CELLS))[0]
+    before = memory.trust.clone()
+    memory.learn(torch.arange(CELLS), torch.ones(CELLS), torch.full((CELLS,), -1.0))
+    assert torch.equal(memory.trust, before)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_a_slope_does_not_depend_on_the_size_of_errors(scale):
+    predicted = torch.tensor([1.0, 2.0, 3.0, 6.0])
+    seen = torch.tensor([3.0, 3.5, 4.0, 5.5])  # over their means: half as far from one
+    even = torch.ones(4)
+    assert foretold(predicted, seen * scale, even).item() == pytest.approx(0.5 * 3 / 4, rel=1e-4)
+    assert foretold(predicted * scale, predicted, even).item() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_a_slope_counts_samples_by_their_share():
+    """Cells drawn twice as densely count half, so that the slope is that of the whole domain."""
+    predicted, seen = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 3.0, 4.0])
+    twice = torch.tensor([0, 1, 1, 2])
+    share = torch.tensor([1.0, 0.5, 0.5, 1.0])
+    expected = foretold(predicted, seen, torch.ones(3))
+    torch.testing.assert_close(foretold(predicted[twice], seen[twice], share), expected)
+    assert foretold(predicted[twice], seen[twice], torch.ones(4)) != expected
+
+
+def test_predictions_that_are_all_alike_foretell_nothing():
+    assert foretold(torch.full((5,), 0.3), torch.rand(5), torch.ones(5)).item() == pytest.approx(
+        0.0, abs=1e-3
+    )
+
+
+def test_only_the_device_may_change():
+    memory = memory_of(lambda period: torch.linspace(0.1, 1, CELLS))[0].half()
+    assert memory.error.dtype == memory.trust.dtype == torch.float32
