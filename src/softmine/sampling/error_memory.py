@@ -19,6 +19,8 @@ TRUST_RATE = 0.2
 """What a period changes of how far the memory is trusted."""
 ENOUGH = 0.8
 """Slope from which the memory is trusted wholly: where errors fall everywhere, it is not 1 either."""
+MANY = 2**14
+"""Samples that tell how far to trust, at most."""
 BINDING = 256
 """Densities over uniform from which a limit is so rarely reached that keeping it is not worth its passes over the map."""
 
@@ -58,25 +60,26 @@ class ErrorMemory(nn.Module):
         Those of one cell lie side by side, and count as their mean.
         """
         seen, known = known_errors(seen)
-        before = self.error[cells]
-        share = torch.where(known, 1 / density, 0.0)
-        trust = (foretold(before, seen, share) / ENOUGH).clamp(max=1)
-        self.trust.lerp_(torch.where(self.scaled & known.any(), trust, self.trust), TRUST_RATE)
+        before = self.error.index_select(0, cells)
+        some = slice(None, None, -(-len(cells) // MANY))
+        share = torch.where(known[some], 1 / density[some], 0.0)
+        trust = (foretold(before[some], seen[some], share) / ENOUGH).clamp(max=1)
+        self.trust.lerp_(torch.where(self.scaled & (share.max() > 0), trust, self.trust), TRUST_RATE)
         # The prior knows where, but not how much.
-        first = (seen > 0).any() & ~self.scaled
+        first = (seen.max() > 0) & ~self.scaled
         scale = torch.where(first, seen.sum() / torch.where(known, before, 0.0).sum().clamp_min(LEAST), 1.0)
         self.error.mul_(scale)
         self.scaled.logical_or_(first)
         group = torch.nn.functional.pad(cells[1:] != cells[:-1], (1, 0)).cumsum(0)
         count = torch.zeros_like(seen).index_add_(0, group, known.float())
         total = torch.zeros_like(seen).index_add_(0, group, seen)
-        mean = torch.where(count > 0, total / count, -1.0)[group]
+        mean = torch.where(count > 0, total / count, -1.0).index_select(0, group)
         self._set(cells, before * scale, mean, mean >= 0)
 
     def note(self, cells: Cells, seen: PerSample) -> None:
         """Takes up errors seen (N,) in cells (N,), each another one."""
         seen, known = known_errors(seen)
-        self._set(cells, self.error[cells], seen, known)
+        self._set(cells, self.error.index_select(0, cells), seen, known)
 
     def density(self, uniform_share: float, limit: float, cells: MapCells) -> PerSample:
         """Density over uniform (count,) of the cells, in proportion to the power of their errors.
@@ -100,7 +103,7 @@ class ErrorMemory(nn.Module):
 
     def _set(self, cells: Cells, before: PerSample, seen: PerSample, known: Flags) -> None:
         """Moves what was remembered in cells (N,) towards errors seen (N,), the same for all samples of a cell."""
-        self.error[cells] = torch.where(known, before.lerp(seen, self.rate), before)
+        self.error.scatter_(0, cells, torch.where(known, before.lerp(seen, self.rate), before))
 
     def _apply(self, fn: Any, recurse: bool = True) -> ErrorMemory:
         error, trust = self.error, self.trust

@@ -237,7 +237,7 @@ class ProbedMap(nn.Module):
         shares = density if volume is None else density * volume
         cells = self.quota.draw(shares, total, self.random)
         coords = self.cells.inside(cells, self.quota.places(cells, dim, self.random))
-        self.pool.fill(cells, coords, density[cells], self.random)
+        self.pool.fill(cells, coords, density.index_select(0, cells), self.random)
 
     def _after_weigh(self) -> PerSample:
         """Importance of the last draw."""

@@ -68,15 +68,16 @@ class Quota(nn.Module):
         if self.visits is None:
             offsets = to_uniform(random.bits((total * dim + 1) // 2))[: total * dim].view(dim, total)
             return list(offsets.unbind(0))
-        order = torch.arange(total, device=cells.device)
+        order = torch.arange(total, dtype=torch.int32, device=cells.device)
         again = torch.nn.functional.pad(cells[1:] == cells[:-1], (1, 0))
-        turn = self.visits[cells] + order - torch.where(again, 0, order).cummax(0).values
-        self.visits.index_add_(0, cells, torch.ones_like(cells, dtype=torch.int32))
-        starts = (mixed(random.key + dim * cells + axis) for axis in range(dim))
-        steps = (turn * step for step in _steps(dim))
+        turn = self.visits.index_select(0, cells) + order - torch.where(again, 0, order).cummax(0).values
+        self.visits.index_add_(0, cells, torch.ones_like(order))
+        words = [mixed(random.key + (dim + 1) // 2 * cells + half) for half in range((dim + 1) // 2)]
+        # A word has bits for the starts along two axes.
+        starts = (words[axis // 2] >> 24 * (axis % 2) for axis in range(dim))
         return [
-            ((start + step) & 0xFFFFFF).float().mul_(2.0**-24)
-            for start, step in zip(starts, steps, strict=True)
+            (start.to(torch.int32) + turn * step).bitwise_and_(0xFFFFFF).float().mul_(2.0**-24)
+            for start, step in zip(starts, _steps(dim), strict=True)
         ]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Quota:
@@ -93,8 +94,8 @@ def _listed(owed: Tensor, due: Tensor, nth: Tensor) -> Tensor:
     if not len(some):
         # However few are drawn, someone is next.
         return owed.argmax().expand(len(nth))
-    visits = some.repeat_interleave(due[some].long())
-    return visits[nth.mul_(len(visits)).long().clamp_(max=len(visits) - 1)]
+    visits = some.repeat_interleave(due.index_select(0, some).long())
+    return visits.index_select(0, nth.mul_(len(visits)).long().clamp_(max=len(visits) - 1))
 
 
 def _found(owed: Tensor, due: Tensor, nth: Tensor) -> Tensor:
