@@ -98,7 +98,7 @@ def test_nothing_waits_for_the_gpu(name, masked):
     probe = FieldProbe(torch.nn.Linear(2, 1).cuda(), image) if sampler.needs_probe else None
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for _ in range(3):
+        for _ in range(9):  # two periods of a map
             coords = sampler.draw(probe)
             error = 1 + (7 * coords).sin().square().sum(-1)
             loss = (sampler.weigh(error.detach()) * error.square()).mean()

@@ -47,11 +47,40 @@ def test_errors_that_are_half_chance_are_trusted_in_part():
     assert 0.1 < noisy.trust.item() < 0.9
 
 
-def test_what_tells_nothing_leaves_the_trust_as_it_was():
-    memory = memory_of(lambda period: torch.linspace(0.1, 1, CELLS))[0]
-    before = memory.trust.clone()
-    memory.learn(torch.arange(CELLS), torch.ones(CELLS), torch.full((CELLS,), -1.0))
-    assert torch.equal(memory.trust, before)
+def told_once(slope, density=None):
+    """A trusted memory that was then told errors with a slope over those it remembers, once."""
+    remembered = torch.linspace(0.5, 1.5, CELLS)
+    memory = memory_of(lambda period: remembered)[0]
+    seen = 1 + slope * (remembered - remembered.mean())
+    cells = torch.arange(CELLS)
+    if density is not None:
+        cells = cells.repeat_interleave(density)
+    memory.trust.fill_(1.0)
+    memory.learn(cells, torch.ones(len(cells)) if density is None else density[cells].float(), seen[cells])
+    return memory.trust.item()
+
+
+@pytest.mark.parametrize(("slope", "trust"), [(1.0, 1.0), (0.85, 1.0), (0.4, 0.9), (0.0, 0.8)])
+def test_a_period_moves_the_trust_by_a_fifth_and_a_slope_of_four_fifths_is_enough(slope, trust):
+    assert told_once(slope) == pytest.approx(trust, abs=1e-3)
+
+
+def test_cells_drawn_more_often_do_not_count_more():
+    density = torch.ones(CELLS, dtype=torch.int64)
+    density[-100:] = 50
+    assert told_once(0.4, density) == pytest.approx(told_once(0.4), abs=1e-3)
+
+
+@pytest.mark.parametrize("seen", [-1.0, 0.0, 0.3])
+def test_what_tells_nothing_leaves_the_trust_as_it_was(seen):
+    memory = memory_of(lambda period: torch.full((CELLS,), 0.3))[0]
+    assert memory.trust == 1.0, "errors that are all alike say nothing"
+    memory.error.copy_(torch.linspace(0.1, 1, CELLS) if seen <= 0 else torch.full((CELLS,), 0.7))
+    for _ in range(3):
+        memory.learn(torch.arange(CELLS), torch.ones(CELLS), torch.full((CELLS,), seen))
+        assert memory.trust == 1.0
+        if seen == 0:
+            break  # from then on all that is remembered is lower by one factor
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
@@ -73,10 +102,11 @@ def test_a_slope_counts_samples_by_their_share():
     assert foretold(predicted[twice], seen[twice], torch.ones(4)) != expected
 
 
-def test_predictions_that_are_all_alike_foretell_nothing():
-    assert foretold(torch.full((5,), 0.3), torch.rand(5), torch.ones(5)).item() == pytest.approx(
-        0.0, abs=1e-3
-    )
+@pytest.mark.parametrize("count", [5, 100, 1000, 20_000])
+@pytest.mark.parametrize("value", [0.3, 0.7123, 1e-20, 1e20])
+def test_predictions_that_are_all_alike_foretell_nothing(count, value):
+    share = torch.rand(count, generator=torch.Generator().manual_seed(count)) + 0.1
+    assert foretold(torch.full((count,), value), torch.rand(count), share).isnan()
 
 
 def test_only_the_device_may_change():

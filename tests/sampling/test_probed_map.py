@@ -198,6 +198,15 @@ def test_errors_of_any_size_give_a_density_of_mean_one(value):
     assert sampler.domain.contains(sampler.pool.coords.view(-1, 2)).all()
 
 
+def test_without_a_uniform_share_cells_of_no_density_do_no_harm():
+    sampler = ProbedMap(
+        Box((64, 64)), 512, uniform_share=0.0, rate=1.0, probes=0.0, period=8, repeats=math.inf, seed=0
+    )
+    train(sampler, lambda c: (c[:, 0] < 0.5).float(), 90)
+    assert sampler.memory.trust.isfinite()
+    assert sampler.pool.density.isfinite().all()
+
+
 def test_a_high_power_of_one_large_error_stays_in_range():
     box = Box((2000,))
     values = torch.full((2000,), 1e-6)

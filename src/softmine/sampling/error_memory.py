@@ -18,9 +18,9 @@ PRIOR_SOFTNESS = 2 / 3
 TRUST_RATE = 0.2
 """What a period changes of how far the memory is trusted."""
 ENOUGH = 0.8
-"""Slope from which the memory is trusted wholly: where errors fall everywhere, it is not 1 either."""
-MANY = 2**14
-"""Samples that tell how far to trust, at most."""
+"""Slope from which the memory is trusted wholly: a few chance differences do no harm."""
+SPREAD = 1e-8
+"""Variance of remembered errors, over their squared mean, below which they count as all alike: less is rounding."""
 BINDING = 256
 """Densities over uniform from which a limit is so rarely reached that keeping it is not worth its passes over the map."""
 
@@ -30,8 +30,8 @@ class ErrorMemory(nn.Module):
 
     Before a cell is seen, it holds what the prior expects, scaled by the first errors that are seen anywhere.
 
-    Late in a training that fits a signal nearly exactly, errors swing with the steps of the optimizer, and what was seen says
-    little of what comes. So the memory notes how well it foretells: the slope of the line that predicts errors best from those
+    Where a signal is fitted nearly exactly and the learning rate is still high, errors swing with the steps of the optimizer, and what
+    was seen says little of what comes. So the memory notes how well it foretells: the slope of the line that predicts errors best from those
     remembered. Where that is below ``ENOUGH``, densities differ less from uniform.
 
     Args:
@@ -61,10 +61,11 @@ class ErrorMemory(nn.Module):
         """
         seen, known = known_errors(seen)
         before = self.error.index_select(0, cells)
-        some = slice(None, None, -(-len(cells) // MANY))
-        share = torch.where(known[some], 1 / density[some], 0.0)
-        trust = (foretold(before[some], seen[some], share) / ENOUGH).clamp(max=1)
-        self.trust.lerp_(torch.where(self.scaled & (share.max() > 0), trust, self.trust), TRUST_RATE)
+        share = torch.where(known & (density > 0), 1 / density.clamp_min(LEAST), 0.0)
+        slope = foretold(before, seen, share)
+        # A slope that is not a number tells nothing, and errors that are all zero or alike do not either.
+        told = torch.where(self.scaled & slope.isfinite(), (slope / ENOUGH).clamp(max=1), self.trust)
+        self.trust.lerp_(told, TRUST_RATE)
         # The prior knows where, but not how much.
         first = (seen.max() > 0) & ~self.scaled
         scale = torch.where(first, seen.sum() / torch.where(known, before, 0.0).sum().clamp_min(LEAST), 1.0)
@@ -131,10 +132,12 @@ def known_errors(seen: PerSample) -> tuple[PerSample, Flags]:
 def foretold(predicted: PerSample, seen: PerSample, share: PerSample) -> Tensor:
     """Slope of the line that predicts ``seen`` (N,) best from ``predicted`` (N,), both over their means, from 0 to 1.
 
-    Samples count by their share (N,). Where all predictions are alike, the slope is 0.
+    Samples count by their share (N,). NaN where all predictions are alike, or all that was seen is 0.
     """
-    share = share / share.sum().clamp_min(LEAST)
-    predicted = predicted / (share * predicted).sum().clamp_min(LEAST) - 1
-    seen = seen / (share * seen).sum().clamp_min(LEAST) - 1
+    share = share / share.sum()
+    predicted = predicted / (share * predicted).sum() - 1
+    seen = seen / (share * seen).sum() - 1
     weighted = share * predicted
-    return ((weighted * seen).sum() / (weighted * predicted).sum().clamp_min(LEAST)).clamp(0, 1)
+    spread = (weighted * predicted).sum()
+    slope = ((weighted * seen).sum() / spread).clamp(0, 1)
+    return torch.where(spread > SPREAD, slope, torch.nan)

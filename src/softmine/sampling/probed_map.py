@@ -1,4 +1,4 @@
-"""A fine map of the error, and for each of its cells a quota: near exact sampling with less noise, cheaply."""
+"""A map of the error, and for each of its cells a quota: near exact sampling with less noise, cheaply."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ MEMORY = 40
 
 
 class ProbedMap(nn.Module):
-    """Draws in proportion to a power of the error, as a fine map remembers it.
+    """Draws in proportion to a power of the error, as a map remembers it.
 
     Exact sampling from the error needs the error everywhere, now. A map with a cell for each pixel (of a signal of
-    up to ``cells`` pixels; a few pixels a cell in a larger one) comes close, from three sources:
+    up to ``cells`` pixels; some pixels a cell in a larger one) comes close, from three sources:
 
     - the importance given to ``weigh``, free;
     - up to ``probes`` further evaluations for each sample, without gradient, if ``draw`` is given a probe. They sweep
@@ -58,7 +58,7 @@ class ProbedMap(nn.Module):
         batch_size: coordinates a draw, N.
         cells: of the map, about; never finer than the domain, nor more than 2^22 along an axis.
         power: of the error that the density is proportional to.
-        uniform_share: share of the density that is uniform whatever the map.
+        uniform_share: share of the density that is uniform whatever the map; more where the map foretells errors badly.
         probes: evaluations a sample, at most, to keep the map fresh; 0 for none. None is 1.5 where a map cell is a cell of the
             domain, and none in a coarser map, where one place of many in a cell tells too little for what it costs.
         sweep: steps in which samples and probes together visit as many cells as the map has, so that a large batch pays
@@ -66,9 +66,10 @@ class ProbedMap(nn.Module):
             sees to it that no cell is forgotten.
         repeats: times that a cell of the domain is expected in one batch, at most: in a batch that is a good part of a small
             signal, more would be wasted.
-        period: steps from one density to the next.
-        rate: what an evaluation changes of what the map remembers, from 0 to 1. None is 0.7, or less where batches visit the
-            map more often than every 28 steps: errors swing from step to step, and it should not follow every swing.
+        period: steps from one density to the next. None is as many as visit a sixth of the map, from 4 to 32.
+        rate: what an evaluation, or all those of a cell in a period, change of what the map remembers, from 0 to 1. None is a fortieth
+            of the steps from one visit of a cell to the next, at most 0.7: errors swing from step to step, and where batches visit
+            the map often, it should not follow every swing.
         alpha: softness of the weights; 0 is none, 1 importance sampling of the uniform loss.
         warmup: updates over which alpha grows from 0 to its target.
         prior: where the error is expected before it is known; None is everywhere alike. See ``edge_prior``.
@@ -124,7 +125,7 @@ class ProbedMap(nn.Module):
             raise SoftmineError(f"repeats is {repeats}, but it must be positive")
         self.repeats = repeats
         steps_a_visit = self.cells.count / batch_size
-        # A period visits a sixth of the map, so that what it learned is not old before it is used.
+        # A sixth of the map, so that what it learned is not old before it is used.
         fitting = min(32, max(int(steps_a_visit / 6), LEAST_PERIOD), max(1, MAX_POOL // batch_size))
         self.period = fitting if period is None else check_count("period", period)
         if self.period * batch_size > MAX_POOL:

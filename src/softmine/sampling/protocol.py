@@ -29,7 +29,7 @@ class Sampler(Protocol):
 
     domain: Box
     batch_size: int
-    """N, at most: a sampler may begin with fewer."""
+    """N at first; the schedule of a sampler may change it."""
     needs_probe: bool
     """Whether draw() must be given a probe."""
 

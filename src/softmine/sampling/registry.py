@@ -63,7 +63,7 @@ def create(
     Args:
         spec: a name, or ``name:option=value,option=value``; the options are the sampler's own arguments.
         domain: where coordinates live.
-        batch_size: coordinates a draw; at most, where a sampler begins with fewer, as ``auto`` does.
+        batch_size: coordinates a draw.
         seed: of the sampler's random stream.
         edges: gives the signal's gradient magnitude on a grid. Where it is given, samplers with a prior draw
             from edges unless told ``prior=uniform``, as the paper does for pictures.

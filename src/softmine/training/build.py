@@ -42,9 +42,6 @@ def build_trainer(
         # The real run will say so in its own time.
         with contextlib.suppress(Diverged):
             warm.advance(lambda: warm.step >= 2)
-            # Some samplers begin with few samples; memory is wanted for all.
-            warm.sampler = sampling.Uniform(task.signal.domain, batch_size, seed=seed).to(device)
-            warm.advance(lambda: warm.step >= 3)
         _warm.add(kind)
     return _build(task, settings, sampler, batch_size, seed, device)
 

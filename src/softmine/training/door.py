@@ -106,7 +106,7 @@ def fit(
         seconds: end after so many seconds of training; with ``steps`` too, whichever comes first. In a new process the
             first step may compile kernels, which counts.
         batch_size: coordinates a step; by default the sampler's own, or 2048, or with ``auto`` what suits the
-            domain, of which its first steps have an eighth.
+            domain.
         learning_rate: Adam's at the start; by default what suits the field, 0.001 for one of yours.
         schedule: of the learning rate: ``cosine`` falls to a twentieth over the budget, ``constant`` stays.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or a torch device.

@@ -77,7 +77,7 @@ class FitSettings(FieldSettings):
     batch_size: Annotated[
         int | None, arg(metavar="N", help_behavior_hint="(default: 2048; with auto, what suits the signal)")
     ] = None
-    """Coordinates a step; auto begins with an eighth of them."""
+    """Coordinates a step."""
     seed: Annotated[int, arg(metavar="N")] = 0
     """Of the field's first parameters and of the sampler."""
     checkpoint_every: Annotated[float, arg(metavar="S")] = 30.0
