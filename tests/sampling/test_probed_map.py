@@ -198,6 +198,14 @@ def test_errors_of_any_size_give_a_density_of_mean_one(value):
     assert sampler.domain.contains(sampler.pool.coords.view(-1, 2)).all()
 
 
+@pytest.mark.parametrize(("cells", "trusted"), [(2**19, False), (100, True)])
+def test_only_a_map_of_single_cells_doubts_itself(cells, trusted):
+    chance = torch.Generator().manual_seed(0)
+    sampler = ProbedMap(Box((40, 40)), 512, cells=cells, period=2, seed=0)
+    train(sampler, lambda c: torch.rand(len(c), generator=chance), 40)
+    assert (sampler.memory.trust == 1) == trusted
+
+
 def test_without_a_uniform_share_cells_of_no_density_do_no_harm():
     sampler = ProbedMap(
         Box((64, 64)), 512, uniform_share=0.0, rate=1.0, probes=0.0, period=8, repeats=math.inf, seed=0

@@ -39,6 +39,7 @@ class ErrorMemory(nn.Module):
         prior: where the error is expected; None is everywhere alike.
         power: of the error that densities are proportional to.
         rate: what an error that is seen changes of what is remembered, from 0 to 1.
+        doubts: whether to trust as far as it foretells; wholly where one cell holds many places, whose errors differ anyway.
     """
 
     error: Tensor
@@ -46,10 +47,16 @@ class ErrorMemory(nn.Module):
     trust: Tensor
 
     def __init__(
-        self, cells: MapCells, prior: PiecewiseConstant | None, *, power: float, rate: float
+        self,
+        cells: MapCells,
+        prior: PiecewiseConstant | None,
+        *,
+        power: float,
+        rate: float,
+        doubts: bool = True,
     ) -> None:
         super().__init__()
-        self.power, self.rate = power, rate
+        self.power, self.rate, self.doubts = power, rate, doubts
         self.register_buffer("error", expected(prior, cells, power))
         self.register_buffer("scaled", torch.tensor(False))
         self.register_buffer("trust", torch.ones(()))
@@ -61,11 +68,12 @@ class ErrorMemory(nn.Module):
         """
         seen, known = known_errors(seen)
         before = self.error.index_select(0, cells)
-        share = torch.where(known & (density > 0), 1 / density.clamp_min(LEAST), 0.0)
-        slope = foretold(before, seen, share)
-        # A slope that is not a number tells nothing, and errors that are all zero or alike do not either.
-        told = torch.where(self.scaled & slope.isfinite(), (slope / ENOUGH).clamp(max=1), self.trust)
-        self.trust.lerp_(told, TRUST_RATE)
+        if self.doubts:
+            share = torch.where(known & (density > 0), 1 / density.clamp_min(LEAST), 0.0)
+            slope = foretold(before, seen, share)
+            # A slope that is not a number tells nothing, and errors that are all zero or alike do not either.
+            told = torch.where(self.scaled & slope.isfinite(), (slope / ENOUGH).clamp(max=1), self.trust)
+            self.trust.lerp_(told, TRUST_RATE)
         # The prior knows where, but not how much.
         first = (seen.max() > 0) & ~self.scaled
         scale = torch.where(first, seen.sum() / torch.where(known, before, 0.0).sum().clamp_min(LEAST), 1.0)

@@ -58,7 +58,8 @@ class ProbedMap(nn.Module):
         batch_size: coordinates a draw, N.
         cells: of the map, about; never finer than the domain, nor more than 2^22 along an axis.
         power: of the error that the density is proportional to.
-        uniform_share: share of the density that is uniform whatever the map; more where the map foretells errors badly.
+        uniform_share: share of the density that is uniform whatever the map; more where a map cell is a cell of the domain and
+            the map foretells errors badly.
         probes: evaluations a sample, at most, to keep the map fresh; 0 for none. None is 1.5 where a map cell is a cell of the
             domain, and none in a coarser map, where one place of many in a cell tells too little for what it costs.
         sweep: steps in which samples and probes together visit as many cells as the map has, so that a large batch pays
@@ -141,7 +142,7 @@ class ProbedMap(nn.Module):
         self.schedule = Schedule(lambda _: self.period)
         if prior is not None:
             check_axes(prior, domain)
-        self.memory = ErrorMemory(self.cells, prior, power=self.power, rate=self.rate)
+        self.memory = ErrorMemory(self.cells, prior, power=self.power, rate=self.rate, doubts=not self.coarse)
         self.pool = SamplePool(self.period, batch_size, domain.dim)
         # Where a map cell is one of the domain, there is one place in it.
         self.quota = Quota(self.cells.count, self.random, turns=self.coarse)
