@@ -18,7 +18,7 @@ PRIOR_SOFTNESS = 2 / 3
 TRUST_RATE = 0.2
 """What a period changes of how far the memory is trusted."""
 ENOUGH = 0.8
-"""Slope from which the memory is trusted wholly: a few chance differences do no harm."""
+"""Slope from which the memory is trusted wholly (docs/evidence.md, research log, 31)."""
 SPREAD = 1e-8
 """Variance of remembered errors, over their squared mean, below which they count as all alike: less is rounding."""
 BINDING = 256

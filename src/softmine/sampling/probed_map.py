@@ -25,7 +25,7 @@ MAX_POOL = 2**26
 MAX_AXIS = 2**22
 """Cells of the map along an axis, at most: between finer ones float32 coordinates have no places."""
 LEAST_PERIOD = 4
-"""Steps of a period, at least: with a new density at every step batches differ more from one to the next than they gain."""
+"""Steps of a period, at least: runs with a new density at every step or two ended lower (docs/evidence.md, research log, 29)."""
 MEMORY = 40
 """Steps that the map remembers, where every batch is a good part of it."""
 
@@ -69,7 +69,7 @@ class ProbedMap(nn.Module):
             signal, more would be wasted.
         period: steps from one density to the next. None is as many as visit a sixth of the map, from 4 to 32.
         rate: what an evaluation, or all those of a cell in a period, change of what the map remembers, from 0 to 1. None is a fortieth
-            of the steps from one visit of a cell to the next, at most 0.7: errors swing from step to step, and where batches visit
+            of the steps from one visit of a cell to the next, or of a period if that is longer, at most 0.7: errors swing from step to step, and where batches visit
             the map often, it should not follow every swing.
         alpha: softness of the weights; 0 is none, 1 importance sampling of the uniform loss.
         warmup: updates over which alpha grows from 0 to its target.
