@@ -17,8 +17,8 @@ def main(folder, out):
     first = {run["sampler"]: run for run in results["runs"] if run["seed"] == 0}
     figure = Figure(figsize=(10, 3.15), dpi=160, layout="constrained")
     left, *pictures = figure.subplots(1, 4, width_ratios=(1.35, 1, 1, 1))
-    colours = {"uniform": "#6b6b6b", "langevin": "#0a6ebd", "probed-map": "#b4460f"}
-    places = {"uniform": -16, "langevin": -2, "probed-map": 8}
+    colours = {"uniform": "#6b6b6b", "langevin": "#0a6ebd", "quota-map": "#b4460f"}
+    places = {"uniform": -16, "langevin": -2, "quota-map": 8}
     for name, run in first.items():
         steps = [point["step"] for point in run["curve"]]
         psnr = [point["psnr"] for point in run["curve"]]
@@ -36,8 +36,8 @@ def main(folder, out):
     left.set_title("PSNR in dB against steps", fontsize=9, loc="left")
     left.spines[["top", "right"]].set_visible(False)
     left.tick_params(labelsize=8)
-    titles = ("target", "uniform", "probed map (auto)")
-    files = ("images/target.png", first["uniform"]["images"]["error"], first["probed-map"]["images"]["error"])
+    titles = ("target", "uniform", "quota map (auto)")
+    files = ("images/target.png", first["uniform"]["images"]["error"], first["quota-map"]["images"]["error"])
     for axes, title, file in zip(pictures, titles, files, strict=True):
         axes.imshow(np.asarray(Image.open(folder / file)))
         axes.set_title(title if title == "target" else f"error, {title}", fontsize=9, loc="left")

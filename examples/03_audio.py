@@ -55,7 +55,7 @@ def main():
     target = audio.sample_values(torch.arange(audio.shape[0]))
     samplers = {
         "uniform": softmine.Uniform(audio.domain, batch_size=1024, seed=0),
-        "probed map": softmine.ProbedMap(audio.domain, batch_size=1024, seed=0),
+        "quota map": softmine.QuotaMap(audio.domain, batch_size=1024, seed=0),
     }
     for name, sampler in samplers.items():
         values = train(audio, sampler, args.steps)

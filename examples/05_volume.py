@@ -34,10 +34,9 @@ def main():
     torch.manual_seed(0)
     field = softmine.HashGridField(domain.dim, volume.channels, finest_resolution=domain.shape)
     optimizer = torch.optim.Adam(field.parameters(), lr=1e-2, betas=(0.9, 0.99), eps=1e-15)
-    sampler = softmine.ProbedMap(domain, batch_size=2048, prior=softmine.edge_prior(volume.edges()), seed=0)
-    probe = softmine.FieldProbe(field, volume, snap=domain)
+    sampler = softmine.QuotaMap(domain, batch_size=2048, prior=softmine.edge_prior(volume.edges()), seed=0)
     for step in range(args.steps):
-        points = domain.snap(sampler.draw(probe))
+        points = domain.snap(sampler.draw())
         residual = field(points) - volume(points)
         weights = sampler.weigh(residual.detach().abs().mean(-1))
         loss = (weights * residual.square().mean(-1)).mean()
@@ -49,7 +48,7 @@ def main():
             print(f"step {step:4}  weighted loss {loss.item():.5f}")
     cells = torch.arange(domain.cells)
     known = cells if volume.valid is None else cells[volume.valid.flatten()]
-    error = probe.residual(domain.centres(known)).square().mean()
+    error = softmine.FieldProbe(field, volume).residual(domain.centres(known)).square().mean()
     print(f"{-10 * torch.log10(error).item():.2f} dB over the voxels with data after {args.steps} steps")
 
 

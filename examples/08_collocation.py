@@ -27,7 +27,7 @@ from softmine import sampling
 VISCOSITY = 0.01 / math.pi
 DOMAIN = softmine.Box((1024, 64))  # x, t: the front is narrow in x only
 RATE = 3e-3
-MINED = "probed-map:power=1,alpha=0,uniform_share=0.5,warmup=0"
+MINED = "quota-map:power=1,alpha=0,uniform_share=0.5,warmup=0"
 
 
 class Solution(nn.Module):
@@ -135,7 +135,7 @@ def main():
             mined.advance(50)
         uniform.report("uniform", coords, truth)
         mined.report("mined", coords, truth)
-        # Mining looks before it chooses. Uniform sampling may spend that time on more steps.
+        # Mining costs time, which uniform sampling may spend on more steps.
         longer = Run("uniform", seed, round(args.steps * mined.seconds / uniform.seconds), args.batch_size)
         longer.advance(longer.steps)
         longer.report("uniform", coords, truth)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from softmine.sampling import Multinomial as Multinomial
     from softmine.sampling import Ntk as Ntk
     from softmine.sampling import PiecewiseConstant as PiecewiseConstant
-    from softmine.sampling import ProbedMap as ProbedMap
+    from softmine.sampling import QuotaMap as QuotaMap
     from softmine.sampling import Resampling as Resampling
     from softmine.sampling import Sampler as Sampler
     from softmine.sampling import Shuffled as Shuffled
@@ -61,7 +61,7 @@ _HOMES = {
     "Multinomial": "sampling",
     "Ntk": "sampling",
     "PiecewiseConstant": "sampling",
-    "ProbedMap": "sampling",
+    "QuotaMap": "sampling",
     "Resampling": "sampling",
     "Sampler": "sampling",
     "Shape": "signals",

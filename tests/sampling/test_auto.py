@@ -16,7 +16,7 @@ def test_what_suits_a_signal_comes_before_what_suits_its_domain_and_after_what_i
     assert create("auto", views, 512, seed=0, suited={"uniform_share": 0.4}).uniform_share == 0.4
 
 
-@pytest.mark.parametrize("spec", ["uniform", "probed-map", "langevin"])
+@pytest.mark.parametrize("spec", ["uniform", "quota-map", "langevin"])
 def test_what_suits_a_signal_is_told_to_auto_alone(spec):
     sampler = create(spec, Box((64, 64)), 512, seed=0, suited={"uniform_share": 0.4})
     assert getattr(sampler, "uniform_share", None) != 0.4

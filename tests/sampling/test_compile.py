@@ -63,7 +63,7 @@ print("traced")
 def test_draw_weigh_and_update_trace_as_full_graphs(masked):
     # In a process of its own: the shape checks that the tests switch on are not traceable.
     # A map's periods are those of the loop, which refreshes at every second step.
-    mapped = ("auto", "probed-map")
+    mapped = ("auto", "quota-map")
     presets = [
         *(f"{name}:period=2" if name in mapped else name for name in SAMPLERS),
         "uniform:stratified=True",
@@ -72,7 +72,7 @@ def test_draw_weigh_and_update_trace_as_full_graphs(masked):
         "edges:alpha=1,warmup=2",
         "resampling:uniform_share=1,candidates=3",
         "error-map:cells=20",
-        "probed-map:cells=20,period=2",
+        "quota-map:cells=20,period=2",
     ]
     script = SCRIPT.replace("{presets}", repr(presets)).replace("{masked}", repr(masked))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -83,7 +83,7 @@ def test_draw_weigh_and_update_trace_as_full_graphs(masked):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(
-    "name", [*SAMPLERS, "langevin:preset=published-code", "error-map:cells=20", "probed-map:cells=20"]
+    "name", [*SAMPLERS, "langevin:preset=published-code", "error-map:cells=20", "quota-map:cells=20"]
 )
 def test_nothing_waits_for_the_gpu(name, masked):
     from softmine import Box, Image

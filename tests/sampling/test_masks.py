@@ -18,7 +18,7 @@ COARSE = [
     "langevin:prior=uniform",
     "error-map:cells=7",
     "error-map:preset=instant-ngp,interval=2,cells=9",
-    "probed-map:cells=20,period=2",
+    "quota-map:cells=20,period=2",
     "hardest:ratio=linear,steps=8",
     "resampling:candidates=3,uniform_share=0.3",
 ]
@@ -120,7 +120,7 @@ def test_full_weight_gives_the_mean_over_the_valid_cells(spec, shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
-    "spec", ["probed-map:alpha=1,warmup=0,cells=20,period=2", "probed-map:alpha=1,warmup=0"]
+    "spec", ["quota-map:alpha=1,warmup=0,cells=20,period=2", "quota-map:alpha=1,warmup=0"]
 )
 def test_with_quotas_full_weight_gives_nearly_that_mean(spec, shape):
     """What a cell is owed when a run begins and ends counts, and in a coarse cell one error after the other."""
@@ -245,7 +245,7 @@ def test_maps_keep_discrete_axes_apart_while_they_can():
     assert map_shape(views, 12) == (12, 1, 1)
     assert map_shape(Box((400, 30), discrete=[1]), 90) == (3, 30)
     assert create("error-map", views, 64, seed=0).density.grid.shape[0] == 30
-    assert create("probed-map:cells=5000", views, 64, seed=0).map.shape[0] == 30
+    assert create("quota-map:cells=5000", views, 64, seed=0).map.shape[0] == 30
 
 
 def test_the_laplacian_does_not_cross_a_discrete_axis():

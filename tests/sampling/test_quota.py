@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from softmine import Box
-from softmine.sampling import ProbedMap, RandomStream
+from softmine.sampling import QuotaMap, RandomStream
 from softmine.sampling.quota import Quota, _found, _listed, _steps
 
 from helpers import FALSE_ALARM, chi_square_p
@@ -140,7 +140,7 @@ def test_a_sampler_that_searches_draws_what_one_that_lists_does(monkeypatch):
             yield coords
 
     def make():
-        return ProbedMap(Box((20, 20)), 64, cells=100, period=2, seed=0)
+        return QuotaMap(Box((20, 20)), 64, cells=100, period=2, seed=0)
 
     listed, searched = make(), make()
     first = torch.stack(list(batches(listed)))

@@ -21,7 +21,7 @@ SPECS = [
     "error-map:preset=instant-ngp,interval=2",
     "resampling:candidates=3,uniform_share=0.2",
     # Saved within a period, and with cells of several pixels.
-    "probed-map:period=3,cells=50",
+    "quota-map:period=3,cells=50",
 ]
 
 

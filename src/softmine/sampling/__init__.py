@@ -14,8 +14,8 @@ from softmine.sampling.langevin_settings import PRESETS, LangevinSettings
 from softmine.sampling.multinomial import Multinomial
 from softmine.sampling.ntk import Ntk
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.probed_map import ProbedMap
 from softmine.sampling.protocol import Probe, Sampler
+from softmine.sampling.quota_map import QuotaMap
 from softmine.sampling.random import RandomStream
 from softmine.sampling.registry import SAMPLERS, check_spec, create, parse
 from softmine.sampling.resampling import Resampling
@@ -38,7 +38,7 @@ __all__ = [
     "Ntk",
     "PiecewiseConstant",
     "Probe",
-    "ProbedMap",
+    "QuotaMap",
     "RandomStream",
     "Resampling",
     "Sampler",

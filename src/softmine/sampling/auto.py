@@ -6,21 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from softmine.domain import Box
-from softmine.sampling.probed_map import ProbedMap
+from softmine.sampling.quota_map import QuotaMap
 
 DEFAULT_BATCH_SIZE = 2048
 AUTO = "auto"
-Auto = ProbedMap
+Auto = QuotaMap
 VIEWS: dict[str, Any] = {
     "cells": 2**16,
-    "probes": 0.0,
     "power": 1.0,
     "uniform_share": 0.3,
     "rate": 0.3,
 }
-"""What ``auto`` is on views of a scene. A look at a ray costs as much as training on it, so that none is taken; there are more
-pixels than rays in a run, so that a map cell is a patch of them, whose errors differ; and what no ray has seen for long
-must not be forgotten."""
+"""What ``auto`` is on views of a scene. There are more pixels than rays in a run, so that a map cell is a patch of them, whose
+errors differ; and what no ray has seen for long must not be forgotten."""
 
 
 def defaults(spec: str, domain: Box, suited: Mapping[str, Any] | None = None) -> dict[str, Any]:

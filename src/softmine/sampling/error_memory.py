@@ -83,12 +83,8 @@ class ErrorMemory(nn.Module):
         count = torch.zeros_like(seen).index_add_(0, group, known.float())
         total = torch.zeros_like(seen).index_add_(0, group, seen)
         mean = torch.where(count > 0, total / count, -1.0).index_select(0, group)
-        self._set(cells, before * scale, mean, mean >= 0)
-
-    def note(self, cells: Cells, seen: PerSample) -> None:
-        """Takes up errors seen (N,) in cells (N,), each another one."""
-        seen, known = known_errors(seen)
-        self._set(cells, self.error.index_select(0, cells), seen, known)
+        before = before * scale
+        self.error.scatter_(0, cells, torch.where(mean >= 0, before.lerp(mean, self.rate), before))
 
     def density(self, uniform_share: float, limit: float, cells: MapCells) -> PerSample:
         """Density over uniform (count,) of the cells, in proportion to the power of their errors.
@@ -109,10 +105,6 @@ class ErrorMemory(nn.Module):
                 density = density.clamp_(max=limit)
                 density.div_(cells.mean(density))
         return density
-
-    def _set(self, cells: Cells, before: PerSample, seen: PerSample, known: Flags) -> None:
-        """Moves what was remembered in cells (N,) towards errors seen (N,), the same for all samples of a cell."""
-        self.error.scatter_(0, cells, torch.where(known, before.lerp(seen, self.rate), before))
 
     def _apply(self, fn: Any, recurse: bool = True) -> ErrorMemory:
         error, trust = self.error, self.trust

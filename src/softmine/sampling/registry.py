@@ -24,8 +24,8 @@ from softmine.sampling.langevin_settings import LangevinSettings
 from softmine.sampling.multinomial import Multinomial
 from softmine.sampling.ntk import Ntk
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.probed_map import ProbedMap
 from softmine.sampling.protocol import Sampler
+from softmine.sampling.quota_map import QuotaMap
 from softmine.sampling.resampling import Resampling
 from softmine.sampling.shuffled import Shuffled
 from softmine.sampling.uniform import Uniform
@@ -42,7 +42,7 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "ntk": Ntk,
     "expansive": Expansive,
     "resampling": Resampling,
-    "probed-map": ProbedMap,
+    "quota-map": QuotaMap,
     AUTO: Auto,
 }
 

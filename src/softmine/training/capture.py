@@ -20,9 +20,8 @@ class CapturedStep:
     A small batch's step on a GPU is mostly the host launching kernels; a graph launches them all at once. What the
     graph repeats is what the device did, so all that changes from step to step must be in tensors that are changed in
     place: samplers without full passes and ``RowAdam`` are so, ``torch.optim.Adam`` is with ``capturable=True``. A graph
-    draws, but does not ask the field, nor draw ahead: with a ``ProbedMap`` or ``Shuffled``, call
-    ``sampler.refresh(probe)`` between steps, before the first and then every ``sampler.period`` of them, and ``draw()`` without
-    a probe; otherwise it repeats the same batches.
+    draws, but does not draw ahead: with a ``QuotaMap`` or ``Shuffled``, call ``sampler.refresh()`` between steps, before the
+    first and then every ``sampler.period`` of them; otherwise it repeats the same batches.
     Numbers of Python are frozen, the learning rate among them: give the optimizers ``lr`` as a tensor on the device
     and change it by ``set_learning_rate``. Nothing in the step may wait for the device (``item``, ``print``, copies
     from the host).

@@ -73,7 +73,7 @@ class FitSettings(FieldSettings):
 
     sampler: Annotated[str, arg(metavar="NAME")] = "auto"
     """Where to train: auto, uniform, shuffled, langevin, resampling, error-map, multinomial, edges, hardest, evolutionary,
-    ntk, expansive or probed-map, which auto is made of. Options follow a colon: langevin:alpha=0.8,prior=edges."""
+    ntk, expansive or quota-map, which auto is made of. Options follow a colon: langevin:alpha=0.8,prior=edges."""
     batch_size: Annotated[
         int | None, arg(metavar="N", help_behavior_hint="(default: 2048; with auto, what suits the signal)")
     ] = None

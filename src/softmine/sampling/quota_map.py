@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from softmine.sampling.error_memory import ErrorMemory
 from softmine.sampling.full_pass import Schedule
 from softmine.sampling.map_cells import MapCells, map_shape
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.protocol import Probe, check_batch_size, check_errors, check_importance, check_share
+from softmine.sampling.protocol import Probe, check_batch_size, check_importance, check_share
 from softmine.sampling.quota import Quota
 from softmine.sampling.random import RandomStream
 from softmine.sampling.sample_pool import SamplePool
@@ -30,16 +29,13 @@ MEMORY = 40
 """Steps that the map remembers, where every batch is a good part of it."""
 
 
-class ProbedMap(nn.Module):
+class QuotaMap(nn.Module):
     """Draws in proportion to a power of the error, as a map remembers it.
 
-    Exact sampling from the error needs the error everywhere, now. A map with a cell for each pixel (of a signal of
-    up to ``cells`` pixels; some pixels a cell in a larger one) comes close, from three sources:
-
-    - the importance given to ``weigh``, free;
-    - up to ``probes`` further evaluations for each sample, without gradient, if ``draw`` is given a probe. They sweep
-      over the map in order, many at a time, where one costs a fraction of a training sample;
-    - before a cell is seen, ``prior``, softened, and scaled by the errors of the first period.
+    Exact sampling from the error needs the error everywhere, now, and so a pass over the whole signal. A map with a cell for each
+    pixel (of a signal of up to ``cells`` pixels; some pixels a cell in a larger one) comes close without any: it remembers the
+    importance given to ``weigh``, which is free. Before a cell is seen, it holds ``prior``, softened, and scaled by the errors of
+    the first period.
 
     The map becomes a density every ``period`` steps, and the samples of all these steps are drawn then. They are not drawn
     independently: each cell is owed visits in proportion to its density, and is visited when it is owed one (``Quota``).
@@ -51,7 +47,7 @@ class ProbedMap(nn.Module):
     A map cell holds what a mask leaves of it, and counts by how much that is. Along a discrete axis the map has all cells
     of the domain, unless these alone are more than ``cells``; then neighbours share one.
 
-    A loop under ``torch.compile`` or in a CUDA graph calls ``refresh(probe)`` itself, every ``period`` steps.
+    A loop under ``torch.compile`` or in a CUDA graph calls ``refresh()`` itself, every ``period`` steps.
 
     Args:
         domain: where coordinates live.
@@ -59,12 +55,7 @@ class ProbedMap(nn.Module):
         cells: of the map, about; never finer than the domain, nor more than 2^22 along an axis.
         power: of the error that the density is proportional to.
         uniform_share: share of the density that is uniform whatever the map; more where a map cell is a cell of the domain and
-            the map foretells errors badly.
-        probes: evaluations a sample, at most, to keep the map fresh; 0 for none. None is 1.5 where a map cell is a cell of the
-            domain, and none in a coarser map, where one place of many in a cell tells too little for what it costs.
-        sweep: steps in which samples and probes together visit as many cells as the map has, so that a large batch pays
-            for few probes. Where ``probes`` are not enough for that, or none are needed, there are none: the uniform share
-            sees to it that no cell is forgotten.
+            the map foretells errors badly. It sees to it that no cell is forgotten.
         repeats: times that a cell of the domain is expected in one batch, at most: in a batch that is a good part of a small
             signal, more would be wasted.
         period: steps from one density to the next. None is as many as visit a sixth of the map, from 4 to 32.
@@ -81,15 +72,14 @@ class ProbedMap(nn.Module):
             of axes than the domain.
 
     Example:
-        >>> sampler = ProbedMap(Box((64, 64)), batch_size=256, seed=0)
-        >>> coords = sampler.draw(lambda coords: coords[:, 0])       # the probe: error at coordinates
-        >>> weights = sampler.weigh(coords[:, 0])
+        >>> sampler = QuotaMap(Box((64, 64)), batch_size=256, seed=0)
+        >>> coords = sampler.draw()
+        >>> weights = sampler.weigh(coords[:, 0])                    # stands for the error at the coordinates
         >>> sampler.update()
     """
 
-    needs_probe = True
+    needs_probe = False
     follows_signal = False
-    cursor: Tensor
 
     def __init__(
         self,
@@ -99,8 +89,6 @@ class ProbedMap(nn.Module):
         cells: int = 2**19,
         power: float = 2.0,
         uniform_share: float = 0.1,
-        probes: float | None = None,
-        sweep: int = 80,
         repeats: float = 1.0,
         period: int | None = None,
         rate: float | None = None,
@@ -118,10 +106,6 @@ class ProbedMap(nn.Module):
         self.power = check_not_negative("power", power)
         self.uniform_share = check_share("uniform_share", uniform_share)
         self.coarse = self.map.shape != self.domain.shape
-        self.probes = (
-            (0.0 if self.coarse else 1.5) if probes is None else check_not_negative("probes", probes)
-        )
-        self.sweep = check_count("sweep", sweep)
         if not repeats > 0:
             raise SoftmineError(f"repeats is {repeats}, but it must be positive")
         self.repeats = repeats
@@ -146,7 +130,6 @@ class ProbedMap(nn.Module):
         self.pool = SamplePool(self.period, batch_size, domain.dim)
         # Where a map cell is one of the domain, there is one place in it.
         self.quota = Quota(self.cells.count, self.random, turns=self.coarse)
-        self.register_buffer("cursor", torch.zeros((), dtype=torch.int64))
         self._density: Tensor | None = None
         self._importance: Tensor | None = None
         self._choose()
@@ -168,21 +151,19 @@ class ProbedMap(nn.Module):
 
     @torch.no_grad()
     def draw(self, probe: Probe | None = None) -> Coords:
-        """New coordinates (N, D) in [0, 1)^D, uniform within the map cells drawn."""
+        """New coordinates (N, D) in [0, 1)^D, uniform within the map cells drawn; ``probe`` is not used."""
         if self.schedule.due:
-            self.refresh(probe)
+            self.refresh()
         coords, self._density = self.pool.take(self.schedule.step)
         return coords
 
     @torch.no_grad()
     def refresh(self, probe: Probe | None = None) -> None:
-        """Looks at the next stretch of the map, if there is a probe, and draws the samples of ``period`` steps."""
+        """Takes up what the last period saw, and draws the samples of the next ``period`` steps; ``probe`` is not used."""
         self.memory.learn(*self.pool.in_order())
-        # Once is enough, even if what follows fails.
         self.pool.forget()
         # The first samples are there from the start; to draw others would count visits that nobody made.
         if self.schedule.started:
-            self._look(probe)
             self._choose()
         self.schedule.passed()
 
@@ -216,20 +197,6 @@ class ProbedMap(nn.Module):
         """Domain, batch size and the map's shape, for ``print``."""
         return f"{self.domain}, batch_size={self.batch_size}, map={self.map.shape}"
 
-    def _look(self, probe: Probe | None) -> None:
-        """Asks the probe about the next stretch of the map."""
-        a_step = self.cells.count / self.sweep - self.batch_size
-        if probe is None or not 0 < a_step <= self.probes * self.batch_size:
-            return
-        count = min(math.ceil(a_step * self.pool.period), self.cells.count)
-        cells = (self.cursor + torch.arange(count, device=self.cursor.device)) % self.cells.count
-        self.cursor.add_(count).remainder_(self.cells.count)
-        # One offset for all of a stretch; where a map cell is a pixel, its centre.
-        offsets = self.random.uniform(1, self.map.dim).unbind(-1)
-        if not self.coarse:
-            offsets = [torch.full_like(offset, 0.5) for offset in offsets]
-        self.memory.note(cells, check_errors(probe(self.cells.inside(cells, offsets)), count).float())
-
     def _choose(self) -> None:
         """Turns the map into a density and draws the samples of a period from it."""
         total, dim = self.pool.total, self.map.dim
@@ -247,7 +214,7 @@ class ProbedMap(nn.Module):
             raise SoftmineError("call draw() and weigh() before update(): the map learns from the importance")
         return self._importance
 
-    def _apply(self, fn: Any, recurse: bool = True) -> ProbedMap:
+    def _apply(self, fn: Any, recurse: bool = True) -> QuotaMap:
         super()._apply(fn, recurse)
         self._density = self._importance = None
         return self

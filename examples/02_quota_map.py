@@ -1,6 +1,6 @@
-"""The sampler of `auto` in a loop of your own: it looks at the field before it chooses.
+"""The sampler of `auto` in a loop of your own, with all that makes it fast, beside uniform sampling.
 
-Usage: python examples/02_probed_map.py [--steps 600]
+Usage: python examples/02_quota_map.py [--steps 600]
 """
 
 import argparse
@@ -21,9 +21,8 @@ def train(image, make_sampler, steps):
         torch.optim.Adam(field.network.parameters(), lr=1e-2, betas=(0.9, 0.99), eps=1e-15),
     ]
     sampler = make_sampler(image)
-    probe = softmine.FieldProbe(field, image, snap=image.domain)
     for _ in range(steps):
-        points = image.domain.snap(sampler.draw(probe))
+        points = image.domain.snap(sampler.draw())
         residual = field(points) - image(points)
         weights = sampler.weigh(residual.detach().abs().mean(-1))
         loss = (weights * residual.square().mean(-1)).mean()
@@ -33,9 +32,8 @@ def train(image, make_sampler, steps):
         for optimizer in optimizers:
             optimizer.step()
         sampler.update()
-    return -10 * torch.log10(
-        probe.residual(image.domain.centres(torch.arange(image.domain.cells))).square().mean()
-    )
+    pixels = image.domain.centres(torch.arange(image.domain.cells))
+    return -10 * torch.log10(softmine.FieldProbe(field, image).residual(pixels).square().mean())
 
 
 def main():
@@ -45,7 +43,7 @@ def main():
     image = softmine.Image.builtin("astronaut")
     samplers = {
         "uniform": lambda image: softmine.Uniform(image.domain, batch_size=4096, seed=0),
-        "probed map": lambda image: softmine.ProbedMap(
+        "quota map": lambda image: softmine.QuotaMap(
             image.domain, batch_size=4096, prior=softmine.edge_prior(image.edges()), seed=0
         ),
     }

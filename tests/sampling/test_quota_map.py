@@ -1,4 +1,4 @@
-"""The probed map: its density follows the error, probed or not, and its weights know it."""
+"""The quota map: its density follows the error, and its weights know it."""
 
 import math
 
@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from softmine import Box, SoftmineError
-from softmine.sampling import PiecewiseConstant, ProbedMap
+from softmine.sampling import PiecewiseConstant, QuotaMap
 
 from helpers import FALSE_ALARM, chi_square_p
 
 
-def train(sampler, error_at, steps, probe=None):
+def train(sampler, error_at, steps):
     """The loop of a user whose error does not fall."""
     for _ in range(steps):
-        coords = sampler.draw(probe)
+        coords = sampler.draw()
         sampler.weigh(error_at(coords))
         sampler.update()
 
@@ -25,27 +25,25 @@ def lookup(box, values):
 
 
 @pytest.mark.parametrize("shape", [(64,), (16, 12), (6, 8, 6), (4, 6, 4, 5)])
-def test_draws_follow_the_power_of_the_error_once_probes_have_swept(shape):
+def test_draws_follow_the_power_of_the_error_once_every_cell_was_seen(shape):
     box = Box(shape)
     values = torch.rand(box.cells, generator=torch.Generator().manual_seed(1)) + 0.2
-    sampler = ProbedMap(
-        box, 256, power=2.0, rate=1.0, period=4, sweep=1, probes=100.0, repeats=math.inf, seed=0
-    )
-    train(sampler, lookup(box, values), 9, probe=lookup(box, values))
+    sampler = QuotaMap(box, 64, power=2.0, rate=1.0, period=4, repeats=math.inf, seed=0)
+    train(sampler, lookup(box, values), 801)
     expected = 0.9 * values**2 / (values**2).mean() + 0.1
     # Quotas are more even than chance, so that counts are compared with a tolerance, not with chi-square.
     counts = torch.bincount(sampler.pool.cells.flatten(), minlength=box.cells)
     mean = expected * sampler.pool.cells.numel() / box.cells
-    assert (counts - mean).abs().max() <= 2.5, "a quota is never off by more"
+    assert (counts - mean).abs().max() <= 2.5, "some visits of a quarter more or less do not add up to more"
     drawn = sampler.pool.density.flatten()
     torch.testing.assert_close(drawn, expected[sampler.pool.cells.flatten()], rtol=1e-4, atol=1e-5)
 
 
 def test_every_batch_of_a_period_is_drawn_from_the_whole_density():
     """Chi-square of each batch against uniform within cells; a false alarm of 1e-5 a batch."""
-    sampler = ProbedMap(Box((50, 50)), 4000, period=4, seed=3)
+    sampler = QuotaMap(Box((50, 50)), 4000, period=4, seed=3)
     for _ in range(4):
-        coords = sampler.draw(lambda c: c[:, 0])
+        coords = sampler.draw()
         inside = (sampler.domain.to_native(coords) % 1).numpy()
         counts = np.histogram2d(inside[:, 0], inside[:, 1], bins=6, range=[[0, 1], [0, 1]])[0]
         assert chi_square_p(counts, np.ones((6, 6))) > FALSE_ALARM
@@ -55,11 +53,11 @@ def test_every_batch_of_a_period_is_drawn_from_the_whole_density():
         sampler.update()
 
 
-def test_training_samples_alone_teach_the_map():
+def test_what_training_sees_teaches_the_map():
     box = Box((20, 20))
     values = torch.ones(20, 20)
     values[:5] = 4.0
-    sampler = ProbedMap(box, 512, power=1.0, period=2, probes=0.0, rate=0.7, seed=1)
+    sampler = QuotaMap(box, 512, power=1.0, period=2, rate=0.7, seed=1)
     train(sampler, lookup(box, values), 40)
     shares = sampler.error.view(20, 20)
     torch.testing.assert_close(shares, values, rtol=0.05, atol=0.05)
@@ -67,17 +65,17 @@ def test_training_samples_alone_teach_the_map():
 
 def test_the_map_follows_an_error_that_moves():
     box = Box((40,))
-    sampler = ProbedMap(box, 256, period=2, sweep=4, rate=0.7, repeats=math.inf, seed=1)
+    sampler = QuotaMap(box, 256, period=2, rate=0.7, repeats=math.inf, seed=1)
     for hot in (5, 30):
         values = torch.full((40,), 0.01)
         values[hot] = 1.0
-        train(sampler, lookup(box, values), 40, probe=lookup(box, values))
-        drawn = box.cell(sampler.draw(lookup(box, values)))
+        train(sampler, lookup(box, values), 40)
+        drawn = box.cell(sampler.draw())
         assert (drawn == hot).float().mean() > 0.8
 
 
 def test_samples_of_one_cell_count_as_their_mean():
-    sampler = ProbedMap(Box((8,)), 64, cells=1, power=1.0, period=1, rate=0.5, seed=0)
+    sampler = QuotaMap(Box((8,)), 64, cells=1, power=1.0, period=1, rate=0.5, seed=0)
     sampler.draw()
     sampler.weigh(torch.full((64,), 2.0))
     sampler.update()
@@ -93,7 +91,7 @@ def test_the_prior_is_followed_until_errors_are_known():
     box = Box((10, 10))
     weights = torch.full((10, 10), 0.1)
     weights[3, 4] = 10.0
-    sampler = ProbedMap(
+    sampler = QuotaMap(
         box, 500, power=1.0, prior=PiecewiseConstant(weights), uniform_share=0.0, repeats=math.inf, seed=0
     )
     share = (box.cell(sampler.draw()) == 34).float().mean()
@@ -103,12 +101,12 @@ def test_the_prior_is_followed_until_errors_are_known():
 
 def test_full_weight_gives_the_uniform_mean_whatever_the_map_has_learned():
     """Over steps in which the map changes, within 4.5 standard errors of independent draws: at most 7e-6."""
-    sampler = ProbedMap(
+    sampler = QuotaMap(
         Box((40, 40)), 2000, alpha=1.0, warmup=0, period=5, power=1.0, repeats=math.inf, seed=2
     )
     weighted, plain = [], []
     for _ in range(60):
-        coords = sampler.draw(lambda c: (c.sum(-1) - 0.4).square())
+        coords = sampler.draw()
         values = (coords.sum(-1) - 0.4).square()
         weighted.append(sampler.weigh(values) * values)
         plain.append(values)
@@ -120,52 +118,8 @@ def test_full_weight_gives_the_uniform_mean_whatever_the_map_has_learned():
     assert (plain.mean() - exact).abs() > 20 * standard_error, "the test can fail"
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "a_step"),
-    [
-        (100, 150),  # with the samples, the map of 10,000 cells in 40 steps
-        (240, 10),  # the samples nearly do it
-        (300, 0),  # the samples do it
-        (70, 0),  # two probes a sample would not do it
-    ],
-)
-def test_probes_keep_the_whole_map_fresh_or_are_not_taken(batch_size, a_step):
-    asked = []
-
-    def probe(coords):
-        asked.append(len(coords))
-        return coords[:, 0]
-
-    sampler = ProbedMap(Box((100, 100)), batch_size, probes=2.0, sweep=40, period=4, seed=0)
-    train(sampler, lambda c: c[:, 0], 5, probe)
-    assert asked == ([a_step * 4] if a_step else [])
-
-
-def test_a_probe_that_fails_leaves_the_sampler_as_it_was():
-    sampler = ProbedMap(Box((40, 40)), 512, period=2, sweep=3, rate=1.0, seed=0)
-    train(sampler, lambda c: c[:, 0], 2)
-    expected = sampler.pool.cells.unique()
-    with pytest.raises(SoftmineError, match="one error for each"):
-        sampler.draw(lambda c: torch.ones(3))
-    after = sampler.error.clone()
-    assert len(sampler.draw(lambda c: c[:, 0])) == 512
-    looked_at = math.ceil(2 * (1600 / 3 - 512))
-    assert looked_at == 43
-    changed = (sampler.error != after).nonzero().flatten()
-    assert len(changed) <= looked_at, "what was learned is not learned twice"
-    assert len(expected) > 2 * looked_at, "the test can fail"
-
-
-def test_without_probes_nothing_is_asked():
-    def probe(coords):
-        raise AssertionError("asked")
-
-    sampler = ProbedMap(Box((100, 100)), 100, probes=0.0, period=2, seed=0)
-    train(sampler, lambda c: c[:, 0], 7, probe)
-
-
 def test_samples_that_nobody_took_are_not_counted():
-    sampler = ProbedMap(Box((100, 100)), 100, probes=0.0, power=0.0, period=10, seed=0)
+    sampler = QuotaMap(Box((100, 100)), 100, power=0.0, period=10, seed=0)
     counts = torch.zeros(10_000)
     for _ in range(100):
         coords = sampler.draw()
@@ -177,9 +131,9 @@ def test_samples_that_nobody_took_are_not_counted():
 
 
 def test_an_error_that_is_not_finite_does_not_spoil_the_map():
-    sampler = ProbedMap(Box((16,)), 64, period=1, seed=0)
+    sampler = QuotaMap(Box((16,)), 64, period=1, seed=0)
     for bad in (float("nan"), float("inf")):
-        sampler.draw(lambda c, bad=bad: torch.full((len(c),), bad))
+        sampler.draw()
         sampler.weigh(torch.full((64,), bad))
         sampler.update()
     sampler.draw()
@@ -189,8 +143,8 @@ def test_an_error_that_is_not_finite_does_not_spoil_the_map():
 
 @pytest.mark.parametrize("value", [0.0, 1e-38, 1e30, 3e38])
 def test_errors_of_any_size_give_a_density_of_mean_one(value):
-    sampler = ProbedMap(Box((30, 30)), 200, period=2, rate=1.0, uniform_share=0.0, seed=0)
-    train(sampler, lambda c: torch.full((200,), value), 8, probe=lambda c: torch.full((len(c),), value))
+    sampler = QuotaMap(Box((30, 30)), 200, period=2, rate=1.0, uniform_share=0.0, seed=0)
+    train(sampler, lambda c: torch.full((200,), value), 8)
     sampler.draw()
     assert sampler.error.isfinite().all()
     # Drawn in proportion to it, the density's inverse has a mean of one.
@@ -201,15 +155,13 @@ def test_errors_of_any_size_give_a_density_of_mean_one(value):
 @pytest.mark.parametrize(("cells", "trusted"), [(2**19, False), (100, True)])
 def test_only_a_map_of_single_cells_doubts_itself(cells, trusted):
     chance = torch.Generator().manual_seed(0)
-    sampler = ProbedMap(Box((40, 40)), 512, cells=cells, period=2, seed=0)
+    sampler = QuotaMap(Box((40, 40)), 512, cells=cells, period=2, seed=0)
     train(sampler, lambda c: torch.rand(len(c), generator=chance), 40)
     assert (sampler.memory.trust == 1) == trusted
 
 
 def test_without_a_uniform_share_cells_of_no_density_do_no_harm():
-    sampler = ProbedMap(
-        Box((64, 64)), 512, uniform_share=0.0, rate=1.0, probes=0.0, period=8, repeats=math.inf, seed=0
-    )
+    sampler = QuotaMap(Box((64, 64)), 512, uniform_share=0.0, rate=1.0, period=8, repeats=math.inf, seed=0)
     train(sampler, lambda c: (c[:, 0] < 0.5).float(), 90)
     assert sampler.memory.trust.isfinite()
     assert sampler.pool.density.isfinite().all()
@@ -219,28 +171,26 @@ def test_a_high_power_of_one_large_error_stays_in_range():
     box = Box((2000,))
     values = torch.full((2000,), 1e-6)
     values[7] = 1.0
-    sampler = ProbedMap(
-        box, 500, power=20.0, rate=1.0, period=1, sweep=1, probes=100.0, repeats=math.inf, seed=0
-    )
-    train(sampler, lookup(box, values), 3, probe=lookup(box, values))
+    sampler = QuotaMap(box, 500, power=20.0, rate=1.0, period=1, repeats=math.inf, seed=0)
+    train(sampler, lookup(box, values), 100)
     assert (box.cell(sampler.draw()) == 7).float().mean().item() == pytest.approx(0.9, abs=0.01)
 
 
-def test_a_probe_may_answer_in_double_precision():
-    sampler = ProbedMap(Box((16,)), 8, period=1, seed=0)
-    train(sampler, lambda c: c[:, 0], 3, probe=lambda c: c[:, 0].double())
+def test_an_importance_may_be_in_double_precision():
+    sampler = QuotaMap(Box((16,)), 8, period=1, seed=0)
+    train(sampler, lambda c: c[:, 0].double(), 3)
     assert sampler.error.dtype == torch.float32
 
 
 def test_a_batch_of_one_may_fall_anywhere_at_the_first_step():
     """Chi-square over 800 seeds; a false alarm of 1e-5."""
-    first = [ProbedMap(Box((64,)), 1, seed=seed).draw().item() for seed in range(800)]
+    first = [QuotaMap(Box((64,)), 1, seed=seed).draw().item() for seed in range(800)]
     counts = np.histogram(first, bins=8, range=(0, 1))[0]
     assert chi_square_p(counts, np.ones(8)) > FALSE_ALARM
 
 
 def test_cells_too_fine_for_float32_are_joined():
-    sampler = ProbedMap(Box((2**24,)), 100, cells=2**24, seed=0)
+    sampler = QuotaMap(Box((2**24,)), 100, cells=2**24, seed=0)
     assert torch.equal(sampler.map.cell(sampler.pool.coords.view(-1, 1)), sampler.pool.cells.flatten())
 
 
@@ -254,10 +204,10 @@ def test_cells_too_fine_for_float32_are_joined():
     ],
 )
 def test_periods_and_what_is_remembered_suit_the_batch(shape, batch_size, period, rate):
-    sampler = ProbedMap(Box(shape), batch_size, seed=0)
+    sampler = QuotaMap(Box(shape), batch_size, seed=0)
     assert sampler.period == period
     assert sampler.rate == pytest.approx(rate, abs=0.005)
-    assert ProbedMap(Box(shape), batch_size, period=3, rate=0.5, seed=0).rate == 0.5
+    assert QuotaMap(Box(shape), batch_size, period=3, rate=0.5, seed=0).rate == 0.5
 
 
 @pytest.mark.parametrize(
@@ -268,8 +218,6 @@ def test_periods_and_what_is_remembered_suit_the_batch(shape, batch_size, period
         ({"period": 0}, "period is 0"),
         ({"rate": 2.0}, "rate is 2.0"),
         ({"uniform_share": -0.1}, "uniform_share is -0.1"),
-        ({"probes": -1.0}, "probes is -1.0"),
-        ({"sweep": 0}, "sweep is 0"),
         ({"repeats": 0.0}, "repeats is 0.0"),
         ({"period": 2**30}, "a period of 1073741824 batches of 16 samples"),
         ({"prior": PiecewiseConstant(torch.ones(4))}, "1 axes, but the domain Box.* has 2"),
@@ -277,11 +225,11 @@ def test_periods_and_what_is_remembered_suit_the_batch(shape, batch_size, period
 )
 def test_settings_out_of_range_are_named(settings, message):
     with pytest.raises(SoftmineError, match=message):
-        ProbedMap(Box((8, 8)), 16, **settings)
+        QuotaMap(Box((8, 8)), 16, **settings)
 
 
 def test_wrong_shapes_and_orders_are_named():
-    sampler = ProbedMap(Box((8, 8)), 16, period=1, sweep=3, seed=0)
+    sampler = QuotaMap(Box((8, 8)), 16, period=1, seed=0)
     with pytest.raises(SoftmineError, match="before weigh"):
         sampler.weigh(torch.ones(16))
     sampler.draw()
@@ -289,20 +237,14 @@ def test_wrong_shapes_and_orders_are_named():
         sampler.update()
     with pytest.raises(SoftmineError, match="one importance for each of the 16"):
         sampler.weigh(torch.ones(15))
-    sampler.weigh(torch.ones(16))
-    sampler.update()
-    with pytest.raises(SoftmineError, match="one error for each"):
-        sampler.draw(lambda c: torch.ones(3))
 
 
 @pytest.mark.parametrize(("repeats", "hot"), [(0.75, 4), (1.0, 4), (35.0, 200)])
 def test_no_cell_fills_a_batch_that_is_a_good_part_of_the_domain(repeats, hot):
     box = Box((1000,))
     values = torch.linspace(0, 1, 1000) ** hot
-    sampler = ProbedMap(
-        box, 200, power=2.0, rate=1.0, period=4, sweep=1, probes=100.0, repeats=repeats, seed=0
-    )
-    train(sampler, lookup(box, values), 9, probe=lookup(box, values))
+    sampler = QuotaMap(box, 200, power=2.0, rate=1.0, period=4, repeats=repeats, seed=0)
+    train(sampler, lookup(box, values), 401)
     expected = sampler.pool.density * sampler.batch_size / box.cells
     assert expected.max() <= 1.05 * repeats
     assert expected.max() > 0.9 * repeats, "the limit binds"
