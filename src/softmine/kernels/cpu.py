@@ -28,7 +28,7 @@ def encode(
 def encode_with_slopes(
     coords: Tensor, table: Tensor, resolutions: Tensor, offsets: Tensor, table_size: int, dense_levels: int
 ) -> tuple[Tensor, Tensor]:
-    """Features (N, L * F), and their slopes along the axes (N, D, L * F)."""
+    """Features (N, L * F), and their slopes along the axes, as ``along_slopes`` takes them."""
     grid = (resolutions, offsets, table_size, dense_levels)
     return _encode(coords, table, grid, axes=coords.shape[1])
 
@@ -38,8 +38,10 @@ def _encode(coords: Tensor, table: Tensor, grid: tuple, axes: int) -> tuple[Tens
 
     (resolutions, offsets, table_size, dense_levels), width = grid, table.shape[1]
     features = coords.new_empty(len(coords), len(offsets) * width)
-    slopes = coords.new_empty(len(coords), axes, len(offsets) * width)
-    parts = _parts(coords, offsets, -(-len(coords) // cpu_kernels.POINTS))
+    blocks = -(-len(coords) // cpu_kernels.POINTS)
+    shape = (blocks if axes else 0, axes, len(offsets) * width, cpu_kernels.POINTS)
+    slopes = coords.new_empty(shape)
+    parts = _parts(coords, offsets, blocks)
     levels = _levels(coords, resolutions, offsets, table_size, dense_levels, width)
     arrays = (_array(coords.t()), _array(table), *levels, _array(features), _array(slopes))
     team.run(cpu_kernels.encode, *arrays, parts=parts)
@@ -47,11 +49,11 @@ def _encode(coords: Tensor, table: Tensor, grid: tuple, axes: int) -> tuple[Tens
 
 
 def along_slopes(grad: Tensor, slopes: Tensor) -> Tensor:
-    """Gradient (N, D) of the coordinates from that of the features (N, L * F) and their slopes (N, D, L * F)."""
+    """Gradient (N, D) of the coordinates from that of the features (N, L * F) and their slopes."""
     from softmine.kernels import cpu_kernels
 
-    result = slopes.new_empty(slopes.shape[:2])
-    parts = -(-len(slopes) // cpu_kernels.POINTS) if slopes.numel() > ALONE_SLOPES else 1
+    result = grad.new_empty(len(grad), slopes.shape[1])
+    parts = -(-len(grad) // cpu_kernels.POINTS) if slopes.numel() > ALONE_SLOPES else 1
     team.run(cpu_kernels.along_slopes, _array(grad), _array(slopes), _array(result), parts=parts)
     return result
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from softmine.kernels.compiling import compiled, compiled_sum, take
+from softmine.kernels.compiling import compiled, take
 
 POINTS = 128
 """Points a block: its rows and weights stay in the first-level cache."""
@@ -86,30 +86,34 @@ def locate(coords, block, resolution, table_size, dense, dims, cells, fractions,
 
 
 @compiled
-def _steepness(count, resolution, dims, fractions, weights):
-    """How much each corner's value counts, (D, 2^D, count), in the slopes along the axes."""
-    for axis in range(len(dims)):
-        for corner in range(1 << len(dims)):
-            weight_of = weights[axis, corner]
-            scale = weights.dtype.type(resolution[axis])
-            scale = scale if (corner >> axis) & 1 else -scale
-            for i in range(count):
-                weight_of[i] = scale
-            for other in range(len(dims)):
-                if other != axis:
-                    fraction_of, upper = fractions[other], (corner >> other) & 1
-                    start, slope = weights.dtype.type(1 - upper), weights.dtype.type(2 * upper - 1)
-                    for i in range(count):
-                        weight_of[i] *= start + slope * fraction_of[i]
+def _slope(count, scale, axis, dims, fractions, values, left, out):
+    """Slopes (count,) along an axis of values (2^D, count) at the corners of cells, ``scale`` of them to the unit.
+
+    One axis after the other is done away with: by the difference along ``axis``, by interpolation along the others. What is
+    left of the corners is kept in ``left`` (2^(D - 1), count).
+    """
+    for step in range(len(dims)):
+        other = len(dims) - 1 - step
+        fraction_of = fractions[other]
+        for corner in range(1 << other):
+            lower_of = values[corner] if step == 0 else left[corner]
+            upper_of = values[corner + (1 << other)] if step == 0 else left[corner + (1 << other)]
+            left_of = out if other == 0 else left[corner]
+            if other == axis:
+                for i in range(count):
+                    left_of[i] = (upper_of[i] - lower_of[i]) * scale
+            else:
+                for i in range(count):
+                    left_of[i] = lower_of[i] + fraction_of[i] * (upper_of[i] - lower_of[i])
 
 
 @compiled
 def _mix(count, dims, widths, weights, values, sums):
-    """Sums (F, count) of values (2^D, F, count) weighted by (2^D, count)."""
+    """Sums (F, count) of values (F, 2^D, count) weighted by (2^D, count)."""
     for f in range(len(widths)):
         sum_of = sums[f]
         for corner in range(1 << len(dims)):
-            weight_of, value_of = weights[corner], values[corner, f]
+            weight_of, value_of = weights[corner], values[f, corner]
             if corner == 0:
                 for i in range(count):
                     sum_of[i] = weight_of[i] * value_of[i]
@@ -122,19 +126,19 @@ def _mix(count, dims, widths, weights, values, sums):
 def encode(queue, coords, table, resolutions, offsets, table_size, dense_levels, dims, widths, out, slopes):
     """Features (N, L * F) at coordinates (D, N); ``dims`` and ``widths`` are tuples of D and F items.
 
-    Their slopes along the axes go to ``slopes`` (N, D, L * F), or (N, 0, L * F) for none: the values are at hand here,
+    Their slopes along the axes go to ``slopes`` (blocks, D, L * F, POINTS), or (0, ...) for none: the values are at hand here,
     and a pass of the backward would have to fetch them again.
     """
     corners = 1 << len(dims)
     width = len(widths)
-    sloping = slopes.shape[1] > 0
+    sloping = len(slopes) > 0
     cells = np.empty((len(dims), POINTS), np.int32)
     fractions = np.empty((len(dims), POINTS), coords.dtype)
     rows = np.empty((corners, POINTS), np.uint32)
     weights = np.empty((corners, POINTS), coords.dtype)
-    steepness = np.empty((len(dims), corners, POINTS), coords.dtype)
-    values = np.empty((corners, width, POINTS), coords.dtype)
-    sums = np.empty((1 + len(dims), width, POINTS), coords.dtype)
+    left = np.empty((corners, POINTS), coords.dtype)
+    values = np.empty((width, corners, POINTS), coords.dtype)
+    sums = np.empty((width, POINTS), coords.dtype)
     points = coords.shape[1]
     while True:
         start = take(queue) * POINTS
@@ -151,42 +155,50 @@ def encode(queue, coords, table, resolutions, offsets, table_size, dense_levels,
                 row_of = rows[corner]
                 for i in range(count):
                     for f in range(width):
-                        values[corner, f, i] = table[offset + np.uintp(row_of[i]), np.uintp(f)]
-            _mix(count, dims, widths, weights, values, sums[0])
+                        values[f, corner, i] = table[offset + np.uintp(row_of[i]), np.uintp(f)]
+            _mix(count, dims, widths, weights, values, sums)
             for i in range(count):
                 for f in range(width):
-                    out[start + i, level * width + f] = sums[0, f, i]
+                    out[start + i, level * width + f] = sums[f, i]
             if sloping:
-                _steepness(count, resolutions[level], dims, fractions, steepness)
                 for axis in range(len(dims)):
-                    _mix(count, dims, widths, steepness[axis], values, sums[1 + axis])
-                for i in range(count):
-                    for axis in range(len(dims)):
-                        for f in range(width):
-                            slopes[start + i, axis, level * width + f] = sums[1 + axis, f, i]
+                    scale = coords.dtype.type(resolutions[level][axis])
+                    for f in range(width):
+                        slope_of = slopes[start // POINTS, axis, level * width + f]
+                        _slope(count, scale, axis, dims, fractions, values[f], left, slope_of)
         if sloping:
             for axis in range(len(dims)):
                 for i in range(start, start + count):
                     if not (coords[axis, i] >= 0 and coords[axis, i] <= 1):
-                        slopes[i, axis] = 0
+                        slopes[i // POINTS, axis, :, i % POINTS] = 0
 
 
-@compiled_sum
+@compiled
 def along_slopes(queue, grad, slopes, out):
-    """Gradient (N, D) of the coordinates, from that of the features (N, L * F) and their slopes (N, D, L * F)."""
-    points, axes, features = slopes.shape
+    """Gradient (N, D) of the coordinates, from that of the features (N, K) and their slopes (blocks, D, K, POINTS)."""
+    _, axes, features, _ = slopes.shape
+    turned = np.empty((features, POINTS), out.dtype)
+    sums = np.empty((axes, POINTS), out.dtype)
     while True:
         start = take(queue) * POINTS
-        if start >= points:
+        if start >= len(grad):
             break
-        for i in range(start, min(points, start + POINTS)):
-            grad_of = grad[i]
+        count = min(POINTS, len(grad) - start)
+        for i in range(count):
+            grad_of = grad[start + i]
+            # Unsigned, for an index that could be negative costs a test.
+            for k in range(features):
+                turned[np.uintp(k), np.uintp(i)] = grad_of[np.uintp(k)]
+        sums[:] = 0
+        for axis in range(axes):
+            sum_of = sums[axis]
+            for k in range(features):
+                grad_of, slope_of = turned[k], slopes[start // POINTS, axis, k]
+                for i in range(count):
+                    sum_of[i] += grad_of[i] * slope_of[i]
+        for i in range(count):
             for axis in range(axes):
-                slope_of = slopes[i, axis]
-                total = out.dtype.type(0)
-                for k in range(features):
-                    total += grad_of[k] * slope_of[k]
-                out[i, axis] = total
+                out[start + i, axis] = sums[axis, i]
 
 
 @compiled

@@ -103,15 +103,18 @@ class _Loop(torch.autograd.Function):
         arguments = (columns, raw.numpy(), size, channels, zero, span, values, slopes)
         team.run(loops.look_up, *arguments, parts=-(-len(coords) // loops.POINTS))
         if follow:
-            ctx.slopes = torch.from_numpy(slopes)
+            ctx.slopes = slopes
         return torch.from_numpy(values)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
-        from softmine.kernels import cpu
+        from softmine.signals import bilinear_kernels as loops
 
-        return cpu.along_slopes(grads[0], ctx.slopes), None, None, None, None, None, None
+        gradient = np.ascontiguousarray(grads[0].numpy(force=True))
+        along = np.empty(ctx.slopes.shape[:2], gradient.dtype)
+        team.run(loops.along_slopes, gradient, ctx.slopes, along, parts=-(-len(along) // loops.POINTS))
+        return torch.from_numpy(along), None, None, None, None, None, None
 
 
 class _LookUp(torch.autograd.Function):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from softmine.kernels.compiling import compiled, compiled_plainly, take
+from softmine.kernels.compiling import compiled, compiled_plainly, compiled_sum, take
 
 POINTS = 4096
 """Points a part: waking a second thread for fewer costs more than it saves."""
@@ -64,3 +64,21 @@ def look_up(queue, coords, cells, size, channels, zero, span, values, slopes):
                 if sloping:
                     slopes[n, 0, c] = drop * steep
                     slopes[n, 1, c] = (rise + (run - rise) * down) * wide
+
+
+@compiled_sum
+def along_slopes(queue, gradient, slopes, out):
+    """Gradient (N, 2) of the coordinates, from that of the values (N, C) and their slopes (N, 2, C)."""
+    points, axes, channels = slopes.shape
+    while True:
+        start = take(queue) * POINTS
+        if start >= points:
+            break
+        for i in range(start, min(points, start + POINTS)):
+            gradient_of = gradient[i]
+            for axis in range(axes):
+                slope_of = slopes[i, axis]
+                total = out.dtype.type(0)
+                for channel in range(channels):
+                    total += gradient_of[channel] * slope_of[channel]
+                out[i, axis] = total
