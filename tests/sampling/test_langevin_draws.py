@@ -11,7 +11,7 @@ from softmine.sampling.langevin_draws import LangevinDraws
 from helpers import FALSE_ALARM, chi_square_p, histogram
 
 
-def draws_of(seed, *, prior=None, dim=2, noise=37, anew=37, fresh=5, from_prior=0, scale=None):
+def draws_of(seed, *, prior=None, dim=2, noise=37, anew=37, fresh=5, own=None, scale=None):
     return LangevinDraws(
         RandomStream(seed),
         Box([8] * dim),
@@ -20,7 +20,7 @@ def draws_of(seed, *, prior=None, dim=2, noise=37, anew=37, fresh=5, from_prior=
         anew=anew,
         fresh=fresh,
         prior=prior,
-        from_prior=from_prior,
+        own=own,
     )
 
 
@@ -33,7 +33,7 @@ def assert_equal(one, other):
 @pytest.mark.parametrize("with_prior", [False, True])
 def test_made_ahead_or_one_at_a_time_the_numbers_are_the_same(dim, with_prior):
     prior = PiecewiseConstant(torch.rand([6] * dim)) if with_prior else None
-    ahead, single = (draws_of(1, dim=dim, prior=prior, from_prior=9) for _ in range(2))
+    ahead, single = (draws_of(1, dim=dim, prior=prior, own=9) for _ in range(2))
     single.steps = 1
     assert ahead.steps > 1
     for _ in range(2 * ahead.steps + 1):
@@ -72,7 +72,7 @@ def test_noise_has_its_scale_in_every_axis():
 def test_the_first_to_be_drawn_anew_follow_the_prior_and_the_others_are_uniform():
     weights = torch.zeros(8, 8)
     weights[2, 1:7] = torch.arange(1.0, 7.0)
-    draws = draws_of(5, prior=PiecewiseConstant(weights), anew=300, fresh=200, from_prior=100)
+    draws = draws_of(5, prior=PiecewiseConstant(weights), anew=300, fresh=200, own=100)
     steps = [draws.take() for _ in range(200)]
     drawn = histogram(torch.cat([step.anew[:100] for step in steps]), 8)
     assert (drawn[weights.numpy() == 0] == 0).all()
@@ -83,6 +83,15 @@ def test_the_first_to_be_drawn_anew_follow_the_prior_and_the_others_are_uniform(
         torch.cat([step.fresh for step in steps]),
     ):
         assert chi_square_p(histogram(uniform, 8), np.ones(64)) > FALSE_ALARM
+
+
+def test_however_many_are_drawn_anew_they_lie_apart():
+    draws = draws_of(7, anew=1000, own=50)
+    for _ in range(20):
+        anew = draws.take().anew
+        assert anew.shape == (1000, 2)
+        assert ((anew >= 0) & (anew < 1)).all()
+        assert len(anew.unique(dim=0)) == 1000
 
 
 def test_a_large_batch_is_made_step_by_step():

@@ -17,6 +17,8 @@ AHEAD = 16
 """Steps made at a time, at most,"""
 MOST = 2**16
 """and samples: beyond, a call of torch costs little against its work, and memory does."""
+APART = 0.6180339887498949
+"""How far, along every axis, coordinates are moved that are used again; multiples of it stay apart."""
 
 
 class Draws(NamedTuple):
@@ -25,7 +27,7 @@ class Draws(NamedTuple):
     noise: Coords
     """Normal steps (N, D)."""
     anew: Coords
-    """Coordinates (N, D) for samples that are drawn anew, from the prior as far as it was asked for."""
+    """Coordinates (N, D) for samples that are drawn anew, in turn."""
     fresh: Coords
     """Uniform coordinates (F, D)."""
 
@@ -46,7 +48,8 @@ class LangevinDraws:
         anew: how many coordinates to draw samples anew.
         fresh: how many uniform coordinates.
         prior: where to draw samples anew; None is uniform.
-        from_prior: how many of ``anew``, the first ones, are from the prior; the others are uniform.
+        own: how many of ``anew``, the first ones, have random numbers of their own, and are from the prior; None is all. The others, which
+            are there lest there be too few, are uniform coordinates that follow from the numbers of the first.
     """
 
     def __init__(
@@ -59,15 +62,16 @@ class LangevinDraws:
         anew: int,
         fresh: int,
         prior: PiecewiseConstant | None = None,
-        from_prior: int = 0,
+        own: int | None = None,
     ) -> None:
         self.random, self.prior, self.domain, self.dim = random, prior, domain, domain.dim
         # As long as a step's noise: torch is slow where the last axis is short.
         self._scale = scale.repeat(noise)
-        self.from_prior = 0 if prior is None else from_prior
+        self.own = anew if own is None else own
         self.shapes = (noise, anew, fresh)
         # Words for pairs of normal numbers, cells of the prior, and pairs of uniform numbers.
-        self._words = [_pairs(noise * self.dim), self.from_prior, _pairs((anew + fresh) * self.dim)]
+        cells = 0 if prior is None else self.own
+        self._words = [_pairs(noise * self.dim), cells, _pairs((self.own + fresh) * self.dim)]
         self._total = sum(self._words)
         self.steps = max(1, min(AHEAD, MOST // max(1, noise)))
         self._made: list[Draws] = []
@@ -96,16 +100,17 @@ class LangevinDraws:
         for_noise, for_cells, for_uniform = bits.split(self._words, -1)
         count, anew_count, fresh_count = self.shapes
         noise = to_normal(for_noise)[:, : count * self.dim] * self._scale
-        uniform = to_uniform(for_uniform)[:, : (anew_count + fresh_count) * self.dim]
-        numbers = uniform.view(steps, -1, self.dim)
+        numbers = to_uniform(for_uniform)[:, : (self.own + fresh_count) * self.dim].view(steps, -1, self.dim)
+        numbers = torch.cat((_stretched(numbers[:, : self.own], anew_count), numbers[:, self.own :]), 1)
+        uniform = numbers
         if self.domain.masked:
-            uniform = self.domain.uniform(numbers.reshape(-1, self.dim))
-        anew, fresh = uniform.reshape(numbers.shape).split((anew_count, fresh_count), 1)
-        if self.prior is not None and self.from_prior:
+            uniform = self.domain.uniform(numbers.view(-1, self.dim)).view(numbers.shape)
+        anew, fresh = uniform.split((anew_count, fresh_count), 1)
+        if self.prior is not None and self.own:
             chance = to_chance(for_cells, self.prior.cumulative.dtype).view(-1)
-            jitter = numbers[:, : self.from_prior].reshape(-1, self.dim).to(chance.dtype).unbind(-1)
-            drawn = self.prior.at(chance, jitter)[0].view(steps, self.from_prior, self.dim)
-            anew = torch.cat((drawn, anew[:, self.from_prior :]), 1)
+            jitter = numbers[:, : self.own].reshape(-1, self.dim).to(chance.dtype).unbind(-1)
+            drawn = self.prior.at(chance, jitter)[0].view(steps, self.own, self.dim)
+            anew = torch.cat((drawn, anew[:, self.own :]), 1)
         noise = noise.view(steps, count, self.dim)
         return [Draws(*each) for each in zip(noise.unbind(), anew.unbind(), fresh.unbind(), strict=True)]
 
@@ -122,8 +127,8 @@ def draws_of_chain(
 ) -> LangevinDraws:
     """The draws of ``chain`` samples beside ``fresh`` uniform ones; of the former at least ``redrawn`` are drawn anew.
 
-    Any of the chain may leave, so there are coordinates for all; few do, so few are from the prior, which is a search.
-    What more there are is drawn uniformly. The noise's standard deviation is that of ``settings`` times ``size`` (D,).
+    Any of the chain may leave, so there are coordinates for all; few do, so few have random numbers of their own.
+    The noise's standard deviation is that of ``settings`` times ``size`` (D,).
     """
     if domain.masked:
         leavers = (chain + fresh) // 16 + 1
@@ -139,8 +144,17 @@ def draws_of_chain(
         anew=chain,
         fresh=fresh,
         prior=prior,
-        from_prior=min(chain, redrawn + leavers),
+        own=min(chain, redrawn + leavers),
     )
+
+
+def _stretched(numbers: Tensor, count: int) -> Tensor:
+    """``count`` uniform coordinates (S, count, D) of each step: the given ones (S, M, D), then these again, moved on."""
+    if numbers.shape[1] >= count:
+        return numbers
+    times = -(-count // numbers.shape[1])
+    moves = torch.arange(times, device=numbers.device).mul(APART).view(-1, 1, 1)
+    return (numbers.unsqueeze(1) + moves).frac_().flatten(1, 2)[:, :count]
 
 
 def _pairs(count: int) -> int:

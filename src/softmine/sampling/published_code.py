@@ -49,9 +49,7 @@ def draws(
 ) -> LangevinDraws:
     """The numbers of ``count`` samples, all of which may be fresh; ``scale`` (D,) is the noise's, in positions."""
     anew = 0 if prior is None else count
-    return LangevinDraws(
-        random, domain, noise=count, scale=scale, anew=anew, fresh=count, prior=prior, from_prior=anew
-    )
+    return LangevinDraws(random, domain, noise=count, scale=scale, anew=anew, fresh=count, prior=prior)
 
 
 def step(
