@@ -23,11 +23,10 @@ def train(audio, sampler, steps):
         RowAdam([field.encoding.table], lr=1e-2, betas=(0.0, 0.99)),
         torch.optim.Adam(field.network.parameters(), lr=1e-2, betas=(0.9, 0.99), eps=1e-15),
     ]
-    probe = softmine.FieldProbe(field, audio, snap=audio.domain)
     for step in range(steps):
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = 1e-2 * (1 - 0.95 * step / steps)
-        points = audio.domain.snap(sampler.draw(probe))
+        points = audio.domain.snap(sampler.draw())
         residual = field(points) - audio(points)
         weights = sampler.weigh(residual.detach().abs().mean(-1))
         loss = (weights * residual.square().mean(-1)).mean()

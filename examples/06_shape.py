@@ -23,10 +23,9 @@ def train(shape, sampler, steps):
         RowAdam([field.encoding.table], lr=1e-2, betas=(0.9, 0.99)),
         torch.optim.Adam(field.network.parameters(), lr=1e-2, betas=(0.9, 0.99), eps=1e-15),
     ]
-    probe = softmine.FieldProbe(field, shape)
     for _ in range(steps):
         # Exact distances are cheap enough to be asked for new points in every step.
-        coords = sampler.draw(probe)
+        coords = sampler.draw()
         residual = field(coords) - shape(coords)
         weights = sampler.weigh(residual.detach().abs().mean(-1))
         loss = (weights * residual.square().mean(-1)).mean()

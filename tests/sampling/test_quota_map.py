@@ -35,6 +35,8 @@ def test_draws_follow_the_power_of_the_error_once_every_cell_was_seen(shape):
     counts = torch.bincount(sampler.pool.cells.flatten(), minlength=box.cells)
     mean = expected * sampler.pool.cells.numel() / box.cells
     assert (counts - mean).abs().max() <= 2.5, "some visits of a quarter more or less do not add up to more"
+    density = sampler.memory.density(sampler.uniform_share, math.inf, sampler.cells)
+    torch.testing.assert_close(density, expected, rtol=1e-4, atol=1e-5)
     drawn = sampler.pool.density.flatten()
     torch.testing.assert_close(drawn, expected[sampler.pool.cells.flatten()], rtol=1e-4, atol=1e-5)
 
@@ -116,6 +118,17 @@ def test_full_weight_gives_the_uniform_mean_whatever_the_map_has_learned():
     standard_error = weighted.std() / len(weighted) ** 0.5
     assert (weighted.mean() - exact).abs() < 4.5 * standard_error
     assert (plain.mean() - exact).abs() > 20 * standard_error, "the test can fail"
+
+
+def test_the_field_is_never_asked():
+    def probe(coords):
+        raise AssertionError("asked")
+
+    sampler = QuotaMap(Box((100, 100)), 100, period=2, seed=0)
+    assert not sampler.needs_probe
+    for _ in range(7):
+        sampler.weigh(sampler.draw(probe)[:, 0])
+        sampler.update()
 
 
 def test_samples_that_nobody_took_are_not_counted():

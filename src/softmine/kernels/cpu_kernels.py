@@ -136,7 +136,7 @@ def encode(queue, coords, table, resolutions, offsets, table_size, dense_levels,
     fractions = np.empty((len(dims), POINTS), coords.dtype)
     rows = np.empty((corners, POINTS), np.uint32)
     weights = np.empty((corners, POINTS), coords.dtype)
-    left = np.empty((corners, POINTS), coords.dtype)
+    left = np.empty((corners // 2, POINTS), coords.dtype)
     values = np.empty((width, corners, POINTS), coords.dtype)
     sums = np.empty((width, POINTS), coords.dtype)
     points = coords.shape[1]

@@ -59,9 +59,9 @@ class QuotaMap(nn.Module):
         repeats: times that a cell of the domain is expected in one batch, at most: in a batch that is a good part of a small
             signal, more would be wasted.
         period: steps from one density to the next. None is as many as visit a sixth of the map, from 4 to 32.
-        rate: what an evaluation, or all those of a cell in a period, change of what the map remembers, from 0 to 1. None is a fortieth
-            of the steps from one visit of a cell to the next, or of a period if that is longer, at most 0.7: errors swing from step to step, and where batches visit
-            the map often, it should not follow every swing.
+        rate: what all that a period sees of a cell changes of what the map remembers of it, from 0 to 1. None is a fortieth of the steps
+            from one visit of a cell to the next, or of a period if that is longer, at most 0.7: errors swing from step to step, and
+            where batches visit the map often, it should not follow every swing.
         alpha: softness of the weights; 0 is none, 1 importance sampling of the uniform loss.
         warmup: updates over which alpha grows from 0 to its target.
         prior: where the error is expected before it is known; None is everywhere alike. See ``edge_prior``.

@@ -109,11 +109,13 @@ class _Loop(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
+        from softmine.kernels.cpu import ALONE_SLOPES
         from softmine.signals import bilinear_kernels as loops
 
         gradient = np.ascontiguousarray(grads[0].numpy(force=True))
         along = np.empty(ctx.slopes.shape[:2], gradient.dtype)
-        team.run(loops.along_slopes, gradient, ctx.slopes, along, parts=-(-len(along) // loops.POINTS))
+        parts = -(-len(along) // loops.POINTS) if ctx.slopes.size > ALONE_SLOPES else 1
+        team.run(loops.along_slopes, gradient, ctx.slopes, along, parts=parts)
         return torch.from_numpy(along), None, None, None, None, None, None
 
 

@@ -55,7 +55,7 @@ class Shape(torch.nn.Module):
         centre, scale: a point p of the mesh has the coordinates (p - centre) * scale + 0.5.
         notes: what had to be put in order in the mesh, for people.
         auto_options: of the sampler ``auto``, that suit it. The error gathers at the surface, but distances count
-            everywhere: with a smaller uniform share, those far from it drift between looks.
+            everywhere: with a smaller uniform share, those far from it drift between visits.
         tree: the triangles in the unit cube.
 
     Raises:
