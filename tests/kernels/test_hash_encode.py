@@ -5,9 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmine.kernels import cpu
-
 from kernel_grids import PAIRS, batch_of, grid_of, twin, value_and_gradients
+from softmine.kernels import cpu
 
 
 @pytest.fixture(autouse=True)
