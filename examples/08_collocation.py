@@ -4,9 +4,9 @@ Solves the viscous Burgers equation, u_t + u u_x = nu u_xx on x in [-1, 1] and t
 u = -sin(pi x) with u = 0 at both ends. A front forms at x = 0, about a hundred times thinner than the domain.
 The loss is the squared residual of the equation, and importance is the residual's magnitude: no sampler sees the solution.
 
-Relative L2 errors of `--seeds 3`, 8,000 steps of 128 points: uniform 0.084, 0.160, 0.105; mined 0.150, 0.072, 0.053; uniform with as
-many more steps as mining costs time (3 to 10%): 0.362, 0.169, 0.229. So mined is ahead of it at equal time with each seed, by 7.4 to 12.7 dB, and at
-equal steps with two of three. No run has converged, and a few steps more or less can double an error: medians of many seeds
+Relative L2 errors of `--seeds 3`, 8,000 steps of 128 points: uniform 0.084, 0.160, 0.105; mined 0.049, 0.072, 0.048; uniform with as
+many more steps as mining costs time (4%): 0.148, 0.113, 0.058. So mined is ahead with each seed, at equal steps by 4.8 to 7.0 dB and at
+equal time by 1.6 to 9.7. No run has converged, and a few steps more or less can double an error: medians of many seeds
 would tell more.
 
 Usage: python examples/08_collocation.py [--steps 8000] [--sampler SPEC] [--seeds 1] [--batch-size 128]
