@@ -101,10 +101,11 @@ class LangevinDraws:
         count, anew_count, fresh_count = self.shapes
         noise = to_normal(for_noise)[:, : count * self.dim] * self._scale
         numbers = to_uniform(for_uniform)[:, : (self.own + fresh_count) * self.dim].view(steps, -1, self.dim)
-        numbers = torch.cat((_stretched(numbers[:, : self.own], anew_count), numbers[:, self.own :]), 1)
+        if self.own < anew_count:
+            numbers = torch.cat((_stretched(numbers[:, : self.own], anew_count), numbers[:, self.own :]), 1)
         uniform = numbers
         if self.domain.masked:
-            uniform = self.domain.uniform(numbers.view(-1, self.dim)).view(numbers.shape)
+            uniform = self.domain.uniform(numbers.reshape(-1, self.dim)).view(numbers.shape)
         anew, fresh = uniform.split((anew_count, fresh_count), 1)
         if self.prior is not None and self.own:
             chance = to_chance(for_cells, self.prior.cumulative.dtype).view(-1)
@@ -150,8 +151,6 @@ def draws_of_chain(
 
 def _stretched(numbers: Tensor, count: int) -> Tensor:
     """``count`` uniform coordinates (S, count, D) of each step: the given ones (S, M, D), then these again, moved on."""
-    if numbers.shape[1] >= count:
-        return numbers
     times = -(-count // numbers.shape[1])
     moves = torch.arange(times, device=numbers.device).mul(APART).view(-1, 1, 1)
     return (numbers.unsqueeze(1) + moves).frac_().flatten(1, 2)[:, :count]
