@@ -132,3 +132,15 @@ def test_a_field_learns_a_function():
         loss.backward()
         optimizer.step()
     assert loss.item() < 1e-3
+
+
+def test_coarse_levels_are_those_whose_rows_have_enough_samples():
+    grid = HashGrid(2, levels=3, base_resolution=3, finest_resolution=12)
+    sizes = [(n + 1) ** 2 for n, _ in grid.resolutions.tolist()]
+    # A sample is in the cells of four vertices.
+    just = sizes[1] // 4 + 1
+    assert grid.coarse_rows(just, 1.0) == sizes[0] + sizes[1]
+    assert grid.coarse_rows(sizes[1] // 4 - 1, 1.0) == sizes[0]
+    assert grid.coarse_rows(2 * just, 2.0) == sizes[0] + sizes[1]
+    assert grid.coarse_rows(1, 100.0) == 0
+    assert grid.coarse_rows(10**6, 1.0) == sum(sizes) == len(grid.table)

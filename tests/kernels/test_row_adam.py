@@ -63,6 +63,32 @@ def test_equals_adam_where_every_row_is_touched(everywhere):
 
 
 @both_backends
+def test_only_the_rows_named_have_momentum(everywhere):
+    one, two = small(), small()
+    rows = two.coarse_rows(len(everywhere), visits=100.0)
+    assert 0 < rows < len(two.table)
+    coarse, fine = (torch.nn.Parameter(part.clone()) for part in (two.table[:rows], two.table[rows:]))
+    mine = RowAdam([{"params": [one.table], "momentum_rows": rows}], **SETTINGS)
+    torchs = [
+        torch.optim.Adam([coarse], **SETTINGS),
+        torch.optim.Adam([fine], **{**SETTINGS, "betas": (0.0, 0.99)}),
+    ]
+    for _ in range(20):
+        train(one, mine, [everywhere])
+        two.table.grad = None
+        loss_of(two, everywhere).backward()
+        coarse.grad, fine.grad = two.table.grad[:rows], two.table.grad[rows:]
+        for optimizer in torchs:
+            optimizer.step()
+        with torch.no_grad():
+            two.table.copy_(torch.cat([coarse, fine]))
+        torch.testing.assert_close(one.table, two.table, rtol=1e-4, atol=1e-5)
+    moments = mine.state_dict()["state"][0]["exp_avg"]
+    assert (moments[:rows] != 0).any(1).all()
+    assert not moments[rows:].any()
+
+
+@both_backends
 def test_untouched_rows_are_left_alone(everywhere):
     grid = small()
     optimizer = RowAdam([grid.table], **SETTINGS)
@@ -249,6 +275,7 @@ def test_long_runs_have_no_bias_left_to_correct():
         (torch.zeros(3, 2), {"betas": (0.9, 1.0)}, "betas in"),
         (torch.zeros(3, 2), {"eps": 0.0}, "eps > 0"),
         (torch.zeros(3, 2), {"lr": -1.0}, "lr >= 0"),
+        (torch.zeros(3, 2), {"momentum_rows": -1}, "momentum_rows"),
     ],
 )
 def test_impossible_settings_are_refused(table, settings, message):

@@ -46,6 +46,23 @@ for step in range(4):
     assert one.table.grad is None
     torch.testing.assert_close(one.table, two.table, rtol=1e-4, atol=1e-5)
 
+# Rows that no momentum belongs to follow their last gradient.
+one, two = (grid_of(2, 2, levels=2, finest_resolution=5).to(device) for _ in range(2))
+rows = 7
+mine = RowAdam([{"params": [one.table], "momentum_rows": rows}], lr=1e-2)
+coarse, fine = (torch.nn.Parameter(part.clone()) for part in (two.table[:rows], two.table[rows:]))
+torchs = [torch.optim.Adam([part], lr=1e-2, betas=(beta, 0.99), eps=1e-15) for part, beta in ((coarse, 0.9), (fine, 0.0))]
+for step in range(4):
+    two.table.grad = None
+    for grid in (one, two):
+        (grid(points) - torch.sin(7 * points).repeat(1, grid.levels)).square().sum().backward()
+    coarse.grad, fine.grad = two.table.grad[:rows], two.table.grad[rows:]
+    for optimizer in (mine, *torchs):
+        optimizer.step()
+    with torch.no_grad():
+        two.table.copy_(torch.cat([coarse, fine]))
+    torch.testing.assert_close(one.table, two.table, rtol=1e-4, atol=1e-5)
+
 # An untouched row stays; a float16 table learns by steps smaller than its own resolution.
 grid = grid_of(2, 2, levels=2, finest_resolution=5, dtype=torch.float16).to(device)
 optimizer = RowAdam([grid.table], lr=1e-4)

@@ -84,6 +84,16 @@ class HashGrid(nn.Module):
         """Table rows of integer vertices (N, L, 2^D, D)."""
         return torch_twin.rows_of(vertex, self.resolutions, self.offsets, self.table_size, self.dense_levels)
 
+    def coarse_rows(self, batch_size: int, visits: float) -> int:
+        """Rows of the table, from its first, that belong to coarse levels, whose vertices are many samples' at every step.
+
+        Args:
+            batch_size: samples a step.
+            visits: samples that a coarse level's rows have in their cells, at least, on average of a uniform batch.
+        """
+        sizes = torch.diff(self.offsets, append=self.offsets.new_tensor([len(self.table)]))
+        return int(sizes[sizes * visits <= batch_size << self.dim].sum())
+
     def extra_repr(self) -> str:
         """Shape of the grids, for ``print``."""
         finest = " x ".join(str(n) for n in self.resolutions[-1].tolist())

@@ -28,6 +28,20 @@ class Decays(NamedTuple):
     drift: np.ndarray
 
 
+class AdamRule(NamedTuple):
+    """How ``RowAdam`` moves the rows of one table, but for the rate.
+
+    Attributes:
+        betas: decay of the two moments, each in [0, 1).
+        epsilon: added to the root of the second moment.
+        momentum_rows: rows of the table, from its first, that have a first moment; others follow their last gradient.
+    """
+
+    betas: tuple[float, float]
+    epsilon: float
+    momentum_rows: int
+
+
 @functools.lru_cache(maxsize=8)
 def decays(betas: tuple[float, float]) -> Decays:
     """The table of two betas in [0, 1): until both powers vanish in float32, at most a million entries."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from softmine.errors import SoftmineError
 from softmine.kernels import team
-from softmine.kernels.bias import decays
+from softmine.kernels.bias import AdamRule, decays
 
 ALONE = 1 << 13
 """Corner visits below which waking a second thread costs more than it saves."""
@@ -169,8 +169,7 @@ class Rows:
         self,
         table: Tensor,
         rate: float | Tensor,
-        betas: tuple[float, float],
-        epsilon: float,
+        rule: AdamRule,
         dense: Tensor | None = None,
     ) -> None:
         """One step of Adam on the touched rows of the table (R, F), in place; forgets the gradient.
@@ -185,15 +184,14 @@ class Rows:
         if lists:
             self._time += 1
         for touched, counts, parts in lists:
-            self._adam(table, float(rate), betas, epsilon, touched, counts, parts)
+            self._adam(table, float(rate), rule, touched, counts, parts)
         self.clear()
 
     def _adam(
         self,
         table: Tensor,
         rate: float,
-        betas: tuple[float, float],
-        epsilon: float,
+        rule: AdamRule,
         touched: np.ndarray,
         counts: np.ndarray,
         parts: int,
@@ -201,13 +199,13 @@ class Rows:
         from softmine.kernels import cpu_rows
 
         kind = self._records.dtype.type
-        after = decays(betas)
+        after = decays(rule.betas)
         time = int(self._time)
         now = min(time, len(after.first) - 1)
-        numbers = (time, rate * float(after.first[now]), float(after.second[now]), *betas, epsilon)
+        numbers = (time, rate, after.first[now], after.second[now], *rule.betas, rule.epsilon)
         arrays = (table.detach().numpy(), self._records, touched, counts, (0,) * self.features)
         powers = (after.mean, after.square, after.drift)
-        team.run(cpu_rows.adam_rows, *arrays, *map(kind, numbers), *powers, parts=parts)
+        team.run(cpu_rows.adam_rows, *arrays, *map(kind, numbers), rule.momentum_rows, *powers, parts=parts)
 
     def _add_dense(self, grad: Tensor) -> np.ndarray:
         """Adds an ordinary gradient (R, F) to the records; returns the rows that are on no list."""

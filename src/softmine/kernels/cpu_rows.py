@@ -109,17 +109,20 @@ def adam_rows(
     widths,
     time,
     rate,
+    first,
     scale,
     beta1,
     beta2,
     epsilon,
+    momentum_rows,
     means,
     squares,
     drifts,
 ):
     """One step of Adam, the ``time``-th, on the rows listed.
 
-    ``rate`` and ``scale`` hold the bias corrections; ``means``, ``squares``, ``drifts`` are from ``Decays``.
+    ``first`` and ``scale`` are the bias corrections; ``means``, ``squares``, ``drifts`` are from ``Decays``. Only the
+    first ``momentum_rows`` rows have a first moment.
     """
     width = len(widths)
     one = table.dtype.type(1)  # a plain 1 would turn everything into float64
@@ -142,11 +145,14 @@ def adam_rows(
             row = np.uintp(touched[level, item])
             gap = np.uintp(min(np.int64(time - records[row, last_at]), longest))
             records[row, last_at] = time
-            size = rate * drifts[gap]
+            heavy = row < np.uintp(momentum_rows)
+            size = rate * first * drifts[gap] if heavy else rate
             for f in range(width):
                 gradient = records[row, np.uintp(2 * width + f)]
-                mean = means[gap] * records[row, np.uintp(f)] + (one - beta1) * gradient
-                records[row, np.uintp(f)] = mean
+                mean = gradient
+                if heavy:
+                    mean = means[gap] * records[row, np.uintp(f)] + (one - beta1) * gradient
+                    records[row, np.uintp(f)] = mean
                 square = (
                     squares[gap] * records[row, np.uintp(width + f)] + (one - beta2) * gradient * gradient
                 )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from softmine.errors import SoftmineError
-from softmine.kernels.bias import decays
+from softmine.kernels.bias import AdamRule, decays
 
 BLOCK = 128
 
@@ -114,7 +114,7 @@ class Rows:
     def clear(self) -> None:
         """Forgets the gradient."""
         if self._lists:
-            self._update(None, 0.0, (0.0, 0.0), 0.0)
+            self._update(None, 0.0, AdamRule((0.0, 0.0), 0.0, 0))
 
     def add(
         self,
@@ -137,8 +137,7 @@ class Rows:
         self,
         table: Tensor,
         rate: float | Tensor,
-        betas: tuple[float, float],
-        epsilon: float,
+        rule: AdamRule,
         dense: Tensor | None = None,
     ) -> None:
         """One step of Adam on the touched rows of the table (R, F), in place; forgets the gradient.
@@ -153,24 +152,22 @@ class Rows:
             self._lists.append(rows)
         if any(map(len, self._lists)):
             self.time += 1
-            self._update(table, rate, betas, epsilon)
+            self._update(table, rate, rule)
 
-    def _update(
-        self, table: Tensor | None, rate: float | Tensor, betas: tuple[float, float], epsilon: float
-    ) -> None:
+    def _update(self, table: Tensor | None, rate: float | Tensor, rule: AdamRule) -> None:
         from softmine.kernels import gpu_kernels
 
         if isinstance(rate, Tensor):
             self.rate.copy_(rate)
         else:
             self.rate.fill_(rate)
-        after = _decays(betas, self.records.device)
+        after = _decays(rule.betas, self.records.device)
         for touched in self._lists:
             if not len(touched):
                 continue
             gpu_kernels.update_rows[(_blocks(len(touched)),)](
                 self.records if table is None else table, self.records, self.flags, touched, len(touched),
-                self.time, self.rate, after, after.shape[1] - 1, *betas, epsilon,
+                self.time, self.rate, after, after.shape[1] - 1, *rule.betas, rule.epsilon, rule.momentum_rows,
                 ADAM=table is not None, HALF=self.half, WIDTH=self.features, STRIDE=self.records.shape[1],
                 BLOCK=BLOCK,
             )  # fmt: skip

@@ -170,13 +170,14 @@ def scatter(
 
 @compiled
 def update_rows(
-    table, records, flags, touched, count, time, rate, decays, longest, beta1, beta2, epsilon,
+    table, records, flags, touched, count, time, rate, decays, longest, beta1, beta2, epsilon, momentum_rows,
     ADAM: tl.constexpr, HALF: tl.constexpr, WIDTH: tl.constexpr, STRIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One step of Adam (or with ADAM false, nothing) on the rows listed; their gradient is zero afterwards.
 
     A row listed twice belongs to the program that lowers its flag. With HALF the table is float16, and the record
-    keeps the row in float32; where the two disagree, somebody wrote to the table, and the table is right.
+    keeps the row in float32; where the two disagree, somebody wrote to the table, and the table is right. Only the first
+    ``momentum_rows`` rows have a first moment.
     """
     item = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = item < count
@@ -197,14 +198,16 @@ def update_rows(
         age = tl.minimum(now.to(tl.int32), longest)
         of_mean = tl.load(decays + 2 * length + gap)
         of_square = tl.load(decays + 3 * length + gap)
-        size = tl.load(rate) * tl.load(decays + age) * tl.load(decays + 4 * length + gap)
+        heavy = row < momentum_rows
+        size = tl.load(decays + age) * tl.load(decays + 4 * length + gap)
+        size = tl.load(rate) * tl.where(heavy, size, 1.0)
         scale = tl.load(decays + length + age)
         gradient = tl.load(record + 2 * WIDTH, mask=all_mine, other=0.0)
         mean = tl.load(record, mask=all_mine, other=0.0)
-        mean = of_mean[:, None] * mean + (1.0 - beta1) * gradient
+        mean = tl.where(heavy[:, None], of_mean[:, None] * mean + (1.0 - beta1) * gradient, gradient)
         square = tl.load(record + WIDTH, mask=all_mine, other=0.0)
         square = of_square[:, None] * square + (1.0 - beta2) * gradient * gradient
-        tl.store(record, mean, mask=all_mine)
+        tl.store(record, mean, mask=all_mine & heavy[:, None])
         tl.store(record + WIDTH, square, mask=all_mine)
         change = size[:, None] * mean / (tl.sqrt(square) * scale + epsilon)
         place = table + row[:, None] * WIDTH + feature[None, :]

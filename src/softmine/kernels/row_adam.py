@@ -11,6 +11,7 @@ from torch import Tensor
 
 from softmine.errors import SoftmineError
 from softmine.kernels.backends import backend_for
+from softmine.kernels.bias import AdamRule
 from softmine.kernels.row_gradient import RowGradient
 
 
@@ -39,6 +40,9 @@ class RowAdam(torch.optim.Optimizer):
             device it may be changed in place, which a recorded CUDA graph sees (``softmine.training.capture``).
         betas: decay of the two moments, each in [0, 1).
         eps: added to the root of the second moment, positive.
+        momentum_rows: rows of each table, from its first, that have a first moment; None is all. The others follow their last
+            gradient alone, as with a first beta of 0. A table's first rows are its coarse levels, which every batch touches;
+            momentum of a row that is touched once in many steps points nowhere. See ``HashGrid.coarse_rows``.
 
     Raises:
         SoftmineError: a parameter is no matrix of floating-point numbers, or a setting is out of range.
@@ -58,6 +62,7 @@ class RowAdam(torch.optim.Optimizer):
         lr: float | Tensor = 1e-2,
         betas: tuple[float, float] = (0.9, 0.99),
         eps: float = 1e-15,
+        momentum_rows: int | None = None,
     ) -> None:
         if not (float(lr) >= 0 and eps > 0 and all(0 <= beta < 1 for beta in betas)):
             raise SoftmineError(
@@ -65,11 +70,14 @@ class RowAdam(torch.optim.Optimizer):
             )
         self._rows: dict[Tensor, Any] = {}
         self._gradients: dict[Tensor, RowGradient] = {}
-        super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps})
+        super().__init__(
+            params, {"lr": lr, "betas": tuple(betas), "eps": eps, "momentum_rows": momentum_rows}
+        )
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Takes more tables; see ``torch.optim.Optimizer.add_param_group``."""
         super().add_param_group(param_group)
+        _check_rows(self.param_groups[-1]["momentum_rows"])
         for table in self.param_groups[-1]["params"]:
             self._take(table)
 
@@ -81,8 +89,10 @@ class RowAdam(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            rows = group["momentum_rows"]
             for table in group["params"]:
-                self._rows[table].update(table, group["lr"], group["betas"], group["eps"], table.grad)
+                rule = AdamRule(group["betas"], group["eps"], len(table) if rows is None else rows)
+                self._rows[table].update(table, group["lr"], rule, table.grad)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -145,6 +155,13 @@ class RowAdam(torch.optim.Optimizer):
         if rows.fused:
             table.row_gradient = gradient  # pyright: ignore[reportAttributeAccessIssue]
             weakref.finalize(self, gradient.release)
+
+
+def _check_rows(momentum_rows: Any) -> None:
+    if momentum_rows is not None and (not isinstance(momentum_rows, int) or momentum_rows < 0):
+        raise SoftmineError(
+            f"momentum_rows is {momentum_rows}: give a number of rows, 0 or more, or None for all"
+        )
 
 
 def _rows_for(table: Tensor) -> Any:

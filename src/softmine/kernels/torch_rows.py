@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from softmine.kernels.bias import decays
+from softmine.kernels.bias import AdamRule, decays
 
 
 class Rows:
@@ -31,8 +31,7 @@ class Rows:
         self,
         table: Tensor,
         rate: float | Tensor,
-        betas: tuple[float, float],
-        epsilon: float,
+        rule: AdamRule,
         dense: Tensor | None,
     ) -> None:
         """One step of Adam, in place, on the rows of the table (R, F) in which ``dense`` (R, F) is not zero."""
@@ -42,15 +41,18 @@ class Rows:
         if not len(rows):
             return
         self.time += 1
-        after = [torch.from_numpy(array).to(self.means) for array in decays(betas)]
+        after = [torch.from_numpy(array).to(self.means) for array in decays(rule.betas)]
         longest = len(after[0]) - 1
         now = self.time.long().clamp(max=longest)
         gap = (self.time - self.last[rows]).long().clamp(max=longest)
         first, second = after[0][now], after[1][now]
         of_mean, of_square, drift = (powers[gap, None] for powers in after[2:])
         grad = dense[rows].to(self.means.dtype)
-        means = of_mean * self.means[rows] + (1 - betas[0]) * grad
-        squares = of_square * self.squares[rows] + (1 - betas[1]) * grad.square()
-        change = rate * first * drift * means / (squares.sqrt() * second + epsilon)
+        means = of_mean * self.means[rows] + (1 - rule.betas[0]) * grad
+        squares = of_square * self.squares[rows] + (1 - rule.betas[1]) * grad.square()
+        heavy = (rows < rule.momentum_rows).unsqueeze(1)
+        step = torch.where(heavy, first * drift * means, grad)
+        means = torch.where(heavy, means, self.means[rows])
+        change = rate * step / (squares.sqrt() * second + rule.epsilon)
         self.last[rows], self.means[rows], self.squares[rows] = self.time, means, squares
         table[rows] = (table[rows] - change).to(table.dtype)

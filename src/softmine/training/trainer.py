@@ -62,7 +62,7 @@ class Trainer:
         self.field, self.signal, self.sampler = field, signal, sampler
         self.budget, self.device = budget, device
         self.schedule = SCHEDULES[schedule]
-        self.optimizers = make_optimizers(field, learning_rate)
+        self.optimizers = make_optimizers(field, learning_rate, sampler.batch_size if snap else 0)
         self.probe = FieldProbe(field, signal, signal.domain if snap else None)
         self.step = 0
         # Coordinates trained on so far: some samplers draw more and more of them.
