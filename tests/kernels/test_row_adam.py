@@ -89,6 +89,32 @@ def test_only_the_rows_named_have_momentum(everywhere):
 
 
 @both_backends
+@pytest.mark.parametrize("levels", [0, 2])
+def test_rows_without_momentum_are_as_without_a_first_beta_however_rarely_touched(levels):
+    batches = [torch.rand(5, 2, generator=torch.Generator().manual_seed(seed)) for seed in range(40)]
+    grids = {name: small() for name in ("some", "all", "none")}
+    # Levels do not know of each other here, so that those with and those without can be compared apart.
+    rows = int(grids["some"].offsets[levels])
+    settings = {"some": {"momentum_rows": rows}, "all": {}, "none": {"betas": (0.0, 0.99)}}
+    for name, grid in grids.items():
+        train(grid, RowAdam([grid.table], **{**SETTINGS, **settings[name]}), batches)
+    assert not torch.equal(grids["all"].table, grids["none"].table)
+    assert torch.equal(grids["some"].table[rows:], grids["none"].table[rows:])
+    assert torch.equal(grids["some"].table[:rows], grids["all"].table[:rows])
+
+
+def test_a_state_from_before_momentum_was_optional_still_resumes(everywhere):
+    grid = small()
+    optimizer = RowAdam([grid.table], **SETTINGS)
+    train(grid, optimizer, [everywhere])
+    state = optimizer.state_dict()
+    assert state["param_groups"][0].pop("momentum_rows", "gone") is None
+    optimizer.load_state_dict(state)
+    train(grid, optimizer, [everywhere])
+    assert grid.table.isfinite().all()
+
+
+@both_backends
 def test_untouched_rows_are_left_alone(everywhere):
     grid = small()
     optimizer = RowAdam([grid.table], **SETTINGS)
@@ -276,6 +302,7 @@ def test_long_runs_have_no_bias_left_to_correct():
         (torch.zeros(3, 2), {"eps": 0.0}, "eps > 0"),
         (torch.zeros(3, 2), {"lr": -1.0}, "lr >= 0"),
         (torch.zeros(3, 2), {"momentum_rows": -1}, "momentum_rows"),
+        (torch.zeros(3, 2), {"momentum_rows": True}, "momentum_rows"),
     ],
 )
 def test_impossible_settings_are_refused(table, settings, message):

@@ -63,6 +63,16 @@ for step in range(4):
         two.table.copy_(torch.cat([coarse, fine]))
     torch.testing.assert_close(one.table, two.table, rtol=1e-4, atol=1e-5)
 
+# However rarely they are touched.
+one, two = (grid_of(2, 2, levels=2, finest_resolution=5).to(device) for _ in range(2))
+mine, plain = RowAdam([one.table], momentum_rows=0), RowAdam([two.table], betas=(0.0, 0.99))
+for step in range(6):
+    for grid, optimizer in ((one, mine), (two, plain)):
+        optimizer.zero_grad()
+        grid(points[7 * step : 7 * step + 9]).square().sum().backward()
+        optimizer.step()
+torch.testing.assert_close(one.table, two.table, rtol=1e-5, atol=1e-6)
+
 # An untouched row stays; a float16 table learns by steps smaller than its own resolution.
 grid = grid_of(2, 2, levels=2, finest_resolution=5, dtype=torch.float16).to(device)
 optimizer = RowAdam([grid.table], lr=1e-4)

@@ -4,6 +4,7 @@ from torch import nn
 
 from softmine import HashGridField, Siren, Uniform, Volume
 from softmine.kernels import RowAdam
+from softmine.radiance.field import RadianceField
 from softmine.training.budget import Budget
 from softmine.training.optimizers import NETWORK_RATE, TABLE_RATE, make_optimizers
 from softmine.training.trainer import Trainer
@@ -52,6 +53,14 @@ def test_every_grid_has_its_own_rows():
     of_tables = make_optimizers(both, 1e-2, 2**20)[0]
     tables = [field.encoding.table for field in both if isinstance(field, HashGridField)]
     assert [group["momentum_rows"] for group in of_tables.param_groups] == [len(table) for table in tables]
+
+
+def test_grids_of_a_radiance_field_have_no_momentum():
+    field = RadianceField(
+        ((-1.0,) * 3, (1.0,) * 3), levels=3, log2_table_size=10, finest_resolution=16, seed=0
+    )
+    optimizers = make_optimizers(field, 1e-2, 2**20)
+    assert [group["momentum_rows"] for group in optimizers[0].param_groups] == [0]
 
 
 @pytest.mark.parametrize("snap", [True, False])

@@ -89,7 +89,7 @@ class HashGrid(nn.Module):
 
         Args:
             batch_size: samples a step.
-            visits: samples that a coarse level's rows have in their cells, at least, on average of a uniform batch.
+            visits: how many samples of a uniform batch lie in the cells around a vertex of a coarse level, on average, at least.
         """
         sizes = torch.diff(self.offsets, append=self.offsets.new_tensor([len(self.table)]))
         return int(sizes[sizes * visits <= batch_size << self.dim].sum())

@@ -19,7 +19,7 @@ class RowAdam(torch.optim.Optimizer):
     """Row-wise ("lazy") Adam for tables of which a batch uses few rows, such as ``HashGrid.table``.
 
     A step reads and writes only the rows that the gradient touched, so that it costs what the batch touches,
-    whatever the size of the table. Where every step touches every row, it is ``torch.optim.Adam``. Elsewhere it
+    whatever the size of the table. Where every step touches every row, and all have momentum, it is ``torch.optim.Adam``. Elsewhere it
     differs from it thus: when a row is touched again after k steps, its moments first decay as in Adam, by beta^k.
     Adam would also have moved the row in the steps between, on its old momentum. Nothing reads the row then, so
     that all of it is moved at the touch before, as far as Adam would in a gap as long as the last one. (Lazy Adam
@@ -41,8 +41,9 @@ class RowAdam(torch.optim.Optimizer):
         betas: decay of the two moments, each in [0, 1).
         eps: added to the root of the second moment, positive.
         momentum_rows: rows of each table, from its first, that have a first moment; None is all. The others follow their last
-            gradient alone, as with a first beta of 0. A table's first rows are its coarse levels, which every batch touches;
-            momentum of a row that is touched once in many steps points nowhere. See ``HashGrid.coarse_rows``.
+            gradient alone, as with a first beta of 0. The first rows of a ``HashGrid`` are its coarse levels, which every batch
+            touches (``HashGrid.coarse_rows``); momentum of a row that is touched once in many steps points nowhere. Not to
+            be changed between steps.
 
     Raises:
         SoftmineError: a parameter is no matrix of floating-point numbers, or a setting is out of range.
@@ -133,6 +134,8 @@ class RowAdam(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Of ``copy.deepcopy`` and pickle: the copy takes the copied tables and starts from the copied state."""
         super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("momentum_rows", None)  # of a version that had no such option
         if "_rows" in self.__dict__:
             return
         self._rows, self._gradients = {}, {}
@@ -158,7 +161,7 @@ class RowAdam(torch.optim.Optimizer):
 
 
 def _check_rows(momentum_rows: Any) -> None:
-    if momentum_rows is not None and (not isinstance(momentum_rows, int) or momentum_rows < 0):
+    if momentum_rows is not None and (type(momentum_rows) is not int or momentum_rows < 0):
         raise SoftmineError(
             f"momentum_rows is {momentum_rows}: give a number of rows, 0 or more, or None for all"
         )

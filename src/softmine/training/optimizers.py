@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from softmine.fields import HashGrid
+from softmine.fields import HashGrid, HashGridField
 from softmine.kernels import RowAdam
 
 # eps as in arXiv 2201.05989, section 4.
@@ -17,11 +17,12 @@ EPS = 1e-15
 TABLE_RATE = 2.0
 # Coarse levels of a volume are touched at every step, and where samples lie at the centres of its cells their gradients are so
 # steady that without momentum they swing together: Adam is stable up to a curvature that grows as
-# (1 + beta1) / (1 - beta1) (Cohen et al., arXiv 2207.14484). With it, dips of 5 to 8 dB go, and runs end 0.5 to 1 dB higher.
-# Pictures and sounds end the same and begin slower, as do shapes, whose samples lie anywhere (docs/evidence.md, research log, 36).
+# (1 + beta1) / (1 - beta1) (Cohen et al., arXiv 2207.14484). With it, dips of 5 to 8 dB go, and runs end 0.5 to 1.3 dB higher.
+# Pictures end the same and begin slower; with uniform sampling shapes, whose samples lie anywhere, end lower
+# (docs/evidence.md, research log, 36).
 MOMENTUM_AXES = 3
 VISITS = 2.0
-"""Samples of a step that a level's rows have in their cells, on average, from which on it counts as coarse."""
+"""Samples of a uniform batch in the cells around a vertex, on average, from which on its level counts as coarse."""
 # The perceptron reads every level at once, and at the full rate PSNR dips now and then. With auto at a batch of 8,192, one
 # seed: 400 steps of a Kodak photo, worst dip 1.8 dB, at half the rate none, the end 0.5 dB lower; 1,000 steps of another,
 # worst dips 6.4 and 4.3 dB, the end the same.
@@ -37,14 +38,19 @@ def make_optimizers(field: nn.Module, learning_rate: float, centred: int = 0) ->
     Args:
         field: whose parameters to train.
         learning_rate: Adam's, at the start.
-        centred: samples a step, where they lie at the centres of cells: decides which levels have momentum. 0: none has.
+        centred: samples a step, where they lie at the centres of cells: decides which levels of a ``HashGridField`` have
+            momentum. 0: none has. Neither have the grids of a radiance field, which is asked between samples.
     """
     grids = [module for module in field.modules() if isinstance(module, HashGrid)]
     found = {id(grid.table) for grid in grids}
+    asked = [module.encoding for module in field.modules() if isinstance(module, HashGridField)]
     others = [parameter for parameter in field.parameters() if id(parameter) not in found]
     optimizers: list[torch.optim.Optimizer] = []
     if grids:
-        groups = [{"params": [grid.table], "momentum_rows": _momentum_rows(grid, centred)} for grid in grids]
+        rows = [_momentum_rows(grid, centred) if grid in asked else 0 for grid in grids]
+        groups = [
+            {"params": [grid.table], "momentum_rows": count} for grid, count in zip(grids, rows, strict=True)
+        ]
         optimizers.append(RowAdam(groups, lr=TABLE_RATE * learning_rate, betas=BETAS, eps=EPS))
     if others:
         rate = NETWORK_RATE if grids else 1.0
