@@ -145,12 +145,12 @@ def adam_rows(
             row = np.uintp(touched[level, item])
             gap = np.uintp(min(np.int64(time - records[row, last_at]), longest))
             records[row, last_at] = time
-            heavy = row < np.uintp(momentum_rows)
-            size = rate * first * drifts[gap] if heavy else rate
+            momentum = row < np.uintp(momentum_rows)
+            size = rate * first * drifts[gap] if momentum else rate
             for f in range(width):
                 gradient = records[row, np.uintp(2 * width + f)]
                 mean = gradient
-                if heavy:
+                if momentum:
                     mean = means[gap] * records[row, np.uintp(f)] + (one - beta1) * gradient
                     records[row, np.uintp(f)] = mean
                 square = (

@@ -198,16 +198,16 @@ def update_rows(
         age = tl.minimum(now.to(tl.int32), longest)
         of_mean = tl.load(decays + 2 * length + gap)
         of_square = tl.load(decays + 3 * length + gap)
-        heavy = row < momentum_rows
+        momentum = row < momentum_rows
         size = tl.load(decays + age) * tl.load(decays + 4 * length + gap)
-        size = tl.load(rate) * tl.where(heavy, size, 1.0)
+        size = tl.load(rate) * tl.where(momentum, size, 1.0)
         scale = tl.load(decays + length + age)
         gradient = tl.load(record + 2 * WIDTH, mask=all_mine, other=0.0)
         mean = tl.load(record, mask=all_mine, other=0.0)
-        mean = tl.where(heavy[:, None], of_mean[:, None] * mean + (1.0 - beta1) * gradient, gradient)
+        mean = tl.where(momentum[:, None], of_mean[:, None] * mean + (1.0 - beta1) * gradient, gradient)
         square = tl.load(record + WIDTH, mask=all_mine, other=0.0)
         square = of_square[:, None] * square + (1.0 - beta2) * gradient * gradient
-        tl.store(record, mean, mask=all_mine & heavy[:, None])
+        tl.store(record, mean, mask=all_mine & momentum[:, None])
         tl.store(record + WIDTH, square, mask=all_mine)
         change = size[:, None] * mean / (tl.sqrt(square) * scale + epsilon)
         place = table + row[:, None] * WIDTH + feature[None, :]

@@ -19,8 +19,8 @@ class RowAdam(torch.optim.Optimizer):
     """Row-wise ("lazy") Adam for tables of which a batch uses few rows, such as ``HashGrid.table``.
 
     A step reads and writes only the rows that the gradient touched, so that it costs what the batch touches,
-    whatever the size of the table. Where every step touches every row, and all have momentum, it is ``torch.optim.Adam``. Elsewhere it
-    differs from it thus: when a row is touched again after k steps, its moments first decay as in Adam, by beta^k.
+    whatever the size of the table. Where every step touches every row, and all have momentum, it is
+    ``torch.optim.Adam``. Elsewhere it differs from it thus: when a row is touched again after k steps, its moments first decay as in Adam, by beta^k.
     Adam would also have moved the row in the steps between, on its old momentum. Nothing reads the row then, so
     that all of it is moved at the touch before, as far as Adam would in a gap as long as the last one. (Lazy Adam
     as in instant-ngp leaves both out, and so learns a fine table more slowly from small batches.)

@@ -50,9 +50,9 @@ class Rows:
         grad = dense[rows].to(self.means.dtype)
         means = of_mean * self.means[rows] + (1 - rule.betas[0]) * grad
         squares = of_square * self.squares[rows] + (1 - rule.betas[1]) * grad.square()
-        heavy = (rows < rule.momentum_rows).unsqueeze(1)
-        step = torch.where(heavy, first * drift * means, grad)
-        means = torch.where(heavy, means, self.means[rows])
+        momentum = (rows < rule.momentum_rows).unsqueeze(1)
+        step = torch.where(momentum, first * drift * means, grad)
+        means = torch.where(momentum, means, self.means[rows])
         change = rate * step / (squares.sqrt() * second + rule.epsilon)
         self.last[rows], self.means[rows], self.squares[rows] = self.time, means, squares
         table[rows] = (table[rows] - change).to(table.dtype)
