@@ -91,7 +91,7 @@ def step(rays: int, thickness: float, repeats: int) -> dict[str, float]:
     bounded = field.rays
     bounded.occupancy.occupied.copy_(shell(bounded.occupancy.side, thickness))
     bounded.stride.fill_(1)
-    optimizers = make_optimizers(field, 1e-3)
+    optimizers = make_optimizers(field, 1e-3, rays)
     target = torch.rand(rays, 3)
 
     def train() -> None:

@@ -142,7 +142,7 @@ def ball_loss(field, count, generator):
 def test_training_empties_space_early_and_learns_a_ball():
     field = field_of(levels=4)
     torch.nn.init.uniform_(field.encoding.table, -1e-4, 1e-4)
-    optimizers = make_optimizers(field, 1e-2)
+    optimizers = make_optimizers(field, 1e-2, 256)
     assert isinstance(optimizers[0], RowAdam)
     generator = torch.Generator().manual_seed(0)
     first = None

@@ -72,7 +72,7 @@ def test_chunks_add_up(monkeypatch):
 def test_parameters_gradients_and_optimizers_stay_as_they_were(kind):
     def train(look):
         field = make(kind)
-        optimizers = make_optimizers(field, 1e-2)
+        optimizers = make_optimizers(field, 1e-2, 256)
         for _ in range(3):
             coords = BOX.centres(torch.arange(BOX.cells))
             (field(coords) - IMAGE(coords)).square().mean().backward()

@@ -2,16 +2,28 @@ import pytest
 import torch
 from torch import nn
 
-from softmine import HashGridField, Siren, Uniform, Volume
+from softmine import HashGridField, Image, Siren, Uniform, Volume
 from softmine.kernels import RowAdam
 from softmine.radiance.field import RadianceField
 from softmine.training.budget import Budget
-from softmine.training.optimizers import NETWORK_RATE, TABLE_RATE, make_optimizers
+from softmine.training.optimizers import (
+    GROWTH,
+    MEMORY_OF_NETWORK,
+    MEMORY_OF_TABLE,
+    NETWORK_RATE,
+    TABLE_RATE,
+    make_optimizers,
+    set_rates,
+)
 from softmine.training.trainer import Trainer
 
 
 def grid_field(dim=2, channels=3, **grid):
     return HashGridField(dim, channels, levels=6, base_resolution=4, finest_resolution=64, **grid)
+
+
+def groups_of(optimizers):
+    return [group for optimizer in optimizers for group in optimizer.param_groups]
 
 
 def test_tables_have_row_wise_adam_and_rates_of_their_own():
@@ -20,32 +32,20 @@ def test_tables_have_row_wise_adam_and_rates_of_their_own():
     assert isinstance(of_table, RowAdam)
     assert [group["params"] for group in of_table.param_groups] == [[field.encoding.table]]
     assert of_table.param_groups[0]["initial_lr"] == of_table.param_groups[0]["lr"] == TABLE_RATE * 1e-2
-    assert of_network.param_groups[0]["initial_lr"] == NETWORK_RATE * 1e-2
-    mine = {
-        id(p) for optimizer in (of_table, of_network) for g in optimizer.param_groups for p in g["params"]
-    }
+    assert of_network.param_groups[0]["initial_lr"] == of_network.param_groups[0]["lr"] == NETWORK_RATE * 1e-2
+    mine = {id(p) for group in groups_of((of_table, of_network)) for p in group["params"]}
     assert mine == {id(parameter) for parameter in field.parameters()}
 
 
-def test_a_field_without_tables_is_trained_at_the_rate_given():
-    (only,) = make_optimizers(Siren(2, 1, hidden=8, layers=1), 1e-4, 256)
-    assert only.param_groups[0]["initial_lr"] == 1e-4
+@pytest.mark.parametrize("dim", [1, 2, 3, 4])
+def test_coarse_levels_have_momentum_and_more_of_them_with_larger_batches(dim):
+    def momentum_rows(batch_size):
+        return make_optimizers(grid_field(dim), 1e-2, batch_size)[0].param_groups[0]["momentum_rows"]
 
-
-def test_coarse_levels_of_volumes_have_momentum_and_more_of_them_with_larger_batches():
-    counts = [
-        make_optimizers(grid_field(3), 1e-2, batch)[0].param_groups[0]["momentum_rows"]
-        for batch in (0, 16, 256, 4096, 2**20)
-    ]
-    assert counts[:2] == [0, 0]
-    assert counts[1:] == sorted(set(counts))
-    assert counts[-1] == len(grid_field(3).encoding.table)
-
-
-@pytest.mark.parametrize("dim", [1, 2])
-def test_pictures_and_sounds_are_trained_without_momentum(dim):
-    of_table = make_optimizers(grid_field(dim), 1e-2, 2**20)[0]
-    assert of_table.param_groups[0]["momentum_rows"] == 0
+    counts = [momentum_rows(batch_size) for batch_size in (1, 64, 1024, 2**16)]
+    assert counts[0] == 0 < counts[-1]
+    assert counts == sorted(counts)
+    assert momentum_rows(2**30) == len(grid_field(dim).encoding.table)
 
 
 def test_every_grid_has_its_own_rows():
@@ -55,24 +55,60 @@ def test_every_grid_has_its_own_rows():
     assert [group["momentum_rows"] for group in of_tables.param_groups] == [len(table) for table in tables]
 
 
-def test_grids_of_a_radiance_field_have_no_momentum():
+def test_grids_of_a_radiance_field_have_momentum_too():
     field = RadianceField(
         ((-1.0,) * 3, (1.0,) * 3), levels=3, log2_table_size=10, finest_resolution=16, seed=0
     )
-    optimizers = make_optimizers(field, 1e-2, 2**20)
-    assert [group["momentum_rows"] for group in optimizers[0].param_groups] == [0]
+    of_table = make_optimizers(field, 1e-2, 2**20)[0]
+    assert [group["momentum_rows"] for group in of_table.param_groups] == [len(field.encoding.table)]
+
+
+def test_momentum_grows_with_the_run_until_each_groups_memory():
+    optimizers = make_optimizers(grid_field(), 1e-2, 256)
+
+    def memories(step):
+        set_rates(optimizers, step, 1.0)
+        return [1 / (1 - group["betas"][0]) for group in groups_of(optimizers)]
+
+    assert memories(0) == memories(GROWTH) == memories(2 * GROWTH - 1) == [1, 1]
+    assert memories(2 * GROWTH) == [2, 2]
+    assert memories(10**6) == pytest.approx([MEMORY_OF_TABLE, MEMORY_OF_NETWORK])
+    assert {group["betas"][1] for group in groups_of(optimizers)} == {0.99}
+    every = {round(memory, 6) for step in range(1000) for memory in memories(step)}
+    assert every == set(range(1, MEMORY_OF_NETWORK + 1))  # few, as each has a table of its own
+
+
+def test_rates_fall_by_the_schedule_from_where_they_started():
+    optimizers = make_optimizers(grid_field(), 1e-2, 256)
+    for decay in (1.0, 0.5, 0.25):
+        set_rates(optimizers, 3, decay)
+        rates = [group["lr"] for group in groups_of(optimizers)]
+        assert rates == [decay * TABLE_RATE * 1e-2, decay * NETWORK_RATE * 1e-2]
+
+
+def test_fields_without_tables_are_trained_by_plain_adam():
+    optimizers = make_optimizers(Siren(2, 1, hidden=8, layers=1), 1e-4, 256)
+    assert [type(optimizer) for optimizer in optimizers] == [torch.optim.Adam]
+    set_rates(optimizers, 0, 0.5)
+    (group,) = groups_of(optimizers)
+    assert (group["lr"], group["betas"]) == (0.5e-4, (0.9, 0.99))
 
 
 @pytest.mark.parametrize("snap", [True, False])
-def test_only_samples_at_centres_get_momentum(snap):
-    volume = Volume(torch.rand(9, 10, 11))
+@pytest.mark.parametrize("signal", [Image(torch.rand(30, 40, 1)), Volume(torch.rand(9, 10, 11))])
+def test_a_trainer_sets_the_momentum_of_every_step(signal, snap):
     trainer = Trainer(
-        grid_field(3, channels=1),
-        volume,
-        Uniform(volume.domain, 2048, seed=0),
-        budget=Budget(steps=1),
+        grid_field(signal.domain.dim, channels=1),
+        signal,
+        Uniform(signal.domain, 2048, seed=0),
+        budget=Budget(steps=10 * GROWTH),
         learning_rate=1e-2,
         device=torch.device("cpu"),
         snap=snap,
     )
-    assert (trainer.optimizers[0].param_groups[0]["momentum_rows"] > 0) == snap
+    trainer.advance(lambda: trainer.step > 5 * GROWTH)
+    of_table, of_network = groups_of(trainer.optimizers)
+    assert 0 < of_table["momentum_rows"] < len(of_table["params"][0])
+    assert of_table["betas"] == of_network["betas"] == (0.8, 0.99)
+    trainer.field.zero_grad()
+    assert trainer.optimizers[0].state[of_table["params"][0]]["exp_avg"][: of_table["momentum_rows"]].any()

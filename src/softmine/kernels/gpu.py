@@ -209,7 +209,7 @@ def _scatter(
         )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=32)
 def _decays(betas: tuple[float, float], device: torch.device) -> Tensor:
     return torch.stack([torch.from_numpy(array) for array in decays(betas)]).to(device)
 

@@ -11,7 +11,7 @@ from softmine.domain import SoftmineError
 from softmine.sampling import Sampler
 from softmine.signals import Signal
 from softmine.training.budget import SCHEDULES, Budget
-from softmine.training.optimizers import make_optimizers
+from softmine.training.optimizers import make_optimizers, set_rates
 from softmine.training.probe import FieldProbe
 from softmine.training.record import SampleRecord
 from softmine.training.timing import StepTimer, TrainingClock
@@ -62,7 +62,7 @@ class Trainer:
         self.field, self.signal, self.sampler = field, signal, sampler
         self.budget, self.device = budget, device
         self.schedule = SCHEDULES[schedule]
-        self.optimizers = make_optimizers(field, learning_rate, sampler.batch_size if snap else 0)
+        self.optimizers = make_optimizers(field, learning_rate, sampler.batch_size)
         self.probe = FieldProbe(field, signal, signal.domain if snap else None)
         self.step = 0
         # Coordinates trained on so far: some samplers draw more and more of them.
@@ -97,10 +97,7 @@ class Trainer:
             raise Diverged(first_bad)
 
     def _train_step(self) -> None:
-        decay = self.schedule(self.progress)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * decay
+        set_rates(self.optimizers, self.step, self.schedule(self.progress))
         sampler, mark = self.sampler, self.timer.mark
         mark()
         coords = sampler.draw(self.probe if sampler.needs_probe else None)
