@@ -210,12 +210,15 @@ class Box:
 
     def inside(self, cells: Cells, offsets: Sequence[Tensor]) -> Coords:
         """Unit coordinates (N, D), float32, in flat cells (N,), at offsets in [0, 1) along each axis, each (N,) or (1,)."""
-        axes = []
-        for size, offset in zip(reversed(self.shape), reversed(offsets), strict=True):
+        sizes, rest, axes = self.shape, cells, []
+        for axis in reversed(range(self.dim)):
+            # Integer division takes longer than all else here, and the first axis needs none.
+            whole = rest // sizes[axis] if axis else None
+            place = rest if whole is None else rest - whole * sizes[axis]
             # Not quite to the cell's borders, which float32 could round across.
-            border = min(size * 2.0**-23, 0.5)
-            axes.append((cells % size + offset.clamp(border, 1 - border)) / size)
-            cells = cells // size
+            border = min(sizes[axis] * 2.0**-23, 0.5)
+            axes.append((place + offsets[axis].clamp(border, 1 - border)) / sizes[axis])
+            rest = place if whole is None else whole
         return torch.stack(axes[::-1], -1).float().clamp(max=1.0 - 2.0**-24)
 
 

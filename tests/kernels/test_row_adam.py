@@ -44,12 +44,20 @@ def train(grid, optimizer, batches):
 
 
 @both_backends
-def test_equals_adam_where_every_row_is_touched(everywhere):
+@pytest.mark.parametrize(
+    "betas",
+    [
+        pytest.param(lambda step: (0.9, 0.99), id="constant"),
+        pytest.param(lambda step: (1 - 1 / max(1, step // 6), 0.99), id="memory that grows"),
+    ],
+)
+def test_equals_adam_where_every_row_is_touched(everywhere, betas):
     one, two = small(), small()
     mine, torchs = RowAdam([one.table], **SETTINGS), torch.optim.Adam([two.table], **SETTINGS)
     for step in range(60):
         for group in (*mine.param_groups, *torchs.param_groups):
             group["lr"] = 1e-2 / (1 + step / 20)
+            group["betas"] = betas(step)
         noise = everywhere + 0.01 * torch.rand(
             everywhere.shape, generator=torch.Generator().manual_seed(step)
         )

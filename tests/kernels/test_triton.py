@@ -37,6 +37,8 @@ one, two = (grid_of(2, 2, levels=2, finest_resolution=5).to(device) for _ in ran
 mine = RowAdam([one.table], lr=1e-2)
 torchs = torch.optim.Adam([two.table], lr=1e-2, betas=(0.9, 0.99), eps=1e-15)
 for step in range(4):
+    for group in (*mine.param_groups, *torchs.param_groups):
+        group["betas"] = (0.3 * step, 0.99)
     for grid, optimizer in ((one, mine), (two, torchs)):
         (grid(points) * 3).sum().backward()
         optimizer.zero_grad()

@@ -6,7 +6,7 @@ from softmine import SoftmineError
 from softmine.kernels import RowAdam
 from softmine.radiance.field import RadianceField, field_for
 from softmine.radiance.scenes.scene import Bounds
-from softmine.training.optimizers import make_optimizers
+from softmine.training.optimizers import make_optimizers, set_rates
 
 BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 SMALL = {"levels": 3, "log2_table_size": 10, "finest_resolution": 16, "hidden": 16, "steps": 32, "seed": 0}
@@ -147,6 +147,7 @@ def test_training_empties_space_early_and_learns_a_ball():
     generator = torch.Generator().manual_seed(0)
     first = None
     for step in range(1, 161):
+        set_rates(optimizers, step - 1, 1.0)
         loss = ball_loss(field, 256, generator)
         for optimizer in optimizers:
             optimizer.zero_grad()

@@ -61,16 +61,15 @@ def test_the_list_and_the_search_find_the_same(total):
     for seed in range(20):
         owed = torch.rand(100, generator=torch.Generator().manual_seed(seed)) * 1.6 - 0.4
         owed[seed] = 5.0 if seed % 2 else 0.5
-        due = owed.clamp(0, total).to(torch.int32)
         nth = (torch.arange(total, dtype=torch.float64) + 0.37) / total
-        assert torch.equal(_listed(owed, due.clone(), nth.clone()), _found(owed, due.clone(), nth.clone()))
+        assert torch.equal(_listed(owed, nth.clone()), _found(owed, nth.clone()))
 
 
 def test_where_nobody_is_due_the_next_one_is_chosen():
     owed = torch.tensor([0.2, 0.9, 0.4])
-    due, nth = torch.zeros(3, dtype=torch.int32), torch.tensor([0.1, 0.6])
-    assert _listed(owed, due, nth.clone()).tolist() == [1, 1]
-    assert _found(owed, due, nth).tolist() == [1, 1]
+    nth = torch.tensor([0.1, 0.6])
+    assert _listed(owed, nth.clone()).tolist() == [1, 1]
+    assert _found(owed, nth).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 4])

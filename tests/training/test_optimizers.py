@@ -42,9 +42,10 @@ def test_coarse_levels_have_momentum_and_more_of_them_with_larger_batches(dim):
     def momentum_rows(batch_size):
         return make_optimizers(grid_field(dim), 1e-2, batch_size)[0].param_groups[0]["momentum_rows"]
 
-    counts = [momentum_rows(batch_size) for batch_size in (1, 64, 1024, 2**16)]
+    counts = [momentum_rows(4**exponent) for exponent in range(12)]
     assert counts[0] == 0 < counts[-1]
     assert counts == sorted(counts)
+    assert len(set(counts)) > 3
     assert momentum_rows(2**30) == len(grid_field(dim).encoding.table)
 
 
@@ -55,12 +56,12 @@ def test_every_grid_has_its_own_rows():
     assert [group["momentum_rows"] for group in of_tables.param_groups] == [len(table) for table in tables]
 
 
-def test_grids_of_a_radiance_field_have_momentum_too():
-    field = RadianceField(
-        ((-1.0,) * 3, (1.0,) * 3), levels=3, log2_table_size=10, finest_resolution=16, seed=0
-    )
-    of_table = make_optimizers(field, 1e-2, 2**20)[0]
-    assert [group["momentum_rows"] for group in of_table.param_groups] == [len(field.encoding.table)]
+@pytest.mark.parametrize(("rays", "levels"), [(1024, 0), (2048, 1), (2**20, 3)])
+def test_a_radiance_field_counts_rays(rays, levels):
+    field = RadianceField(((-1.0,) * 3, (1.0,) * 3), levels=3, finest_resolution=64, seed=0)
+    rows = [*field.encoding.offsets.tolist(), len(field.encoding.table)]
+    of_table = make_optimizers(field, 1e-2, rays)[0]
+    assert [group["momentum_rows"] for group in of_table.param_groups] == [rows[levels]]
 
 
 def test_momentum_grows_with_the_run_until_each_groups_memory():
@@ -70,6 +71,7 @@ def test_momentum_grows_with_the_run_until_each_groups_memory():
         set_rates(optimizers, step, 1.0)
         return [1 / (1 - group["betas"][0]) for group in groups_of(optimizers)]
 
+    assert [group["betas"][0] for group in groups_of(optimizers)] == [0, 0]
     assert memories(0) == memories(GROWTH) == memories(2 * GROWTH - 1) == [1, 1]
     assert memories(2 * GROWTH) == [2, 2]
     assert memories(10**6) == pytest.approx([MEMORY_OF_TABLE, MEMORY_OF_NETWORK])
@@ -106,9 +108,15 @@ def test_a_trainer_sets_the_momentum_of_every_step(signal, snap):
         device=torch.device("cpu"),
         snap=snap,
     )
-    trainer.advance(lambda: trainer.step > 5 * GROWTH)
     of_table, of_network = groups_of(trainer.optimizers)
     assert 0 < of_table["momentum_rows"] < len(of_table["params"][0])
-    assert of_table["betas"] == of_network["betas"] == (0.8, 0.99)
-    trainer.field.zero_grad()
-    assert trainer.optimizers[0].state[of_table["params"][0]]["exp_avg"][: of_table["momentum_rows"]].any()
+    seen = []
+
+    def pause():
+        seen.append((of_table["betas"], of_network["betas"]))
+        return trainer.step >= 4 * GROWTH
+
+    trainer.advance(pause)
+    # The last one looked at is that of the step before.
+    memories = [1] + [max(step // GROWTH, 1) for step in range(4 * GROWTH)]
+    assert seen == [((1 - 1 / memory, 0.99),) * 2 for memory in memories]

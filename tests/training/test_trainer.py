@@ -15,7 +15,7 @@ PIXELS = (np.random.default_rng(1).random((24, 20, 3)) * 255).astype(np.uint8)
 def make_trainer(sampler=Langevin, steps=40, rate=1e-2, seed=0, field=None):
     torch.manual_seed(seed)
     image = Image(PIXELS)
-    field = field or HashGridField(2, 3, levels=4, log2_table_size=8, finest_resolution=20)
+    field = field or HashGridField(2, 3, levels=4, log2_table_size=8, base_resolution=4, finest_resolution=20)
     return Trainer(
         field,
         image,
@@ -40,18 +40,33 @@ def test_training_lowers_the_loss(sampler):
     assert trainer.loss.item() < before / 2
 
 
-@pytest.mark.parametrize("stop", [1, 17])
+def moments(trainer):
+    return [
+        value
+        for optimizer in trainer.optimizers
+        for state in optimizer.state_dict()["state"].values()
+        for _, value in sorted(state.items())
+    ]
+
+
+@pytest.mark.parametrize("stop", [1, 17, 59, 101])
 def test_a_checkpoint_resumes_bit_identically(tmp_path, stop):
-    straight = make_trainer()
+    # Long enough for momentum to grow a few times.
+    straight = make_trainer(steps=130)
     straight.advance(lambda: False)
-    first = make_trainer()
+    of_table, of_network = (optimizer.param_groups[0] for optimizer in straight.optimizers)
+    assert of_table["momentum_rows"] > 0
+    assert of_table["betas"][0] == of_network["betas"][0] > 0.8
+    first = make_trainer(steps=130)
     first.advance(lambda: first.step >= stop)
     checkpoint.save(tmp_path / "a.safetensors", first)
-    second = make_trainer(seed=5)
+    second = make_trainer(steps=130, seed=5)
     checkpoint.load(tmp_path / "a.safetensors", second)
     assert second.step == stop
     second.advance(lambda: False)
     assert torch.equal(parameters(straight), parameters(second))
+    for one, other in zip(moments(straight), moments(second), strict=True):
+        assert torch.equal(one, other)
     assert torch.equal(straight.sampler.particles, second.sampler.particles)
     assert torch.equal(straight.record.counts, second.record.counts)
 

@@ -211,6 +211,7 @@ def _scatter(
 
 @functools.lru_cache(maxsize=32)
 def _decays(betas: tuple[float, float], device: torch.device) -> Tensor:
+    """Copied to the device at the first step with these betas, which a CUDA graph cannot record."""
     return torch.stack([torch.from_numpy(array) for array in decays(betas)]).to(device)
 
 

@@ -38,7 +38,8 @@ class RowAdam(torch.optim.Optimizer):
         params: tables (R, F), or parameter groups of such.
         lr: learning rate, at least 0; may change at every step through ``param_groups``. As a tensor () on the table's
             device it may be changed in place, which a recorded CUDA graph sees (``softmine.training.capture``).
-        betas: decay of the two moments, each in [0, 1).
+        betas: decay of the two moments, each in [0, 1). They may change at every step through ``param_groups``, as Adam's may;
+            the present ones hold for all steps since a row was first touched and since it was last.
         eps: added to the root of the second moment, positive.
         momentum_rows: rows of each table, from its first, that have a first moment; None is all. The others follow their last
             gradient alone, as with a first beta of 0. The first rows of a ``HashGrid`` are its coarse levels, which every batch

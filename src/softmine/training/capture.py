@@ -22,7 +22,7 @@ class CapturedStep:
     place: samplers without full passes and ``RowAdam`` are so, ``torch.optim.Adam`` is with ``capturable=True``. A graph
     draws, but does not draw ahead: with a ``QuotaMap`` or ``Shuffled``, call ``sampler.refresh()`` between steps, before the
     first and then every ``sampler.period`` of them; otherwise it repeats the same batches.
-    Numbers of Python are frozen, the learning rate among them: give the optimizers ``lr`` as a tensor on the device
+    Numbers of Python are frozen, learning rate and betas among them: give the optimizers ``lr`` as a tensor on the device
     and change it by ``set_learning_rate``. Nothing in the step may wait for the device (``item``, ``print``, copies
     from the host).
 

@@ -8,7 +8,7 @@ from torch import nn
 from softmine.fields import HashGrid
 from softmine.kernels import RowAdam
 
-# beta2 and eps as in arXiv 2201.05989, section 4.
+# beta2 and eps as in arXiv 2201.05989, section 4. beta1 is that of fields without tables; see ``set_rates``.
 BETAS = (0.9, 0.99)
 EPS = 1e-15
 # A row of a fine level is touched once in many steps, and momentum from so long ago points nowhere. Without it, at twice
@@ -33,12 +33,13 @@ def make_optimizers(field: nn.Module, learning_rate: float, batch_size: int) -> 
 
     A batch touches a sliver of a table, so that Adam over the whole of it would be most of a step's cost. Every
     parameter group holds its ``initial_lr``, which schedules multiply, and, where its momentum grows with the run, the
-    steps that its first moment remembers at most, ``memory`` (see ``set_rates``).
+    steps that its first moment remembers at most, ``memory``. Call ``set_rates`` before every step.
 
     Args:
         field: whose parameters to train.
         learning_rate: Adam's, at the start.
-        batch_size: samples a step; decides which levels are coarse.
+        batch_size: samples a step; decides which levels are coarse. Of a radiance field these are rays, each of several
+            points: few of its levels count as coarse, and at 1,024 rays none.
     """
     grids = [module for module in field.modules() if isinstance(module, HashGrid)]
     found = {id(grid.table) for grid in grids}
@@ -63,6 +64,7 @@ def make_optimizers(field: nn.Module, learning_rate: float, batch_size: int) -> 
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
+    set_rates(optimizers, 0, 1.0)
     return optimizers
 
 
