@@ -56,7 +56,7 @@ def test_a_checkpoint_resumes_bit_identically(tmp_path, stop):
     straight.advance(lambda: False)
     of_table, of_network = (optimizer.param_groups[0] for optimizer in straight.optimizers)
     assert of_table["momentum_rows"] > 0
-    assert of_table["betas"][0] == of_network["betas"][0] > 0.8
+    assert 0.8 < of_table["betas"][0] <= of_network["betas"][0]
     first = make_trainer(steps=130)
     first.advance(lambda: first.step >= stop)
     checkpoint.save(tmp_path / "a.safetensors", first)
