@@ -212,13 +212,14 @@ class Box:
         """Unit coordinates (N, D), float32, in flat cells (N,), at offsets in [0, 1) along each axis, each (N,) or (1,)."""
         sizes, rest, axes = self.shape, cells, []
         for axis in reversed(range(self.dim)):
-            # Integer division takes longer than all else here, and the first axis needs none.
-            whole = rest // sizes[axis] if axis else None
-            place = rest if whole is None else rest - whole * sizes[axis]
+            place = rest
+            if axis > 0:
+                # Integer division takes longer than all else here, and the first axis needs none.
+                rest = place // sizes[axis]
+                place = place - rest * sizes[axis]
             # Not quite to the cell's borders, which float32 could round across.
             border = min(sizes[axis] * 2.0**-23, 0.5)
             axes.append((place + offsets[axis].clamp(border, 1 - border)) / sizes[axis])
-            rest = place if whole is None else whole
         return torch.stack(axes[::-1], -1).float().clamp(max=1.0 - 2.0**-24)
 
 

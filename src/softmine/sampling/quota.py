@@ -88,16 +88,13 @@ class Quota(nn.Module):
 
 
 def _listed(owed: Tensor, nth: Tensor) -> Tensor:
-    """The cells (N,) of visits ``nth`` (N,), in [0, 1) of all, where each cell (count,) has as many due as whole ones are owed to it.
-
-    As a list of them.
-    """
+    """The cells (N,) of visits ``nth`` (N,), in [0, 1) of all; each cell (count,) is due as many as it is owed whole ones."""
     # NumPy's takes a sixth of the time of torch's.
     some = torch.from_numpy((owed >= 1).numpy().nonzero()[0])
     if not len(some):
         # However few are drawn, someone is next.
         return owed.argmax().expand(len(nth))
-    # Only of those that have any, and not of the whole map: whole numbers of it all take longer than the rest of this.
+    # Whole numbers of these only: of the whole map they take longer than the rest of this.
     visits = some.repeat_interleave(owed.index_select(0, some).clamp_(max=len(nth)).long())
     return visits.index_select(0, nth.mul_(len(visits)).long().clamp_(max=len(visits) - 1))
 
