@@ -8,9 +8,7 @@ from softmine.radiance.field import RadianceField
 from softmine.training.budget import Budget
 from softmine.training.optimizers import (
     GROWTH,
-    MEMORY_OF_NETWORK,
-    MEMORY_OF_TABLE,
-    NETWORK_RATE,
+    MEMORY,
     TABLE_RATE,
     make_optimizers,
     set_rates,
@@ -32,7 +30,7 @@ def test_tables_have_row_wise_adam_and_rates_of_their_own():
     assert isinstance(of_table, RowAdam)
     assert [group["params"] for group in of_table.param_groups] == [[field.encoding.table]]
     assert of_table.param_groups[0]["initial_lr"] == of_table.param_groups[0]["lr"] == TABLE_RATE * 1e-2
-    assert of_network.param_groups[0]["initial_lr"] == of_network.param_groups[0]["lr"] == NETWORK_RATE * 1e-2
+    assert of_network.param_groups[0]["initial_lr"] == of_network.param_groups[0]["lr"] == 1e-2
     mine = {id(p) for group in groups_of((of_table, of_network)) for p in group["params"]}
     assert mine == {id(parameter) for parameter in field.parameters()}
 
@@ -74,10 +72,10 @@ def test_momentum_grows_with_the_run_until_each_groups_memory():
     assert [group["betas"][0] for group in groups_of(optimizers)] == [0, 0]
     assert memories(0) == memories(GROWTH) == memories(2 * GROWTH - 1) == [1, 1]
     assert memories(2 * GROWTH) == [2, 2]
-    assert memories(10**6) == pytest.approx([MEMORY_OF_TABLE, MEMORY_OF_NETWORK])
+    assert memories(10**6) == pytest.approx([MEMORY, MEMORY])
     assert {group["betas"][1] for group in groups_of(optimizers)} == {0.99}
     every = {round(memory, 6) for step in range(1000) for memory in memories(step)}
-    assert every == set(range(1, MEMORY_OF_NETWORK + 1))  # few, as each has a table of its own
+    assert every == set(range(1, MEMORY + 1))  # few, as each has a table of its own
 
 
 def test_rates_fall_by_the_schedule_from_where_they_started():
@@ -85,7 +83,7 @@ def test_rates_fall_by_the_schedule_from_where_they_started():
     for decay in (1.0, 0.5, 0.25):
         set_rates(optimizers, 3, decay)
         rates = [group["lr"] for group in groups_of(optimizers)]
-        assert rates == [decay * TABLE_RATE * 1e-2, decay * NETWORK_RATE * 1e-2]
+        assert rates == [decay * TABLE_RATE * 1e-2, decay * 1e-2]
 
 
 def test_fields_without_tables_are_trained_by_plain_adam():

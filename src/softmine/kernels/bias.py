@@ -42,7 +42,7 @@ class AdamRule(NamedTuple):
     momentum_rows: int
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=64)
 def decays(betas: tuple[float, float]) -> Decays:
     """The table of two betas in [0, 1): until both powers vanish in float32, at most a million entries."""
     slowest = max(betas)

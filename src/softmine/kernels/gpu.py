@@ -209,7 +209,7 @@ def _scatter(
         )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=64)
 def _decays(betas: tuple[float, float], device: torch.device) -> Tensor:
     """Copied to the device at the first step with these betas, which a CUDA graph cannot record."""
     return torch.stack([torch.from_numpy(array) for array in decays(betas)]).to(device)

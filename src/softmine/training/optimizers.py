@@ -17,15 +17,13 @@ EPS = 1e-15
 TABLE_RATE = 2.0
 VISITS = 2.0
 """Samples of a uniform batch in the cells around a vertex, on average, from which on its level counts as coarse."""
-# At the full rate photos end the same, but a radiance field lower by 0.4 dB (docs/evidence.md, research log, 38).
-NETWORK_RATE = 0.5
 # Coarse levels and perceptron are touched at every step. Without momentum they come to swing together, by decibels: Adam is
 # stable up to a curvature that grows as (1 + beta1) / (1 - beta1) (Cohen et al., arXiv 2207.14484). With momentum that
-# remembers more steps than there have been, beginnings are slow (docs/evidence.md, research log, 36 to 38).
-GROWTH = 20
+# remembers more steps than there have been, beginnings are slow (docs/evidence.md, research log, 36 to 40).
+GROWTH = 5
 """Steps for each step of memory."""
-MEMORY_OF_TABLE = 10
-MEMORY_OF_NETWORK = 20
+MEMORY = 100
+"""Steps that first moments remember at most."""
 
 
 def make_optimizers(field: nn.Module, learning_rate: float, batch_size: int) -> list[torch.optim.Optimizer]:
@@ -47,20 +45,13 @@ def make_optimizers(field: nn.Module, learning_rate: float, batch_size: int) -> 
     optimizers: list[torch.optim.Optimizer] = []
     if grids:
         groups = [
-            {
-                "params": [grid.table],
-                "momentum_rows": grid.coarse_rows(batch_size, VISITS),
-                "memory": MEMORY_OF_TABLE,
-            }
+            {"params": [grid.table], "momentum_rows": grid.coarse_rows(batch_size, VISITS), "memory": MEMORY}
             for grid in grids
         ]
         optimizers.append(RowAdam(groups, lr=TABLE_RATE * learning_rate, betas=BETAS, eps=EPS))
     if others:
-        rate = NETWORK_RATE if grids else 1.0
-        group = {"params": others, "memory": MEMORY_OF_NETWORK} if grids else {"params": others}
-        optimizers.append(
-            torch.optim.Adam([group], lr=rate * learning_rate, betas=BETAS, eps=EPS, fused=True)
-        )
+        group = {"params": others, "memory": MEMORY} if grids else {"params": others}
+        optimizers.append(torch.optim.Adam([group], lr=learning_rate, betas=BETAS, eps=EPS, fused=True))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
@@ -71,8 +62,8 @@ def make_optimizers(field: nn.Module, learning_rate: float, batch_size: int) -> 
 def set_rates(optimizers: list[torch.optim.Optimizer], step: int, decay: float) -> None:
     """Learning rates and momentum of the next step.
 
-    First moments remember a twentieth of the steps so far, in whole steps from one, which is no momentum, up to the ``memory``
-    of their group. As they start without, bias corrections stay right while it grows.
+    First moments remember a fifth of the steps so far, in whole steps from one, which is no momentum, up to the ``memory`` of
+    their group. As they start without, bias corrections stay right while it grows.
 
     Args:
         optimizers: of ``make_optimizers``.
