@@ -1,6 +1,6 @@
 """What a picture of a gigapixel costs that one of a megapixel does not: memory, and time a step.
 
-    OMP_NUM_THREADS=1 python benchmarks/gigapixel.py --folder /tmp --out benchmarks/results/gigapixel-32768.json
+    OMP_NUM_THREADS=1 python benchmarks/gigapixel.py --folder FOLDER --out benchmarks/results/gigapixel-32768.json
 
 Needs 3 GiB of disk in FOLDER for a while, and as much of the system's file cache. Memory is measured in a process for each
 fit: the most that was resident at all, which the system counts, and of that the most that was anonymous and the most that

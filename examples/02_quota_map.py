@@ -8,20 +8,19 @@ import argparse
 import torch
 
 import softmine
-from softmine.kernels import RowAdam
+from softmine.training.optimizers import make_optimizers, set_rates
 
 
 def train(image, make_sampler, steps):
     """Fits a hash grid to ``image``; returns PSNR over all pixels, in dB."""
     torch.manual_seed(0)
     field = softmine.HashGridField(dim=2, channels=3, finest_resolution=512)
-    # The table's own optimizer touches only the rows that a batch touched, which is what makes a step cheap.
-    optimizers = [
-        RowAdam([field.encoding.table], lr=2e-2, betas=(0.0, 0.99)),
-        torch.optim.Adam(field.network.parameters(), lr=1e-2, betas=(0.9, 0.99), eps=1e-15),
-    ]
     sampler = make_sampler(image)
-    for _ in range(steps):
+    # The table's own optimizer touches only the rows that a batch touched, which is what makes a step cheap.
+    optimizers = make_optimizers(field, learning_rate=1e-2, batch_size=sampler.batch_size)
+    for step in range(steps):
+        # The rate stays here, and momentum grows with the run.
+        set_rates(optimizers, step, decay=1.0)
         points = image.domain.snap(sampler.draw())
         residual = field(points) - image(points)
         weights = sampler.weigh(residual.detach().abs().mean(-1))
