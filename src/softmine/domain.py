@@ -202,11 +202,14 @@ class Box:
 
     def centres(self, cells: Cells, dtype: torch.dtype = torch.float32) -> Coords:
         """Unit coordinates (N, D) of the centres of flat cell indices (N,)."""
-        axes = []
+        axes, device = [], cells.device
+        if device.type == "mps":
+            # Apple's GPUs have no float64.
+            cells = cells.cpu()
         for size in reversed(self.shape):
             axes.append(((cells % size).to(torch.float64) + 0.5) / size)
             cells = cells // size
-        return torch.stack(axes[::-1], -1).to(dtype)
+        return torch.stack(axes[::-1], -1).to(dtype).to(device)
 
     def inside(self, cells: Cells, offsets: Sequence[Tensor]) -> Coords:
         """Unit coordinates (N, D), float32, in flat cells (N,), at offsets in [0, 1) along each axis, each (N,) or (1,)."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from softmine.cli.main import main
+from softmine.study import compare
 
 from helpers import run_quietly
 
@@ -205,6 +206,23 @@ def test_what_was_cut_short_starts_again_and_the_rest_stays(finished):
     assert results["runs"][1]["finished"]
     assert len(results["runs"]) == 2
     assert results["complete"]
+
+
+def test_what_was_trained_is_kept_when_its_pictures_cannot_be_written(picture, tmp_path, monkeypatch, capsys):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out"
+    words = ["compare", "image", str(picture), "--out", str(out), "--samplers", "uniform", "langevin", *TINY]
+    with monkeypatch.context() as patch:
+        patch.setattr(compare, "_write_pictures", full)
+        assert main(words) == 2
+    assert "no space left" in capsys.readouterr().err
+    kept = read(out)["runs"]
+    assert [run["sampler"] for run in kept] == ["uniform", "langevin"]
+    assert resume(out) == 0
+    assert read(out)["runs"] == kept
+    assert "langevin" in (out / "report.html").read_text()
 
 
 def test_a_killed_comparison_goes_on_from_its_last_seed(picture, tmp_path):

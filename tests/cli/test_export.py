@@ -11,7 +11,7 @@ import trimesh
 
 from scene_files import picture, write_blender, write_llff
 from softmine.cli.main import main
-from softmine.tasks import nerf_evaluation
+from softmine.tasks import nerf_evaluation, nerf_export
 from softmine.tasks import shape as shape_task
 from softmine.training import files
 
@@ -75,6 +75,13 @@ def test_an_interruption_leaves_nothing(run, tmp_path, monkeypatch):
         assert main(["export", str(run), "--resolution", "16", "--out", str(tmp_path / name)]) == 130
     assert main(["export", str(run), "--points", "9", "--out", str(tmp_path / "points.ply")]) == 130
     assert not list(tmp_path.iterdir())
+
+
+def test_a_library_that_is_missing_is_missed_before_the_work(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "trimesh", None)
+    monkeypatch.setattr(nerf_export, "surface", None)
+    message = refused(capsys, "export", run, "--out", tmp_path / "mesh.glb")
+    assert "softmine[shape]" in message
 
 
 def test_what_is_refused(run, tmp_path, capsys):

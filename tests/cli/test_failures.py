@@ -74,7 +74,7 @@ def test_a_full_disk_names_the_file(tmp_path, capsys, monkeypatch):
 def test_before_there_is_a_folder(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Trainer, "__init__", failing(RuntimeError(MEMORY)))
     assert fit(tmp_path) == 2
-    assert "out of memory: use a smaller" in capsys.readouterr().err
+    assert "out of memory: choose a smaller" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

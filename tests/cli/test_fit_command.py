@@ -14,6 +14,7 @@ import torch
 from PIL import Image as Pillow
 from safetensors.torch import load_file
 
+from softmine import Image
 from softmine.cli.main import main
 from softmine.training.trainer import Trainer
 
@@ -113,6 +114,47 @@ def test_a_finished_run_can_be_extended(picture, tmp_path):
     assert main(["fit", "image", "--resume", str(run), "--steps", "30"]) == 0
     assert json.loads((run / "config.json").read_text())["settings"]["steps"] == 30
     assert json.loads((run / "status.json").read_text())["step"] == 30
+
+
+def test_a_resumed_run_remembers_every_command_and_the_machine_that_went_on(picture, tmp_path):
+    run = tmp_path / "run"
+    assert fit(picture, run, "--steps", "20") == 0
+    config = json.loads((run / "config.json").read_text())
+    assert "resumed" not in config
+    (run / "config.json").write_text(json.dumps({**config, "device": "another", "versions": {}}))
+    for steps in ("30", "40"):
+        assert main(["fit", "image", "--resume", str(run), "--steps", steps]) == 0
+    after = json.loads((run / "config.json").read_text())
+    assert after["command"] == config["command"]
+    assert after["resumed"] == [f"softmine fit image --resume {run} --steps {steps}" for steps in (30, 40)]
+    assert (after["device"], after["versions"]) == (config["device"], config["versions"])
+    page = (run / "report.html").read_text()
+    assert "The same commands repeat the run" in page
+    assert page.count("<span>--resume</span>") == 2
+
+
+@pytest.mark.parametrize(
+    ("spent", "more"),
+    [(["--seconds", "0.5"], ["--steps", "10000"]), (["--steps", "5"], ["--seconds", "900"])],
+)
+def test_more_of_one_budget_is_refused_where_the_other_is_spent(picture, tmp_path, capsys, spent, more):
+    run = tmp_path / "run"
+    assert fit(picture, run, *spent) == 0
+    before = {file: file.read_bytes() for file in run.rglob("*.*") if file.is_file()}
+    capsys.readouterr()
+    assert main(["fit", "image", "--resume", str(run), *more]) == 2
+    assert f"has spent its {' '.join(spent)}" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in run.rglob("*.*") if file.is_file()} == before
+
+
+def test_a_run_that_cannot_be_resumed_stays_as_it_was(picture, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert fit(picture, run, "--steps", "20") == 0
+    before = (run / "status.json").read_text()
+    for checkpoint in (run / "checkpoints").iterdir():
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    assert main(["fit", "image", "--resume", str(run), "--steps", "30"]) == 2
+    assert (run / "status.json").read_text() == before
 
 
 def test_ctrl_c_leaves_a_checkpoint_and_a_report(picture, tmp_path):
@@ -233,6 +275,16 @@ def test_a_16_bit_picture_comes_back_in_16_bits(tmp_path):
     assert fit(tmp_path / "deep.tif", tmp_path / "run", "--steps", "5") == 0
     back = tifffile.imread(tmp_path / "run" / "images" / "reconstruction.tif")
     assert back.dtype == np.uint16
+    assert back.shape == pixels.shape
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("rows", [4, 20])
+def test_the_reconstruction_of_any_channels_can_be_read_again(tmp_path, rows, channels):
+    pixels = np.random.default_rng(0).random((rows, 24, channels)).astype(np.float32)
+    np.save(tmp_path / "picture.npy", pixels)
+    assert fit(tmp_path / "picture.npy", tmp_path / "run", "--steps", "5") == 0
+    back = Image.read(tmp_path / "run" / "images" / "reconstruction.tif")
     assert back.shape == pixels.shape
 
 

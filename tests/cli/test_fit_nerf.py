@@ -62,6 +62,8 @@ def test_samplers_are_compared(tmp_path, capsys):
     results = json.loads((out / "results.json").read_text())
     assert results["complete"]
     assert len(results["runs"]) == 5
+    # Steps that are asked for take the place of the seconds that are the default.
+    assert results["settings"]["seconds"] is None
     assert all(np.isfinite(run["curve"][-1]["psnr"]) for run in results["runs"])
     assert (out / "report.html").exists()
 

@@ -25,6 +25,16 @@ def test_numba_is_chosen_on_a_cpu(monkeypatch):
     assert backend_for(table, table) == "torch"
 
 
+def test_triton_is_not_chosen_for_features_that_it_cannot_take(monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setenv("SOFTMINE_KERNELS", "triton")
+    table = torch.zeros(2, 4)
+    assert backend_for(table, table, 4) == "triton"
+    with pytest.raises(SoftmineError, match="a power of two, not 3"):
+        backend_for(table, table, 3)
+
+
 @pytest.mark.parametrize(
     ("forced", "dtype", "message"),
     [

@@ -96,7 +96,9 @@ def test_collisions_add_up():
     torch.testing.assert_close(many, 300 * one)
 
 
-def test_a_nan_stays_in_its_point():
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+def test_a_nan_stays_in_its_point(backend, monkeypatch):
+    monkeypatch.setenv("SOFTMINE_KERNELS", backend)
     grid = grid_of(2, 2)
     coords = batch_of(10, 2)
     with torch.no_grad():

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import PIL.Image
+import PIL.PngImagePlugin
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from softmine import SoftmineError
 from softmine.radiance.background import composite, to_channels
 from softmine.radiance.photos import Photos
 from softmine.radiance.scenes import Scene, procedural, read_scene
-from softmine.signals import Signal
+from softmine.signals import Signal, image_files
 
 
 def centres(photos):
@@ -187,6 +188,26 @@ def test_pictures_are_read_as_stored_whatever_exif_says_is_upright(tmp_path):
     write_json(tmp_path / "transforms.json", content)
     photos = Photos(read_scene(tmp_path))
     for index in range(7):
+        torch.testing.assert_close(photos.picture(index), torch.from_numpy(pixels / np.float32(255)))
+
+
+def test_pictures_are_read_as_stored_wherever_a_png_keeps_its_orientation(tmp_path):
+    content = nerfstudio(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    by_imagemagick, by_xmp = PIL.PngImagePlugin.PngInfo(), PIL.PngImagePlugin.PngInfo()
+    code = exif.tobytes()
+    by_imagemagick.add_text("Raw profile type exif", f"\nexif\n{len(code):8}\n{code.hex()}\n")
+    by_xmp.add_itxt("XML:com.adobe.xmp", '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>')
+    for index, info in ((1, by_imagemagick), (2, by_xmp)):
+        path = tmp_path / "images" / f"{index:02d}.png"
+        PIL.Image.fromarray(pixels).save(path, pnginfo=info)
+        # Other programs do turn it.
+        assert image_files.read(path).shape == (8, 6, 3)
+    write_json(tmp_path / "transforms.json", content)
+    photos = Photos(read_scene(tmp_path))
+    for index in range(2):
         torch.testing.assert_close(photos.picture(index), torch.from_numpy(pixels / np.float32(255)))
 
 

@@ -47,6 +47,20 @@ def test_the_front_layer_covers_the_back_one():
     torch.testing.assert_close(rendered.depth, torch.tensor([0.25 + 3 * 0.375]).double())
 
 
+@pytest.mark.parametrize("density", [1e3, 1e30])
+def test_walls_of_other_rays_cost_no_digits(density):
+    (densities, colours, widths, distances), starts = rays_of([4] * 2000, dtype=torch.float32)
+    with torch.no_grad():
+        # As of an opaque field: the last interval of every ray is endless.
+        densities[3::4], widths[3::4] = density, 1e10
+    expected = composite(densities, colours, widths, distances, starts)
+    weights, out = composite_twin(densities, colours, widths, distances, starts)
+    torch.testing.assert_close(weights, expected.weights, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(out[:, -2], torch.ones(2000), rtol=1e-5, atol=1e-5)
+    found = torch.autograd.grad(out.square().sum(), [densities, colours])
+    assert all(gradient.isfinite().all() for gradient in found)
+
+
 def test_rays_do_not_see_one_another_and_may_be_empty():
     inputs, starts = rays_of([0, 5, 0, 3, 0])
     rendered = composite(*inputs, starts)

@@ -223,6 +223,10 @@ BAD = {
         "truncated or damaged",
     ),
     "one.tif": (lambda path: tifffile.imwrite(path, voxels_of((9, 9))), "it has 2 axes"),
+    "flat.tif": (
+        lambda path: tifffile.imwrite(path, voxels_of((9, 8, 3)), photometric="rgb"),
+        "one flat picture in colour; fit it with softmine fit image",
+    ),
     "odd.tif": (odd_pages, "2 stacks of different shapes"),
     "cut.tif": (lambda path: save_truncated(path, lambda p: tifffile.imwrite(p, voxels_of())), "truncated"),
     "pages.tif": (

@@ -64,10 +64,12 @@ def compare_command(
         batch_share: the default batch size as a share of the signal's cells.
     """
     flags = _flags(kind)
-    start = None if default is None else flags(**asdict(default))
     own = getattr(module(kind), "BATCH_SIZE", None)
+    start = default
     if start is None and own is not None:
-        start = flags(batch_sizes=(own,))
+        start = CompareSettings(batch_sizes=(own,))
+    if start is not None:
+        start = flags(**asdict(_with_room(start, arguments)))
     args = parse(flags, program, arguments, start)
     if args.resume:
         return _resume(args.resume, kind, program, arguments, interrupted)
@@ -107,6 +109,16 @@ def _flags(kind: str) -> type[Compare]:
         "or --steps; runs take turns, and only training is on the clock."
     )
     return command_type(Compare, kind, text, f"What to fit: {name}.")
+
+
+def _with_room(settings: CompareSettings, arguments: list[str]) -> CompareSettings:
+    """Settings whose own budget gives way to one that is asked for, of whichever kind that is."""
+    asked = {word.partition("=")[0] for word in arguments}
+    if "--steps" in asked and "--seconds" not in asked:
+        return replace(settings, steps=1, seconds=None)
+    if "--seconds" in asked and "--steps" not in asked:
+        return replace(settings, steps=None, seconds=1.0)
+    return settings
 
 
 def _resume(folder: Path, kind: str, program: str, arguments: list[str], interrupted: Interrupted) -> int:

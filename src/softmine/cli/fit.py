@@ -95,15 +95,16 @@ def fit_command(
         settings = replace(settings, batch_size=size)
     with at_once(interrupted):
         prepared = prepare(task, settings)
+    command, resumed = shlex.join([*program.split(), *arguments]), run is not None
     if run is None:
         out = args.out or default_folder(stem(task), parse_spec(settings.sampler)[0])
-        command = shlex.join([*program.split(), *arguments])
         run = new_run(out, task, settings, command, plain(options))
     console.print(
         Text.assemble((task.signal.name, "bold"), f"  {task.size()}  ->  {run.path}"), soft_wrap=True
     )
     with beside(args, run, prepared) if beside else nullcontext():
-        return _close(fit(run, prepared, settings, console, interrupted), console)
+        outcome = fit(run, prepared, settings, console, interrupted, command if resumed else None)
+        return _close(outcome, console)
 
 
 def _checked_settings(args: Fit) -> FitSettings:

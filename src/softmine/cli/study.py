@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import replace
 
 from softmine.cli.compare import compare_command
 from softmine.errors import SoftmineError
@@ -22,14 +21,9 @@ def study_command(arguments: list[str], interrupted: Interrupted) -> int:
         hint = f"did you mean {near[0]}?" if near else f"the studies are {', '.join(STUDIES)}"
         raise SoftmineError(f"unknown study '{name}': {hint}")
     study = STUDIES[name]
-    default = study.settings()
-    flags = {word.partition("=")[0] for word in rest}
-    # A budget that is asked for takes the place of the study's own, of whichever kind that is.
-    if "--steps" in flags and "--seconds" not in flags:
-        default = replace(default, steps=1, seconds=None)
-    elif "--seconds" in flags and "--steps" not in flags:
-        default = replace(default, steps=None, seconds=1.0)
-    return compare_command("image", f"softmine study {name}", rest, interrupted, default, study.batch_share)
+    return compare_command(
+        "image", f"softmine study {name}", rest, interrupted, study.settings(), study.batch_share
+    )
 
 
 def _listing() -> str:

@@ -14,24 +14,27 @@ VARIABLE = "SOFTMINE_KERNELS"
 BACKENDS = ("torch", "numba", "triton")
 
 
-def backend_for(coords: Tensor, table: Tensor) -> str:
-    """The backend that encodes ``coords`` with ``table``: ``torch``, ``numba`` or ``triton``.
+def backend_for(coords: Tensor, table: Tensor, features: int = 1) -> str:
+    """The backend that encodes ``coords`` with ``table``, which has ``features`` a row: ``torch``, ``numba`` or ``triton``.
 
     The fastest that can, or the one that the environment variable ``SOFTMINE_KERNELS`` names.
 
     Raises:
         SoftmineError: the variable names no backend, or one that is impossible here.
     """
-    return _choose(os.environ.get(VARIABLE, ""), table.device.type, coords.dtype, table.dtype)
+    return _choose(os.environ.get(VARIABLE, ""), table.device.type, coords.dtype, table.dtype, features)
 
 
 @functools.cache
-def _choose(forced: str, device: str, coords: torch.dtype, table: torch.dtype) -> str:
+def _choose(forced: str, device: str, coords: torch.dtype, table: torch.dtype, features: int) -> str:
     if forced and forced not in BACKENDS:
         raise SoftmineError(f"{VARIABLE}={forced} is no backend: set it to one of {', '.join(BACKENDS)}")
     if forced == "torch":
         return "torch"
-    obstacles = {"numba": _no_numba(device, coords, table), "triton": _no_triton(device, coords, table)}
+    obstacles = {
+        "numba": _no_numba(device, coords, table),
+        "triton": _no_triton(device, coords, table, features),
+    }
     if forced:
         if obstacles[forced]:
             raise SoftmineError(f"{VARIABLE}={forced} is impossible here: {obstacles[forced]}")
@@ -54,12 +57,14 @@ def _no_numba(device: str, coords: torch.dtype, table: torch.dtype) -> str:
     return ""
 
 
-def _no_triton(device: str, coords: torch.dtype, table: torch.dtype) -> str:
+def _no_triton(device: str, coords: torch.dtype, table: torch.dtype, features: int) -> str:
     """What stands against Triton, or nothing."""
     if device != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         return f"Triton needs an NVIDIA GPU, but the table is on '{device}'"
     if coords != torch.float32 or table not in (torch.float32, torch.float16):
         return f"coordinates must be float32 and the table float32 or float16, not {coords} and {table}"
+    if features & (features - 1):
+        return f"the features of a level must be a power of two, not {features}"
     try:
         import triton  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:

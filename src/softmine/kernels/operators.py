@@ -38,7 +38,7 @@ def hash_encode(
         SoftmineError: the environment variable ``SOFTMINE_KERNELS`` asks for what is impossible here.
     """
     grid = (resolutions, offsets, table_size, dense_levels)
-    if backend_for(coords, table) == "torch":
+    if backend_for(coords, table, table.shape[1]) == "torch":
         return torch_twin.encode(coords, table, *grid)
     gradient = getattr(table, "row_gradient", None)
     sink = (None, -1)

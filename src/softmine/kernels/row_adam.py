@@ -170,7 +170,9 @@ def _check_rows(momentum_rows: Any) -> None:
 
 def _rows_for(table: Tensor) -> Any:
     # Coordinates of the type that goes with the table.
-    backend = backend_for(table[:0].float() if table.dtype == torch.float16 else table[:0], table)
+    backend = backend_for(
+        table[:0].float() if table.dtype == torch.float16 else table[:0], table, table.shape[1]
+    )
     if backend == "numba":
         from softmine.kernels.cpu import Rows
     elif backend == "triton":

@@ -18,7 +18,8 @@ def encode(
     """Features (N, L * F) at coordinates (N, D); see ``softmine.kernels.hash_encode``."""
     corners = _corners(coords.shape[1], coords.device)
     position = coords.clamp(0.0, 1.0).unsqueeze(1) * resolutions
-    cell = torch.minimum(position.detach().long(), resolutions - 1)
+    # Where NaN lies is no matter: its fraction, and so its features, are NaN.
+    cell = torch.minimum(position.detach().nan_to_num(0.0).long(), resolutions - 1)
     fraction = (position - cell).unsqueeze(2)
     vertex = cell.unsqueeze(2) + corners
     weights = torch.where(corners == 1, fraction, 1 - fraction).prod(-1)

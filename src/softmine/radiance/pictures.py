@@ -17,6 +17,8 @@ from softmine.signals.mapped import Mapped
 from softmine.signals.pixels import orient
 
 _ORIENTATION = 0x0112
+_ORIENTED_BY = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+"""What a PNG may keep its orientation in, as EXIF's own chunk, ImageMagick's text or XMP."""
 _BAND = 2**17
 """Pixels that are floats at a time: few enough to stay in the cache."""
 
@@ -84,8 +86,10 @@ def _orientation(path: Path) -> int:
         start = file.read(8)
     if start.startswith((b"II", b"MM")):  # TIFF pages come upright from another reader
         return 1
-    if start == b"\x89PNG\r\n\x1a\n" and b"eXIf" not in path.read_bytes():
-        return 1  # Pillow would decode all of it to learn that
+    if start == b"\x89PNG\r\n\x1a\n":
+        content = path.read_bytes()
+        if not any(kept in content for kept in _ORIENTED_BY):
+            return 1  # Pillow would decode all of it to learn that
     with warnings.catch_warnings(), contextlib.suppress(Exception):  # broken EXIF data turned nothing
         warnings.simplefilter("ignore")
         with PIL.Image.open(path) as image:

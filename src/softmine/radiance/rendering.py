@@ -13,6 +13,10 @@ from softmine.domain import SoftmineError
 from softmine.kernels import backend_for, team
 from softmine.radiance.shapes import Counts, PerPoint, PerRay, RayOfPoint, Starts
 
+OPAQUE = 60.0
+"""Density times width from which one more point is as good as a wall: it lets 1e-26 of the light through. Sums over many rays, of
+which some end in walls 1e10 wide, keep their digits if no point adds more."""
+
 
 class Rendered(NamedTuple):
     """What rays see.
@@ -79,7 +83,7 @@ def composite_twin(
     """Weights (P,), and colour, opacity and depth side by side (N, C + 2), in plain torch."""
     optical = (density * widths).double()
     # A running sum over all rays, of which each takes its own stretch: in float64, or far rays would drown near ones.
-    through = torch.cat([optical.new_zeros(1), optical.cumsum(0)])
+    through = torch.cat([optical.new_zeros(1), optical.clamp(max=OPAQUE).cumsum(0)])
     rays = ray_of_each(starts, len(density))
     before = (through[:-1] - through[starts[:-1]][rays]).clamp(min=0)
     weights = (-torch.expm1(-optical) * torch.exp(-before)).to(density.dtype)
@@ -114,7 +118,8 @@ def visible(
         arrays = (_array(density), _array(widths), _array(starts), threshold, counts.numpy())
         team.run(loops.visible, *arrays, parts=-(-len(counts) // loops.RAYS))
         return counts
-    through = torch.cat([density.new_zeros(1, dtype=torch.float64), (density * widths).double().cumsum(0)])
+    optical = (density * widths).double().clamp(max=OPAQUE)
+    through = torch.cat([optical.new_zeros(1), optical.cumsum(0)])
     rays = ray_of_each(starts, len(density))
     seen = (through[:-1] - through[starts[:-1]][rays]) <= -torch.tensor(threshold).double().log()
     return torch.zeros_like(starts[:-1]).index_add(0, rays, seen.long())

@@ -18,6 +18,7 @@ from softmine.signals.libraries import require, silenced
 
 FORMATS = ("obj", "ply", "stl", "off", "glb", "gltf")
 MOST_TRIANGLES = 50_000_000
+MANY_PARTS = 1000
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Mesh:
     Attributes:
         vertices: (V, 3) float64, in the units of its file.
         faces: corners of each triangle, counter-clockwise seen from outside, (F, 3).
-        closed: whether each edge has exactly two triangles that agree on which side is out.
+        closed: whether the nearest triangle tells what is inside: each edge has two triangles that agree on which side is out,
+            and no two parts may overlap.
         notes: what had to be put in order, for people.
     """
 
@@ -130,39 +132,55 @@ def _has_area(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def _orient(vertices: np.ndarray, faces: np.ndarray, notes: list[str]) -> tuple[np.ndarray, bool]:
-    """Faces that agree on which side is out, and whether they close a volume without doubt."""
+    """Faces that agree on which side is out, and whether the nearest of them tells what is inside."""
     ends = np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2)
     forward = ends[:, 0] < ends[:, 1]
     low, high = ends.min(-1), ends.max(-1)
     _, edge, uses = np.unique(low * len(vertices) + high, return_inverse=True, return_counts=True)
     balance = np.bincount(edge.reshape(-1), np.where(forward, 1, -1))
+    whole = np.zeros(len(faces), np.int64)
     if (uses == 1).any():
         notes.append(
             f"open, with {int((uses == 1).sum()):,} edges at holes: what is inside is told by the winding number"
         )
-        return faces, False
+        return _outwards(vertices, faces, whole, notes), False
     if (uses > 2).any():
         notes.append(
             f"not manifold, with {int((uses > 2).sum()):,} edges of three triangles or more: what is inside is told "
             "by the winding number"
         )
-        return _outwards(vertices, faces, notes), False
-    if (balance != 0).any():
-        faces, agreed = _agree(faces, edge.reshape(-1, 3), forward.reshape(-1, 3))
-        if not agreed:
-            notes.append(
-                "its triangles cannot agree on an outside: what is inside is told by the winding number"
-            )
-            return faces, False
-        notes.append("triangles turned to face one way")
-    return _outwards(vertices, faces, notes), True
-
-
-def _agree(faces: np.ndarray, edge: np.ndarray, forward: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Turns triangles over until neighbours run along their edge in opposite directions; whether that could be done."""
+        return _outwards(vertices, faces, whole, notes), False
     pairs = edge.reshape(-1).argsort(kind="stable").reshape(-1, 2)
-    triangles, same = pairs // 3, forward.reshape(-1)[pairs]
-    differ = same[:, 0] == same[:, 1]
+    same = forward[pairs]
+    faces, part, agreed = _agree(faces, pairs // 3, same[:, 0] == same[:, 1])
+    if not agreed:
+        notes.append("its triangles cannot agree on an outside: what is inside is told by the winding number")
+        return faces, False
+    if (balance != 0).any():
+        notes.append("triangles turned to face one way")
+    faces = _outwards(vertices, faces, part, notes)
+    apart = _apart(*_boxes(vertices, faces, part))
+    if not apart:
+        # Inside one part, the nearest triangle may be a wall of another.
+        notes.append(
+            f"{part.max() + 1:,} parts, which may overlap: what is inside is told by the winding number"
+        )
+    return faces, apart
+
+
+def _agree(
+    faces: np.ndarray, triangles: np.ndarray, differ: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Turns triangles over until neighbours run along their edge in opposite directions.
+
+    Args:
+        faces: (F, 3).
+        triangles: the two at each edge, (E, 2).
+        differ: whether one of them must be turned, (E,).
+
+    Returns:
+        Faces, of which as few as can be were turned in each part; the part of each, (F,); and whether it could be done.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import breadth_first_order, connected_components
 
@@ -171,24 +189,56 @@ def _agree(faces: np.ndarray, edge: np.ndarray, forward: np.ndarray) -> tuple[np
     ends = np.concatenate([triangles, triangles[:, ::-1]])
     weight = np.concatenate([differ, differ]) + 1
     graph = coo_array((weight, (ends[:, 0], ends[:, 1])), shape=(count, count)).tocsr()
-    parts, label = connected_components(graph, directed=False)
+    parts, part = connected_components(graph, directed=False)
+    if not differ.any():
+        return faces, part, True
     turned = np.zeros(count, bool)
-    first = np.unique(label, return_index=True)[1]
+    first = np.unique(part, return_index=True)[1]
     for start in first[:parts]:
         order, parent = breadth_first_order(graph, start, directed=False)
         for node in order[1:]:
             turned[node] = turned[parent[node]] ^ (graph[node, parent[node]] % 2 == 0)
     agreed = bool(((turned[triangles[:, 0]] ^ turned[triangles[:, 1]]) == differ).all())
-    return np.where(turned[:, None], faces[:, ::-1], faces), agreed
+    turned ^= (np.bincount(part, turned) > np.bincount(part) / 2)[part]
+    return np.where(turned[:, None], faces[:, ::-1], faces), part, agreed
 
 
-def _outwards(vertices: np.ndarray, faces: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Faces turned over where together they hold a negative volume."""
+def _outwards(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Faces turned over where all together hold a negative volume, then those of parts (F,) that do and are no cavities.
+
+    A part in the bounding box of another one may be a cavity, and is left as it is.
+    """
     a, b, c = np.moveaxis((vertices - vertices.mean(0))[faces], 1, 0)
-    if np.einsum("ij,ij->", a, np.cross(b, c)) >= 0:
-        return faces
-    notes.append("it was inside out and has been turned")
-    return np.ascontiguousarray(faces[:, ::-1])
+    volume = np.bincount(part, np.einsum("ij,ij->i", a, np.cross(b, c)))
+    if volume.sum() < 0:
+        notes.append("it was inside out and has been turned")
+        faces, volume = np.ascontiguousarray(faces[:, ::-1]), -volume
+    low, high = _boxes(vertices, faces, part)
+    wrong = np.zeros(len(volume), bool)
+    for each in np.flatnonzero(volume < 0):
+        around = (low <= low[each]).all(-1) & (high >= high[each]).all(-1)
+        wrong[each] = around.sum() == 1
+    if wrong.any():
+        notes.append(f"{wrong.sum():,} of {len(wrong):,} parts were inside out and have been turned")
+        faces = np.where(wrong[part][:, None], faces[:, ::-1], faces)
+    return faces
+
+
+def _boxes(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest coordinates (P, 3) of the parts, of which each face (F,) belongs to one."""
+    low, high = (np.full((part.max() + 1, 3), end) for end in (np.inf, -np.inf))
+    for corner in vertices[faces].swapaxes(0, 1):
+        np.minimum.at(low, part, corner)
+        np.maximum.at(high, part, corner)
+    return low, high
+
+
+def _apart(low: np.ndarray, high: np.ndarray) -> bool:
+    """Whether no two of the boxes (P, 3) meet; of more than ``MANY_PARTS`` it is not asked."""
+    if len(low) > MANY_PARTS:
+        return False
+    meet = ((low[:, None] <= high) & (high[:, None] >= low)).all(-1)
+    return bool(meet.sum() == len(low))
 
 
 @contextlib.contextmanager

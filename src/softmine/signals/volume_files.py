@@ -143,6 +143,8 @@ def _tiff_stack(file: tifffile.TiffFile, path: Path, where: str) -> VolumeData:
             raise SoftmineError(
                 f"{where}: it has {shape[channel]} channels, but a volume has 1 to 4; keep four at most"
             )
+        if len(shape) == 3:
+            raise SoftmineError(f"{where}: it is one flat picture in colour; fit it with softmine fit image")
         shape = (*shape[:channel], *shape[channel + 1 :], shape[channel])
     check_layout(shape, series.dtype, where)
     ends = [o + n for p in series.pages if p for o, n in zip(p.dataoffsets, p.databytecounts, strict=True)]

@@ -106,10 +106,13 @@ def compare(
                 number = 1 + max((run.get("race", 0) for run in results["runs"]), default=0)
                 trained = [one for one in contestants if one.trainer.step]
                 runs = [one.result(number) for one in trained]
-                if seed == 0:
-                    progress.say(float(len(contestants)), "writing the pictures")
-                    _write_pictures(folder, task, trained, runs, results["runs"])
+                before = list(results["runs"])
                 results["runs"] += runs
+                if seed == 0:
+                    # What was trained is kept, whatever comes of its pictures.
+                    _write(folder, settings, results)
+                    progress.say(float(len(contestants)), "writing the pictures")
+                    _write_pictures(folder, task, trained, runs, before)
                 progress.finished(sum(ended(run) for run in runs))
                 _write(folder, settings, results)
     _write(folder, settings, results)

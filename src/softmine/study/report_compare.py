@@ -189,4 +189,5 @@ def compare_page(folder: Path) -> dict[str, Any]:
         "shorter": {row.label: given(row, seconds, steps) for row in rows if row.shorter > 1},
         "versions": text.versions(data.get("versions")),
         "command": str(data.get("command") or ""),
+        "resumed": [str(line) for line in text.listing(data.get("resumed"))],
     }

@@ -230,5 +230,6 @@ def fit_page(run: Path) -> dict[str, Any]:
         },
         "versions": text.versions(config.get("versions")),
         "command": str(config.get("command") or ""),
+        "resumed": [str(line) for line in text.listing(config.get("resumed"))],
         "seed": config.get("seed"),
     }

@@ -13,38 +13,24 @@ MINUS, TIMES = "\u2212", "\u00d7"
 GLUE = "\u00a0"
 """A space at which no line breaks, between a number and its unit."""
 
-FIELDS = {"hashgrid": "hash grid", "siren": "SIREN", "fourier": "Fourier features", "mlp": "MLP"}
+FIELDS = {"hashgrid": "hash grid", "siren": "SIREN", "fourier": "Fourier features"}
 
 # Key -> (group, name). What is not listed is shown folded, under a name made from its key.
 SETTINGS = {
     "sampler": ("Sampling", "Sampler"),
     "samplers": ("Sampling", "Samplers"),
-    "preset": ("Sampling", "Preset"),
-    "alpha": ("Sampling", "Softness alpha"),
-    "alpha_warmup": ("Sampling", "Softness warm-up, steps"),
-    "warmup": ("Sampling", "Softness warm-up, steps"),
-    "warmup_steps": ("Sampling", "Softness warm-up, steps"),
-    "candidates": ("Sampling", "Candidates per sample"),
-    "uniform_share": ("Sampling", "Share drawn uniformly"),
-    "drift": ("Sampling", "Langevin drift a, pixels"),
-    "noise": ("Sampling", "Langevin noise b, pixels"),
     "steps": ("Training", "Steps, at most"),
     "seconds": ("Training", "Training time, at most"),
     "batch_size": ("Training", "Samples per step"),
     "batch_sizes": ("Training", "Samples per step"),
     "learning_rate": ("Training", "Learning rate"),
-    "optimizer": ("Training", "Optimizer"),
     "schedule": ("Training", "Learning rate schedule"),
     "seed": ("Training", "Seed"),
     "seeds": ("Training", "Seeds"),
     "tune_uniform": ("Training", "Batch size tuned for uniform"),
     "field": ("Field", "Kind"),
     "parameters": ("Field", "Parameters"),
-    "levels": ("Field", "Levels"),
-    "features": ("Field", "Features per level"),
     "log2_table_size": ("Field", "Table size, log2"),
-    "width": ("Field", "Hidden width"),
-    "depth": ("Field", "Hidden layers"),
 }
 GROUPS = ("Sampling", "Training", "Field")
 

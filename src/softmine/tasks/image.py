@@ -15,7 +15,7 @@ from softmine import fields
 from softmine.signals import Image
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.image_evaluation import ImageEvaluator
-from softmine.tasks.tiles import write_tiled
+from softmine.tasks.tiles import tiff_layout, write_tiled
 from softmine.training.evaluation import decibels, values_at
 from softmine.training.files import replacing
 from softmine.training.settings import FieldSettings
@@ -127,7 +127,9 @@ class ImageTask:
 
         raw = image.to_raw(result.values)
         with replacing(folder / "reconstruction.tif") as temporary:
-            tifffile.imwrite(temporary, raw[..., 0] if image.channels == 1 else raw)
+            tifffile.imwrite(
+                temporary, raw[..., 0] if image.channels == 1 else raw, **tiff_layout(image.channels)
+            )
         return [Output("reconstruction.tif", f"reconstruction as {image.dtype}")]
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -122,11 +123,11 @@ def write_mesh(path: Path, vertices: Points, faces: Faces, colours: Colours | No
     Raises:
         SoftmineError: the name ends in something else, or trimesh is not installed.
     """
-    kind = check_format(path)
+    kind = _format_of(path)
     if kind == "ply":
         _write_ply(path, vertices, faces, colours)
         return
-    trimesh = require("trimesh", "shape", "meshes", f"cannot write {path}")
+    trimesh = _trimesh(path)
     # What glTF keeps in vertices is light, not its sRGB code.
     shown = _to_light(colours) if kind == "glb" and colours is not None else colours
     data = trimesh.Trimesh(vertices, faces, vertex_colors=shown, process=False).export(file_type=kind)
@@ -168,8 +169,17 @@ def _to_light(colours: Colours) -> Colours:
     return (light * 255).round().astype(np.uint8)
 
 
-def check_format(path: Path) -> str:
-    """The format that a file's name asks for; raises SoftmineError if it is none that can be written."""
+def check_writable(path: Path) -> None:
+    """Raises SoftmineError if a file's name asks for a format that cannot be written, or not without trimesh."""
+    if _format_of(path) != "ply":
+        _trimesh(path)
+
+
+def _trimesh(path: Path) -> Any:
+    return require("trimesh", "shape", "meshes", f"cannot write {path}")
+
+
+def _format_of(path: Path) -> str:
     kind = path.suffix[1:].lower()
     if kind not in FORMATS:
         raise SoftmineError(

@@ -150,7 +150,15 @@ class NerfTask:
         return make_renderer(self.scene, self.signal, settings)
 
     def make_evaluator(self, device: torch.device) -> evaluation.NerfEvaluator:
-        """PSNR on the test views."""
+        """PSNR on the test views.
+
+        Raises:
+            SoftmineError: the device has no float64, in which light along many rays is added up.
+        """
+        if device.type == "mps":
+            raise SoftmineError(
+                "radiance fields need float64, which Apple GPUs have not: choose --device cpu"
+            )
         return evaluation.NerfEvaluator(self.test, device, self.background)
 
     def reconstruct(

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -72,9 +72,7 @@ def write_tiled(
                 dtype=dtype,
                 tile=(TILE, TILE),
                 compression="zlib",
-                photometric="rgb" if channels >= 3 else "minisblack",
-                extrasamples=["unassalpha"] if channels in (2, 4) else None,
-                planarconfig="contig" if channels > 1 else None,
+                **tiff_layout(channels),
                 subifds=len(sizes) - 1 if level == 0 else 0,
                 subfiletype=1 if level else 0,
                 metadata=None,
@@ -83,6 +81,15 @@ def write_tiled(
             if half is not None:
                 bands = _from_file(half, (*sizes[level + 1], channels), dtype)
     return decibels(total.sum / (image.domain.cells * channels))
+
+
+def tiff_layout(channels: int) -> dict[str, Any]:
+    """How tifffile is to store a picture of 1 to 4 channels, the last of 2 and of 4 being opacity."""
+    return {
+        "photometric": "rgb" if channels >= 3 else "minisblack",
+        "extrasamples": ["unassalpha"] if channels in (2, 4) else None,
+        "planarconfig": "contig" if channels > 1 else None,
+    }
 
 
 def pyramid(height: int, width: int) -> list[tuple[int, int]]:

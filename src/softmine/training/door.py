@@ -210,7 +210,7 @@ def _field(given: nn.Module | str, asked: Asked, seed: int) -> tuple[nn.Module, 
 
 def _sampler(given: Sampler | str, asked: Asked, batch_size: int | None, seed: int) -> Sampler:
     if isinstance(given, str):
-        size = batch_size or default_batch_size(given, asked.domain)
+        size = default_batch_size(given, asked.domain) if batch_size is None else batch_size
         chosen = sampling.create(
             given, asked.domain, size, seed=seed, edges=asked.edges, suited=asked.auto_options
         )

@@ -16,7 +16,7 @@ def sentence(error: BaseException) -> str | None:
         return str(error)
     if out_of_memory(error):
         cause = first_line(error)
-        return "out of memory: use a smaller --batch-size or --log2-table-size" + (
+        return "out of memory: choose a smaller batch size, table or resolution" + (
             f" ({cause})" if cause else ""
         )
     if isinstance(error, OSError):

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from softmine.errors import SoftmineError
 from softmine.training import checkpoint, devices
 from softmine.training.environment import versions
 from softmine.training.fit_loop import Fit, build
@@ -75,27 +76,49 @@ def describe(task: Task) -> dict[str, Any]:
 
 
 def fit(
-    run: RunFolder, prepared: Prepared, settings: FitSettings, console: Console, interrupted: Interrupted
+    run: RunFolder,
+    prepared: Prepared,
+    settings: FitSettings,
+    console: Console,
+    interrupted: Interrupted,
+    resumed: str | None = None,
 ) -> Outcome:
     """Trains until the budget is spent, the person interrupts, or the loss diverges; writes everything but the report.
 
     Goes on from the newest checkpoint in the folder, where there is one. The status says how it ended, whatever the
-    reason.
+    reason; a run that cannot be resumed is left as it was.
+
+    Args:
+        run: its folder.
+        prepared: what trains.
+        settings: of the run.
+        console: where progress is shown.
+        interrupted: tells whether a person wants to stop.
+        resumed: the command that goes on with the run.
+
+    Raises:
+        SoftmineError: a checkpoint is damaged, or one part of the budget was raised while another is spent.
     """
     trainer, evaluator = prepared.trainer, prepared.evaluator
+    existing = run.checkpoints
+    if existing:
+        checkpoint.load(existing[-1], trainer)
+        _check_budget(run, trainer, settings)
     loop = Fit(run, prepared.task, trainer, evaluator, settings, console)
     try:
-        existing = run.checkpoints
-        if existing:
-            checkpoint.load(existing[-1], trainer)
         run.rewind(trainer.step)
         parameters = sum(p.numel() for p in trainer.field.parameters())
+        listed = run.config.get("resumed", [])
         run.set_config(
             {
                 **run.config,
                 "signal": describe(prepared.task),
                 "settings": asdict(settings),
                 "parameters": parameters,
+                # Of the machine that goes on: it may be another one.
+                "device": devices.describe(trainer.device),
+                "versions": versions(),
+                **({"resumed": [*listed, resumed]} if resumed else {}),
             }
         )
         console.print(
@@ -112,3 +135,16 @@ def fit(
         loop.note_failure(error)
         raise
     return Outcome(run.path, state, message)
+
+
+def _check_budget(run: RunFolder, trainer: Trainer, settings: FitSettings) -> None:
+    """Raises SoftmineError if more steps are asked for, but the seconds are spent, or the other way round."""
+    before = run.config["settings"]
+    spent = {"steps": trainer.step, "seconds": trainer.clock.seconds}
+    raised = [name for name in spent if getattr(settings, name) != before.get(name)]
+    for name, used in spent.items():
+        limit = getattr(settings, name)
+        if raised and name not in raised and limit is not None and used >= limit:
+            raise SoftmineError(
+                f"the run in {run.path} has spent its --{name} {limit:g}, so that more --{raised[0]} change nothing: raise --{name}, too"
+            )

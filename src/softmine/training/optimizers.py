@@ -63,7 +63,7 @@ def set_rates(optimizers: list[torch.optim.Optimizer], step: int, decay: float) 
     """Learning rates and momentum of the next step.
 
     First moments remember a fifth of the steps so far, in whole steps from one, which is no momentum, up to the ``memory`` of
-    their group. As they start without, bias corrections stay right while it grows.
+    their group. As they start without, bias corrections stay right to 1% while it grows.
 
     Args:
         optimizers: of ``make_optimizers``.

@@ -75,7 +75,8 @@ class FitSettings(FieldSettings):
     """Where to train: auto, uniform, shuffled, langevin, resampling, error-map, multinomial, edges, hardest, evolutionary,
     ntk, expansive or quota-map, which auto is made of. Options follow a colon: langevin:alpha=0.8,prior=edges."""
     batch_size: Annotated[
-        int | None, arg(metavar="N", help_behavior_hint="(default: 2048; with auto, what suits the signal)")
+        int | None,
+        arg(metavar="N", help_behavior_hint="(default: 2048, of rays 1024; with auto, what suits a signal)"),
     ] = None
     """Coordinates a step."""
     seed: Annotated[int, arg(metavar="N")] = 0

@@ -44,6 +44,14 @@ def test_smaller_copies(tmp_path):
     assert (scene.views[0].camera.width, scene.views[0].camera.focal, scene.downscale) == (4, (4.5, 4.75), 1)
 
 
+def test_blank_lines_where_an_image_is_due_do_not_matter(tmp_path):
+    model, _ = write_colmap(tmp_path, binary=False)
+    expected = [(view.name, view.pose.tolist()) for view in read_scene(tmp_path).views]
+    file = model / "images.txt"
+    file.write_text("# by hand\n\n\n" + file.read_text() + "\n\n")
+    assert [(view.name, view.pose.tolist()) for view in read_scene(tmp_path).views] == expected
+
+
 @pytest.mark.parametrize("name", ["cameras", "images", "points3D"])
 def test_truncated_at_any_byte_or_too_long_is_refused(tmp_path, name):
     model, _ = write_colmap(tmp_path, count=2)

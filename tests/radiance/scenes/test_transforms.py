@@ -100,6 +100,24 @@ def test_lists_of_splits(tmp_path):
     assert [view.name for view in scene.split("test")] == names[7:9]
 
 
+@pytest.mark.parametrize(
+    ("lists", "train", "test"),
+    [
+        ({"test_filenames": [8, 9]}, range(8), [8, 9]),
+        ({"val_filenames": [0]}, range(1, 10), [0]),
+        ({"val_filenames": [0], "test_filenames": [1]}, range(2, 10), [1]),
+        ({"train_filenames": range(9)}, range(9), [9]),
+    ],
+)
+def test_views_that_a_list_holds_back_are_not_trained_on(tmp_path, lists, train, test):
+    names = [f"images/{index:02d}.png" for index in range(10)]
+    given = {key: [names[index] for index in chosen] for key, chosen in lists.items()}
+    write_json(tmp_path / "transforms.json", nerfstudio(tmp_path, **given))
+    scene = read_scene(tmp_path / "transforms.json")
+    assert [view.name for view in scene.split("train")] == [names[index] for index in train]
+    assert [view.name for view in scene.split("test")] == [names[index] for index in test]
+
+
 def frame(**changes):
     def change(content):
         content["frames"][2].update(changes)

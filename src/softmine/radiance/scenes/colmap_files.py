@@ -84,7 +84,11 @@ def read_images(model: Path) -> list[StoredImage]:
     if path.suffix == ".txt":
         images = []
         # Every image has a second line, of its points, which may be empty.
-        for number, words in list(_lines(path, keep_empty=True))[::2]:
+        lines = _lines(path, keep_empty=True)
+        for number, words in lines:
+            if not words:
+                continue
+            next(lines, None)
             row = _fields(words, (int, *(float,) * 7, int, str), str, path, number)
             name = " ".join(row[9:])
             images.append(StoredImage(name, tuple(row[1:5]), tuple(row[5:8]), row[8]))

@@ -13,7 +13,8 @@ from softmine.radiance.scenes.transforms import read_frames
 
 
 def read(file: Path, downscale: int = 1) -> Scene:
-    """Reads one file of poses; test views are its ``test_filenames`` (or ``val_filenames``), else every eighth.
+    """Reads one file of poses; test views are its ``test_filenames`` (or ``val_filenames``), else all that are not in its ``train_filenames``, else
+    every eighth.
 
     The scene is unbounded; its world is moved and scaled so that the cameras lie in the unit ball.
 
@@ -40,12 +41,15 @@ def read(file: Path, downscale: int = 1) -> Scene:
 
 
 def _split(views: list[View], content: dict[str, Any], file: Path) -> list[View]:
-    if content.get("train_filenames") is None:
-        return hold_out(views)
-    train = _names(content, "train_filenames", file)
-    tests = next((key for key in ("test_filenames", "val_filenames") if content.get(key)), None)
-    test = _names(content, tests, file) if tests else {view.name for view in views} - train
     known = {view.name for view in views}
+    tests = next((key for key in ("test_filenames", "val_filenames") if content.get(key)), None)
+    trains = "train_filenames" if content.get("train_filenames") is not None else None
+    if tests is None and trains is None:
+        return hold_out(views)
+    test = _names(content, tests, file) if tests else known - _names(content, "train_filenames", file)
+    # Without a list of their own, all views in no list of others are trained on.
+    others = [_names(content, key, file) for key in ("test_filenames", "val_filenames") if content.get(key)]
+    train = _names(content, trains, file) if trains else known.difference(*others)
     unknown = sorted((train | test) - known)
     if unknown:
         raise SoftmineError(
@@ -57,7 +61,7 @@ def _split(views: list[View], content: dict[str, Any], file: Path) -> list[View]
         )
     if not train or not test:
         raise SoftmineError(
-            f"{file}: 'train_filenames' leaves no view to {'train' if not train else 'test'}; correct it"
+            f"{file}: '{trains or tests}' leaves no view to {'train' if not train else 'test'}; correct it"
         )
     chosen = [replace(view, split="test") for view in views if view.name in test]
     return [view for view in views if view.name in train] + chosen
