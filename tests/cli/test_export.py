@@ -11,7 +11,7 @@ import trimesh
 
 from scene_files import picture, write_blender, write_llff
 from softmine.cli.main import main
-from softmine.tasks import nerf_evaluation, nerf_export
+from softmine.tasks import nerf, nerf_evaluation
 from softmine.tasks import shape as shape_task
 from softmine.training import files
 
@@ -79,7 +79,7 @@ def test_an_interruption_leaves_nothing(run, tmp_path, monkeypatch):
 
 def test_a_library_that_is_missing_is_missed_before_the_work(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "trimesh", None)
-    monkeypatch.setattr(nerf_export, "surface", None)
+    monkeypatch.setattr(nerf, "surface", None)
     message = refused(capsys, "export", run, "--out", tmp_path / "mesh.glb")
     assert "softmine[shape]" in message
 

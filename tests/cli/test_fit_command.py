@@ -120,17 +120,26 @@ def test_a_resumed_run_remembers_every_command_and_the_machine_that_went_on(pict
     run = tmp_path / "run"
     assert fit(picture, run, "--steps", "20") == 0
     config = json.loads((run / "config.json").read_text())
-    assert "resumed" not in config
-    (run / "config.json").write_text(json.dumps({**config, "device": "another", "versions": {}}))
-    for steps in ("30", "40"):
+    before = {**config, "device": {"name": "Another machine"}, "versions": {"softmine": "0.0.1"}}
+    (run / "config.json").write_text(json.dumps(before))
+    # The last one finds nothing left to train.
+    for steps in ("30", "40", "40"):
         assert main(["fit", "image", "--resume", str(run), "--steps", steps]) == 0
     after = json.loads((run / "config.json").read_text())
-    assert after["command"] == config["command"]
-    assert after["resumed"] == [f"softmine fit image --resume {run} --steps {steps}" for steps in (30, 40)]
-    assert (after["device"], after["versions"]) == (config["device"], config["versions"])
+    for key in ("command", "device", "versions"):
+        assert after[key] == before[key]
+    assert after["resumed"] == [
+        {
+            "command": f"softmine fit image --resume {run} --steps {steps}",
+            "device": config["device"],
+            "versions": config["versions"],
+        }
+        for steps in (30, 40)
+    ]
     page = (run / "report.html").read_text()
     assert "The same commands repeat the run" in page
     assert page.count("<span>--resume</span>") == 2
+    assert f"Another machine, then {config['device']['name']}" in page
 
 
 @pytest.mark.parametrize(

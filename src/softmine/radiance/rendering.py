@@ -81,6 +81,7 @@ def composite_twin(
     density: Tensor, colours: Tensor, widths: Tensor, distances: Tensor, starts: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Weights (P,), and colour, opacity and depth side by side (N, C + 2), in plain torch."""
+    check_device(density.device)
     optical = (density * widths).double()
     # A running sum over all rays, of which each takes its own stretch: in float64, or far rays would drown near ones.
     through = torch.cat([optical.new_zeros(1), optical.clamp(max=OPAQUE).cumsum(0)])
@@ -118,11 +119,18 @@ def visible(
         arrays = (_array(density), _array(widths), _array(starts), threshold, counts.numpy())
         team.run(loops.visible, *arrays, parts=-(-len(counts) // loops.RAYS))
         return counts
+    check_device(density.device)
     optical = (density * widths).double().clamp(max=OPAQUE)
     through = torch.cat([optical.new_zeros(1), optical.cumsum(0)])
     rays = ray_of_each(starts, len(density))
     seen = (through[:-1] - through[starts[:-1]][rays]) <= -torch.tensor(threshold).double().log()
     return torch.zeros_like(starts[:-1]).index_add(0, rays, seen.long())
+
+
+def check_device(device: torch.device) -> None:
+    """Raises SoftmineError if a device has no float64, in which light along many rays is added up."""
+    if device.type == "mps":
+        raise SoftmineError("radiance fields need float64, which Apple GPUs have not: choose --device cpu")
 
 
 def ray_of_each(starts: Starts, points: int) -> RayOfPoint:

@@ -47,7 +47,7 @@ class QuotaMap(nn.Module):
     A map cell holds what a mask leaves of it, and counts by how much that is. Along a discrete axis the map has all cells
     of the domain, unless these alone are more than ``cells``; then neighbours share one.
 
-    A loop under ``torch.compile`` or in a CUDA graph calls ``refresh()`` itself, every ``period`` steps.
+    A loop under ``torch.compile`` or in a CUDA graph calls ``refresh()`` itself, before the first step and then every ``period`` steps.
 
     Args:
         domain: where coordinates live.

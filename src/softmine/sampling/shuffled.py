@@ -33,7 +33,7 @@ class Shuffled(nn.Module):
     root, are drawn freely; and along an axis of more than 2^22 cells float32 coordinates may lie in a neighbour of the cell
     whose turn it is.
 
-    A loop under ``torch.compile`` or in a CUDA graph calls ``refresh()`` itself, every ``period`` steps.
+    A loop under ``torch.compile`` or in a CUDA graph calls ``refresh()`` itself, before the first step and then every ``period`` steps.
 
     Args:
         domain: where coordinates live; a mask's empty cells are left out.

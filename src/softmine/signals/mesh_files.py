@@ -19,6 +19,8 @@ from softmine.signals.libraries import require, silenced
 FORMATS = ("obj", "ply", "stl", "off", "glb", "gltf")
 MOST_TRIANGLES = 50_000_000
 MANY_PARTS = 1000
+MISSING = 0.25
+"""Share of an open mesh's area that may be missing if it is to have an inside."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,16 @@ class Mesh:
     Attributes:
         vertices: (V, 3) float64, in the units of its file.
         faces: corners of each triangle, counter-clockwise seen from outside, (F, 3).
-        closed: whether the nearest triangle tells what is inside: each edge has two triangles that agree on which side is out,
-            and no two parts may overlap.
+        closed: whether each edge has exactly two triangles that agree on which side is out.
         notes: what had to be put in order, for people.
+        apart: whether no two closed parts may overlap.
     """
 
     vertices: Float[np.ndarray, "v 3"]
     faces: Int[np.ndarray, "f 3"]
     closed: bool = True
     notes: list[str] = field(default_factory=list)
+    apart: bool = True
 
 
 def read(path: Path) -> Mesh:
@@ -117,8 +120,8 @@ def tidy(vertices: np.ndarray, faces: np.ndarray, where: str) -> Mesh:
     faces = kept[np.sort(first)]
     used, place = np.unique(faces, return_inverse=True)
     vertices, faces = vertices[used], place.reshape(-1, 3)
-    faces, closed = _orient(vertices, faces, notes)
-    return Mesh(vertices, faces, closed, notes)
+    faces, closed, apart = _orient(vertices, faces, notes)
+    return Mesh(vertices, faces, closed, notes, apart)
 
 
 def _has_area(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -131,8 +134,8 @@ def _has_area(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return double > 1e-12 * np.maximum(longest, 1e-12)
 
 
-def _orient(vertices: np.ndarray, faces: np.ndarray, notes: list[str]) -> tuple[np.ndarray, bool]:
-    """Faces that agree on which side is out, and whether the nearest of them tells what is inside."""
+def _orient(vertices: np.ndarray, faces: np.ndarray, notes: list[str]) -> tuple[np.ndarray, bool, bool]:
+    """Faces that agree on which side is out, whether they are closed, and whether closed parts are apart."""
     ends = np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2)
     forward = ends[:, 0] < ends[:, 1]
     low, high = ends.min(-1), ends.max(-1)
@@ -143,29 +146,34 @@ def _orient(vertices: np.ndarray, faces: np.ndarray, notes: list[str]) -> tuple[
         notes.append(
             f"open, with {int((uses == 1).sum()):,} edges at holes: what is inside is told by the winding number"
         )
-        return _outwards(vertices, faces, whole, notes), False
+        # Which side of an open sheet is out, its file alone says.
+        return (
+            (_outwards(vertices, faces, whole, notes) if _nearly_closed(vertices, faces) else faces),
+            False,
+            True,
+        )
     if (uses > 2).any():
         notes.append(
             f"not manifold, with {int((uses > 2).sum()):,} edges of three triangles or more: what is inside is told "
             "by the winding number"
         )
-        return _outwards(vertices, faces, whole, notes), False
+        return _outwards(vertices, faces, whole, notes), False, True
     pairs = edge.reshape(-1).argsort(kind="stable").reshape(-1, 2)
     same = forward[pairs]
     faces, part, agreed = _agree(faces, pairs // 3, same[:, 0] == same[:, 1])
     if not agreed:
         notes.append("its triangles cannot agree on an outside: what is inside is told by the winding number")
-        return faces, False
+        return faces, False, True
     if (balance != 0).any():
         notes.append("triangles turned to face one way")
     faces = _outwards(vertices, faces, part, notes)
-    apart = _apart(*_boxes(vertices, faces, part))
+    apart = _apart(vertices, faces, part)
     if not apart:
         # Inside one part, the nearest triangle may be a wall of another.
         notes.append(
             f"{part.max() + 1:,} parts, which may overlap: what is inside is told by the winding number"
         )
-    return faces, apart
+    return faces, True, apart
 
 
 def _agree(
@@ -206,39 +214,52 @@ def _agree(
 def _outwards(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray, notes: list[str]) -> np.ndarray:
     """Faces turned over where all together hold a negative volume, then those of parts (F,) that do and are no cavities.
 
-    A part in the bounding box of another one may be a cavity, and is left as it is.
+    A part in the bounding box of another one may be a cavity, and is left as it is, but goes with what it is in. Of more than
+    ``MANY_PARTS`` none is looked at alone.
     """
     a, b, c = np.moveaxis((vertices - vertices.mean(0))[faces], 1, 0)
     volume = np.bincount(part, np.einsum("ij,ij->i", a, np.cross(b, c)))
     if volume.sum() < 0:
         notes.append("it was inside out and has been turned")
         faces, volume = np.ascontiguousarray(faces[:, ::-1]), -volume
+    if (volume >= 0).all() or len(volume) > MANY_PARTS:
+        return faces
     low, high = _boxes(vertices, faces, part)
     wrong = np.zeros(len(volume), bool)
     for each in np.flatnonzero(volume < 0):
         around = (low <= low[each]).all(-1) & (high >= high[each]).all(-1)
-        wrong[each] = around.sum() == 1
+        if around.sum() == 1:
+            within = (low >= low[each]).all(-1) & (high <= high[each]).all(-1)
+            wrong |= within & (volume > 0)
+            wrong[each] = True
     if wrong.any():
         notes.append(f"{wrong.sum():,} of {len(wrong):,} parts were inside out and have been turned")
         faces = np.where(wrong[part][:, None], faces[:, ::-1], faces)
     return faces
 
 
+def _nearly_closed(vertices: np.ndarray, faces: np.ndarray) -> bool:
+    """Whether what is missing is little beside what is there, so that the mesh has an inside rather than two sides."""
+    a, b, c = np.moveaxis(vertices[faces], 1, 0)
+    normals = np.cross(b - a, c - a)
+    return bool(np.linalg.norm(normals.sum(0)) < MISSING * np.linalg.norm(normals, axis=-1).sum())
+
+
 def _boxes(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least and largest coordinates (P, 3) of the parts, of which each face (F,) belongs to one."""
-    low, high = (np.full((part.max() + 1, 3), end) for end in (np.inf, -np.inf))
-    for corner in vertices[faces].swapaxes(0, 1):
-        np.minimum.at(low, part, corner)
-        np.maximum.at(high, part, corner)
-    return low, high
+    corners = vertices[faces[part.argsort(kind="stable")]].reshape(-1, 3)
+    starts = 3 * np.cumsum(np.bincount(part))[:-1]
+    starts = np.concatenate([[0], starts])
+    return np.minimum.reduceat(corners, starts), np.maximum.reduceat(corners, starts)
 
 
-def _apart(low: np.ndarray, high: np.ndarray) -> bool:
-    """Whether no two of the boxes (P, 3) meet; of more than ``MANY_PARTS`` it is not asked."""
-    if len(low) > MANY_PARTS:
-        return False
-    meet = ((low[:, None] <= high) & (high[:, None] >= low)).all(-1)
-    return bool(meet.sum() == len(low))
+def _apart(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray) -> bool:
+    """Whether the boxes of no two parts meet; of more than ``MANY_PARTS`` it is not asked."""
+    count = part.max() + 1
+    if count == 1 or count > MANY_PARTS:
+        return bool(count == 1)
+    low, high = _boxes(vertices, faces, part)
+    return bool(((low[:, None] <= high) & (high[:, None] >= low)).all(-1).sum() == count)
 
 
 @contextlib.contextmanager

@@ -85,6 +85,8 @@ class Shape(torch.nn.Module):
             raise SoftmineError(f"the band is {band}: it must lie between 0.0001 and 1 side of the cube")
         self.name, self.target, self.band, self.path = name, target, band, path
         self.closed, self.notes = mesh.closed, mesh.notes
+        # Otherwise the winding number does.
+        self._nearest_tells = mesh.closed and mesh.apart
         self.channels, self.domain = 1, Box((RESOLUTION,) * 3)
         low, high = mesh.vertices.min(0), mesh.vertices.max(0)
         self.centre = low / 2 + high / 2
@@ -99,8 +101,8 @@ class Shape(torch.nn.Module):
     def read(cls, path: str | os.PathLike[str], *, target: str = "distance", band: float = BAND) -> Shape:
         """Read a triangle mesh: OBJ, PLY, STL, OFF, GLB or GLTF. Needs the extra ``softmine[shape]``.
 
-        Of meshes with holes, with edges of more than two triangles, or whose triangles do not agree on a side, the
-        inside is where the winding number is over a half; ``notes`` say so.
+        Of meshes with holes, with edges of more than two triangles, whose triangles do not agree on a side, or of several
+        parts that may overlap, the inside is where the winding number is over a half; ``notes`` say so.
 
         Raises:
             SoftmineError: the file is missing, damaged or no triangle mesh.
@@ -145,9 +147,9 @@ class Shape(torch.nn.Module):
         reach = max(limit, _REACH)
         # The closest triangle of a cell's centre is close to all that is in the cell.
         distances, nearest, places = self.tree.closest(
-            points, limit=reach, seeds=self._near[cells], signed=self.closed
+            points, limit=reach, seeds=self._near[cells], signed=self._nearest_tells
         )
-        if self.closed:
+        if self._nearest_tells:
             # No surface lies between a point without a face in reach and the centre of its cell.
             unknown = places < 0
             distances[unknown] *= np.where(self._inside[cells[unknown]] == 1, -1, 1)
@@ -192,8 +194,8 @@ class Shape(torch.nn.Module):
         """
         grid = Box((_GRID,) * 3)
         centres = grid.centres(torch.arange(grid.cells), torch.float64).numpy()
-        distances, _, near = self.tree.closest(centres, signed=self.closed)
-        if self.closed:
+        distances, _, near = self.tree.closest(centres, signed=self._nearest_tells)
+        if self._nearest_tells:
             return near, (distances < 0).astype(np.int8)
         inside = (self.tree.winding(centres) > 0.5).astype(np.int8)
         # A side may change where there is a triangle, or across a hole: then a neighbour is on the other side.

@@ -201,6 +201,7 @@ def fit_page(run: Path) -> dict[str, Any]:
     where = text.number(measured.get("cells")) or cells, str(measured.get("unit") or unit)
     extra = {key: config[key] for key in ("seed", "parameters") if key in config}
     groups, rest = text.settings({**chosen, **extra})
+    resumed = [text.mapping(one) for one in text.listing(config.get("resumed"))]
     return {
         "title": str(signal.get("name") or "unnamed signal"),
         "task": str(config.get("task") or "signal"),
@@ -208,7 +209,7 @@ def fit_page(run: Path) -> dict[str, Any]:
         "headline": _headline(result, status, last),
         "sampler": text.in_prose(str(chosen.get("sampler") or "")),
         "field": text.field_name(chosen.get("field")),
-        "machine": text.machine(config.get("device")),
+        "machine": text.machines([config.get("device"), *(one.get("device") for one in resumed)]),
         "facts": _facts(result, last, cells, config.get("parameters"), unit),
         "uniform": str(chosen.get("sampler")).partition(":")[0] == "uniform",
         "state": str(status.get("state") or ""),
@@ -230,6 +231,6 @@ def fit_page(run: Path) -> dict[str, Any]:
         },
         "versions": text.versions(config.get("versions")),
         "command": str(config.get("command") or ""),
-        "resumed": [str(line) for line in text.listing(config.get("resumed"))],
+        "resumed": [str(one.get("command") or "") for one in resumed],
         "seed": config.get("seed"),
     }

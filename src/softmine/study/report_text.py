@@ -196,6 +196,12 @@ def machine(device: object) -> str:
     return f"{name} ({', '.join(extra)})" if extra else name
 
 
+def machines(devices: Iterable[object]) -> str:
+    """The devices that a run was trained on, one after the other, in words."""
+    names = [machine(device) for device in devices]
+    return ", then ".join(name for name, before in zip(names, [None, *names], strict=False) if name != before)
+
+
 def several(amount: int, one: str, many: str | None = None) -> str:
     """``1 seed``, ``3 seeds``."""
     return f"{amount:,} {one if amount == 1 else many or one + 's'}"

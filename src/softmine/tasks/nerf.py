@@ -14,6 +14,7 @@ from tyro.conf import arg
 from softmine.errors import SoftmineError
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
+from softmine.radiance.rendering import check_device
 from softmine.radiance.scenes import Scene, procedural, read_scene
 from softmine.tasks import nerf_evaluation as evaluation
 from softmine.tasks.builtin import builtin_name
@@ -153,12 +154,9 @@ class NerfTask:
         """PSNR on the test views.
 
         Raises:
-            SoftmineError: the device has no float64, in which light along many rays is added up.
+            SoftmineError: the device cannot render.
         """
-        if device.type == "mps":
-            raise SoftmineError(
-                "radiance fields need float64, which Apple GPUs have not: choose --device cpu"
-            )
+        check_device(device)
         return evaluation.NerfEvaluator(self.test, device, self.background)
 
     def reconstruct(

@@ -109,16 +109,19 @@ def fit(
         run.rewind(trainer.step)
         parameters = sum(p.numel() for p in trainer.field.parameters())
         listed = run.config.get("resumed", [])
+        # The machine that goes on may be another one.
+        again = {
+            "command": resumed,
+            "device": devices.describe(trainer.device),
+            "versions": versions(),
+        }
         run.set_config(
             {
                 **run.config,
                 "signal": describe(prepared.task),
                 "settings": asdict(settings),
                 "parameters": parameters,
-                # Of the machine that goes on: it may be another one.
-                "device": devices.describe(trainer.device),
-                "versions": versions(),
-                **({"resumed": [*listed, resumed]} if resumed else {}),
+                **({"resumed": [*listed, again]} if resumed and trainer.progress < 1 else {}),
             }
         )
         console.print(
@@ -146,5 +149,5 @@ def _check_budget(run: RunFolder, trainer: Trainer, settings: FitSettings) -> No
         limit = getattr(settings, name)
         if raised and name not in raised and limit is not None and used >= limit:
             raise SoftmineError(
-                f"the run in {run.path} has spent its --{name} {limit:g}, so that more --{raised[0]} change nothing: raise --{name}, too"
+                f"the run in {run.path} has spent its --{name} {limit}, so that more --{raised[0]} change nothing: raise --{name}, too"
             )

@@ -50,7 +50,7 @@ def _split(views: list[View], content: dict[str, Any], file: Path) -> list[View]
     # Without a list of their own, all views in no list of others are trained on.
     others = [_names(content, key, file) for key in ("test_filenames", "val_filenames") if content.get(key)]
     train = _names(content, trains, file) if trains else known.difference(*others)
-    unknown = sorted((train | test) - known)
+    unknown = sorted(train.union(test, *others) - known)
     if unknown:
         raise SoftmineError(
             f"{file}: its lists of splits name {unknown[0]}, which no frame has; correct them"
