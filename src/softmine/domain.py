@@ -184,9 +184,13 @@ class Box:
         return self._grid(numbers.device).inner.nth(numbers) if self.masked else numbers
 
     def prepare(self, device: torch.device) -> None:
-        """Brings a mask to a device, so that no later call waits for that or does it inside a compiled graph."""
+        """Brings what the box keeps to a device, so that no later call waits for that or does it inside a compiled graph."""
+        # Tensors name their device with its number, as in cuda:0.
+        like = torch.empty(0, device=device)
+        self.scale(like)
+        self.mobility(like)
         if self.masked:
-            self._grid(device)
+            self._grid(like.device)
 
     def _grid(self, device: torch.device) -> MaskedGrid:
         if device not in self._grids:

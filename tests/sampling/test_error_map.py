@@ -144,6 +144,15 @@ def test_the_preset_torch_ngp_starts_at_one_and_keeps_a_tenth():
     assert map_density(sampler)[:3].tolist() == pytest.approx([0.55, 0.1, 1.0], rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("preset", "cells"), [("torch-ngp", 100 * 2**14), ("instant-ngp", 100 * 3.5**2 * (128 * 40.96) ** 0.5)]
+)
+def test_each_view_has_a_map_as_large_as_the_sources(preset, cells):
+    sampler = ErrorMap(Box((100, 800, 800), discrete=(0,)), 4096, preset=preset, seed=0)
+    assert sampler.density.grid.shape[0] == 100
+    assert sampler.density.cells.count == pytest.approx(cells, rel=0.1)
+
+
 def test_the_preset_instant_ngp_rebuilds_ever_more_rarely():
     sampler = ErrorMap(Box((300, 300)), 50, preset="instant-ngp", seed=10)
     # The square of 3.5 times the fourth root of 50 * 128 samples is 980.

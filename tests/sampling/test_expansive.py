@@ -78,6 +78,13 @@ def test_the_loss_is_unbiased_at_the_start_and_plain_at_the_end():
     assert sampler.weigh(torch.ones(60)).tolist() == [1.0] * 60
 
 
+@pytest.mark.parametrize(("cells", "batch_size", "weights"), [(6, 4, [2 / 3, 4 / 3]), (2, 2, [1.0])])
+def test_the_loss_is_unbiased_where_the_share_of_anchors_is_no_whole_number(cells, batch_size, weights):
+    sampler = Expansive(Box((cells,)), batch_size, prior=edge_prior(torch.arange(1.0, 1 + cells)), seed=0)
+    drawn = sampler.weigh(torch.ones(batch_size)).unique()
+    torch.testing.assert_close(drawn, torch.tensor(weights))
+
+
 @pytest.mark.parametrize(("batch_size", "anchors"), [(600, 150), (599, 150), (400, 150), (300, 150), (1, 0)])
 def test_where_a_kind_has_too_few_cells_the_other_fills_up(batch_size, anchors):
     cells = BOX.cell(make(batch_size).draw()).tolist()

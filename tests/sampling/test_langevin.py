@@ -1,6 +1,7 @@
 """Soft mining by Langevin Monte Carlo: weights, score, moves and what the chain converges to."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -219,6 +220,28 @@ def test_an_error_of_zero_harms_nothing():
         (weights * coords.sum(-1) * importance**2).mean().backward()
         sampler.update()
         assert sampler.domain.contains(sampler.particles).all()
+
+
+@pytest.mark.parametrize("preset", ["paper", "published-code"])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_importance_that_is_no_number_is_that_samples_matter(preset, wrong):
+    sampler = Langevin(Box((80, 80)), 64, preset=preset, warmup=0, seed=0)
+    before, coords = sampler.particles.clone(), sampler.draw()
+    importance = 1 + coords.detach().sum(-1)
+    importance[5] = wrong
+    weights = sampler.weigh(importance)
+    assert weights.isfinite().all()
+    error = (1 + coords.sum(-1)).square()
+    (weights * error)[torch.arange(64) != 5].mean().backward()
+    sampler.update()
+    # A step is a few pixels; all but the fresh ones, redrawn ones and those that left have made one.
+    near = ((sampler.particles - before).abs() < 0.3).all(-1)
+    assert near.float().mean() > 0.5
+
+
+def test_a_prior_that_others_have_too_stays_where_it_is():
+    prior = PiecewiseConstant(torch.rand(8, 8))
+    assert Langevin(Box((20, 30)), 8, prior=prior).prior is not prior
 
 
 def constant_error(coords):

@@ -57,6 +57,20 @@ def test_one_step_matches_the_release(step):
     np.testing.assert_allclose(sampler.particles.numpy(), expected, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("warmup", "step", "alpha"), [(1000, 300, 0.3), (1000, 600, 0.6), (1000, 900, 0.6), (0, 0, 0.6)]
+)
+def test_alpha_is_what_weights_are_made_with(warmup, step, alpha):
+    sampler = Langevin(
+        Box((9, 9)), 4, preset="published-code", warmup=warmup, weight_min=0.0, weight_max=9.0, seed=0
+    )
+    sampler.step.fill_(step)
+    assert sampler.alpha.item() == pytest.approx(alpha)
+    sampler.draw()
+    weights = sampler.weigh(torch.full((4,), 0.5))
+    torch.testing.assert_close(weights, torch.full((4,), 2.0**alpha))
+
+
 def test_it_asks_for_a_constant_target():
     assert not Langevin(Box((8, 8)), 4, preset="published-code").follows_signal
     assert Langevin(Box((8, 8)), 4).follows_signal

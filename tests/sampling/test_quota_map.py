@@ -50,7 +50,8 @@ def test_every_batch_of_a_period_is_drawn_from_the_whole_density():
         counts = np.histogram2d(inside[:, 0], inside[:, 1], bins=6, range=[[0, 1], [0, 1]])[0]
         assert chi_square_p(counts, np.ones((6, 6))) > FALSE_ALARM
         rows = np.histogram(coords[:, 0].numpy(), bins=10, range=(0, 1))[0]
-        assert abs(rows - 400).max() <= 60, "a period's batches take turns, so each covers the domain evenly"
+        # Drawn independently they would differ by more than 30 nearly always.
+        assert abs(rows - 400).max() <= 12, "a period's batches take turns, so each covers the domain evenly"
         sampler.weigh(torch.ones(4000))
         sampler.update()
 
@@ -175,7 +176,12 @@ def test_only_a_map_of_single_cells_doubts_itself(cells, trusted):
 
 def test_without_a_uniform_share_cells_of_no_density_do_no_harm():
     sampler = QuotaMap(Box((64, 64)), 512, uniform_share=0.0, rate=1.0, period=8, repeats=math.inf, seed=0)
-    train(sampler, lambda c: (c[:, 0] < 0.5).float(), 90)
+    for _ in range(90):
+        coords = sampler.draw()
+        weights = sampler.weigh((coords[:, 0] < 0.5).float())
+        assert weights.isfinite().all()
+        assert (weights > 0).all()
+        sampler.update()
     assert sampler.memory.trust.isfinite()
     assert sampler.pool.density.isfinite().all()
 

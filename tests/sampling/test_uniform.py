@@ -40,9 +40,17 @@ def test_any_shape_and_batch_gives_coordinates_inside(shape, batch, stratified):
 def test_weights_are_one_and_update_moves_nothing():
     sampler = Uniform(Box((8,)), 4, seed=0)
     sampler.draw()
+    # Whatever the caller does to those of another step.
+    sampler.weigh(torch.rand(4)).zero_()
     assert sampler.weigh(torch.rand(4)).tolist() == [1, 1, 1, 1]
     sampler.check()
     sampler.update()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_does_not_merge_strata(dtype):
+    sampler = Uniform(Box((10**6,)), 4096, stratified=True, seed=0).to(dtype)
+    assert (sampler.draw()[:, 0] * 4096).long().unique().numel() == 4096
 
 
 @pytest.mark.parametrize("batch", [0, -1, 10**9])

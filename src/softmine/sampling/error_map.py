@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -76,7 +77,9 @@ class ErrorMap(nn.Module):
         self.domain = domain
         self.batch_size = check_batch_size(batch_size)
         self.preset = preset
-        self.settings = resolve_error_map(preset, settings, batch_size)
+        self.settings = resolve_error_map(
+            preset, settings, batch_size, math.prod(domain.shape[axis] for axis in domain.discrete)
+        )
         self.random = RandomStream(seed)
         shape = map_shape(domain, self.settings.cells)
         self.density = PiecewiseConstant(torch.ones(shape), state=True, domain=domain)

@@ -20,6 +20,8 @@ class ErrorMapSettings:
     cells: int = 2**14
     """About how many cells the map has, never more than the domain. 0 is instant-ngp's choice: 3.5^2 times the
     root of the samples between two rebuilds."""
+    per_view: bool = False
+    """Whether these are the cells, and the samples, of each place along the discrete axes, such as a view."""
     decay: float = 0.1
     """Share of a cell's old error that is kept when new samples have hit it; torch-ngp's."""
     alpha: float = 0.6
@@ -40,16 +42,27 @@ class ErrorMapSettings:
 
 ERROR_MAP_PRESETS: dict[str, ErrorMapSettings] = {
     "soft": ErrorMapSettings(),
-    "torch-ngp": ErrorMapSettings(alpha=0.0, uniform_share=0.0, importance_floor=0.0, start=1.0),
+    "torch-ngp": ErrorMapSettings(
+        per_view=True, alpha=0.0, uniform_share=0.0, importance_floor=0.0, start=1.0
+    ),
     # Half of the samples are uniform, and of the others every hundredth.
     "instant-ngp": ErrorMapSettings(
-        cells=0, decay=0.0, alpha=0.0, uniform_share=0.505, importance_floor=0.0, interval=128, growth=1.5
+        cells=0,
+        per_view=True,
+        decay=0.0,
+        alpha=0.0,
+        uniform_share=0.505,
+        importance_floor=0.0,
+        interval=128,
+        growth=1.5,
     ),
 }
 
 
-def resolve_error_map(preset: str, changes: dict[str, Any], batch_size: int) -> ErrorMapSettings:
-    """The preset's settings with some changed, and the number of cells settled.
+def resolve_error_map(
+    preset: str, changes: dict[str, Any], batch_size: int, views: int = 1
+) -> ErrorMapSettings:
+    """The preset's settings with some changed, and the number of cells settled, of all views together.
 
     Raises:
         SoftmineError: the preset or a setting is unknown, or a value is out of range.
@@ -72,7 +85,8 @@ def resolve_error_map(preset: str, changes: dict[str, Any], batch_size: int) -> 
     if settings.start is not None:
         check_not_negative("start", settings.start)
     cells = check_count("cells", settings.cells, least=0)
-    cells = cells or max(1, round(3.5**2 * math.sqrt(settings.interval * batch_size)))
+    views = views if settings.per_view else 1
+    cells = views * (cells or max(1, round(3.5**2 * math.sqrt(settings.interval * batch_size / views))))
     if cells > MAX_CELLS:
         raise SoftmineError(f"cells is {cells}, but an error map has at most {MAX_CELLS}")
     return replace(settings, cells=cells)

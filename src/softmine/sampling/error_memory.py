@@ -13,6 +13,8 @@ from softmine.sampling.piecewise import PiecewiseConstant
 
 LEAST, MOST = 1e-30, 1e30
 """Errors below the one are alike, above the other cut off, so that sums and ratios of them stay finite in float32."""
+LEAST_SHARE = 1e-6
+"""Uniform share of any density, at least."""
 PRIOR_SOFTNESS = 2 / 3
 """Power of the prior's density that the first draws follow: the very first errors are everywhere."""
 TRUST_RATE = 0.2
@@ -97,7 +99,8 @@ class ErrorMemory(nn.Module):
         # Relative to the largest, so that no power leaves the range of float32; where there is no error, all are alike.
         wanted = self.error.clamp_min(LEAST)
         wanted.div_(wanted.max()).pow_(self.power)
-        share = (1 - uniform_share) * self.trust
+        # However little error it has, a cell that is owed a visit has a weight.
+        share = (1 - max(uniform_share, LEAST_SHARE)) * self.trust
         density = wanted.mul_(share / cells.mean(wanted)).add_(1 - share)
         if limit < BINDING:
             # What is cut off goes to the other cells, some of which may then reach the limit too.
@@ -118,9 +121,8 @@ def expected(prior: PiecewiseConstant | None, cells: MapCells, power: float) -> 
     """What the prior expects in each cell of a map, (count,), positive, so that draws first follow its softened density."""
     if prior is None or power == 0:
         return torch.ones(cells.count)
-    return prior.density(cells.centres().to(prior.cumulative.device)).clamp_min(1e-6) ** (
-        PRIOR_SOFTNESS / power
-    )
+    density = prior.density(cells.centres().to(prior.cumulative.device)).cpu()
+    return density.clamp_min(1e-6) ** (PRIOR_SOFTNESS / power)
 
 
 def known_errors(seen: PerSample) -> tuple[PerSample, Flags]:

@@ -147,8 +147,12 @@ def fitness(residual: Values, domain: Box) -> tuple[PerSample, PerSample]:
     greys over [0, 255] in the second.
     """
     low = (2 * residual).square().mean(-1)
-    is_color = residual.shape[-1] == len(LUMA)
-    grey = residual @ residual.new_tensor(LUMA) if is_color else residual.mean(-1)
+    if residual.shape[-1] == len(LUMA):
+        # Number by number: a tensor of them would make the host wait for the device.
+        red, green, blue = residual.unbind(-1)
+        grey = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    else:
+        grey = residual.mean(-1)
     axes = [axis for axis in range(domain.dim) if axis not in domain.discrete]
     high = HIGH_WEIGHT * laplacian(on_grid(domain, 255 * grey), axes).square()
     return low, from_grid(domain, high)

@@ -85,10 +85,10 @@ class Expansive(nn.Module):
             raise SoftmineError(
                 f"anchor_share is {anchor_share}, but neither none nor all cells can be anchors"
             )
-        self.first_coefficient = (1 - anchor_share) / anchor_share
         self.steps = check_count("steps", steps)
         self.random = RandomStream(seed)
         anchors, others = self._split(prior, max(1, round(anchor_share * domain.valid)))
+        self.first_coefficient = len(others) / len(anchors)
         wanted = round(check_share("batch_share", batch_share) * batch_size)
         self.anchor_count = min(max(wanted, batch_size - len(others)), len(anchors))
         self.other_count = batch_size - self.anchor_count
@@ -145,7 +145,7 @@ class Expansive(nn.Module):
 
     def _split(self, prior: PiecewiseConstant, count: int) -> tuple[Tensor, Tensor]:
         """The ``count`` valid cells of greatest density, and the others."""
-        density = over_cells(self.domain, prior.density, prior.cumulative.device)
+        density = over_cells(self.domain, prior.density, prior.cumulative.device).cpu()
         # Ranked in a random order, so that among equals chance decides, not the place.
         shuffled = self.random.bits(self.domain.valid).argsort()
         anchors = shuffled[density[shuffled].topk(count).indices]

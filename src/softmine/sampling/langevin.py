@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -77,7 +78,8 @@ class Langevin(nn.Module):
         self.settings = resolve(preset, settings)
         if prior is not None:
             check_axes(prior, domain)
-        self.prior = None if prior is None else prior.over(domain)
+        # A copy, because this moves with the sampler, and others may have the same prior.
+        self.prior = None if prior is None else copy.deepcopy(prior).over(domain)
         self.random = RandomStream(seed)
         particles = domain.uniform(self.random.uniform(batch_size, domain.dim))
         if domain.masked and preset == "published-code":
@@ -111,7 +113,8 @@ class Langevin(nn.Module):
             loss: the per-sample loss (N,) that the weights will multiply, where it is not
                 ``importance ** loss_power`` (a mean over several channels is not). It makes the score exact.
         """
-        importance = check_importance(importance, self.batch_size)
+        # What is not finite tells nothing, and would take the others along.
+        importance = check_importance(importance, self.batch_size).nan_to_num(0.0, 0.0, 0.0)
         floor = langevin_weights.floor(importance, self.batch_size, self.settings, self._tiny)
         if self.preset == "published-code":
             weights = published_code.weights(importance, self.step, self.settings)
@@ -125,7 +128,11 @@ class Langevin(nn.Module):
 
     @property
     def alpha(self) -> Tensor:
-        """Alpha now, a scalar tensor: it grows linearly and reaches its target after ``warmup`` updates."""
+        """Alpha now, a scalar tensor: it grows linearly and reaches its target after ``warmup`` updates, with
+        ``published-code`` after that share of them.
+        """
+        if self.preset == "published-code":
+            return published_code.alpha(self.step, self.settings)
         return langevin_weights.alpha(self.step, self.settings)
 
     def score(self, loss_scale: float | Tensor = 1.0) -> Coords:

@@ -36,10 +36,16 @@ def hide(coords: Coords, size: Tensor) -> Coords:
     return (coords * size).floor() / (size - 1).clamp_min(1)
 
 
+def alpha(step: Tensor, settings: LangevinSettings) -> Tensor:
+    """Alpha after ``step`` updates, a scalar tensor."""
+    if settings.warmup == 0:
+        return torch.full_like(step, settings.alpha, dtype=torch.float32)
+    return (step / settings.warmup).clamp(max=settings.alpha)
+
+
 def weights(importance: PerSample, step: Tensor, settings: LangevinSettings) -> PerSample:
     """Loss weights (N,), not normalised."""
-    exponent = (step.float() / max(settings.warmup, 1)).clamp(max=settings.alpha)
-    raw = importance.clamp_min(settings.importance_floor) ** -exponent
+    raw = importance.clamp_min(settings.importance_floor) ** -alpha(step, settings)
     upper = (raw.mean() + raw.std(correction=min(1, len(raw) - 1))).clamp(max=settings.weight_max)
     return torch.minimum(raw.clamp_min(settings.weight_min), upper)
 

@@ -94,7 +94,7 @@ class Shuffled(nn.Module):
 
     def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
         """Ones (N,), whatever the importance (N,)."""
-        return self.ones
+        return self.ones.clone()
 
     def update(self, loss_scale: float | Tensor = 1.0) -> None:
         """Goes on to the next batch."""

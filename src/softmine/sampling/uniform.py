@@ -70,7 +70,7 @@ class Uniform(nn.Module):
 
     def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
         """Ones (N,), whatever the importance (N,)."""
-        return self.ones
+        return self.ones.clone()
 
     def update(self, loss_scale: float | Tensor = 1.0) -> None:
         """Nothing to move."""
@@ -79,7 +79,10 @@ class Uniform(nn.Module):
         """Nothing can go wrong: uniform sampling needs no gradient."""
 
     def _apply(self, fn: Any, recurse: bool = True) -> Uniform:
+        corners = self.corners
         super()._apply(fn, recurse)
+        # Only the device may change: half precision is too coarse.
+        self.corners = corners.to(self.random.key.device)
         self.domain.prepare(self.random.key.device)
         return self
 
