@@ -227,7 +227,7 @@ class Box:
             # Not quite to the cell's borders, which float32 could round across.
             border = min(sizes[axis] * 2.0**-23, 0.5)
             axes.append((place + offsets[axis].clamp(border, 1 - border)) / sizes[axis])
-        return torch.stack(axes[::-1], -1).float().clamp(max=1.0 - 2.0**-24)
+        return torch.stack(axes[::-1], -1).float().clamp_(max=1.0 - 2.0**-24)
 
 
 def _checked(

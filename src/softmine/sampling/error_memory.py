@@ -23,6 +23,8 @@ ENOUGH = 0.8
 """Slope from which the memory is trusted wholly (docs/evidence.md, research log, 31)."""
 SPREAD = 1e-8
 """Variance of remembered errors, over their squared mean, below which they count as all alike: less is rounding."""
+NEARLY = 0.995
+"""How nearly a limit is kept."""
 BINDING = 256
 """Densities over uniform from which a limit is so rarely reached that keeping it is not worth its passes over the map."""
 
@@ -104,9 +106,13 @@ class ErrorMemory(nn.Module):
         density = wanted.mul_(share / cells.mean(wanted)).add_(1 - share)
         if limit < BINDING:
             # What is cut off goes to the other cells, some of which may then reach the limit too.
+            on_host = density.device.type == "cpu" and not torch.compiler.is_compiling()
             for _ in range(4):
-                density = density.clamp_(max=limit)
-                density.div_(cells.mean(density))
+                mean = cells.mean(density.clamp_(max=limit))
+                density.div_(mean)
+                # The largest is now the limit over the mean. A device would have to be waited for.
+                if on_host and mean > NEARLY:
+                    break
         return density
 
     def _apply(self, fn: Any, recurse: bool = True) -> ErrorMemory:

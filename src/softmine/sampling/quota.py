@@ -53,7 +53,8 @@ class Quota(nn.Module):
         nth.add_(random.uniform(1, 1).view(1)).div_(total)
         on_host = owed.device.type == "cpu" and not torch.compiler.is_compiling()
         cells = (_listed if on_host else _found)(owed, nth)
-        cost = random.uniform(total, 1).view(-1).sub_(0.5).mul_(-VARIATION).sub_(1.0)
+        chance = to_uniform(random.bits((total + 1) // 2))[:total]
+        cost = chance.sub_(0.5).mul_(-VARIATION).sub_(1.0)
         owed.index_add_(0, cells, cost)
         return cells
 

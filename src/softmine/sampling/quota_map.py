@@ -65,6 +65,8 @@ class QuotaMap(nn.Module):
         alpha: softness of the weights; 0 is none, 1 importance sampling of the uniform loss.
         warmup: updates over which alpha grows from 0 to its target.
         prior: where the error is expected before it is known; None is everywhere alike. See ``edge_prior``.
+        snapped: whether ``Box.snap`` moves the samples to the centres of cells afterwards. Where a map cell is one of the domain,
+            they are then drawn there at once.
         seed: of the sampler's own random stream; None takes one from torch's global generator.
 
     Raises:
@@ -95,6 +97,7 @@ class QuotaMap(nn.Module):
         alpha: float = 0.6,
         warmup: int = 1000,
         prior: PiecewiseConstant | None = None,
+        snapped: bool = False,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -108,7 +111,7 @@ class QuotaMap(nn.Module):
         self.coarse = self.map.shape != self.domain.shape
         if not repeats > 0:
             raise SoftmineError(f"repeats is {repeats}, but it must be positive")
-        self.repeats = repeats
+        self.repeats, self.snapped = repeats, snapped
         steps_a_visit = self.cells.count / batch_size
         # A sixth of the map, so that what it learned is not old before it is used.
         fitting = min(32, max(int(steps_a_visit / 6), LEAST_PERIOD), max(1, MAX_POOL // batch_size))
@@ -151,7 +154,7 @@ class QuotaMap(nn.Module):
 
     @torch.no_grad()
     def draw(self, probe: Probe | None = None) -> Coords:
-        """New coordinates (N, D) in [0, 1)^D, uniform within the map cells drawn; ``probe`` is not used."""
+        """New coordinates (N, D) in [0, 1)^D, uniform within the map cells drawn unless ``snapped``; ``probe`` is not used."""
         if self.schedule.due:
             self.refresh()
         coords, self._density = self.pool.take(self.schedule.step)
@@ -205,7 +208,11 @@ class QuotaMap(nn.Module):
         volume = self.cells.volume(density.dtype)
         shares = density if volume is None else density * volume
         cells = self.quota.draw(shares, total, self.random)
-        coords = self.cells.inside(cells, self.quota.places(cells, dim, self.random))
+        if self.snapped and not self.coarse:
+            places = [density.new_full((1,), 0.5)] * dim
+        else:
+            places = self.quota.places(cells, dim, self.random)
+        coords = self.cells.inside(cells, places)
         self.pool.fill(cells, coords, density.index_select(0, cells), self.random)
 
     def _after_weigh(self) -> PerSample:

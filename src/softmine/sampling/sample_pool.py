@@ -24,6 +24,7 @@ class SamplePool(nn.Module):
 
     coords: Tensor
     cells: Tensor
+    shares: Tensor
     density: Tensor
     seen: Tensor
     first: Tensor
@@ -32,7 +33,9 @@ class SamplePool(nn.Module):
         super().__init__()
         self.period, self.batch_size = period, batch_size
         self.register_buffer("coords", torch.zeros(period, batch_size, dim))
-        self.register_buffer("cells", torch.zeros((period, batch_size), dtype=torch.int64))
+        # In the order of the samples; of all else each batch lies together.
+        self.register_buffer("cells", torch.zeros(period * batch_size, dtype=torch.int64))
+        self.register_buffer("shares", torch.ones(period * batch_size))
         self.register_buffer("density", torch.ones(period, batch_size))
         self.register_buffer("seen", torch.full((period, batch_size), UNSEEN))
         self.register_buffer("first", torch.zeros(1, dtype=torch.int64))
@@ -51,7 +54,9 @@ class SamplePool(nn.Module):
 
         What was seen at the samples before should have been taken up, and forgotten.
         """
-        for pool, values in ((self.cells, cells), (self.coords, coords), (self.density, density)):
+        self.cells.copy_(cells)
+        self.shares.copy_(density)
+        for pool, values in ((self.coords, coords), (self.density, density)):
             pool.copy_(values.view(self.batch_size, self.period, *values.shape[1:]).transpose(0, 1))
         # The batches lie side by side in every stretch of the samples.
         self.first.copy_((random.uniform(1, 1).view(1) * self.period).long())
@@ -70,14 +75,14 @@ class SamplePool(nn.Module):
 
         What was seen is negative where nothing was.
         """
-        return self.cells.T.reshape(-1), self.density.T.reshape(-1), self.seen.T.reshape(-1)
+        return self.cells, self.shares, self.seen.T.reshape(-1)
 
     def _turn(self, step: Tensor) -> Tensor:
         """Which batch is the one of a step, (1,)."""
         return (step + self.first) % self.period
 
     def _apply(self, fn: Any, recurse: bool = True) -> SamplePool:
-        kept = {name: getattr(self, name) for name in ("coords", "density", "seen")}
+        kept = {name: getattr(self, name) for name in ("coords", "shares", "density", "seen")}
         super()._apply(fn, recurse)
         # Only the device may change: half precision is too coarse.
         for name, values in kept.items():

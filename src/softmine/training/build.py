@@ -60,10 +60,13 @@ def edges_of(signal: Signal) -> Callable[[], Tensor] | None:
     return known
 
 
-def make_sampler(task: Task, sampler: str, batch_size: int, seed: int) -> Sampler:
-    """The sampler that a description names, with the edges of the task's signal and what is known to suit it."""
+def make_sampler(task: Task, sampler: str, batch_size: int, seed: int, snap: bool = False) -> Sampler:
+    """The sampler that a description names, with the edges of the task's signal and what is known to suit it.
+
+    With ``snap``, samples will be moved to the centres of cells.
+    """
     signal = task.signal
-    suited = getattr(signal, "auto_options", None)
+    suited = {"snapped": snap, **getattr(signal, "auto_options", {})}
     return sampling.create(
         sampler, signal.domain, batch_size, seed=seed, edges=edges_of(signal), suited=suited
     )
@@ -75,7 +78,8 @@ def _build(
     torch.manual_seed(seed)
     field, signal = task.make_field(settings), task.signal
     rate = settings.learning_rate or fields.LEARNING_RATES[settings.field]
-    chosen = make_sampler(task, sampler, batch_size, seed)
+    snap = settings.snap and task.snaps
+    chosen = make_sampler(task, sampler, batch_size, seed, snap)
     if isinstance(chosen, torch.nn.Module):
         chosen.to(device)
     return Trainer(
@@ -86,5 +90,5 @@ def _build(
         learning_rate=rate,
         device=device,
         schedule=settings.schedule,
-        snap=settings.snap and task.snaps,
+        snap=snap,
     )

@@ -133,7 +133,7 @@ def fit(
     if schedule not in SCHEDULES:
         raise SoftmineError(f"unknown schedule '{schedule}': choose one of {', '.join(SCHEDULES)}")
     model, kind = _field(field, asked, seed)
-    chosen = _sampler(sampler, asked, batch_size, seed)
+    chosen = _sampler(sampler, asked, batch_size, seed, snap)
     if learning_rate is not None and not 0 < learning_rate < math.inf:
         raise SoftmineError(f"learning_rate is {learning_rate}: it must be a positive number")
     trainer = Trainer(
@@ -208,12 +208,11 @@ def _field(given: nn.Module | str, asked: Asked, seed: int) -> tuple[nn.Module, 
     return given, _KINDS.get(type(given), "")
 
 
-def _sampler(given: Sampler | str, asked: Asked, batch_size: int | None, seed: int) -> Sampler:
+def _sampler(given: Sampler | str, asked: Asked, batch_size: int | None, seed: int, snap: bool) -> Sampler:
     if isinstance(given, str):
         size = default_batch_size(given, asked.domain) if batch_size is None else batch_size
-        chosen = sampling.create(
-            given, asked.domain, size, seed=seed, edges=asked.edges, suited=asked.auto_options
-        )
+        suited = {"snapped": snap, **(asked.auto_options or {})}
+        chosen = sampling.create(given, asked.domain, size, seed=seed, edges=asked.edges, suited=suited)
     else:
         chosen = given
         if batch_size not in (None, given.batch_size):
