@@ -8,6 +8,7 @@ import argparse
 import torch
 
 import softmine
+from softmine.training.budget import cosine_decay
 from softmine.training.optimizers import make_optimizers, set_rates
 
 
@@ -19,8 +20,8 @@ def train(image, make_sampler, steps):
     # The table's own optimizer touches only the rows that a batch touched, which is what makes a step cheap.
     optimizers = make_optimizers(field, learning_rate=1e-2, batch_size=sampler.batch_size)
     for step in range(steps):
-        # The rate stays here, and momentum grows with the run.
-        set_rates(optimizers, step, decay=1.0)
+        # The learning rate falls, and momentum grows, with the run.
+        set_rates(optimizers, step, decay=cosine_decay(step / steps))
         points = image.domain.snap(sampler.draw())
         residual = field(points) - image(points)
         weights = sampler.weigh(residual.detach().abs().mean(-1))
