@@ -15,7 +15,7 @@ from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
 from softmine.tasks import KINDS
-from softmine.tasks.meshing import check_resolution, check_writable
+from softmine.tasks.meshing import check_resolution, check_smallest, check_writable
 from softmine.training import devices
 from softmine.training.checkpoint import load_field
 from softmine.training.interrupt import Interrupted, at_once, stop_if
@@ -149,8 +149,7 @@ def export_command(arguments: list[str], interrupted: Interrupted) -> int:
 
 def _check_file(args: Export, out: Path) -> None:
     """Raises SoftmineError if the flags do not agree, or the file cannot be written."""
-    if args.smallest < 0:
-        raise SoftmineError(f"--smallest is {args.smallest}: give a number of triangles, 0 or more")
+    check_smallest(args.smallest)
     if args.points is None:
         check_writable(out)
     elif args.level is not None or args.smallest:

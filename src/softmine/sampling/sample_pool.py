@@ -24,7 +24,6 @@ class SamplePool(nn.Module):
 
     coords: Tensor
     cells: Tensor
-    shares: Tensor
     density: Tensor
     seen: Tensor
     first: Tensor
@@ -33,9 +32,8 @@ class SamplePool(nn.Module):
         super().__init__()
         self.period, self.batch_size = period, batch_size
         self.register_buffer("coords", torch.zeros(period, batch_size, dim))
-        # In the order of the samples; of all else each batch lies together.
+        # In the order of the samples, which no batch asks for; of all else each batch lies together.
         self.register_buffer("cells", torch.zeros(period * batch_size, dtype=torch.int64))
-        self.register_buffer("shares", torch.ones(period * batch_size))
         self.register_buffer("density", torch.ones(period, batch_size))
         self.register_buffer("seen", torch.full((period, batch_size), UNSEEN))
         self.register_buffer("first", torch.zeros(1, dtype=torch.int64))
@@ -55,7 +53,6 @@ class SamplePool(nn.Module):
         What was seen at the samples before should have been taken up, and forgotten.
         """
         self.cells.copy_(cells)
-        self.shares.copy_(density)
         for pool, values in ((self.coords, coords), (self.density, density)):
             pool.copy_(values.view(self.batch_size, self.period, *values.shape[1:]).transpose(0, 1))
         # The batches lie side by side in every stretch of the samples.
@@ -75,14 +72,14 @@ class SamplePool(nn.Module):
 
         What was seen is negative where nothing was.
         """
-        return self.cells, self.shares, self.seen.T.reshape(-1)
+        return self.cells, self.density.T.reshape(-1), self.seen.T.reshape(-1)
 
     def _turn(self, step: Tensor) -> Tensor:
         """Which batch is the one of a step, (1,)."""
         return (step + self.first) % self.period
 
     def _apply(self, fn: Any, recurse: bool = True) -> SamplePool:
-        kept = {name: getattr(self, name) for name in ("coords", "shares", "density", "seen")}
+        kept = {name: getattr(self, name) for name in ("coords", "density", "seen")}
         super()._apply(fn, recurse)
         # Only the device may change: half precision is too coarse.
         for name, values in kept.items():

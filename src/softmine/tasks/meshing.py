@@ -81,6 +81,12 @@ def check_resolution(resolution: int) -> None:
         raise SoftmineError(f"--resolution is {resolution}: give a number of cells from 2 to {MOST}")
 
 
+def check_smallest(smallest: int) -> None:
+    """Raises SoftmineError if no piece can have so few triangles."""
+    if smallest < 0:
+        raise SoftmineError(f"--smallest is {smallest}: give a number of triangles, 0 or more")
+
+
 def _plane(
     inside: Callable[[torch.Tensor], torch.Tensor], line: torch.Tensor, x: int, resolution: int
 ) -> np.ndarray:

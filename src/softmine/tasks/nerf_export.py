@@ -18,7 +18,7 @@ from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
 from softmine.radiance.shapes import PerPoint
 from softmine.signals.mesh_tree import Faces, Points
-from softmine.tasks.meshing import Colours, NoSurface, check_resolution, marching_cubes
+from softmine.tasks.meshing import Colours, NoSurface, check_resolution, check_smallest, marching_cubes
 from softmine.tasks.nerf_rendering import CHUNK, look
 from softmine.training.evaluation import at_rest
 from softmine.training.task import Report, silent
@@ -202,8 +202,7 @@ def large_pieces(
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    if smallest < 0:
-        raise SoftmineError(f"--smallest is {smallest}: give a number of triangles, 0 or more")
+    check_smallest(smallest)
     if smallest <= 1:
         return vertices, faces
     edges = faces[:, [0, 1, 1, 2]].reshape(-1, 2)

@@ -108,20 +108,16 @@ def fit(
     try:
         run.rewind(trainer.step)
         parameters = sum(p.numel() for p in trainer.field.parameters())
-        listed = run.config.get("resumed", [])
         # The machine that goes on may be another one.
-        again = {
-            "command": resumed,
-            "device": devices.describe(trainer.device),
-            "versions": versions(),
-        }
+        machine = {"device": devices.describe(trainer.device), "versions": versions()}
+        again = [{"command": resumed, **machine}] if resumed and trainer.progress < 1 else []
         run.set_config(
             {
                 **run.config,
                 "signal": describe(prepared.task),
                 "settings": asdict(settings),
                 "parameters": parameters,
-                **({"resumed": [*listed, again]} if resumed and trainer.progress < 1 else {}),
+                "resumed": [*run.config.get("resumed", []), *again],
             }
         )
         console.print(

@@ -174,7 +174,7 @@ BAD = [
     (mirrored, "mirrors"),
     (top(train_filenames=["images/77.png"]), "name images/77.png, which no frame has"),
     (top(train_filenames=["images/01.png"], test_filenames=["images/01.png"]), "both to train and to test"),
-    (top(train_filenames=[]), "leaves no view to train"),
+    (top(train_filenames=[]), "leave no view to train"),
 ]
 
 

@@ -42,15 +42,13 @@ def read(file: Path, downscale: int = 1) -> Scene:
 
 def _split(views: list[View], content: dict[str, Any], file: Path) -> list[View]:
     known = {view.name for view in views}
-    tests = next((key for key in ("test_filenames", "val_filenames") if content.get(key)), None)
-    trains = "train_filenames" if content.get("train_filenames") is not None else None
-    if tests is None and trains is None:
+    held = [_names(content, key, file) for key in ("test_filenames", "val_filenames") if content.get(key)]
+    listed = content.get("train_filenames") is not None
+    if not held and not listed:
         return hold_out(views)
-    test = _names(content, tests, file) if tests else known - _names(content, "train_filenames", file)
-    # Without a list of their own, all views in no list of others are trained on.
-    others = [_names(content, key, file) for key in ("test_filenames", "val_filenames") if content.get(key)]
-    train = _names(content, trains, file) if trains else known.difference(*others)
-    unknown = sorted(train.union(test, *others) - known)
+    train = _names(content, "train_filenames", file) if listed else known.difference(*held)
+    test = held[0] if held else known - train
+    unknown = sorted(train.union(*held) - known)
     if unknown:
         raise SoftmineError(
             f"{file}: its lists of splits name {unknown[0]}, which no frame has; correct them"
@@ -61,7 +59,7 @@ def _split(views: list[View], content: dict[str, Any], file: Path) -> list[View]
         )
     if not train or not test:
         raise SoftmineError(
-            f"{file}: '{trains or tests}' leaves no view to {'train' if not train else 'test'}; correct it"
+            f"{file}: its lists of splits leave no view to {'train' if not train else 'test'}; correct them"
         )
     chosen = [replace(view, split="test") for view in views if view.name in test]
     return [view for view in views if view.name in train] + chosen
