@@ -59,11 +59,16 @@ def test_other_shapes_are_refused(shape):
         Box(shape)
 
 
-@pytest.mark.parametrize("shape", [(7,), (5, 9), (3, 4, 5), (2, 3, 2, 3), (2**24,)])
+@pytest.mark.parametrize(
+    "shape",
+    [(7,), (5, 9), (3, 4, 5), (2, 3, 2, 3), (2**24,), (2**16, 3, 2**20), (2**8, 2**22, 2**20), (2**20,) * 3],
+)
 @pytest.mark.parametrize("offset", [0.0, 0.5, 0.999999])
 def test_a_coordinate_inside_a_cell_belongs_to_it(shape, offset):
     box = Box(shape)
     cells = torch.arange(0, box.cells, max(1, box.cells // 1000))
+    row_ends = cells - cells % shape[-1] + shape[-1] - 1
+    cells = torch.cat((cells, row_ends))
     coords = box.inside(cells, [torch.full((len(cells),), offset)] * box.dim)
     assert box.contains(coords).all()
     # Between the cells of the longest axis float32 has no places of its own.

@@ -112,3 +112,17 @@ def test_predictions_that_are_all_alike_foretell_nothing(count, value):
 def test_only_the_device_may_change():
     memory = memory_of(lambda period: torch.linspace(0.1, 1, CELLS))[0].half()
     assert memory.error.dtype == memory.trust.dtype == torch.float32
+
+
+@pytest.mark.parametrize("rate", [0.25, 1.0])
+def test_what_was_seen_of_a_cell_counts_as_its_mean_in_any_order(rate):
+    cells = MapCells((4,), Box((4,)))
+    memory = ErrorMemory(cells, None, power=1.0, rate=rate, doubts=False)
+    memory.scaled.fill_(True)
+    memory.error.copy_(torch.tensor([2.0, 2.0, 1e30, 2.0]))
+    seen = torch.tensor([1.0, 5.0, torch.nan, -1.0, torch.inf, 3.0, 4.0])
+    drawn = torch.tensor([0, 1, 1, 1, 3, 1, 2])
+    mixed = torch.tensor([4, 2, 6, 0, 5, 1, 3])
+    memory.learn(drawn[mixed], torch.ones(7), seen[mixed])
+    expected = torch.tensor([2.0, 2.0, 1e30, 2.0]).lerp(torch.tensor([1.0, 4.0, 4.0, 2.0]), rate)
+    torch.testing.assert_close(memory.error, expected)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Cells, Flags, PerSample
+from softmine.domain import Cells, PerSample
 from softmine.sampling.map_cells import MapCells
 from softmine.sampling.piecewise import PiecewiseConstant
 
@@ -49,6 +50,7 @@ class ErrorMemory(nn.Module):
     error: Tensor
     scaled: Tensor
     trust: Tensor
+    _room: Tensor
 
     def __init__(
         self,
@@ -64,34 +66,35 @@ class ErrorMemory(nn.Module):
         self.register_buffer("error", expected(prior, cells, power))
         self.register_buffer("scaled", torch.tensor(False))
         self.register_buffer("trust", torch.ones(()))
+        # To allocate it again and again takes longer than what is then done in it.
+        self.register_buffer("_room", torch.empty(cells.count), persistent=False)
 
     def learn(self, cells: Cells, density: PerSample, seen: PerSample) -> None:
         """Takes up errors seen (N,) in cells (N,) drawn with a density (N,) over uniform.
 
-        Those of one cell lie side by side, and count as their mean.
+        Those of one cell count as their mean.
         """
         seen, known = known_errors(seen)
         before = self.error.index_select(0, cells)
         if self.doubts:
-            share = torch.where(known & (density > 0), 1 / density.clamp_min(LEAST), 0.0)
-            slope = foretold(before, seen, share)
+            slope = foretold(before, seen, known / density.clamp_min(LEAST_SHARE))
             # A slope that is not a number tells nothing, and errors that are all zero or alike do not either.
             told = torch.where(self.scaled & slope.isfinite(), (slope / ENOUGH).clamp(max=1), self.trust)
             self.trust.lerp_(told, TRUST_RATE)
         # The prior knows where, but not how much.
-        first = (seen.max() > 0) & ~self.scaled
-        scale = torch.where(first, seen.sum() / torch.where(known, before, 0.0).sum().clamp_min(LEAST), 1.0)
+        total = seen.sum()
+        first = (total > 0) & ~self.scaled
+        scale = torch.where(first, total / (known * before).sum().clamp_min(LEAST), 1.0)
         self.error.mul_(scale)
         self.scaled.logical_or_(first)
-        group = torch.nn.functional.pad(cells[1:] != cells[:-1], (1, 0)).cumsum(0)
-        count = torch.zeros_like(seen).index_add_(0, group, known.float())
-        total = torch.zeros_like(seen).index_add_(0, group, seen)
-        mean = torch.where(count > 0, total / count, -1.0).index_select(0, group)
-        before = before * scale
-        self.error.scatter_(0, cells, torch.where(mean >= 0, before.lerp(mean, self.rate), before))
+        # What was seen of a cell, once or more often, counts as its mean.
+        times = self._room.zero_().index_add_(0, cells, known).index_select(0, cells)
+        kept = times.clamp(max=1).mul_(-self.rate).add_(1)
+        self.error.scatter_(0, cells, before.mul_(scale).mul_(kept))
+        self.error.index_add_(0, cells, seen.div_(times.clamp_(min=1)), alpha=self.rate)
 
     def density(self, uniform_share: float, limit: float, cells: MapCells) -> PerSample:
-        """Density over uniform (count,) of the cells, in proportion to the power of their errors.
+        """Density over uniform (count,) of the cells, in proportion to the power of their errors, until the next call of either.
 
         Args:
             uniform_share: share of the density that is uniform, at least.
@@ -99,7 +102,7 @@ class ErrorMemory(nn.Module):
             cells: the map's.
         """
         # Relative to the largest, so that no power leaves the range of float32; where there is no error, all are alike.
-        wanted = self.error.clamp_min(LEAST)
+        wanted = self._room.copy_(self.error).clamp_min_(LEAST)
         wanted.div_(wanted.max()).pow_(self.power)
         # However little error it has, a cell that is owed a visit has a weight.
         share = (1 - max(uniform_share, LEAST_SHARE)) * self.trust
@@ -120,6 +123,7 @@ class ErrorMemory(nn.Module):
         super()._apply(fn, recurse)
         # Only the device may change: half precision is too coarse.
         self.error, self.trust = error.to(self.scaled.device), trust.to(self.scaled.device)
+        self._room = torch.empty_like(self.error)
         return self
 
 
@@ -131,10 +135,10 @@ def expected(prior: PiecewiseConstant | None, cells: MapCells, power: float) -> 
     return density.clamp_min(1e-6) ** (PRIOR_SOFTNESS / power)
 
 
-def known_errors(seen: PerSample) -> tuple[PerSample, Flags]:
-    """Errors (N,) in a range that adds up, and which of them (N,) tell anything; the others are 0."""
-    known = (seen >= 0) & seen.isfinite()
-    return torch.where(known, seen, 0.0).clamp(max=MOST), known
+def known_errors(seen: PerSample) -> tuple[PerSample, PerSample]:
+    """Errors (N,) in a range that adds up, and which of them (N,) tell anything, 1 or 0; the others are 0."""
+    known = (seen >= 0) & (seen < math.inf)
+    return torch.where(known, seen, 0.0).clamp_(max=MOST), known.float()
 
 
 def foretold(predicted: PerSample, seen: PerSample, share: PerSample) -> Tensor:
