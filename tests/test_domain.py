@@ -180,3 +180,12 @@ def test_a_deep_mask_finds_every_cell():
     first, last = box.uniform(torch.tensor([[0.0] * 3, [1 - 2.0**-24] * 3]))
     assert box.cell(first[None]).item() == 0
     assert box.cell(last[None]).item() == 7 * (box.valid - 1)
+
+
+def test_what_a_box_keeps_serves_training_even_if_inference_asked_first():
+    box, coords = Box((4, 6), discrete=(0,)), torch.full((3, 2), 0.4, requires_grad=True)
+    with torch.inference_mode():
+        box.to_native(coords)
+        box.mobility(coords)
+    (box.to_native(coords) * box.mobility(coords)).sum().backward()
+    assert coords.grad[0].tolist() == [0, 6]

@@ -127,8 +127,9 @@ class Box:
             return torch.tensor(self.shape, dtype=like.dtype, device=like.device)
         kind = (like.dtype, like.device)
         if kind not in self._scales:
-            # Kept, because a copy from the host makes it wait for a GPU.
-            self._scales[kind] = torch.tensor(self.shape, dtype=like.dtype, device=like.device)
+            # Kept, because a copy from the host makes it wait for a GPU, and not as one of inference mode, which never trains.
+            with torch.inference_mode(False):
+                self._scales[kind] = torch.tensor(self.shape, dtype=like.dtype, device=like.device)
         return self._scales[kind]
 
     def mobility(self, like: Tensor) -> PerAxis:
@@ -136,11 +137,11 @@ class Box:
         kind = (like.dtype, like.device)
         if torch.compiler.is_compiling() or kind not in self._mobilities:
             moving = [0.0 if axis in self.discrete else 1.0 for axis in range(self.dim)]
-            found = torch.tensor(moving, dtype=like.dtype, device=like.device)
             if torch.compiler.is_compiling():
-                return found
-            # Kept, because a copy from the host makes it wait for a GPU.
-            self._mobilities[kind] = found
+                return torch.tensor(moving, dtype=like.dtype, device=like.device)
+            # As above.
+            with torch.inference_mode(False):
+                self._mobilities[kind] = torch.tensor(moving, dtype=like.dtype, device=like.device)
         return self._mobilities[kind]
 
     def to_native(self, coords: Coords) -> Coords:

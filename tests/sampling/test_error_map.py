@@ -240,3 +240,12 @@ def test_mistakes_are_named():
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(SoftmineError, match=message):
         ErrorMap(Box((8,)), 4, **changes)
+
+
+def test_errors_near_the_largest_float_do_not_stop_the_map():
+    sampler = ErrorMap(Box((8, 8)), 64, interval=1, seed=0)
+    for step in range(20):
+        coords = sampler.draw()
+        sampler.weigh(torch.full((64,), 1e38) if step == 0 else coords[:, 0] + 0.01)
+        sampler.update()
+        assert torch.isfinite(sampler.error).all()

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from softmine import Box
-from softmine.sampling.error_memory import ErrorMemory, foretold
+from softmine.sampling.error_memory import ErrorMemory, expected, foretold
 from softmine.sampling.map_cells import MapCells
+from softmine.sampling.piecewise import PiecewiseConstant
 
 CELLS = 4000
 
@@ -126,3 +127,21 @@ def test_what_was_seen_of_a_cell_counts_as_its_mean_in_any_order(rate):
     memory.learn(drawn[mixed], torch.ones(7), seen[mixed])
     expected = torch.tensor([2.0, 2.0, 1e30, 2.0]).lerp(torch.tensor([1.0, 4.0, 4.0, 2.0]), rate)
     torch.testing.assert_close(memory.error, expected)
+
+
+@pytest.mark.parametrize("power", [0.02, 0.5, 2.0])
+def test_what_a_steep_prior_expects_is_finite(power):
+    weights = torch.full((64,), 1e-9)
+    weights[7] = 1.0
+    cells = MapCells((64,), Box((64,)))
+    found = expected(PiecewiseConstant(weights), cells, power)
+    assert torch.isfinite(found).all()
+    assert found.argmax() == 7
+
+
+def test_thin_edges_of_a_finer_prior_are_expected_in_their_cells():
+    weights = torch.full((64,), 1e-3)
+    weights[16] = 1.0
+    found = expected(PiecewiseConstant(weights), MapCells((16,), Box((64,))), 2.0)
+    assert found.argmax() == 4
+    assert found[4] > 2 * found[5]

@@ -2,7 +2,7 @@ import torch
 
 from softmine import Box
 from softmine.sampling import full_pass
-from softmine.sampling.full_pass import Schedule, over_cells
+from softmine.sampling.full_pass import Schedule, errors, over_cells
 
 
 def test_a_pass_visits_the_centre_of_every_cell_in_order(monkeypatch):
@@ -40,3 +40,8 @@ def test_a_schedule_is_due_at_first_and_then_by_its_interval():
     resumed = Schedule(lambda step: 3)
     resumed.load_state_dict(schedule.state_dict())
     assert (resumed.host_step, resumed.due, resumed.started) == (9, False, True)
+
+
+def test_what_is_not_finite_tells_nothing():
+    seen = torch.tensor([1.0, torch.nan, torch.inf, -torch.inf, 2.0])
+    assert errors(Box((5,)), lambda coords: seen, torch.device("cpu")).tolist() == [1, 0, 0, 0, 2]

@@ -9,6 +9,7 @@ import torch
 
 from softmine import Box, Langevin, SoftmineError
 from softmine.sampling import PiecewiseConstant
+from softmine.sampling.protocol import check_importance
 
 from helpers import FALSE_ALARM, chi_square_p, histogram
 
@@ -372,3 +373,8 @@ def test_the_importance_must_have_one_number_a_sample():
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(SoftmineError, match=message):
         Langevin(Box((20, 30)), 8, **settings)
+
+
+def test_a_loss_of_another_shape_is_named():
+    with pytest.raises(SoftmineError, match="one loss for each of the 16 samples"):
+        check_importance(torch.rand(16, 3), 16, "loss")

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmine import SoftmineError
+from softmine import Box, Langevin, SoftmineError
 from softmine.sampling import PiecewiseConstant, RandomStream, edge_prior
 
 from helpers import FALSE_ALARM, chi_square_p, histogram
@@ -98,3 +98,22 @@ def test_many_are_found_together_where_a_plain_search_finds_them(cells):
     expected = torch.searchsorted(density.cumulative, chance, right=True) - 1
     assert torch.equal(found, expected.clamp(max=cells - 1))
     assert (weights[found] > 0).all()
+
+
+def test_a_finer_density_is_averaged_and_a_coarser_one_stays():
+    weights = torch.zeros(8, 3)
+    weights[3, 1] = 24.0
+    coarser = PiecewiseConstant(weights).at_most((4, 6))
+    assert coarser.grid.shape == (4, 3)
+    assert coarser.density(coarser.grid.centres(torch.arange(12))).view(4, 3)[1, 1] == 12
+    torch.testing.assert_close(coarser.density(torch.rand(500, 2)).unique(), torch.tensor([0.0, 12.0]))
+
+
+def test_a_density_that_knows_its_domain_serves_as_a_prior_there():
+    mask = torch.rand(8, 8, generator=torch.Generator().manual_seed(0)) < 0.6
+    box, weights = Box((8, 8), mask), torch.arange(64.0).view(8, 8)
+    prior = PiecewiseConstant(weights, domain=box)
+    assert prior.over(box) is prior
+    again = prior.over(Box((8, 8), mask))
+    torch.testing.assert_close(again.cumulative, prior.cumulative)
+    assert Langevin(box, 16, prior=prior, seed=0).draw().shape == (16, 2)

@@ -87,3 +87,11 @@ def test_a_probe_that_answers_too_little_is_named(name, method):
 def test_a_probe_that_keeps_its_channels_is_named():
     with pytest.raises(SoftmineError, match="one error for each of N coordinates"):
         create("hardest", Box((8, 8)), 16).draw(lambda coords: coords)
+
+
+@pytest.mark.parametrize("name", ["evolutionary", "expansive", "hardest", "ntk"])
+def test_weights_are_float32_and_importances_one_a_sample(name):
+    sampler = create(name, Box((8, 8)), 16, seed=0, edges=lambda: torch.rand(8, 8))
+    assert sampler.weigh(torch.rand(16, dtype=torch.bfloat16)).dtype == torch.float32
+    with pytest.raises(SoftmineError, match="reduce channels first"):
+        sampler.weigh(torch.rand(17))

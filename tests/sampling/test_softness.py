@@ -1,8 +1,17 @@
+import numpy as np
 import pytest
 import torch
 
 from softmine import SoftmineError
-from softmine.sampling.softness import alpha_at, check_count, check_softness, reachable, soft_weights
+from softmine.sampling.protocol import check_share
+from softmine.sampling.softness import (
+    alpha_at,
+    check_count,
+    check_not_negative,
+    check_softness,
+    reachable,
+    soft_weights,
+)
 
 
 def test_alpha_grows_linearly_and_then_stays():
@@ -47,3 +56,21 @@ def test_a_count_starts_where_it_must():
     assert check_count("interval", 1) == 1
     with pytest.raises(SoftmineError, match="interval is 0, but it must be a whole number from 1"):
         check_count("interval", 0)
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.01])
+def test_importances_that_add_up_to_more_than_a_float_stay_finite(floor):
+    found = reachable(torch.tensor([3e38, 3e38, 1.0, 2.0]), floor)
+    assert torch.isfinite(found).all()
+    assert torch.isfinite(found.sum())
+    assert (found > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("check", "value"),
+    [(check_not_negative, np.float64(0.5)), (check_share, np.float64(0.5)), (check_count, True)],
+)
+def test_numbers_of_numpy_become_pythons(check, value):
+    found = check("it", value)
+    assert found == value
+    assert type(found) in (int, float)

@@ -27,7 +27,7 @@ SPECS = [
 
 def probe_at(step):
     """Probe of a field that changes with every step, so that a pass made at another step is another pass."""
-    field = torch.nn.Linear(2, 1)
+    field = torch.nn.Linear(2, 1, dtype=torch.float32)
     with torch.no_grad():
         field.weight.copy_(torch.tensor([[math.sin(3 * step), math.cos(step)]]))
         field.bias.fill_(0.3)
@@ -69,3 +69,33 @@ def test_a_fresh_sampler_goes_on_from_a_saved_state_bit_by_bit(spec, steps, mask
     for ours, theirs in zip(expected, found, strict=True):
         assert torch.equal(ours, theirs)
     assert not list(first.parameters())
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_samples_and_weights_are_float32_whatever_torchs_default(spec):
+    torch.set_default_dtype(torch.float64)
+    try:
+        seen = run(make(spec, 0, masked=False), range(5))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {values.dtype for values in seen} == {torch.float32}
+
+
+@pytest.mark.parametrize("spec", ["quota-map:period=4", "shuffled", "multinomial:interval=4"])
+def test_what_was_updated_in_a_compiled_graph_resumes_exactly(spec, monkeypatch):
+    """There the host does not count the steps: the loop calls ``refresh`` itself."""
+    plain, compiled = (make(spec, 0, masked=False) for _ in range(2))
+    every = compiled.schedule._interval(0)
+    expected = run(plain, range(3 * every))
+    for step in range(every + 2):
+        if step % every == 0:
+            compiled.refresh(probe_at(step))
+        with monkeypatch.context() as graph:
+            graph.setattr(torch.compiler, "is_compiling", lambda: True)
+            run(compiled, [step])
+    resumed = make(spec, 1, masked=False)
+    resumed.load_state_dict(compiled.state_dict())
+    for now, wanted in zip(
+        run(resumed, range(every + 2, 3 * every)), expected[2 * (every + 2) :], strict=True
+    ):
+        assert torch.equal(now, wanted)

@@ -37,17 +37,17 @@ def defaults(spec: str, domain: Box, suited: Mapping[str, Any] | None = None) ->
 def default_batch_size(spec: str, domain: Box) -> int:
     """The batch size of a sampler's description where nobody chose one: 2048, or for ``auto`` what suits the signal.
 
-    That is a power of two: about one sample for 48 cells, but 8,192 where that is less and at most an eighth of the cells,
-    from 1,024 to 32,768. A large batch costs less a sample, but of a small signal it would see the same cells again
+    That is about one sample for 32 cells, a multiple of 1,024, but 8,192 where that is less and at most an eighth of the
+    cells, from 1,024 to 32,768. A large batch costs less a sample, but of a small signal it would see the same cells again
     before the field has learned from them. With three axes or four, where a sample costs several times as much, 8,192 at
     most; with one 4,096, because there small batches cost little more a sample and are worth more.
 
     Example:
         >>> default_batch_size("auto", Box((512, 768))), default_batch_size("uniform", Box((512, 768)))
-        (8192, 2048)
+        (12288, 2048)
     """
     if spec.partition(":")[0] != AUTO:
         return DEFAULT_BATCH_SIZE
-    wanted = max(domain.valid // 48, min(8192, domain.valid // 8), 1024)
-    largest = {1: 12, 2: 15}.get(domain.dim, 13)
-    return 1 << min(largest, wanted.bit_length() - 1)
+    wanted = max(domain.valid // 32, min(8192, domain.valid // 8), 1024)
+    largest = {1: 4096, 2: 32768}.get(domain.dim, 8192)
+    return min(largest, wanted) // 1024 * 1024

@@ -14,7 +14,7 @@ from softmine.sampling.map_cells import map_shape
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, check_batch_size, check_importance
 from softmine.sampling.random import RandomStream
-from softmine.sampling.softness import alpha_at, reachable, soft_weights
+from softmine.sampling.softness import MOST, alpha_at, reachable, soft_weights
 
 
 class ErrorMap(nn.Module):
@@ -86,9 +86,9 @@ class ErrorMap(nn.Module):
         # Error is never negative, so that -1 can mark a cell that was not seen.
         start = -1.0 if self.settings.start is None else float(self.settings.start)
         cells = self.density.cells.count
-        self.register_buffer("error", torch.full((cells,), start))
-        self.register_buffer("total", torch.zeros(cells))
-        self.register_buffer("count", torch.zeros(cells))
+        self.register_buffer("error", torch.full((cells,), start, dtype=torch.float32))
+        self.register_buffer("total", torch.zeros_like(self.error))
+        self.register_buffer("count", torch.zeros_like(self.error))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("interval", torch.tensor(self.settings.interval))
         self.register_buffer("next_rebuild", torch.tensor(self.settings.interval))
@@ -133,7 +133,7 @@ class ErrorMap(nn.Module):
         """
         cells, importance = self._after_weigh()
         finite = importance.isfinite()
-        self.total.index_add_(0, cells, importance.where(finite, 0.0))
+        self.total.index_add_(0, cells, importance.where(finite, 0.0).clamp(max=MOST))
         self.count.index_add_(0, cells, finite.float())
         self.step.add_(1)
         # The rebuild is computed at every step and kept where it is due, so that nobody waits for the device.
@@ -142,7 +142,7 @@ class ErrorMap(nn.Module):
         self.next_rebuild.copy_(torch.where(due, self.step + interval, self.next_rebuild))
         self.interval.copy_(interval)
         # A first sample is taken as it is. Sums of products, because torch.where is many times slower on a CPU.
-        rate = 1 - self.settings.decay + self.settings.decay * (self.error < 0)
+        rate = 1 - self.settings.decay + self.settings.decay * (self.error < 0).float()
         self.error.lerp_(self.total / self.count.clamp_min(1.0), rate * (self.count > 0) * due)
         self.total.mul_(~due)
         self.count.mul_(~due)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from softmine.domain import Cells, PerSample
 from softmine.sampling.map_cells import MapCells
 from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.softness import MOST
 
-LEAST, MOST = 1e-30, 1e30
-"""Errors below the one are alike, above the other cut off, so that sums and ratios of them stay finite in float32."""
+LEAST = 1e-30
+"""Errors below are alike, so that ratios of them stay finite in float32."""
 LEAST_SHARE = 1e-6
 """Uniform share of any density, at least."""
 PRIOR_SOFTNESS = 2 / 3
@@ -65,9 +66,9 @@ class ErrorMemory(nn.Module):
         self.power, self.rate, self.doubts = power, rate, doubts
         self.register_buffer("error", expected(prior, cells, power))
         self.register_buffer("scaled", torch.tensor(False))
-        self.register_buffer("trust", torch.ones(()))
+        self.register_buffer("trust", torch.ones((), dtype=torch.float32))
         # To allocate it again and again takes longer than what is then done in it.
-        self.register_buffer("_room", torch.empty(cells.count), persistent=False)
+        self.register_buffer("_room", torch.empty_like(self.error), persistent=False)
 
     def learn(self, cells: Cells, density: PerSample, seen: PerSample) -> None:
         """Takes up errors seen (N,) in cells (N,) drawn with a density (N,) over uniform.
@@ -130,9 +131,11 @@ class ErrorMemory(nn.Module):
 def expected(prior: PiecewiseConstant | None, cells: MapCells, power: float) -> PerSample:
     """What the prior expects in each cell of a map, (count,), positive, so that draws first follow its softened density."""
     if prior is None or power == 0:
-        return torch.ones(cells.count)
-    density = prior.density(cells.centres().to(prior.cumulative.device)).cpu()
-    return density.clamp_min(1e-6) ** (PRIOR_SOFTNESS / power)
+        return torch.ones(cells.count, dtype=torch.float32)
+    prior = prior.at_most(cells.grid.shape)
+    density = prior.density(cells.centres().to(prior.cumulative.device)).cpu().clamp_min(1e-6)
+    # At most one, so that no power leaves the range of float32: how large the errors are, the first that are seen say.
+    return (density / density.max()) ** (PRIOR_SOFTNESS / power)
 
 
 def known_errors(seen: PerSample) -> tuple[PerSample, PerSample]:

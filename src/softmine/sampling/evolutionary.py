@@ -18,7 +18,7 @@ from softmine.sampling.full_pass import (
     pass_if_due,
     valid_centres,
 )
-from softmine.sampling.protocol import Probe, check_share
+from softmine.sampling.protocol import Probe, check_importance, check_share
 from softmine.sampling.random import RandomStream
 from softmine.sampling.ranking import Shuffle, ask, check_cells, spread
 from softmine.sampling.softness import check_count
@@ -104,6 +104,7 @@ class Evolutionary(nn.Module):
             SoftmineError: the probe has no ``residual``.
         """
         residual = over_cells(self.domain, ask(probe, "residual", "evolutionary"), self.parents.device)
+        residual = residual.nan_to_num(0.0, 0.0, 0.0)
         self.parents.copy_(crossover(*fitness(residual, self.domain), len(self.parents)))
         self.shuffle.again(self.random)
         self.schedule.passed()
@@ -122,7 +123,7 @@ class Evolutionary(nn.Module):
 
     def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
         """Ones (N,), whatever the importance (N,)."""
-        return torch.ones_like(importance)
+        return torch.ones_like(check_importance(importance, self.batch_size))
 
     def update(self, loss_scale: float | Tensor = 1.0) -> None:
         """Counts the step."""

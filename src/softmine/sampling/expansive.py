@@ -11,7 +11,7 @@ from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling.edges import check_axes
 from softmine.sampling.full_pass import Schedule, over_cells, valid_centres
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.protocol import Probe, check_share
+from softmine.sampling.protocol import Probe, check_importance, check_share
 from softmine.sampling.random import RandomStream
 from softmine.sampling.ranking import Shuffle, check_cells
 from softmine.sampling.softness import check_count
@@ -120,7 +120,7 @@ class Expansive(nn.Module):
 
     def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
         """Weights (N,) of mean one by the kind of cell, whatever the importance (N,)."""
-        weights = torch.ones_like(importance)
+        weights = torch.ones_like(check_importance(importance, self.batch_size))
         if self.anchor_count and self.other_count:
             c = self.coefficient
             weights[: self.anchor_count] = self.batch_size / self.anchor_count / (1 + c)

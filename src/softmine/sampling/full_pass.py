@@ -45,8 +45,11 @@ def over_cells(domain: Box, function: Callable[[Coords], Tensor], device: torch.
 
 
 def errors(domain: Box, probe: Probe, device: torch.device) -> PerSample:
-    """The error of every valid cell, (valid,), or raises SoftmineError where the probe gives something else."""
-    return check_errors(over_cells(domain, probe, device), domain.valid)
+    """The error of every valid cell, (valid,), or raises SoftmineError where the probe gives something else.
+
+    What is not finite tells nothing, and would come before all others.
+    """
+    return check_errors(over_cells(domain, probe, device), domain.valid).nan_to_num(0.0, 0.0, 0.0)
 
 
 def valid_centres(domain: Box, numbers: Cells) -> Coords:
@@ -109,8 +112,10 @@ class Schedule(nn.Module):
 
     def passed(self) -> None:
         """Notes that a pass was made at this step."""
-        self._host_next = self.host_step + max(1, self._interval(self.host_step))
-        self.next_pass.fill_(self._host_next)
+        interval = max(1, self._interval(self.host_step))
+        self._host_next = self.host_step + interval
+        # From the device's step, because a compiled or recorded update leaves the host's as it was.
+        self.next_pass.copy_(self.step + interval)
 
     def advance(self) -> None:
         """Notes the end of a training step."""

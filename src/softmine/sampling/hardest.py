@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling.full_pass import LONGEST, Schedule, errors, pass_if_due, valid_centres
-from softmine.sampling.protocol import Probe
+from softmine.sampling.protocol import Probe, check_importance
 from softmine.sampling.ranking import check_cells, spread
 from softmine.sampling.softness import check_count
 
@@ -102,7 +102,7 @@ class Hardest(nn.Module):
 
     def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
         """Ones (N,), whatever the importance (N,)."""
-        return torch.ones_like(importance)
+        return torch.ones_like(check_importance(importance, self._host_count))
 
     def update(self, loss_scale: float | Tensor = 1.0) -> None:
         """Counts the step."""

@@ -122,7 +122,10 @@ class Langevin(nn.Module):
             inverse = langevin_weights.inverse(importance, floor, self.settings)
             density = langevin_weights.density(inverse, self._chain, self.batch_size, self._fresh_share)
             weights = langevin_weights.weights(density, self.step, self.settings)
-        loss = importance**self.settings.loss_power if loss is None else loss.detach().float()
+        if loss is None:
+            loss = importance**self.settings.loss_power
+        else:
+            loss = check_importance(loss, self.batch_size, "loss")
         self._weighed = Weighed(weights, loss, importance, floor)
         return weights
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,11 +58,12 @@ def resolve(preset: str, changes: dict[str, Any]) -> LangevinSettings:
     if unknown:
         raise SoftmineError(f"Langevin has no setting '{unknown}': choose from {', '.join(known)}")
     for name, value in changes.items():
-        if not isinstance(value, (int, float)) or not value >= 0:
+        number = float(value) if isinstance(value, numbers.Real) else math.nan
+        if not number >= 0:
             raise SoftmineError(f"{name} is {value}, but it must be a number, not negative")
-        if math.isinf(value) and name != "weight_max":
+        if math.isinf(number) and name != "weight_max":
             raise SoftmineError(f"{name} is {value}, but it must be finite")
-        if name == "warmup" and (value != int(value) or value >= 2**31):
+        if name == "warmup" and (number != int(number) or number >= 2**31):
             raise SoftmineError(f"warmup is {value}, but it must be a whole number of steps below 2^31")
     settings = replace(PRESETS[preset], **changes)
     check_share("uniform_share", settings.uniform_share)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling.full_pass import Schedule, errors, pass_if_due, valid_centres
-from softmine.sampling.protocol import Probe, check_share
+from softmine.sampling.protocol import Probe, check_importance, check_share
 from softmine.sampling.random import RandomStream
 from softmine.sampling.ranking import Shuffle, ask, check_cells, spread
 from softmine.sampling.softness import check_count
@@ -105,7 +105,7 @@ class Ntk(nn.Module):
         self.passes.fill_(self._host_passes)
         count = self._listed(self._host_passes)
         if count and (self._host_passes == 1 or self._host_passes % self.list_interval == 0):
-            influence = ask(probe, "influence", "ntk")(self.domain)
+            influence = ask(probe, "influence", "ntk")(self.domain).nan_to_num(0.0, 0.0, 0.0)
             self.influential[:count] = influence.topk(count).indices
         error = errors(self.domain, probe, self.chosen.device)
         influential = self.influential[:count]
@@ -129,7 +129,7 @@ class Ntk(nn.Module):
 
     def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
         """Ones (N,), whatever the importance (N,)."""
-        return torch.ones_like(importance)
+        return torch.ones_like(check_importance(importance, self.batch_size))
 
     def update(self, loss_scale: float | Tensor = 1.0) -> None:
         """Counts the step."""

@@ -75,22 +75,36 @@ class PiecewiseConstant(nn.Module):
         return mixed
 
     def over(self, domain: Box) -> PiecewiseConstant:
-        """This density where the domain holds anything, zero elsewhere; itself if there is no mask.
+        """This density where the domain holds anything, zero elsewhere; itself if there is no mask, or if it has it already.
 
         Weights finer than the domain are averaged in its cells.
         """
-        if not domain.masked:
+        if not domain.masked or self.cells.domain is domain:
             return self
-        weights = self._weights().view(self.grid.shape)
-        for axis, size in enumerate(domain.shape):
+        weights = self._averaged(domain.shape)
+        return PiecewiseConstant(weights.cpu(), domain=domain).to(weights.device)
+
+    def at_most(self, shape: Sequence[int]) -> PiecewiseConstant:
+        """This density without a mask, averaged along each axis to at most as many cells as ``shape``."""
+        weights = self._averaged(shape)
+        return PiecewiseConstant(weights.cpu()).to(weights.device)
+
+    def _averaged(self, shape: Sequence[int]) -> Tensor:
+        """The weights on a grid of at most ``shape``, zero where a mask leaves nothing."""
+        weights, masked = self._weights(), self.cells.masked
+        if masked is not None:
+            numbers = torch.arange(len(weights), device=weights.device)
+            weights = weights.new_zeros(self.grid.cells).index_copy_(0, masked.outer.nth(numbers), weights)
+        weights = weights.view(self.grid.shape)
+        for axis, size in enumerate(shape):
             many = weights.shape[axis]
             if many > size:
                 holder = (2 * torch.arange(many, device=weights.device) + 1) * size // (2 * many)
-                shape = [*weights.shape[:axis], size, *weights.shape[axis + 1 :]]
-                summed = weights.new_zeros(shape).index_add_(axis, holder, weights)
+                fewer = [*weights.shape[:axis], size, *weights.shape[axis + 1 :]]
+                summed = weights.new_zeros(fewer).index_add_(axis, holder, weights)
                 count = torch.bincount(holder, minlength=size).to(weights)
                 weights = summed / count.view([-1] + [1] * (weights.ndim - axis - 1))
-        return PiecewiseConstant(weights.cpu(), domain=domain).to(weights.device)
+        return weights
 
     def draw(self, n: int, random: RandomStream) -> Coords:
         """Coordinates (n, D), float32."""

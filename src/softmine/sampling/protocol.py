@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
@@ -57,11 +58,11 @@ class Sampler(Protocol):
 
 def check_batch_size(batch_size: int) -> int:
     """Returns a sensible batch size, or raises SoftmineError."""
-    if not isinstance(batch_size, int) or not 1 <= batch_size <= MAX_BATCH_SIZE:
+    if not isinstance(batch_size, numbers.Integral) or not 1 <= batch_size <= MAX_BATCH_SIZE:
         raise SoftmineError(
             f"batch size {batch_size} is out of range: give a whole number from 1 to {MAX_BATCH_SIZE}"
         )
-    return batch_size
+    return int(batch_size)
 
 
 def check_errors(errors: Tensor, count: int) -> PerSample:
@@ -74,11 +75,11 @@ def check_errors(errors: Tensor, count: int) -> PerSample:
     return errors
 
 
-def check_importance(importance: Tensor, count: int) -> PerSample:
+def check_importance(importance: Tensor, count: int, name: str = "importance") -> PerSample:
     """Returns what ``weigh`` was given for ``count`` samples, in float32 without gradient, or raises SoftmineError."""
     if importance.shape != (count,):
         raise SoftmineError(
-            f"weigh() needs one importance for each of the {count} samples, but got the shape "
+            f"weigh() needs one {name} for each of the {count} samples, but got the shape "
             f"{tuple(importance.shape)}; reduce channels first: residual.abs().mean(-1)"
         )
     return importance.detach().float()
@@ -86,6 +87,6 @@ def check_importance(importance: Tensor, count: int) -> PerSample:
 
 def check_share(name: str, share: float) -> float:
     """Returns a share in [0, 1], or raises SoftmineError."""
-    if not isinstance(share, (int, float)) or not 0.0 <= share <= 1.0:
+    if not isinstance(share, numbers.Real) or not 0.0 <= share <= 1.0:
         raise SoftmineError(f"{name} is {share}, but a share lies between 0 and 1")
-    return share
+    return float(share)

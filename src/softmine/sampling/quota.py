@@ -38,7 +38,7 @@ class Quota(nn.Module):
 
     def __init__(self, count: int, random: RandomStream, turns: bool = False) -> None:
         super().__init__()
-        owed = torch.empty(count)
+        owed = torch.empty(count, dtype=torch.float32)
         for part in owed.split(2**16):
             part.copy_(random.uniform(len(part), 1).view(-1))
         self.register_buffer("owed", owed)

@@ -62,7 +62,7 @@ class RandomStream(nn.Module):
         if seed is None:
             seed = int(torch.randint(1 << 62, ()).item())
         # Mixed twice, so that seeds 0, 1, 2 ... start at unrelated places of the one long cycle.
-        key = mixed(mixed(torch.tensor(_signed(seed % (1 << 64)))) + _STEP)
+        key = mixed(mixed(torch.tensor(_signed(int(seed) % (1 << 64)))) + _STEP)
         self.register_buffer("key", key)
         self.register_buffer("counter", torch.zeros((), dtype=torch.int64))
 

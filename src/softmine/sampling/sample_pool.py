@@ -31,11 +31,11 @@ class SamplePool(nn.Module):
     def __init__(self, period: int, batch_size: int, dim: int) -> None:
         super().__init__()
         self.period, self.batch_size = period, batch_size
-        self.register_buffer("coords", torch.zeros(period, batch_size, dim))
+        self.register_buffer("coords", torch.zeros(period, batch_size, dim, dtype=torch.float32))
         # In the order of the samples, which no batch asks for; of all else each batch lies together.
         self.register_buffer("cells", torch.zeros(period * batch_size, dtype=torch.int64))
-        self.register_buffer("density", torch.ones(period, batch_size))
-        self.register_buffer("seen", torch.full((period, batch_size), UNSEEN))
+        self.register_buffer("density", torch.ones(period, batch_size, dtype=torch.float32))
+        self.register_buffer("seen", torch.full((period, batch_size), UNSEEN, dtype=torch.float32))
         self.register_buffer("first", torch.zeros(1, dtype=torch.int64))
 
     @property

@@ -66,10 +66,10 @@ class Shuffled(nn.Module):
         self.random = RandomStream(seed)
         self.period = max(1, min(PERIOD, MAX_AHEAD // batch_size))
         self.schedule = Schedule(lambda _: self.period)
-        self.register_buffer("ahead", torch.zeros(self.period, batch_size, domain.dim))
+        self.register_buffer("ahead", torch.zeros(self.period, batch_size, domain.dim, dtype=torch.float32))
         # How far the shuffled order is through.
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("ones", torch.ones(batch_size), persistent=False)
+        self.register_buffer("ones", torch.ones(batch_size, dtype=torch.float32), persistent=False)
 
     def draw(self, probe: Probe | None = None) -> Coords:
         """New coordinates (N, D) in [0, 1)^D."""

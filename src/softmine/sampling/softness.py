@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 import torch
 from torch import Tensor
 
 from softmine.domain import PerSample, SoftmineError
+
+MOST = 1e30
+"""Errors above are cut off, so that sums of them stay finite in float32."""
 
 
 def check_softness(alpha: float, warmup: int) -> None:
@@ -18,17 +22,17 @@ def check_softness(alpha: float, warmup: int) -> None:
 
 def check_not_negative(name: str, value: float) -> float:
     """Returns a finite number that is not negative, or raises SoftmineError."""
-    if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+    if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
         raise SoftmineError(f"{name} is {value}, but it must be a finite number, not negative")
-    return value
+    return float(value)
 
 
 def check_count(name: str, value: int, least: int = 1, most: int = 2**31 - 1) -> int:
     """Returns a whole number from ``least`` to ``most``, or raises SoftmineError."""
-    if not isinstance(value, int) or not least <= value <= most:
+    if not isinstance(value, numbers.Integral) or not least <= value <= most:
         limit = "2^31 - 1" if most == 2**31 - 1 else f"{most:,}"
         raise SoftmineError(f"{name} is {value}, but it must be a whole number from {least} to {limit}")
-    return value
+    return int(value)
 
 
 def alpha_at(step: Tensor, alpha: float, warmup: int) -> Tensor:
@@ -59,5 +63,5 @@ def reachable(importance: Tensor, floor: float) -> Tensor:
     nothing, all is equal.
     """
     tiny = torch.finfo(torch.float32).tiny
-    importance = importance.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    importance = importance.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).clamp(max=MOST)
     return torch.maximum(importance, floor * importance.mean()).clamp_min(tiny)

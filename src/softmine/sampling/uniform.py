@@ -47,7 +47,7 @@ class Uniform(nn.Module):
         strata = torch.tensor(_strata_shape(domain, batch_size))
         self.register_buffer("strata", strata, persistent=False)
         self.register_buffer("corners", _corners(strata), persistent=False)
-        self.register_buffer("ones", torch.ones(batch_size), persistent=False)
+        self.register_buffer("ones", torch.ones(batch_size, dtype=torch.float32), persistent=False)
 
     def draw(self, probe: Probe | None = None) -> Coords:
         """New coordinates (N, D) in [0, 1)^D."""
