@@ -309,6 +309,8 @@ def test_long_runs_have_no_bias_left_to_correct():
         (torch.zeros(3, 2), {"betas": (0.9, 1.0)}, "betas in"),
         (torch.zeros(3, 2), {"eps": 0.0}, "eps > 0"),
         (torch.zeros(3, 2), {"lr": -1.0}, "lr >= 0"),
+        (torch.zeros(3, 2), {"lr": torch.tensor(-1.0)}, "lr >= 0"),
+        (torch.zeros(3, 2), {"lr": float("nan")}, "lr >= 0"),
         (torch.zeros(3, 2), {"momentum_rows": -1}, "momentum_rows"),
         (torch.zeros(3, 2), {"momentum_rows": True}, "momentum_rows"),
     ],
@@ -316,3 +318,18 @@ def test_long_runs_have_no_bias_left_to_correct():
 def test_impossible_settings_are_refused(table, settings, message):
     with pytest.raises(SoftmineError, match=message):
         RowAdam([table], **settings)
+    with pytest.raises(SoftmineError, match=message):
+        RowAdam([{"params": [table], **settings}])
+    optimizer = RowAdam([torch.zeros(3, 2)])
+    with pytest.raises(SoftmineError, match=message):
+        optimizer.add_param_group({"params": [table], **settings})
+
+
+@both_backends
+def test_a_group_has_settings_of_its_own(everywhere):
+    alone, grouped = small(), small()
+    grouped.load_state_dict(alone.state_dict())
+    settings = {"lr": torch.tensor(1e-2), "betas": [0.8, 0.9], "eps": 1e-8}
+    train(alone, RowAdam([alone.table], lr=1e-2, betas=(0.8, 0.9), eps=1e-8), [everywhere] * 3)
+    train(grouped, RowAdam([{"params": [grouped.table], **settings}]), [everywhere] * 3)
+    assert torch.equal(alone.table, grouped.table)

@@ -51,6 +51,14 @@ def test_every_kind_renders_and_learns(changes):
 
 
 @each_kind
+@pytest.mark.parametrize("training", [False, True])
+def test_no_rays_see_nothing(changes, training):
+    rendered = field_of(**changes).train(training)(torch.zeros(0, 3), torch.zeros(0, 3))
+    assert rendered.colour.shape == (0, 3)
+    assert rendered.opacity.shape == rendered.depth.shape == rendered.weights.shape == (0,)
+
+
+@each_kind
 def test_evaluation_is_the_same_each_time_and_training_is_not(changes):
     field = field_of(**changes)
     rays = rays_of(20)

@@ -6,6 +6,7 @@ import numpy as np
 import PIL.Image
 import PIL.PngImagePlugin
 import pytest
+import tifffile
 import torch
 
 from scene_files import nerfstudio, picture, write_blender, write_json
@@ -209,6 +210,48 @@ def test_pictures_are_read_as_stored_wherever_a_png_keeps_its_orientation(tmp_pa
     photos = Photos(read_scene(tmp_path))
     for index in range(2):
         torch.testing.assert_close(photos.picture(index), torch.from_numpy(pixels / np.float32(255)))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "by Pillow"])
+def test_pictures_are_read_as_stored_whatever_a_tiff_says_is_upright(tmp_path, compression):
+    content = nerfstudio(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    palette = PIL.Image.fromarray(pixels).quantize(16)
+    if compression == "by Pillow":
+        pixels = np.asarray(palette.convert("RGB"))
+    for orientation in range(1, 9):
+        path = tmp_path / "images" / f"{orientation:02d}.tif"
+        if compression == "by Pillow":
+            palette.save(path, tiffinfo={274: orientation})
+        else:
+            tags = [(274, "H", 1, orientation, True)]
+            tifffile.imwrite(path, pixels, compression=compression, photometric="rgb", extratags=tags)
+        content["frames"][orientation]["file_path"] = f"images/{orientation:02d}.tif"
+    write_json(tmp_path / "transforms.json", content)
+    scene = read_scene(tmp_path)
+    photos = Photos(scene), Photos(scene, "test")
+    stored = torch.from_numpy(pixels / np.float32(255))
+    found = {view.name: each.picture(index) for each in photos for index, view in enumerate(each.views)}
+    for orientation in range(1, 9):
+        torch.testing.assert_close(found[f"images/{orientation:02d}.tif"], stored)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "float32"])
+def test_what_is_half_or_more_of_a_mask_counts(tmp_path, dtype):
+    content = nerfstudio(tmp_path)
+    mask = np.array([[0.0, 0.1, 0.3, 0.49, 0.51, 0.6, 0.9, 1.0]] * 6)
+    counts = mask > 0.5
+    top = np.iinfo(dtype).max if dtype.startswith("uint") else 1
+    mask = counts if dtype == "bool" else (mask * top).astype(dtype)
+    if dtype == "uint8":
+        mask[0, :2], counts[0, :2] = (127, 128), (False, True)
+    tifffile.imwrite(tmp_path / "mask.tif", mask, photometric="minisblack")
+    for frame in content["frames"]:
+        frame["mask_path"] = "mask.tif"
+    write_json(tmp_path / "transforms.json", content)
+    found = Photos(read_scene(tmp_path)).domain.mask
+    assert found is not None
+    np.testing.assert_array_equal(found[0], counts)
 
 
 def test_edges_are_of_each_view_alone_and_coarse():

@@ -118,6 +118,21 @@ def test_a_transparent_colour_becomes_alpha(tmp_path):
     np.testing.assert_array_equal(raw[..., 1], np.where(array == array[0, 0], 0, 255))
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_the_transparent_grey_of_a_png_of_any_depth_becomes_alpha(tmp_path, depth):
+    top = 2**depth - 1
+    grey = np.array([[top // 3, top, 0, top // 2, 1, top // 3 + 1, 0, top]], np.uint16)
+    bits = grey[..., None] >> np.arange(depth)[::-1] & 1
+    key = int(grey[0, 3])
+    data = b"\0" + np.packbits(bits.astype(np.uint8)).tobytes()
+    write_png(tmp_path / "a.png", 8, 1, depth, 0, data, transparent=struct.pack(">H", key))
+    raw = read_raw(tmp_path / "a.png")
+    full = 65535 if depth == 16 else 255
+    assert raw.dtype == (np.uint16 if depth == 16 else np.uint8)
+    np.testing.assert_array_equal(raw[..., 0], grey * (full // top))
+    np.testing.assert_array_equal(raw[..., 1], np.where(grey == key, 0, full))
+
+
 def test_cmyk_becomes_rgb(tmp_path):
     picture = PIL.Image.new("CMYK", (8, 8), (0, 255, 255, 0))
     picture.save(tmp_path / "a.jpg", quality=100)
@@ -181,12 +196,13 @@ def test_large_pictures_do_not_warn_and_leave_pillow_as_it_was(tmp_path, monkeyp
 # 16-bit colour PNG
 
 
-def write_png(path, width, height, depth, colour, data=b"", claim=None):
+def write_png(path, width, height, depth, colour, data=b"", claim=None, transparent=b""):
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", *(claim or (width, height)), depth, colour, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    body = chunk(b"IHDR", header) + (chunk(b"tRNS", transparent) if transparent else b"")
+    body += chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
 
 
@@ -314,6 +330,10 @@ def test_files_that_may_not_be_read(tmp_path, monkeypatch):
         (b"", "it is empty"),
         (b"hello, this is no picture\n" * 9, "not a picture of a known format"),
         (b"\x80\x04\x95 pickled", "not a picture of a known format"),
+        (b"BMI table of patients\n1 2 3\n", "not a picture of a known format"),
+        (b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", "truncated or damaged BMP"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "not a picture of a known format"),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", "truncated or damaged WebP"),
         (b"PK\x03\x04 zipped", "it is an archive"),
         (b"\x89PNG\r\n\x1a\n", "PNG header is truncated or damaged"),
         (b"\xff\xd8\xff\xe0 cut", "truncated or damaged JPEG"),
@@ -359,6 +379,15 @@ def test_truncated_files(tmp_path, suffix):
 def test_bad_npy(tmp_path, array, message):
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     refuse(tmp_path / "a.npy", message)
+
+
+@pytest.mark.parametrize("shape", [(-4, 5), (-2, -3, 3), (-4, 5, 3)])
+def test_an_npy_of_negative_size_is_refused(tmp_path, shape):
+    with (tmp_path / "a.npy").open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(100))
+    refuse(tmp_path / "a.npy", "it has no pixels")
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp"])

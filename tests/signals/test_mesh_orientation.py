@@ -5,6 +5,7 @@ import pytest
 
 from cube_mesh import CUBE, CUBE_FACES
 from softmine.signals.mesh_files import tidy
+from softmine.signals.mesh_orientation import orient
 
 
 def volume(mesh):
@@ -44,6 +45,20 @@ def test_the_triangles_that_are_fewer_are_turned(first):
     faces[first] = faces[first, ::-1]
     mesh = tidy(*together((CUBE, CUBE_FACES), (CUBE / 2 + 0.25, faces)), "here")
     assert volume(mesh) == pytest.approx(1 - 1 / 8)
+
+
+def test_triangles_of_many_parts_are_turned_without_a_look_at_all_for_each():
+    count = 20_000  # of which each would take longer than all do
+    part = np.arange(count)[:, None, None]
+    right = CUBE_FACES + 8 * part
+    # Of each part another number, at most 5 of 12, in one piece or several.
+    turned = np.arange(12)[:, None] * 5 % 12 < part % 6
+    faces = np.where(turned, right[..., ::-1], right)
+    notes = []
+    found, closed, _ = orient((CUBE + [2.0, 0.0, 0.0] * part).reshape(-1, 3), faces.reshape(-1, 3), notes)
+    np.testing.assert_array_equal(found.reshape(right.shape), right)
+    assert closed
+    assert notes[0] == "triangles turned to face one way"
 
 
 def test_a_part_that_is_turned_takes_its_cavity_along():

@@ -336,6 +336,19 @@ class TestBadFiles:
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
         assert "truncated" in self.refused(path)
 
+    def test_colours_that_cannot_be_converted(self, tmp_path):
+        ycgco = 8
+        path = tmp_path / "film.mkv"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("ffv1", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
+            stream.codec_context.colorspace = ycgco
+            frame = av.VideoFrame(16, 16, "yuv420p")
+            frame.colorspace = ycgco
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        assert "its colours (yuv420p, matrix 8) cannot be converted to RGB" in self.refused(path)
+
     def test_damaged_in_the_middle(self, tmp_path):
         path = write_video(
             tmp_path / "film.mp4", moving_discs(20, 96, 128), container={"movflags": "faststart"}

@@ -119,6 +119,35 @@ def test_every_type_is_kept_and_written_back(dtype, byteorder):
     assert np.abs(difference).max() <= max(slack, 1e-6 if np.dtype(dtype).kind == "f" else 0)
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64"])
+@pytest.mark.parametrize("shape", [(4, 5, 6), (4, 5, 6, 3)])
+def test_small_values_of_long_unsigned_types_are_not_rounded(dtype, shape):
+    voxels = random_voxels(shape, "uint8")
+    volume, short = Volume(voxels.astype(dtype)), Volume(voxels)
+    assert volume.dtype == dtype
+    assert volume.voxels.element_size() == np.dtype(dtype).itemsize
+    coords = torch.rand(300, 3, generator=torch.Generator().manual_seed(0))
+    for asked in (coords, volume.domain.centres(torch.arange(120))):
+        assert torch.equal(volume(asked), short(asked))
+    np.testing.assert_array_equal(volume.slab(0, 4), short.slab(0, 4))
+    assert torch.equal(volume.edges(), short.edges())
+    raw = volume.to_raw(volume.slab(0, 4))
+    assert raw.dtype == dtype
+    np.testing.assert_array_equal(raw, voxels.reshape(volume.shape))
+
+
+def test_a_no_data_value_at_the_end_of_a_long_unsigned_type():
+    voxels = random_voxels((4, 5, 6), "uint8").astype("uint32")
+    voxels[1:3, 2] = 2**32 - 1
+    volume = Volume(voxels, nodata=2.0**32 - 1)
+    known = voxels < 2**32 - 1
+    values = volume.slab(0, 4)[..., 0]
+    np.testing.assert_array_equal(np.isnan(values), ~known)
+    assert (values[known].min(), values[known].max()) == (0, 1)
+    coords = torch.rand(300, 3, generator=torch.Generator().manual_seed(0))
+    assert ((volume(coords) >= 0) & (volume(coords) <= 1)).all()
+
+
 def test_missing_voxels_do_not_count_near_them():
     voxels = with_gaps((5, 6, 7, 2)).astype(np.float64)
     volume = Volume(voxels)
@@ -224,6 +253,10 @@ def test_other_numbers_of_axes_are_refused(shape):
         (np.zeros((3, 3, 3), np.complex64), "complex numbers"),
         (np.zeros((3, 3, 3), [("R", "u1"), ("G", "u1"), ("B", "u1")]), "records"),
         (np.full((3, 3, 3), None), "pickled objects, which are never loaded"),
+        (
+            torch.zeros(3, 3, 3, dtype=torch.bfloat16),
+            "values are bfloat16; convert them to one of bool, uint8",
+        ),
         (np.full((3, 3, 3), np.nan, np.float32), "no data, every voxel"),
         (np.array([-1.7e308, 1.7e308] * 4).reshape(2, 2, 2), "span more than a float64 holds"),
     ],

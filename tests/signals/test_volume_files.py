@@ -78,6 +78,17 @@ def test_nifti_vectors_and_times(tmp_path):
     np.testing.assert_array_equal(at_voxels(volume)[..., 0], times)
 
 
+@pytest.mark.parametrize(
+    ("code", "unit"), [(1, "m"), (2 + 8, "mm"), (3 + 64, "um"), (0, ""), (5, ""), (255, "")]
+)
+def test_nifti_units_of_length(tmp_path, code, unit):
+    save_nifti(tmp_path / "a.nii", voxels_of())
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[123] = code
+    (tmp_path / "a.nii").write_bytes(content)
+    assert Volume.read(tmp_path / "a.nii").data.length_unit == unit
+
+
 def test_nifti_without_a_place_in_a_body_has_no_orientation(tmp_path):
     image = nibabel.Nifti1Image(voxels_of(), None)
     image.header["qform_code"] = image.header["sform_code"] = 0
@@ -153,13 +164,29 @@ def test_tiff_with_a_declared_no_data_value(tmp_path):
     assert volume.value_range[0] >= 0
 
 
-def save_truncated(path, write, share=0.6):
+def save_truncated(path, write, share=0.6, cut=None):
+    """Keeps a share of a file, or all but the last ``cut`` bytes."""
     write(path)
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    path.write_bytes(path.read_bytes()[: -cut if cut else int(path.stat().st_size * share)])
 
 
 def truncated_nifti(path):
     save_truncated(path, lambda path: save_nifti(path, voxels_of((20, 20, 20))))
+
+
+def damaged_nifti(path):
+    """One voxel is another, which unzips all the same; only the checksum at the end tells."""
+    save_nifti(path.with_suffix(".plain.nii"), voxels_of((20, 20, 20)))
+    content = bytearray(gzip.compress(path.with_suffix(".plain.nii").read_bytes(), 0))
+    content[5000] ^= 0x7F
+    path.write_bytes(content)
+
+
+def negative_npy(path):
+    with path.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (-4, -5, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(100))
 
 
 def two_pieces(path):
@@ -194,6 +221,11 @@ BAD = {
     "text.nii": (lambda path: path.write_text("not a volume"), "no format that is known"),
     "text.nii.gz": (lambda path: path.write_bytes(gzip.compress(b"no volume")), "gzip data, but no NIfTI"),
     "cut.nii.gz": (truncated_nifti, "truncated or damaged"),
+    "damaged.nii.gz": (damaged_nifti, "gzip data is truncated or damaged"),
+    "unsealed.nii.gz": (
+        lambda path: save_truncated(path, lambda p: save_nifti(p, voxels_of((20, 20, 20))), cut=8),
+        "gzip data is truncated or damaged",
+    ),
     "cut.nii": (truncated_nifti, "it is truncated, .* bytes long"),
     "head.nii": (
         lambda path: save_truncated(path, lambda p: save_nifti(p, voxels_of()), 0.4),
@@ -210,6 +242,7 @@ BAD = {
     "plane.npy": (lambda path: np.save(path, voxels_of((9, 9))), "it has 2 axes"),
     "five.npy": (lambda path: np.save(path, voxels_of((2, 3, 2, 3, 2))), "it has 5 axes"),
     "none.npy": (lambda path: np.save(path, voxels_of((0, 3, 2))), "no voxels"),
+    "negative.npy": (negative_npy, "it has no voxels"),
     "nan.npy": (lambda path: np.save(path, np.full((3, 3, 3), np.nan)), "it has no data"),
     "inf.npy": (infinite, r"voxel \(1, 2, 3\)"),
     "pickle.npy": (lambda path: np.save(path, np.full((2, 2, 2), None), allow_pickle=True), "never loaded"),

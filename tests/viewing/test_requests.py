@@ -2,6 +2,8 @@
 
 import itertools
 
+import pytest
+
 from softmine.viewing.look import Look
 from softmine.viewing.requests import COARSEST, FINER, Requests
 
@@ -98,6 +100,23 @@ def test_while_training_waits_pictures_are_no_finer_than_patience_allows():
     assert len(found) < 8
     requests.patience = float("inf")
     assert requests.next().side == FINER * 200
+
+
+@pytest.mark.parametrize("speed", [2e4, 5e4, 1e5, 3e5, 1e6])
+def test_the_last_picture_is_the_final_one_however_fine_patience_lets_it_be(speed):
+    requests = Requests(resolution=1000, patience=1.0)
+    for x in range(3):  # the first time, nobody knows how fast the machine is
+        requests.look(0, look(float(x)))
+        finals = []
+        while (job := requests.next()) is not None:
+            finals.append(job.final)
+            width, height = job.look.size(job.side)
+            requests.done(job, width * height / speed)
+        assert finals[:-1] == [False] * (len(finals) - 1)
+        assert finals[-1] or x == 0
+    # Nor does it lose its quality when only the field changes.
+    requests.renew()
+    assert serve(requests).final
 
 
 def test_browsers_take_turns():

@@ -66,21 +66,21 @@ class RowAdam(torch.optim.Optimizer):
         eps: float = 1e-15,
         momentum_rows: int | None = None,
     ) -> None:
-        if not (float(lr) >= 0 and eps > 0 and all(0 <= beta < 1 for beta in betas)):
-            raise SoftmineError(
-                f"RowAdam needs lr >= 0, eps > 0 and betas in [0, 1), not lr={lr}, eps={eps}, betas={betas}"
-            )
         self._rows: dict[Tensor, Any] = {}
         self._gradients: dict[Tensor, RowGradient] = {}
-        super().__init__(
-            params, {"lr": lr, "betas": tuple(betas), "eps": eps, "momentum_rows": momentum_rows}
-        )
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "momentum_rows": momentum_rows})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Takes more tables; see ``torch.optim.Optimizer.add_param_group``."""
+        """Takes more tables; see ``torch.optim.Optimizer.add_param_group``.
+
+        Raises:
+            SoftmineError: one is no matrix of floating-point numbers, or a setting of theirs is out of range.
+        """
         super().add_param_group(param_group)
-        _check_rows(self.param_groups[-1]["momentum_rows"])
-        for table in self.param_groups[-1]["params"]:
+        group = self.param_groups[-1]
+        group["betas"] = tuple(group["betas"])
+        _check(group)
+        for table in group["params"]:
             self._take(table)
 
     @torch.no_grad()
@@ -161,7 +161,13 @@ class RowAdam(torch.optim.Optimizer):
             weakref.finalize(self, gradient.release)
 
 
-def _check_rows(momentum_rows: Any) -> None:
+def _check(group: dict[str, Any]) -> None:
+    """Raises SoftmineError if a setting of a parameter group is out of range."""
+    lr, eps, betas, momentum_rows = (group[key] for key in ("lr", "eps", "betas", "momentum_rows"))
+    if not (float(lr) >= 0 and eps > 0 and all(0 <= beta < 1 for beta in betas)):
+        raise SoftmineError(
+            f"RowAdam needs lr >= 0, eps > 0 and betas in [0, 1), not lr={lr}, eps={eps}, betas={betas}"
+        )
     if momentum_rows is not None and (type(momentum_rows) is not int or momentum_rows < 0):
         raise SoftmineError(
             f"momentum_rows is {momentum_rows}: give a number of rows, 0 or more, or None for all"

@@ -67,7 +67,7 @@ def load_mask(view: View, downscale: int) -> Bool[np.ndarray, "h w"]:
             f"{view.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, which is not the size of its picture; "
             "a mask has a pixel for each of the picture's"
         )
-    valid = mask[: height * downscale, : width * downscale] > top // 2
+    valid = mask[: height * downscale, : width * downscale] >= top / 2
     return np.asarray(valid.reshape(height, downscale, width, downscale).all((1, 3)))
 
 
@@ -75,7 +75,7 @@ def _read(path: Path) -> np.ndarray:
     """Pixels in the order they are stored in: cameras are estimated from that, not from what EXIF says is upright."""
     pixels = image_files.read(path)
     if isinstance(pixels, Mapped):
-        return pixels.load()
+        pixels = pixels.load()
     turned = _orientation(path)
     # Quarter turns are undone by each other, every other turn by itself.
     return orient(pixels, {6: 8, 8: 6}.get(turned, turned)) if turned != 1 else pixels
@@ -84,8 +84,6 @@ def _read(path: Path) -> np.ndarray:
 def _orientation(path: Path) -> int:
     with path.open("rb") as file:
         start = file.read(8)
-    if start.startswith((b"II", b"MM")):  # TIFF pages come upright from another reader
-        return 1
     if start == b"\x89PNG\r\n\x1a\n":
         content = path.read_bytes()
         if not any(kept in content for kept in _ORIENTED_BY):

@@ -65,7 +65,7 @@ class UnboundedRays(nn.Module):
         middles, widths, starts = self._intervals(edges, scale, field.opaque)
         density = self.proposal(self._points(field, *fixed, middles))
         nothing = origins.new_zeros(len(density), 0)
-        proposed = composite(density, nothing, widths, density.detach(), starts).weights.view(total, -1)
+        proposed = composite(density, nothing, widths, density.detach(), starts).weights.view(total, PROPOSED)
         finer = resample(edges, proposed, KEPT, jitter=second)
         middles, widths, starts = self._intervals(finer, scale, field.opaque)
         density, geometry = field.geometry(self._points(field, origins, unit, middles))
@@ -75,7 +75,7 @@ class UnboundedRays(nn.Module):
         rendered = composite(density, colours, widths, depths.reshape(-1), starts)
         if torch.is_grad_enabled():
             self.costs = torch.full_like(starts[1:], KEPT)
-            weights = rendered.weights.view(total, -1)
+            weights = rendered.weights.view(total, KEPT)
             self._loss = (
                 outside_proposal(weights, finer, proposed, edges).mean()
                 + DISTORTION * distortion(weights, finer).mean()

@@ -106,6 +106,18 @@ def shift(dtype: np.dtype) -> int:
     return 2 ** (8 * dtype.itemsize - 1) if dtype.kind == "u" and dtype.itemsize > 1 else 0
 
 
+def to_numpy(tensor: Tensor, dtypes: tuple[str, ...], where: str) -> np.ndarray:
+    """A tensor, on any device, as an array.
+
+    Raises:
+        SoftmineError: its type is none of ``dtypes``; numpy does not know all that torch has.
+    """
+    name = str(tensor.dtype).removeprefix("torch.")
+    if name not in dtypes:
+        raise SoftmineError(f"{where}: its values are {name}; convert them to one of {', '.join(dtypes)}")
+    return tensor.numpy(force=True)
+
+
 def to_buffer(array: np.ndarray, copy: bool = True) -> Tensor:
     """Values (..., C) as torch keeps them, (V, C), less ``shift``.
 

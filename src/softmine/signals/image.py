@@ -15,7 +15,7 @@ from softmine.signals import builtin, image_files, maps
 from softmine.signals.bilinear import fits_loop, look_up, look_up_in_memory
 from softmine.signals.fingerprint import hash_array, hash_file
 from softmine.signals.fractal import Fractal
-from softmine.signals.grid import as_they_come, centres, check_coords, gather, shift, to_buffer
+from softmine.signals.grid import as_they_come, centres, check_coords, gather, shift, to_buffer, to_numpy
 from softmine.signals.mapped import Mapped
 from softmine.signals.pixels import DTYPES, check_layout, value_range
 
@@ -263,8 +263,5 @@ def _to_array(pixels: np.ndarray | Tensor | Mapped, where: str) -> np.ndarray:
     if isinstance(pixels, Mapped):
         return pixels.view
     if isinstance(pixels, Tensor):
-        name = str(pixels.dtype).removeprefix("torch.")
-        if name not in DTYPES:
-            raise SoftmineError(f"{where}: its values are {name}; convert them to one of {', '.join(DTYPES)}")
-        return pixels.numpy(force=True)
+        return to_numpy(pixels, DTYPES, where)
     return np.asarray(pixels)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from softmine.domain import SoftmineError
@@ -26,6 +29,33 @@ def require(module: str, extra: str, what: str, where: str) -> Any:
         ) from error
 
 
+def shared(change: Callable[[], AbstractContextManager[None]]) -> Callable[[], AbstractContextManager[None]]:
+    """Make a change of the whole process one that several threads may want at once.
+
+    The first in makes it and the last out undoes it. Were each to put back what it found, who came while the change was in
+    force would put that back.
+    """
+    lock, made, inside = threading.Lock(), contextlib.ExitStack(), 0
+
+    @contextlib.contextmanager
+    def once() -> Iterator[None]:
+        nonlocal inside
+        with lock:
+            if not inside:
+                made.enter_context(change())
+            inside += 1
+        try:
+            yield
+        finally:
+            with lock:
+                inside -= 1
+                if not inside:
+                    made.close()
+
+    return functools.update_wrapper(once, change)
+
+
+@shared
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
     """Keep libraries in C, which print what they also raise, off the terminal."""

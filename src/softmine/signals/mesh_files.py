@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from softmine.domain import SoftmineError
 from softmine.signals.files import check_file
-from softmine.signals.libraries import require, silenced
+from softmine.signals.libraries import require, shared, silenced
 from softmine.signals.mesh_orientation import orient
 
 FORMATS = ("obj", "ply", "stl", "off", "glb", "gltf")
@@ -54,7 +54,7 @@ def read(path: Path) -> Mesh:
         )
     trimesh = require("trimesh", "shape", "meshes", where)
     try:
-        with _quiet():
+        with _quiet(), np.errstate(all="ignore"):
             scene = trimesh.load_scene(path, process=False, skip_materials=True)
             parts = [part for part in scene.dump() if hasattr(part, "faces") and len(part.faces)]
             vertices = [np.asarray(part.vertices, np.float64) for part in parts]
@@ -132,6 +132,7 @@ def _has_area(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return double > 1e-12 * np.maximum(longest, 1e-12)
 
 
+@shared
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps trimesh, which logs and warns of what it also raises, off the terminal."""
@@ -139,7 +140,7 @@ def _quiet() -> Iterator[None]:
     before = logger.disabled
     logger.disabled = True
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"), silenced():
+        with warnings.catch_warnings(), silenced():
             warnings.simplefilter("ignore")
             yield
     finally:

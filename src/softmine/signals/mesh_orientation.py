@@ -73,22 +73,29 @@ def _agree(
         Faces, of which as few as can be were turned in each part; the part of each, (F,); and whether it could be done.
     """
     from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import breadth_first_order, connected_components
+    from scipy.sparse.csgraph import breadth_first_tree, connected_components
 
     count = len(faces)
-    # A tree over each part; a node's turn is its parent's, changed where the edge between them disagrees.
     ends = np.concatenate([triangles, triangles[:, ::-1]])
     weight = np.concatenate([differ, differ]) + 1
     graph = coo_array((weight, (ends[:, 0], ends[:, 1])), shape=(count, count)).tocsr()
-    parts, part = connected_components(graph, directed=False)
+    part = connected_components(graph, directed=False)[1]
     if not differ.any():
         return faces, part, True
-    turned = np.zeros(count, bool)
+    # One tree over all parts, from one more node that is joined to the first triangle of each.
     first = np.unique(part, return_index=True)[1]
-    for start in first[:parts]:
-        order, parent = breadth_first_order(graph, start, directed=False)
-        for node in order[1:]:
-            turned[node] = turned[parent[node]] ^ (graph[node, parent[node]] % 2 == 0)
+    ends = np.concatenate([ends, np.stack([np.full_like(first, count), first], -1)])
+    weight = np.concatenate([weight, np.ones_like(first)])
+    graph = coo_array((weight, (ends[:, 0], ends[:, 1])), shape=(count + 1, count + 1)).tocsr()
+    tree = breadth_first_tree(graph, count).tocoo()
+    above, turned = np.full(count + 1, count), np.zeros(count + 1, bool)
+    above[tree.col], turned[tree.col] = tree.row, tree.data == 2
+    # A node's turn is its parent's, changed where the edge between them disagrees: each adds up the changes on a way that
+    # doubles, until all ways end at the root.
+    while (above != count).any():
+        turned ^= turned[above]
+        above = above[above]
+    turned = turned[:count]
     agreed = bool(((turned[triangles[:, 0]] ^ turned[triangles[:, 1]]) == differ).all())
     turned ^= (np.bincount(part, turned) > np.bincount(part) / 2)[part]
     return np.where(turned[:, None], faces[:, ::-1], faces), part, agreed

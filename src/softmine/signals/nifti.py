@@ -19,6 +19,8 @@ GZIP = b"\x1f\x8b"
 _SIZES = (348, 540)
 _DEFLATE_MOST = 1032
 """No deflated byte holds more than this many."""
+_LENGTHS = {1: "m", 2: "mm", 3: "um"}
+"""The units that the lowest three bits of ``xyzt_units`` stand for."""
 
 
 def looks_like(start: bytes) -> bool:
@@ -68,7 +70,7 @@ def read(path: Path, where: str, start: bytes, zipped: bool) -> VolumeData:
         mapped,
         layers=thickest,
         voxel_size=voxel_size if known else None,
-        length_unit={"meter": "m", "mm": "mm", "micron": "um"}.get(header.get_xyzt_units()[0], ""),
+        length_unit=_LENGTHS.get(int(header["xyzt_units"]) & 7, ""),
         orientation=_orientation(nibabel, header),
         nifti=header,
     )
@@ -110,6 +112,8 @@ def _unzip(path: Path, where: str, offset: int, count: int, dtype: np.dtype) -> 
             with gzip.open(path) as file:
                 file.seek(offset)
                 data = file.read(count)
+                while file.read(2**20):  # at the end, gzip checks all that it unpacked
+                    pass
         except (OSError, EOFError, zlib.error) as error:
             raise SoftmineError(
                 f"{where}: its gzip data is truncated or damaged; get a complete copy"

@@ -24,10 +24,11 @@ _KNOWN = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
     b"GIF8": "GIF",
-    b"BM": "BMP",
-    b"RIFF": "WebP",
+    rb"BM.{13}\0{3}": "BMP",
+    rb"RIFF.{4}WEBP": "WebP",
     b"qoif": "QOI",
 }
+"""How files begin, as regular expressions; the second header of a BMP has less than 256 bytes."""
 _CONVERT = {
     "1": "L",
     "P": "RGB",
@@ -48,10 +49,15 @@ def read(path: Path, where: str, start: bytes) -> np.ndarray:
     Raises:
         SoftmineError: the file is damaged, animated, too large, or would lose precision.
     """
-    known = next((name for magic, name in _KNOWN.items() if start.startswith(magic)), None)
+    known = next((name for magic, name in _KNOWN.items() if re.match(magic, start, re.DOTALL)), None)
+    # Pillow takes a text that begins with BM for one that is damaged.
+    formats = tuple(name for name in FORMATS if name != "BMP" or known == "BMP")
     deep = known == "PNG" and _is_deep_colour_png(start, where)
     _refuse_what_would_lose_bits(start, where)
-    with _errors(where, known), _own_limits(), path.open("rb") as file, _open(file, FORMATS) as image:
+    with _errors(where, known), _own_limits(), path.open("rb") as file, _open(file, formats) as image:
+        if known == "PNG" and image.mode == "L" and start[24] < 8 and "transparency" in image.info:
+            # Pillow spreads grey of 2 and 4 bits over a byte, but not the one that is transparent.
+            image.info["transparency"] *= 255 // (2 ** start[24] - 1)
         check_size(image.height, image.width, where)
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # an MPO: a photo, then extras
@@ -109,16 +115,18 @@ def _own_limits() -> Iterator[None]:
 
 def _to_array(image: PIL.Image.Image, where: str) -> np.ndarray:
     image.load()
-    mode = image.mode
-    if "transparency" in image.info and mode in ("1", "L", "P", "RGB"):
+    mode, key = image.mode, image.info.get("transparency")
+    if key is not None and mode in ("1", "L", "P", "RGB"):
         image = image.convert("LA" if mode in ("1", "L") else "RGBA")
     elif mode in _CONVERT:
         image = image.convert(_CONVERT[mode])
-    elif mode == "I":
-        return _fit_uint16(np.asarray(image), where)
-    elif mode not in ("L", "LA", "RGB", "RGBA", "F") and not mode.startswith("I;16"):
+    elif mode not in ("L", "LA", "RGB", "RGBA", "F", "I") and not mode.startswith("I;16"):
         raise SoftmineError(f"{where}: its colours are {mode}; convert it to RGB")
-    return np.asarray(image)
+    array = _fit_uint16(np.asarray(image), where) if mode == "I" else np.asarray(image)
+    if key is not None and mode.startswith("I"):
+        # Pillow knows no grey of 16 bits with opacity.
+        array = np.stack((array, np.where(array == key, 0, 65535).astype(array.dtype)), -1)
+    return array
 
 
 def _fit_uint16(array: np.ndarray, where: str) -> np.ndarray:

@@ -43,7 +43,7 @@ def check_layout(shape: tuple[int, ...], dtype: np.dtype, where: str) -> tuple[i
         )
     if len(shape) not in (2, 3):
         raise SoftmineError(f"{where}: it has shape {shape}, but a picture has shape (H, W) or (H, W, C)")
-    if 0 in shape:
+    if min(shape) < 1:
         raise SoftmineError(f"{where}: it has no pixels (its shape is {shape})")
     height, width, channels = (*shape, 1)[:3]
     if channels > 4:

@@ -91,7 +91,7 @@ def read(
             for picture in _frames(container, stream, where):
                 seen += 1
                 if seen > first:
-                    array = _to_rgb(picture, downscale)
+                    array = _to_rgb(picture, downscale, where)
                     store = store or FrameStore(where, array.shape[:2], max(0, last - first))
                     store.add(array)
                 report(min(1.0, seen / last) if last else 0.0)
@@ -172,9 +172,17 @@ def _damaged(where: str, seen: int) -> SoftmineError:
     )
 
 
-def _to_rgb(frame: av.VideoFrame, downscale: int) -> np.ndarray:
+def _to_rgb(frame: av.VideoFrame, downscale: int, where: str) -> np.ndarray:
     """A frame (H, W, 3), uint8, upright."""
+    from av.error import FFmpegError
+
     width, height = (max(1, round(side / downscale)) for side in (frame.width, frame.height))
     matrix = _BT709 if frame.colorspace == _UNTAGGED and frame.height >= _HD_LINES else None
-    rgb = frame.reformat(width, height, "rgb24", src_colorspace=matrix, interpolation="AREA")
+    try:
+        rgb = frame.reformat(width, height, "rgb24", src_colorspace=matrix, interpolation="AREA")
+    except FFmpegError as error:
+        raise SoftmineError(
+            f"{where}: its colours ({frame.format.name}, matrix {int(frame.colorspace)}) cannot be converted to RGB; "
+            "re-encode it as BT.709"
+        ) from error
     return np.rot90(rgb.to_ndarray(), round(frame.rotation / 90) % 4)

@@ -14,8 +14,8 @@ from torch import Tensor
 from softmine.domain import Box, Cells, Coords, SoftmineError, Values
 from softmine.signals import volume_builtin, volume_files, volume_maps
 from softmine.signals.fingerprint import hash_array, hash_file
-from softmine.signals.grid import centres, check_coords, corners, gather, shift, to_buffer
-from softmine.signals.volume_data import VolumeData, along, check_layout, slowest_axis, survey
+from softmine.signals.grid import centres, check_coords, corners, gather, shift, to_buffer, to_numpy
+from softmine.signals.volume_data import DTYPES, VolumeData, along, check_layout, slowest_axis, survey
 
 LOAD_BYTES = 512 * 2**20
 """Uncompressed files up to this size are loaded into memory, larger ones are memory-mapped."""
@@ -80,7 +80,7 @@ class Volume(torch.nn.Module):
         super().__init__()
         where = f"cannot read {path}" if path else f"cannot use the voxels of {name!r}"
         if not isinstance(voxels, VolumeData):
-            array = voxels.numpy(force=True) if isinstance(voxels, Tensor) else np.asarray(voxels)
+            array = to_numpy(voxels, DTYPES, where) if isinstance(voxels, Tensor) else np.asarray(voxels)
             voxels = VolumeData(array, nodata=nodata)
         self.name, self.path, self.mapped = name, path, voxels.mapped
         spatial, self.channels = check_layout(voxels.array.shape, voxels.array.dtype, where)
@@ -93,6 +93,9 @@ class Volume(torch.nn.Module):
         extreme = max(abs(low), self._span, 1 / self._span) > 1e30
         self._work = torch.float32 if exact and not extreme and self.dtype != "float64" else torch.float64
         self.fingerprint = fingerprint or hash_array(array)
+        if not self.mapped and found.high < shift(array.dtype):
+            # Signed as they are, because small values would be rounded against the shift.
+            array = array.astype(f"i{array.dtype.itemsize}")
         self._shift = 0 if self.mapped else shift(array.dtype)
         self.register_buffer("voxels", torch.empty(0) if self.mapped else to_buffer(array), persistent=False)
         self.register_buffer("size", torch.tensor(spatial), persistent=False)

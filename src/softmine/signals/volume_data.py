@@ -123,7 +123,7 @@ def check_layout(shape: tuple[int, ...], dtype: np.dtype, where: str) -> tuple[t
             f"{where}: it has {len(shape)} {'axis' if len(shape) == 1 else 'axes'} (its shape is {shape}), but a "
             f"volume has 3, or 4 with channels or time last; save it as one"
         )
-    if 0 in shape:
+    if min(shape) < 1:
         raise SoftmineError(f"{where}: it has no voxels (its shape is {shape}); save it with some")
     if len(shape) == 4 and shape[3] <= MAX_CHANNELS:
         return shape[:3], shape[3]

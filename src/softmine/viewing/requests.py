@@ -131,7 +131,7 @@ class Requests:
             self._turn += 1
             browser.served = self._turn
             side = self._side(browser)
-            final = side == self._finest(browser)
+            final = self._enough(browser, side)
             return Job(client, browser.look, side, final, browser.moves, self._version)
 
     def stale(self, job: Job) -> bool:
@@ -165,9 +165,13 @@ class Requests:
     def _wants(self, browser: _Browser) -> bool:
         if browser.shown != (browser.moves, self._version):
             return True
+        return not self._enough(browser, browser.side)
+
+    def _enough(self, browser: _Browser, side: int) -> bool:
+        """Whether a picture of that size need not be made finer."""
         finest = self._finest(browser)
         # What a machine can do in a time wavers; not every waver is worth a picture.
-        return browser.side != finest if finest == self.resolution else browser.side < ENOUGH * finest
+        return side == finest if finest == self.resolution else side >= ENOUGH * finest
 
     def _side(self, browser: _Browser) -> int:
         if browser.shown[0] != browser.moves:

@@ -118,6 +118,29 @@ def test_views_that_a_list_holds_back_are_not_trained_on(tmp_path, lists, train,
     assert [view.name for view in scene.split("test")] == [names[index] for index in test]
 
 
+@pytest.mark.parametrize(
+    ("shared", "own", "across", "down"),
+    [
+        ({"fl_x": 5.0}, {"camera_angle_x": 1.0}, 4 / np.tan(0.5), 4 / np.tan(0.5)),
+        ({"camera_angle_x": 1.0}, {"fl_x": 5.0}, 5.0, 5.0),
+        ({"fl_x": 5.0, "camera_angle_y": 1.0}, {"fl_y": 6.0}, 5.0, 6.0),
+        ({"fl_x": 5.0, "fl_y": 6.0}, {"camera_angle_y": 1.0}, 5.0, 3 / np.tan(0.5)),
+        ({"fl_x": 5.0, "camera_angle_x": 1.0}, {}, 5.0, 5.0),
+        ({"fl_x": None, "camera_angle_x": 1.0, "k1": None, "w": None}, {}, 4 / np.tan(0.5), 4 / np.tan(0.5)),
+        ({"fl_x": 5.0}, {"fl_x": None, "camera_angle_x": None}, 5.0, 5.0),
+    ],
+)
+def test_a_frames_own_focal_length_goes_before_that_of_all_by_any_name(tmp_path, shared, own, across, down):
+    content = nerfstudio(tmp_path)
+    for key in ("fl_x", "fl_y"):
+        del content[key]
+    content.update(shared)
+    content["frames"][2].update(own)
+    write_json(tmp_path / "transforms.json", content)
+    views = {view.name: view for view in read_scene(tmp_path).views}
+    assert views["images/02.png"].camera.focal == pytest.approx((across, down))
+
+
 def frame(**changes):
     def change(content):
         content["frames"][2].update(changes)
@@ -157,6 +180,9 @@ BAD = [
     (lambda content: content.pop("fl_x"), "neither 'fl_x' nor 'camera_angle_x'"),
     (top(fl_x=-1), "'fl_x' is -1, but must be above 0"),
     (top(fl_x="wide"), "'fl_x' is \"wide\", but must be a finite number"),
+    (top(fl_x=10**400), "'fl_x' is 10{50,}.*, but must be a finite number"),
+    (top(fl_x=True), "'fl_x' is true, but must be a finite number"),
+    (matrix(0, 3, 10**400), "'transform_matrix' is not a matrix of 4 x 4 numbers"),
     (top(k1=float("nan")), "'k1' is NaN"),
     (top(w=7.5), "'w' is 7.5, but must be a number of pixels"),
     (top(w=16), r"00.png is 8 x 6 pixels, but .*states 16 x 6"),

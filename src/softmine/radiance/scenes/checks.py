@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Pose
@@ -37,7 +38,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(read_bytes(path))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         place = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise SoftmineError(
             f"cannot read {path}: it is not valid JSON{place}; get a complete copy"
@@ -68,7 +69,9 @@ def number(content: dict[str, Any], key: str, where: str, default: float | None 
     value = content.get(key, default)
     if value is None:
         raise SoftmineError(f"{where}: it has no '{key}'; add it")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # Compared, not converted: an integer may be longer than a float can be.
+    finite = isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    if isinstance(value, bool) or not finite:
         raise SoftmineError(f"{where}: '{key}' is {_shown(value)}, but must be a finite number")
     return float(value)
 
@@ -106,7 +109,7 @@ def rigid(matrix: Any, where: str) -> Pose:
     """
     try:
         pose = np.array(matrix, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pose = np.empty(0)
     if pose.shape not in ((3, 4), (4, 4)):
         raise SoftmineError(f"{where} is not a matrix of 4 x 4 numbers")
@@ -163,7 +166,10 @@ def header(path: Path) -> Header:
             warnings.simplefilter("ignore")
             with PIL.Image.open(path) as image:
                 has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-                return Header(image.width, image.height, has_alpha)
+                width, height = image.size
+                if isinstance(image, TiffImageFile):  # whose size is that of the upright picture
+                    width, height = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
+                return Header(width, height, has_alpha)
     except Exception as error:
         raise SoftmineError(f"cannot read {path}: it is not a picture that can be decoded") from error
 

@@ -13,6 +13,8 @@ from softmine.radiance.scenes.scene import View
 
 MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
 """Camera models whose lens is one of ``softmine.radiance.distortion``."""
+FOCALS = (("fl_x", "camera_angle_x"), ("fl_y", "camera_angle_y"))
+"""Two names each, of which one will do."""
 SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".PNG", ".JPG")
 
 
@@ -52,7 +54,7 @@ def read_frames(file: Path, split: str) -> tuple[list[View], bool, dict[str, Any
             raise SoftmineError(f"{where}: it has no 'transform_matrix'; add it")
         found = checks.header(image)
         has_alpha |= found.has_alpha
-        camera = _camera({**content, **frame}, found, where)
+        camera = _camera(_merged(content, frame), found, where)
         for picture in (image, mask):
             if picture:
                 checks.check_size(picture, camera.width, camera.height, where)
@@ -69,6 +71,14 @@ def _find(path: Path) -> Path:
         if candidate.is_file():
             return candidate
     return path
+
+
+def _merged(content: dict[str, Any], frame: dict[str, Any]) -> dict[str, Any]:
+    """What a frame says, and for what it leaves out (or null) the file; one focal length by one name at most."""
+    own = {key: value for key, value in frame.items() if value is not None}
+    said = {name for names in FOCALS if own.keys() & set(names) for name in names}
+    shared = {key: value for key, value in content.items() if value is not None and key not in said}
+    return {**shared, **own}
 
 
 def _camera(content: dict[str, Any], found: checks.Header, where: str) -> Camera:
