@@ -1,16 +1,25 @@
 """``softmine compare image`` as people run it."""
 
+import io
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from softmine.cli.compare import _print_summary
+from softmine.cli.console import PlainConsole
 from softmine.cli.main import main
 from softmine.training.budget import cosine_decay
 from softmine.training.build import build_trainer
 
 TINY = ["--log2-table-size", "8", "--batch-sizes", "64", "--evaluations", "4"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 @pytest.fixture
@@ -163,6 +172,33 @@ def test_with_steps_the_tuned_uniform_is_given_as_much_time_not_as_many_steps(pi
     assert (given["batch_size"], given["steps"]) == (64, 30)
     assert tuned["batch_size"] == 256
     assert tuned["steps"] == max(1, round(30 * step_ms[64] / step_ms[256]))
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 80])
+def test_a_narrow_terminal_cuts_no_number(width):
+    line = {
+        "sampler": "uniform", "batch_size": 65_536, "shorter": 1.0, "baseline_batch_size": 65_536, "psnr_mean": 32.768,
+        "psnr_std": 0.123, "speedup_seconds": 1.0, "speedup_steps": None, "worst_deficit": 0.0, "overhead": 0.25,
+        "overhead_in_all": 1.75, "oracle_share": 0.42, "diverged": 0,
+    }  # fmt: skip
+    out = Terminal()
+    console = PlainConsole(file=out, force_terminal=True, width=width, color_system=None)
+    _print_summary({"summary": [line]}, console)
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    for word in ("65,536", "32.77", "\u00b10.12", "1.00x", "never", "+25%", "+0.00", "42%", "overhead"):
+        assert word in printed.split() or f"({word}" in printed
+    assert "\u2026" not in printed
+
+
+def test_no_memory_for_the_first_trainer_leaves_no_folder(picture, tmp_path, capsys, monkeypatch):
+    def build(*words, **more):
+        raise MemoryError
+
+    monkeypatch.setattr("softmine.study.compare.build_trainer", build)
+    out = tmp_path / "parent" / "out"
+    assert main(["compare", "image", str(picture), "--out", str(out), *TINY, "--steps", "2"]) == 2
+    assert "out of memory" in capsys.readouterr().err
+    assert not out.parent.exists()
 
 
 @pytest.mark.parametrize(

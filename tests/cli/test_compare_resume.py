@@ -118,6 +118,47 @@ def test_what_does_not_fit_is_said_in_a_sentence(finished, capsys, flags, messag
     assert (finished / "results.json").read_bytes() == before
 
 
+def tuned(out, **changes):
+    """Puts a search into a finished comparison that chose batch size 128 for uniform."""
+    results = read(out)
+    line = {"race": 1, "batch_size": 128, "steps": 3, "psnr": 20.0}
+    results["tuning"] = {"batch_size": 128, "steps": 15, "seconds": 1234.5, "runs": [line], **changes}
+    results["settings"]["tune_uniform"] = True
+    (out / "results.json").write_text(json.dumps(results))
+
+
+@pytest.mark.parametrize("flags", [["--samplers", "uniform@128"], ["--batch-sizes", "64", "128"]])
+def test_a_tuned_uniform_has_as_many_steps_in_every_seed(finished, capsys, flags):
+    tuned(finished)
+    before = (finished / "results.json").read_bytes()
+    assert resume(finished, *flags, "--seeds", "2") == 2
+    error = capsys.readouterr().err
+    assert "with 15 steps instead of 20: leave it out" in error
+    assert error.count("\n") == 1
+    assert (finished / "results.json").read_bytes() == before
+    assert resume(finished, "--samplers", "langevin@128", "--seeds", "2") == 0
+    assert "1,230 s of training each" in capsys.readouterr().out
+    steps = {(run["sampler"], run["batch_size"]): set() for run in read(finished)["runs"]}
+    for run in read(finished)["runs"]:
+        steps[run["sampler"], run["batch_size"]].add(run["steps"])
+    assert steps == {("uniform", 64): {20}, ("uniform", 128): {15}, ("langevin", 128): {20}}
+
+
+def test_a_tuned_uniform_with_the_steps_of_all_may_be_named(finished):
+    tuned(finished, steps=20)
+    assert resume(finished, "--samplers", "uniform@128") == 0
+
+
+def test_a_resumption_has_its_versions_where_it_trains(finished, monkeypatch):
+    monkeypatch.setattr("softmine.cli.compare.versions", lambda: {"softmine": "9.9"})
+    assert resume(finished) == 0
+    assert "resumed" not in read(finished)
+    assert resume(finished, "--seeds", "2") == 0
+    command = f"softmine compare image --resume {finished} --seeds 2"
+    assert read(finished)["resumed"] == [{"command": command, "versions": {"softmine": "9.9"}}]
+    assert ", then 9.9" in (finished / "report.html").read_text(encoding="utf-8")
+
+
 def test_seeds_do_not_become_fewer_nor_the_tuning_undone(finished, capsys):
     assert resume(finished, "--seeds", "2", "--tune-uniform") == 0
     assert resume(finished, "--seeds", "1") == 2
@@ -206,6 +247,41 @@ def test_what_was_cut_short_starts_again_and_the_rest_stays(finished):
     assert results["runs"][1]["finished"]
     assert len(results["runs"]) == 2
     assert results["complete"]
+
+
+def test_what_was_cut_short_stays_until_there_is_more(finished, monkeypatch):
+    results = read(finished)
+    (cut,) = results["runs"]
+    cut.update(finished=False, curve=cut["curve"][:2])
+    results["complete"] = False
+    (finished / "results.json").write_text(json.dumps(results))
+
+    def at(share):
+        """Ctrl-C at a share of the run."""
+
+        def race_until(contestants, *words):
+            (one,) = contestants
+            race(contestants, *words[:-1], lambda: one.trainer.progress >= share)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        race = compare.race
+        return race_until
+
+    for share in (0.0, 0.005):
+        with monkeypatch.context() as patch:
+            patch.setattr(compare, "race", at(share))
+            assert resume(finished) == 130
+        assert read(finished)["runs"] == [cut]
+        assert read(finished)["summary"]
+    with monkeypatch.context() as patch:
+        patch.setattr(compare, "race", at(0.9))
+        assert resume(finished) == 130
+    (further,) = read(finished)["runs"]
+    assert len(further["curve"]) > len(cut["curve"])
+    assert not further["finished"]
+    assert resume(finished) == 0
+    (whole,) = read(finished)["runs"]
+    assert whole["finished"]
 
 
 def test_what_was_trained_is_kept_when_its_pictures_cannot_be_written(picture, tmp_path, monkeypatch, capsys):

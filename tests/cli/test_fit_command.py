@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 
 from softmine import Image
 from softmine.cli.main import main
+from softmine.tasks.image import ImageTask
 from softmine.training.trainer import Trainer
 
 TINY = ["--log2-table-size", "8", "--batch-size", "64", "--evaluations", "4"]
@@ -154,6 +156,58 @@ def test_more_of_one_budget_is_refused_where_the_other_is_spent(picture, tmp_pat
     assert main(["fit", "image", "--resume", str(run), *more]) == 2
     assert f"has spent its {' '.join(spent)}" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in run.rglob("*.*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize("less", [["--seconds", "0.01"], ["--steps", "3"]])
+def test_less_than_is_spent_is_refused(picture, tmp_path, capsys, less):
+    run = tmp_path / "run"
+    assert fit(picture, run, "--seconds", "0.5") == 0
+    before = {file: file.read_bytes() for file in run.rglob("*.*") if file.is_file()}
+    capsys.readouterr()
+    assert main(["fit", "image", "--resume", str(run), *less]) == 2
+    error = capsys.readouterr().err
+    assert f"{' is '.join(less)}, but the run in {run} has already" in error
+    assert error.count("\n") == 1
+    assert {file: file.read_bytes() for file in run.rglob("*.*") if file.is_file()} == before
+
+
+def test_ctrl_c_while_pictures_are_written_is_told(picture, tmp_path, capsys, monkeypatch):
+    def reconstruct(self, *words, small=False, **more):
+        if not small:
+            raise KeyboardInterrupt
+        return whole(self, *words, small=True, **more)
+
+    whole = ImageTask.reconstruct
+    monkeypatch.setattr(ImageTask, "reconstruct", reconstruct)
+    run = tmp_path / "run"
+    assert fit(picture, run, "--steps", "2") == 0
+    assert status(run)["state"] == "finished"
+    assert "interrupted while it wrote every value" in capsys.readouterr().err
+    assert "Interrupted while it wrote every value" in (run / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", ["fit", "compare"])
+def test_however_little_time_there_is_one_step_is_made(picture, tmp_path, command):
+    run = tmp_path / "run"
+    words = TINY if command == "fit" else [*TINY[:2], "--batch-sizes", "64", "--samplers", "uniform"]
+    assert main([command, "image", str(picture), "--out", str(run), *words, "--seconds", "1e-9"]) == 0
+    steps = [status(run)["step"]] if command == "fit" else [
+        one["steps"] for one in json.loads((run / "results.json").read_text())["runs"]
+    ]  # fmt: skip
+    assert steps == [1]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("command", ["fit", "compare"])
+def test_a_full_disk_under_the_log_costs_no_run(picture, tmp_path, command):
+    run = tmp_path / "run"
+    words = TINY if command == "fit" else [*TINY[:2], "--batch-sizes", "64", "--samplers", "uniform"]
+    words = [sys.executable, "-m", "softmine.cli.main", command, "image", picture, "--out", run, *words]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*words, "--steps", "5"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stderr == b""
+    assert (run / "report.html").exists()
 
 
 def test_a_run_that_cannot_be_resumed_stays_as_it_was(picture, tmp_path, capsys):

@@ -22,9 +22,9 @@ def test_a_sampler_with_its_own_batch_size_runs_at_that_alone():
 def test_auto_runs_at_a_size_that_suits_the_picture_unless_told():
     settings = CompareSettings(samplers=("uniform", "auto", "auto:power=1.0@64"), batch_sizes=(8, 16))
     fitting = sized(settings, Box((512, 768)))
-    assert fitting.samplers == ("uniform", "auto@8192", "auto:power=1.0@64")
+    assert fitting.samplers == ("uniform", "auto@12288", "auto:power=1.0@64")
     named = [(entry.sampler, entry.batch_size) for entry in entries(fitting)]
-    assert named == [("uniform", 8), ("auto", 8192), ("auto:power=1.0", 64), ("uniform", 16)]
+    assert named == [("uniform", 8), ("auto", 12288), ("auto:power=1.0", 64), ("uniform", 16)]
     assert sized(fitting, Box((512, 768))) == fitting
     assert sized(settings, Box((3, 3))).samplers[1] == "auto@1024"
     assert sized(settings, Box((100_000, 100_000))).samplers[1] == "auto@32768"
@@ -40,15 +40,15 @@ def test_a_shorter_budget_makes_another_run_of_the_same_sampler():
     assert fitting.samplers == (
         "uniform",
         "uniform/2",
-        "auto@8192",
-        "auto@8192/2.5",
+        "auto@12288",
+        "auto@12288/2.5",
         "langevin:alpha=0.8@512/3",
     )
     assert entries(fitting) == [
         Entry("uniform", 64),
         Entry("uniform", 64, 2.0),
-        Entry("auto", 8192),
-        Entry("auto", 8192, 2.5),
+        Entry("auto", 12288),
+        Entry("auto", 12288, 2.5),
         Entry("langevin:alpha=0.8", 512, 3.0),
         Entry("uniform", 128),
         Entry("uniform", 128, 2.0),

@@ -428,6 +428,107 @@ def test_one_seed_is_named_as_a_doubt(tmp_path: Path) -> None:
     assert "<polygon" not in page.html
 
 
+def test_seeds_that_do_not_count_are_in_no_figure(tmp_path: Path) -> None:
+    data = results({"uniform": 26.5, "langevin": 27.7}, complete=False)
+    for run in data["runs"]:
+        run["race"] = 1 + run["seed"]
+        if run["seed"] == 1:
+            run["curve"] = run["curve"][:1]
+    for line in data["summary"]:
+        line.update(seeds=[0], psnr_std=0.0)
+    page = Page(write_compare_report(write_comparison(tmp_path / "c", data)))
+    assert "2 samplers, 1 seed each" in page.text
+    assert "how much of this is chance is not known" in page.text
+    assert "\u00b1" not in page.text
+    assert "<polygon" not in page.html
+    assert "was added to" not in page.text
+    assert "4 runs" in page.text
+    # Files of before lines had their seeds.
+    for line in data["summary"]:
+        del line["seeds"]
+    page = Page(write_compare_report(write_comparison(tmp_path / "c", data)))
+    assert "2 samplers, 2 seeds each" in page.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "had", "words"),
+    [
+        ({"seconds": 8.0, "steps": None}, {}, "after 8 s of training each"),
+        ({"seconds": None, "steps": 400}, {}, "after 400 steps each"),
+        ({"seconds": 60.0, "steps": 400}, {}, "after 400 steps each"),
+        ({"seconds": 8.0, "steps": 10**6}, {}, "after 8 s of training each"),
+        ({"seconds": 60.0, "steps": None}, {}, "after 8 s of training each"),
+        ({"seconds": None, "steps": 400}, {"steps": 4}, "after 4 steps each"),
+        ({"seconds": None, "steps": 400}, {"steps": 1}, "after 1 step each"),
+        ({"seconds": None, "steps": 1}, {"steps": 1}, "after 1 step each"),
+        ({"seconds": 60.0, "steps": 10**6}, {}, "after 8 s of training each"),
+    ],
+)
+def test_what_runs_had_is_told_not_what_they_might_have_had(
+    tmp_path: Path, settings: dict[str, Any], had: dict[str, Any], words: str
+) -> None:
+    data = results({"uniform": 26.5, "langevin": 27.7}, settings=settings)
+    for run in data["runs"]:
+        run.update(had)
+    page = Page(write_compare_report(write_comparison(tmp_path / "c", data)))
+    assert words in page.text.replace("\u00a0", " ")
+    if None not in settings.values():
+        assert "was given at most" in page.text
+
+
+def test_of_a_tuned_uniform_with_fewer_steps_the_others_steps_are_told() -> None:
+    data = results({"uniform": 26.5, "langevin": 27.7})
+    for run in data["runs"]:
+        run["steps"] = 300 if run["sampler"] == "uniform" else 400
+    assert "after 400 steps each" in verdict(table(data), None, 400.0).rest
+
+
+def test_versions_that_changed_when_it_was_resumed_are_shown(tmp_path: Path) -> None:
+    again = {"command": "softmine compare image --resume new", "versions": {"softmine": "0.2.0"}}
+    page = compare(tmp_path / "c", {"uniform": 26.5}, resumed=["softmine compare image --resume old", again])
+    assert "0.1.0, then 0.2.0" in page.text
+    for words in ("old", "new"):
+        assert words in page.text.split("Reproduce")[1]
+    assert "0.2.0" not in page.text.split("Reproduce")[1]
+    run = write_run(tmp_path / "run", resumed=[again, again])
+    assert "0.1.0, then 0.2.0" in fit(run).text
+
+
+@pytest.mark.parametrize(
+    ("exact", "words"),
+    [
+        (("uniform", "langevin"), "No clear winner: langevin and uniform end within"),
+        (("langevin",), "langevin ends \u221e dB above uniform"),
+        (("uniform",), "No sampler beats uniform: the next, langevin, ends lower by \u221e dB"),
+    ],
+)
+def test_an_exact_fit_is_no_missing_figure(tmp_path: Path, exact: tuple[str, ...], words: str) -> None:
+    data = results({"uniform": 26.5, "langevin": 27.7})
+    for run in data["runs"]:
+        if run["sampler"] in exact:
+            run["curve"][-1]["psnr"] = None
+    for line in data["summary"]:
+        line.update(diverged=0, speedup_seconds=None)
+        if line["sampler"] in exact:
+            line.update(psnr_mean=None, psnr_std=None)
+    page = Page(write_compare_report(write_comparison(tmp_path / "c", data)))
+    text = page.text.replace("\u00a0", " ")
+    assert words in text
+    assert "no evaluation" not in text
+    assert "nan" not in text.lower()
+
+
+def test_without_a_baseline_nobody_is_said_to_be_slow(tmp_path: Path) -> None:
+    data = results({"uniform": 26.5, "langevin": 27.7})
+    for run in data["runs"]:
+        run["diverged_at"] = 4 if run["sampler"] == "uniform" else None
+    data["summary"][0].update(psnr_mean=None, diverged=2)
+    data["summary"][1].update(speedup_seconds=None, speedup_steps=None, baseline_batch_size=None)
+    page = Page(write_compare_report(write_comparison(tmp_path / "c", data)))
+    assert "never" not in page.text
+    assert "1 \u00d7" not in page.text
+
+
 def test_twelve_samplers_interrupted(tmp_path: Path) -> None:
     finals = {"uniform": 26.5, **{f"sampler-{i}": 26 + i / 5 for i in range(11)}}
     data = results(finals, complete=False)
@@ -438,7 +539,9 @@ def test_twelve_samplers_interrupted(tmp_path: Path) -> None:
     del data["summary"][4:]
     page = Page(write_compare_report(write_comparison(tmp_path / "c", data)))
     assert "This comparison was not finished." in page.text
-    assert "4 runs of 24 hold no evaluation" in page.text
+    # A null is no missing figure: JSON has no infinity for the PSNR of an exact fit.
+    assert "3 runs of 24 hold no evaluation" in page.text
+    assert "\u221e" in page.text
     assert "diverged at step 123" in page.text
 
 
@@ -534,6 +637,12 @@ def test_shorter_runs_have_rows_of_their_own_and_are_told_with_their_time(tmp_pa
     # A shorter uniform did not reach what the whole one did.
     assert page.html.count("<td>1 \u00d7</td>") == 2
     assert page.html.count('<tr class="first">') == 1
+
+
+def test_of_two_limits_both_are_told() -> None:
+    rows = table(with_shorter_runs({"uniform": 26.5}, {("auto", 2.5): 27.1}))
+    lead = verdict(rows, 60.0, 1000.0).lead.replace("\u00a0", " ")
+    assert lead.endswith("trained for at most 24 s or 400 steps instead of at most 60 s or 1,000 steps")
 
 
 def test_where_all_budgets_are_shorter_these_are_the_result() -> None:

@@ -46,6 +46,20 @@ def test_a_seed_that_was_cut_short_does_not_count():
     assert (uniform["psnr_mean"], other["psnr_mean"]) == (24, 25)
 
 
+def test_lines_are_over_the_same_seeds_where_that_can_be():
+    uniform = [run("uniform", [20, psnr], seed=seed) for seed, psnr in enumerate((24, 30, 30))]
+    # The first seed is the hardest: over it alone x is ahead, against all it would seem behind.
+    first, second = summarize([*uniform, run("x", [21, 25])])
+    assert (first["psnr_mean"], second["psnr_mean"]) == (24, 25)
+    assert first["seeds"] == second["seeds"] == [0]
+    cut = run("x", [21], seed=0, finished=False)
+    first, second = summarize([*uniform, cut, run("x", [21, 33], seed=1)])
+    assert (first["seeds"], second["seeds"]) == ([1], [1])
+    # No seed has all: those in which all runs ended.
+    first, second = summarize([*uniform[:2], run("x", [21, 25], seed=2)])
+    assert (first["seeds"], second["seeds"]) == ([0, 1], [2])
+
+
 def test_an_interrupted_first_seed_is_compared_at_common_evaluations():
     runs = [run("uniform", [20, 24, 26], finished=False), run("x", [21, 25], finished=False)]
     uniform, other = summarize(runs)
@@ -107,6 +121,16 @@ def test_without_uniform_at_its_own_batch_size_the_highest_uniform_is_the_baseli
     assert line["baseline_batch_size"] == 16
     assert line["speedup_seconds"] is None
     assert line["overhead"] is None
+
+
+def test_a_uniform_that_diverged_hides_none_that_did_not():
+    gone = run("uniform", [20], finished=False, diverged_at=12)
+    healthy = run("uniform", [20, 22, 24], batch_size=8)
+    for tuned in (None, 64):
+        line = figures([gone, healthy, run("x", [20, 24, 26])], "x", tuned=tuned)
+        assert line["baseline_batch_size"] == 8
+        assert line["speedup_steps"] == pytest.approx(1.5)
+    assert figures([gone, run("x", [20, 24, 26])], "x")["baseline_batch_size"] is None
 
 
 def test_the_worst_moment_is_the_deepest_after_the_first_tenth():

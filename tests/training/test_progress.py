@@ -35,10 +35,27 @@ def test_what_is_quick_is_not_told_at_all(clock):
     assert out.getvalue() == ""
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
 def test_a_terminal_shows_all_of_it_in_one_line(clock):
-    out = io.StringIO()
+    out = Terminal()
     with Progress(Console(file=out, force_terminal=True, width=80), steps=None) as shown:
         shown.wait("writing 1%")
         shown.wait("writing 2%")
     assert "writing 1%" in out.getvalue()
     assert "writing 2%" in out.getvalue().split("\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("out", "kind"), [(Terminal(), "dumb"), (io.StringIO(), "xterm")], ids=["dumb terminal", "log"]
+)
+def test_where_no_line_can_be_redrawn_lines_are_printed(monkeypatch, out, kind):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", kind)
+    with Progress(Console(file=out, width=80), steps=10) as shown:
+        shown.evaluated(5, 50, 1.0, 0.5, 20.0)
+    assert "step 5/10" in out.getvalue()
+    assert "\x1b" not in out.getvalue()

@@ -19,18 +19,19 @@ from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options
 from softmine.errors import SoftmineError
 from softmine.sampling import create
-from softmine.study.compare import Results, compare, new_results
+from softmine.study.compare import Results, compare, is_complete, new_results
 from softmine.study.matrix import CompareSettings, entries, sized
 from softmine.study.report import write_compare_report
 from softmine.study.report_compare import NOW_AND_THEN
 from softmine.study.shorter import name_of, shorter_of
-from softmine.study.stored import check_machine, grown, read_results, stored_settings
+from softmine.study.stored import check_machine, check_tuned, grown, read_results, stored_settings
 from softmine.tasks import KINDS, module, plain
 from softmine.training import devices, new_folder
 from softmine.training.build import edges_of
+from softmine.training.environment import versions
 from softmine.training.files import remove_leftovers, write_json
 from softmine.training.interrupt import INTERRUPTED, Interrupted, at_once, stop_if
-from softmine.training.progress import decibels
+from softmine.training.progress import decibels, in_terminal
 from softmine.training.run_folder import RunFolder
 from softmine.training.task import Task
 
@@ -94,8 +95,8 @@ def compare_command(
         compare(folder, task, settings, results, console, interrupted)
         if not results["runs"] and not results.get("tuning"):
             stop_if(interrupted)
-    except (SoftmineError, KeyboardInterrupt):
-        # A sampler may refuse what only its turn shows: where nothing was trained, nothing is left.
+    except BaseException:
+        # A sampler may refuse what only its turn shows, or memory end: where nothing was trained, nothing is left.
         if not results["runs"] and not results.get("tuning"):
             new_folder.take_away(folder, ("results.json", "images"), made)
         raise
@@ -136,10 +137,13 @@ def _resume(folder: Path, kind: str, program: str, arguments: list[str], interru
         task = same_signal(found, kind, path, options, options_of(args, kind))
     settings = grown(folder, stored, _for_signal(asked, task))
     settings.check()
+    check_tuned(folder, results, stored, settings)
     check_machine(folder, results, settings)
     stop_if(interrupted)
     remove_leftovers(folder)
-    results.setdefault("resumed", []).append(shlex.join([*program.split(), *arguments]))
+    if not is_complete(settings, results):
+        command = shlex.join([*program.split(), *arguments])
+        results.setdefault("resumed", []).append({"command": command, "versions": versions()})
     console = PlainConsole()
     compare(folder, task, settings, results, console, interrupted)
     return _close(folder, results, console)
@@ -180,28 +184,36 @@ def _close(folder: Path, results: Results, console: Console) -> int:
 
 def _print_summary(results: Results, console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("sampler", overflow="fold")
+    table.add_column("sampler", overflow="fold", min_width=8)
     oracle = any(line["oracle_share"] is not None for line in results["summary"])
     names = ["batch", "PSNR dB", "sooner (time)", "sooner (steps)", "overhead", "worst dB"]
-    for name in [*names, "of oracle"] if oracle else names:
-        table.add_column(name, justify="right")
+    rows = []
     for line in results["summary"]:
         spread = f" ±{line['psnr_std']:.2f}" if line["psnr_std"] else ""
         share = "-" if line["oracle_share"] is None else f"{line['oracle_share']:.0%}"
-        table.add_row(
-            name_of(line),
-            f"{line['batch_size']:,}",
-            "diverged" if line["psnr_mean"] is None else decibels(line["psnr_mean"]) + spread,
-            _times(line["speedup_seconds"], line),
-            _times(line["speedup_steps"], line),
-            _overhead(line),
-            "-" if line["worst_deficit"] is None else f"{-line['worst_deficit']:+.2f}",
-            *([share] if oracle else []),
+        rows.append(
+            (
+                name_of(line),
+                f"{line['batch_size']:,}",
+                "diverged" if line["psnr_mean"] is None else decibels(line["psnr_mean"]) + spread,
+                _times(line["speedup_seconds"], line),
+                _times(line["speedup_steps"], line),
+                _overhead(line),
+                # A zero has no minus.
+                "-" if line["worst_deficit"] is None else f"{round(-line['worst_deficit'], 2) + 0.0:+.2f}",
+                *([share] if oracle else []),
+            )
         )
-    if not console.is_terminal:
+    for number, name in enumerate([*names, "of oracle"] if oracle else names, 1):
+        words = " ".join([name, *(row[number] for row in rows)]).split()
+        # Numbers stay whole: in a terminal that is too narrow for them, lines go on beyond its edge.
+        table.add_column(name, justify="right", min_width=max(map(len, words)))
+    for row in rows:
+        table.add_row(*row)
+    if not in_terminal(console):
         # In a file or a pipe there is no edge to keep to.
         console.width = max(console.width, 160)
-    console.print(table)
+    console.print(table, crop=False)
     if any(shorter_of(line) > 1 for line in results["summary"]):
         console.print("/ and a number: trained for a budget that many times shorter", soft_wrap=True)
     if results.get("tuning"):

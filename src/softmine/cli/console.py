@@ -11,16 +11,19 @@ from rich.console import Console
 
 
 class PlainConsole(Console):
-    """A console that takes no text for markup, and goes on quietly when its reader has left (``| head``)."""
+    """A console that takes no text for markup, and goes on quietly where nothing can be printed any more.
+
+    Its reader may have left (``| head``), or the disk under a log be full: neither must cost a run.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, highlight=False, emoji=False, **options)
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Prints, or does nothing where nobody reads any more."""
+        """Prints, or does nothing where that fails."""
         try:
             super().print(*objects, **options)
-        except BrokenPipeError:
+        except OSError:
             self.on_broken_pipe()
 
     def on_broken_pipe(self) -> None:

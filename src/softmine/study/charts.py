@@ -1,4 +1,4 @@
-"""Line charts as plain geometry, drawn by ``templates/chart.html``.
+"""Line charts as plain geometry, drawn by the macro ``chart`` of ``templates/parts.html``.
 
 Lines are stretched to the width of the page while text keeps its size: positions across are given
 in percent, positions down in pixels of a fixed height. So one drawing serves a phone, a wide screen

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from softmine.study.matrix import CompareSettings, Entry, ended, entries, missing, shortened
+from softmine.study import report_text as text
+from softmine.study.matrix import CompareSettings, Entry, ended, entries, entry_of, missing, shortened
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.study.race import Contestant, race
 from softmine.study.shorter import with_shorter
@@ -78,8 +79,6 @@ def compare(
     evaluator = task.make_evaluator(device)
     results["settings"] = asdict(settings)
     results["measured"] = evaluator.describe()
-    # What was cut short starts again; a run is whole or not there.
-    results["runs"] = [run for run in results["runs"] if ended(run)]
     (folder / "images").mkdir(parents=True, exist_ok=True)
     if settings.tune_uniform and not results.get("tuning"):
         console.print("looking for the batch size that suits uniform best", soft_wrap=True)
@@ -104,10 +103,12 @@ def compare(
                 ]
                 race(contestants, progress, _label, interrupted)
                 number = 1 + max((run.get("race", 0) for run in results["runs"]), default=0)
-                trained = [one for one in contestants if one.trainer.step]
+                trained = [one for one in contestants if _is_kept(one, results["runs"])]
                 runs = [one.result(number) for one in trained]
-                before = list(results["runs"])
-                results["runs"] += runs
+                # What was cut short starts again, and stays until there is more.
+                again = {entry_of(run) for run in runs}
+                before = [run for run in results["runs"] if run["seed"] != seed or entry_of(run) not in again]
+                results["runs"] = before + runs
                 if seed == 0:
                     # What was trained is kept, whatever comes of its pictures.
                     _write(folder, settings, results)
@@ -127,9 +128,17 @@ def all_entries(settings: CompareSettings, results: Results) -> list[Entry]:
     return found + [entry for entry in extra if entry not in found]
 
 
+def is_complete(settings: CompareSettings, results: Results) -> bool:
+    """Whether nothing is left to run."""
+    found = all_entries(settings, results)
+    return (bool(results.get("tuning")) or not settings.tune_uniform) and not any(
+        missing(found, seed, results["runs"]) for seed in range(settings.seeds)
+    )
+
+
 def describe_tuning(tuning: dict[str, Any]) -> str:
     """The search for uniform's batch size as lines of text: every run, then what was chosen."""
-    lines = [f"uniform at several batch sizes, {tuning['seconds']:.3g} s of training each:"]
+    lines = [f"uniform at several batch sizes, {text.significant(tuning['seconds'])} s of training each:"]
     for run in tuning["runs"]:
         psnr = "diverged" if run["psnr"] is None else f"{run['psnr']:.2f} dB"
         lines.append(
@@ -159,18 +168,22 @@ def _contestant(
     return Contestant(trainer, evaluator, entry.sampler, seed, points, entry.shorter)
 
 
+def _is_kept(contestant: Contestant, runs: list[dict[str, Any]]) -> bool:
+    """Whether a contestant was trained, and as far as an earlier run of the same that was cut short."""
+    entry = Entry(contestant.sampler, contestant.batch_size, contestant.shorter)
+    earlier = [run for run in runs if run["seed"] == contestant.seed and entry_of(run) == entry]
+    most = max((len(run["curve"]) for run in earlier), default=0)
+    return contestant.trainer.step > 0 and (contestant.done or len(contestant.curve) >= most)
+
+
 def _label(contestant: Contestant) -> str:
     name = with_shorter(contestant.sampler, contestant.shorter)
     return f"seed {contestant.seed}  {name}  batch {contestant.batch_size:,}"
 
 
 def _write(folder: Path, settings: CompareSettings, results: Results) -> None:
-    tuning = results.get("tuning")
-    found = all_entries(settings, results)
     results["summary"] = summarize(results["runs"], _baseline(settings, results))
-    results["complete"] = (bool(tuning) or not settings.tune_uniform) and not any(
-        missing(found, seed, results["runs"]) for seed in range(settings.seeds)
-    )
+    results["complete"] = is_complete(settings, results)
     write_json(folder / "results.json", results)
 
 

@@ -142,6 +142,11 @@ def sized(settings: CompareSettings, domain: Box, batch_size: int | None = None)
     return replace(settings, samplers=tuple(words))
 
 
+def entry_of(run: dict[str, Any]) -> Entry:
+    """What a run of ``results.json`` is a run of."""
+    return Entry(run["sampler"], run["batch_size"], shorter_of(run))
+
+
 def ended(run: dict[str, Any]) -> bool:
     """Whether a run of ``results.json`` came to its end: its budget spent, or its loss diverged."""
     return bool(run["finished"]) or run["diverged_at"] is not None
@@ -149,9 +154,5 @@ def ended(run: dict[str, Any]) -> bool:
 
 def missing(found: list[Entry], seed: int, runs: list[dict[str, Any]]) -> list[Entry]:
     """The entries that have no run of ``seed`` that came to its end."""
-    there = {
-        Entry(run["sampler"], run["batch_size"], shorter_of(run))
-        for run in runs
-        if run["seed"] == seed and ended(run)
-    }
+    there = {entry_of(run) for run in runs if run["seed"] == seed and ended(run)}
     return [entry for entry in found if entry not in there]

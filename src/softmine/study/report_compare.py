@@ -9,7 +9,7 @@ from typing import Any
 
 from softmine.study import charts
 from softmine.study import report_text as text
-from softmine.study.report_curves import Spread, gain, read_points
+from softmine.study.report_curves import Spread, final_psnr, gain, read_points
 from softmine.study.report_gallery import gallery
 from softmine.study.report_page import read_object
 from softmine.study.report_summary import BASELINE, Row, best_figures, strip, table
@@ -42,7 +42,7 @@ def _styles(rows: list[Row]) -> dict[str, Style]:
 
 
 def _line(row: Row, style: Style, curve: Spread, by: str, unit: float) -> charts.Line:
-    several = sum(bool(read_points(run.get("curve"), by).x) for run in row.runs) > 1
+    several = sum(bool(read_points(run.get("curve"), by).x) for run in row.counted) > 1
     return charts.Line(
         name=row.label,
         value=text.fixed(curve.median[-1], 1),
@@ -102,7 +102,6 @@ def _run_lines(rows: list[Row]) -> list[dict[str, Any]]:
     for row in rows:
         for run in row.runs:
             points = [text.mapping(item) for item in text.listing(run.get("curve"))]
-            psnr = [value for item in points if (value := text.number(item.get("psnr"))) is not None]
             ssim = [value for item in points if (value := text.number(item.get("ssim"))) is not None]
             lines.append(
                 {
@@ -112,7 +111,7 @@ def _run_lines(rows: list[Row]) -> list[dict[str, Any]]:
                     )},
                     "sampler": with_shorter(row.sampler, row.shorter),
                     "diverged_at": text.number(run.get("diverged_at")),
-                    "psnr": psnr[-1] if psnr else None,
+                    "psnr": final_psnr(run),
                     "ssim": ssim[-1] if ssim else None,
                 }
             )  # fmt: skip
@@ -147,7 +146,9 @@ def compare_page(folder: Path) -> dict[str, Any]:
     seconds, steps = text.number(chosen.get("seconds")), text.number(chosen.get("steps"))
     result = verdict(rows, seconds, steps)
     runs = _run_lines(rows)
+    races = {race for run in runs if (race := text.number(run["race"])) is not None}
     groups, folded = text.settings(chosen)
+    resumed = text.listing(data.get("resumed"))
     return {
         "title": str(signal.get("name") or "unnamed signal"),
         "task": str(data.get("task") or "signal"),
@@ -157,7 +158,7 @@ def compare_page(folder: Path) -> dict[str, Any]:
         "qualified": result.rest,
         "field": text.field_name(chosen.get("field")),
         "samplers": len({row.sampler for row in rows}),
-        "seeds": max((len(row.runs) for row in rows), default=0),
+        "seeds": max((len(row.counted) for row in rows), default=0),
         "machine": text.machine(data.get("device")),
         "rows": rows,
         "styles": styles,
@@ -181,13 +182,17 @@ def compare_page(folder: Path) -> dict[str, Any]:
             and row.overhead_in_all - row.overhead > NOW_AND_THEN
             for row in rows
         ),
-        "races": len({race for run in runs if (race := text.number(run["race"])) is not None}),
+        "races": len(races),
+        "added": len(races) > max((len(row.runs) for row in rows), default=0),
         "groups": groups,
         "folded": folded,
         "seconds": seconds,
         "steps": steps,
         "shorter": {row.label: given(row, seconds, steps) for row in rows if row.shorter > 1},
-        "versions": text.versions(data.get("versions")),
+        "versions": text.versions(
+            [data.get("versions"), *(text.mapping(one).get("versions") for one in resumed)]
+        ),
         "command": str(data.get("command") or ""),
-        "resumed": [str(line) for line in text.listing(data.get("resumed"))],
+        # Files of before there were versions beside them hold the commands alone.
+        "resumed": [str(one.get("command") or "") if isinstance(one, dict) else str(one) for one in resumed],
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,13 @@ def read_points(curve: object, by: str) -> Points:
             pairs[x] = psnr
     ordered = sorted(pairs.items())
     return Points([x for x, _ in ordered], [psnr for _, psnr in ordered])
+
+
+def final_psnr(run: Mapping[str, Any]) -> float | None:
+    """The PSNR in dB of a run's last evaluation; infinite for an exact fit, which JSON keeps as null, ``None`` without any."""
+    points = [text.mapping(item) for item in text.listing(run.get("curve"))]
+    found = [point["psnr"] for point in points if "psnr" in point]
+    return math.inf if found and found[-1] is None else text.number(found[-1] if found else None)
 
 
 def spread(runs: Sequence[Points]) -> Spread | None:
@@ -97,5 +105,5 @@ def reach(curve: Spread, level: float) -> float | None:
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """Sample standard deviation; ``None`` below two values."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+    """Sample standard deviation; ``None`` below two values, or where one is an exact fit's."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 and all(map(math.isfinite, values)) else None

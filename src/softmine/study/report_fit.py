@@ -229,7 +229,7 @@ def fit_page(run: Path) -> dict[str, Any]:
             "dtype": str(signal.get("dtype") or text.NOTHING),
             "fingerprint": str(signal.get("fingerprint") or text.NOTHING),
         },
-        "versions": text.versions(config.get("versions")),
+        "versions": text.versions([config.get("versions"), *(one.get("versions") for one in resumed)]),
         "command": str(config.get("command") or ""),
         "resumed": [str(one.get("command") or "") for one in resumed],
         "seed": config.get("seed"),

@@ -9,7 +9,7 @@ from statistics import fmean, median
 from typing import Any
 
 from softmine.study import report_text as text
-from softmine.study.report_curves import Spread, deviation, reach, read_points, spread
+from softmine.study.report_curves import Spread, deviation, final_psnr, reach, read_points, spread
 from softmine.study.shorter import with_shorter
 
 BASELINE = "uniform"
@@ -28,7 +28,8 @@ class Row:
         label: its name in charts, with the batch size where one sampler has several.
         prose: its name in a sentence.
         runs: its runs, as in the file.
-        psnr: mean final PSNR in dB.
+        counted: those of the seeds that count, of which its figures and curves are.
+        psnr: mean final PSNR in dB, infinite with an exact fit.
         deviation: standard deviation of that over seeds; ``None`` for one seed.
         speedup_seconds: how many times sooner it reaches uniform's final PSNR; ``None`` for never.
         speedup_steps: the same in steps.
@@ -52,6 +53,7 @@ class Row:
     label: str
     prose: str
     runs: list[dict[str, Any]]
+    counted: list[dict[str, Any]]
     psnr: float | None
     deviation: float | None
     speedup_seconds: float | None
@@ -102,15 +104,21 @@ def _median_of(runs: list[dict[str, Any]], key: str) -> float | None:
 
 
 def _row(group: Group, name: str, runs: list[dict[str, Any]], stated: dict[str, Any]) -> Row:
-    curves = [read_points(run.get("curve"), "seconds") for run in runs]
+    seeds = text.listing(stated.get("seeds"))
+    # Files of before lines had their seeds: all count.
+    counted = [run for run in runs if run.get("seed") in seeds] if seeds else runs
+    curves = [read_points(run.get("curve"), "seconds") for run in counted]
     deficit, against = (
         text.number(stated.get("worst_deficit")),
         text.number(stated.get("baseline_batch_size")),
     )
-    finals = [curve.psnr[-1] for curve in curves if curve.psnr]
+    ends = [final_psnr(run) for run in counted if text.number(run.get("diverged_at")) is None]
+    finals = [psnr for psnr in ends if psnr is not None]
     mean, over_seeds = text.number(stated.get("psnr_mean")), text.number(stated.get("psnr_std"))
     if not stated and finals:
         mean, over_seeds = fmean(finals), deviation(finals)
+    elif mean is None and math.inf in finals:
+        mean = math.inf
     return Row(
         sampler=group[0],
         batch_size=group[1],
@@ -118,9 +126,10 @@ def _row(group: Group, name: str, runs: list[dict[str, Any]], stated: dict[str, 
         label=name,
         prose=name,
         runs=runs,
+        counted=counted,
         shorter=group[2],
         psnr=mean,
-        deviation=over_seeds if len(finals) != 1 else None,
+        deviation=over_seeds if mean is not None and len(finals) != 1 else None,
         speedup_seconds=text.number(stated.get("speedup_seconds")),
         speedup_steps=text.number(stated.get("speedup_steps")),
         overhead=text.number(stated.get("overhead")),
@@ -128,10 +137,10 @@ def _row(group: Group, name: str, runs: list[dict[str, Any]], stated: dict[str, 
         against=group[1] if against is None else round(against),
         worst=None if deficit is None else -deficit,
         oracle=text.number(stated.get("oracle_share")),
-        step_ms=_median_of(runs, "step_ms_median"),
-        sampler_ms=_median_of(runs, "sampler_ms_median"),
+        step_ms=_median_of(counted, "step_ms_median"),
+        sampler_ms=_median_of(counted, "sampler_ms_median"),
         by_seconds=spread(curves),
-        by_step=spread([read_points(run.get("curve"), "step") for run in runs]),
+        by_step=spread([read_points(run.get("curve"), "step") for run in counted]),
     )
 
 
@@ -176,7 +185,8 @@ def table(data: dict[str, Any]) -> list[Row]:
             changes.update(label=f"{row.name} {size}", prose=f"{row.name} at batch {size}")
         if base is not None and row is not base:
             if row.psnr is not None and base.psnr is not None:
-                changes["gain"] = row.psnr - base.psnr
+                # Two exact fits are level.
+                changes["gain"] = 0.0 if row.psnr == base.psnr else row.psnr - base.psnr
             if row.batch_size not in sizes and row.speedup_seconds is None:
                 changes["speedup_seconds"] = speedup(row, base, "seconds")
                 changes["speedup_steps"] = speedup(row, base, "step")
@@ -186,7 +196,9 @@ def table(data: dict[str, Any]) -> list[Row]:
 
 def strip(rows: list[Row]) -> dict[str, dict[str, float]]:
     """Where each row's PSNR and spread lie between the lowest and the highest, in percent."""
-    known = [(row, row.psnr, row.deviation or 0.0) for row in rows if row.psnr is not None]
+    known = [
+        (row, row.psnr, row.deviation or 0.0) for row in rows if row.psnr is not None and row.psnr < math.inf
+    ]
     low = min((psnr - wide for _, psnr, wide in known), default=0.0)
     span = max((psnr + wide for _, psnr, wide in known), default=0.0) - low
     if len(known) < 2 or span < 1e-6:

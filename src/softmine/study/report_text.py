@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-NOTHING = "\u2013"
-"""Stands where a figure is missing."""
+NOTHING, INFINITE = "\u2013", "\u221e"
+"""Stand where a figure is missing, and for the PSNR of an exact fit."""
 MINUS, TIMES = "\u2212", "\u00d7"
 GLUE = "\u00a0"
 """A space at which no line breaks, between a number and its unit."""
@@ -76,6 +76,8 @@ def compact(value: object) -> str:
 
 def fixed(value: object, digits: int = 1) -> str:
     """A number with a fixed count of decimals and a true minus sign."""
+    if isinstance(value, float) and math.isinf(value):
+        return INFINITE if value > 0 else MINUS + INFINITE
     amount = number(value)
     if amount is None:
         return NOTHING
@@ -98,7 +100,7 @@ def significant(value: object) -> str:
 def signed(value: object, digits: int = 2) -> str:
     """A difference, always with its sign: ``+0.40``."""
     text = fixed(value, digits)
-    plain = text == NOTHING or text.startswith(MINUS) or float(text) == 0
+    plain = text == NOTHING or text.startswith(MINUS) or text.strip("0.") == ""
     return text if plain else f"+{text}"
 
 
@@ -207,9 +209,15 @@ def several(amount: int, one: str, many: str | None = None) -> str:
     return f"{amount:,} {one if amount == 1 else many or one + 's'}"
 
 
-def versions(value: object) -> list[tuple[str, str]]:
-    """Pairs of a package's name and its version."""
-    return [(str(name), str(version)) for name, version in mapping(value).items()]
+def versions(values: Iterable[object]) -> list[tuple[str, str]]:
+    """Pairs of a package's name and its version; where that changed with a resumption, one after the other."""
+    found: dict[str, list[str]] = {}
+    for value in values:
+        for name, version in mapping(value).items():
+            known = found.setdefault(str(name), [])
+            if str(version) not in known[-1:]:
+                known.append(str(version))
+    return [(name, ", then ".join(known)) for name, known in found.items()]
 
 
 def setting(key: str, value: object) -> str:

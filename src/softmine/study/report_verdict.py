@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import median_high
 
 from softmine.study import report_text as text
 from softmine.study.report_summary import BASELINE, Row, speedup
 
 LEAST_GAIN = 0.05
 """Differences below this many dB are called a tie, whatever the spread."""
+REACHED = 0.98
+"""From this share of a budget on, it counts as spent."""
 
 
 def spent(rows: list[Row], seconds: float | None, steps: float | None) -> str:
-    """What every run was given, as words that end a sentence."""
+    """What every run was given, or what they had where they ended before it, as words that end a sentence."""
     each = " each" if len(rows) > 1 else ""
-    times = [
-        value
-        for row in rows
-        for run in row.runs
-        if (value := text.number(run.get("train_seconds"))) is not None
-    ]
-    if seconds is None and steps is None and times:
-        seconds = float(median(times))
-    if seconds is not None:
+    trained, made = _had(rows, "train_seconds"), _had(rows, "steps")
+    if seconds is not None and (trained is None or trained >= REACHED * seconds):
         return f"after {text.duration(seconds)} of training{each}"
-    return f"after {text.count(steps)} steps{each}" if steps is not None else "at the end"
+    if steps is not None and (made is None or made >= REACHED * steps):
+        return f"after {text.several(round(steps), 'step')}{each}"
+    if made is not None and seconds is None and steps is not None:
+        return f"after {text.several(round(made), 'step')}{each}"
+    return f"after {text.duration(trained)} of training{each}" if trained is not None else "at the end"
+
+
+def _had(rows: list[Row], key: str) -> float | None:
+    """The median over runs with the whole budget, of two the higher: a tuned uniform may have fewer steps by plan."""
+    runs = [run for row in rows if row.shorter == 1 for run in row.counted]
+    values = [value for run in runs if (value := text.number(run.get(key))) is not None]
+    return float(median_high(values)) if values else None
 
 
 def given(row: Row, seconds: float | None, steps: float | None) -> str:
     """The budget of a row, as words: ``24 s``, or ``2,000 steps``."""
+    if seconds is not None and steps is not None:
+        most = text.several(round(steps / row.shorter), "step")
+        return f"at most {text.duration(seconds / row.shorter)} or {most}"
     if seconds is not None:
         return text.duration(seconds / row.shorter)
     if steps is not None:
@@ -64,7 +73,7 @@ def _caveats(best: Row, base: Row, equal_steps: bool) -> str:
             found += (
                 f" {base.name.capitalize()} was given {text.count(steps[1])} steps, which take about as long."
             )
-    if max(len(best.runs), len(base.runs)) < 2:
+    if max(len(best.counted), len(base.counted)) < 2:
         found += " With one seed each, how much of this is chance is not known."
     return found
 

@@ -11,8 +11,9 @@ from typing import Any
 from softmine.errors import SoftmineError
 from softmine.study import report_text as text
 from softmine.study.compare import Results
-from softmine.study.matrix import CompareSettings
+from softmine.study.matrix import CompareSettings, Entry, entries
 from softmine.study.shorter import MOST
+from softmine.study.summary import BASELINE
 from softmine.training import devices, new_folder
 
 GROWING = ("samplers", "batch_sizes", "seeds", "tune_uniform")
@@ -101,6 +102,19 @@ def grown(folder: Path, stored: CompareSettings, asked: CompareSettings) -> Comp
         samplers=tuple(dict.fromkeys((*stored.samplers, *asked.samplers))),
         batch_sizes=tuple(dict.fromkeys((*stored.batch_sizes, *asked.batch_sizes))),
     )
+
+
+def check_tuned(folder: Path, results: Results, stored: CompareSettings, settings: CompareSettings) -> None:
+    """Raises SoftmineError if the uniform that the search chose is named now, and would train for other steps than before."""
+    tuning = results.get("tuning")
+    if not tuning or tuning["steps"] in (None, settings.steps):
+        return
+    tuned = Entry(BASELINE, tuning["batch_size"])
+    if tuned in entries(settings) and tuned not in entries(stored):
+        raise SoftmineError(
+            f"--samplers and --batch-sizes name uniform at batch size {tuned.batch_size}, which the comparison in {folder} "
+            f"has from its search, with {tuning['steps']} steps instead of {settings.steps}: leave it out, as it runs anyway"
+        )
 
 
 def check_machine(folder: Path, results: Results, settings: CompareSettings) -> None:

@@ -24,14 +24,17 @@ SETTLED = 0.1
 def summarize(runs: list[Run], tuned: int | None = None) -> list[dict[str, Any]]:
     """One line a sampler, batch size and budget, in the order of the runs.
 
-    Only seeds in which every run ended count; where there is none, because a person stopped the comparison in its
-    first seed, all curves are cut to the evaluations that every run has. All figures but the mean are medians over
-    seeds, each against a baseline of the same seed. A run whose budget is ``shorter`` times shorter is measured like any
-    other, against a baseline that had the whole budget; its curve just ends sooner.
+    Only seeds count in which every line has a run and every run ended; where there is none, those in which all runs
+    ended; where there is none either, because a person stopped the comparison in its first seed, all curves are cut to
+    the evaluations that every run has. All figures but the mean are medians over seeds, each against a baseline of the
+    same seed. A run whose budget is ``shorter`` times shorter is measured like any other, against a baseline that had
+    the whole budget; its curve just ends sooner.
 
+    - ``seeds``: those that count, with their runs that diverged.
     - ``psnr_mean``, ``psnr_std``: over runs that did not diverge (infinite and None with an exact fit); ``diverged`` is how many did.
     - ``baseline_batch_size``: the batch size of the uniform sampling that the next figures are against: ``tuned``
-      where it is given and was run; else the sampler's own; else that at which uniform ends highest; None without uniform.
+      where it is given and was run; else the sampler's own; else that at which uniform ends highest; None without a
+      run of uniform that did not diverge.
     - ``speedup_seconds``, ``speedup_steps``: how much sooner than the baseline the sampler first reaches the best PSNR
       that the baseline ends with; None where the median run never does.
     - ``worst_deficit``: the largest distance in dB by which the curve lies below the baseline's at equal seconds, once a
@@ -59,6 +62,7 @@ def summarize(runs: list[Run], tuned: int | None = None) -> list[dict[str, Any]]
                 "sampler": sampler,
                 "batch_size": batch_size,
                 "shorter": shorter,
+                "seeds": [run["seed"] for run in group],
                 "baseline_batch_size": against,
                 "psnr_mean": statistics.fmean(finals) if finals else None,
                 "psnr_std": _deviation(finals),
@@ -86,20 +90,24 @@ def _good(run: Run) -> bool:
 
 
 def _comparable(runs: list[Run]) -> list[Run]:
-    """Runs of the seeds in which all ended, or else all runs, cut to the shortest."""
+    """Runs of the seeds in which all ended, as many in each where that can be, or else all runs, cut to the shortest."""
     ended = {run["seed"] for run in runs}
     for run in runs:
         if not run["finished"] and run["diverged_at"] is None:
             ended.discard(run["seed"])
-    if ended:
-        return [run for run in runs if run["seed"] in ended]
+    groups = _grouped(runs).values()
+    # Seeds are of unequal difficulty: a line over fewer of them than the next would not compare with it.
+    whole = {seed for seed in ended if all(any(run["seed"] == seed for run in group) for group in groups)}
+    counted = whole or ended
+    if counted:
+        return [run for run in runs if run["seed"] in counted]
     shortest = min((len(run["curve"]) for run in runs if run["diverged_at"] is None), default=0)
     return [{**run, "curve": run["curve"][:shortest]} for run in runs] if shortest else []
 
 
 def _baseline_size(groups: dict[Group, list[Run]], own: int, tuned: int | None) -> int | None:
     for size in (tuned, own):
-        if size is not None and (BASELINE, size, 1.0) in groups:
+        if size is not None and any(map(_good, groups.get((BASELINE, size, 1.0), []))):
             return size
     return _highest(groups)
 

@@ -97,7 +97,8 @@ def fit(
         resumed: the command that goes on with the run.
 
     Raises:
-        SoftmineError: a checkpoint is damaged, or one part of the budget was raised while another is spent.
+        SoftmineError: a checkpoint is damaged, more than the budget is spent, or one part of it was raised while another
+            is spent.
     """
     trainer, evaluator = prepared.trainer, prepared.evaluator
     existing = run.checkpoints
@@ -129,7 +130,7 @@ def fit(
         if state == "interrupted" and loop.trainer.step == 0 and run.is_new:
             run.discard()
             return Outcome(run.path, state, "interrupted before the first step; nothing is kept")
-        loop.finish(state, message, interrupted)
+        message = loop.finish(state, message, interrupted)
     except BaseException as error:
         loop.note_failure(error)
         raise
@@ -137,10 +138,15 @@ def fit(
 
 
 def _check_budget(run: RunFolder, trainer: Trainer, settings: FitSettings) -> None:
-    """Raises SoftmineError if more steps are asked for, but the seconds are spent, or the other way round."""
+    """Raises SoftmineError if fewer seconds are asked for than are spent, or more steps where the seconds are, or the reverse."""
     before = run.config["settings"]
     spent = {"steps": trainer.step, "seconds": trainer.clock.seconds}
     raised = [name for name in spent if getattr(settings, name) != before.get(name)]
+    if "seconds" in raised and settings.seconds is not None and settings.seconds < trainer.clock.seconds:
+        raise SoftmineError(
+            f"--seconds is {settings.seconds:g}, but the run in {run.path} has already trained for "
+            f"{trainer.clock.seconds:.2f} s: give more than that"
+        )
     for name, used in spent.items():
         limit = getattr(settings, name)
         if raised and name not in raised and limit is not None and used >= limit:

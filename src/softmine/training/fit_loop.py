@@ -90,8 +90,12 @@ class Fit:
             return "interrupted", message
         return "finished", ""
 
-    def finish(self, state: str, message: str, interrupted: Interrupted = lambda: False) -> None:
-        """Writes the pictures and the final status; an output that takes long can be interrupted, alone."""
+    def finish(self, state: str, message: str, interrupted: Interrupted = lambda: False) -> str:
+        """Writes the pictures and the final status; an output that takes long can be interrupted, alone.
+
+        Returns:
+            the sentence of the status: ``message``, or that the output was interrupted.
+        """
         trainer, run = self.trainer, self.run
         before = interrupted()
 
@@ -131,6 +135,7 @@ class Fit:
         for output in outputs:
             self.console.print(f"{output.label}: {folder / output.file}", soft_wrap=True)
         run.set_status(state, trainer.step, trainer.clock.seconds, message, psnr_in_all=result.psnr)
+        return message
 
     def _pause(self, point: float, interrupted: Interrupted) -> bool:
         trainer = self.trainer

@@ -118,7 +118,7 @@ def _density(counts: Array) -> Array:
     """Counts relative to their mean, pooled until a cell holds enough of them to mean something."""
     shape = counts.shape
     factor = 1
-    while counts.ndim == 2 and counts.sum() / counts.size < 4 and max(counts.shape) > 8:
+    while counts.ndim == 2 and counts.mean() * factor**2 < 4 and max(counts.shape) > 8:
         factor *= 2
         counts = block_mean(counts, 2)
     density = counts / max(counts.mean(), 1e-9)

@@ -42,6 +42,11 @@ QUIET = 30.0
 """Seconds for which nothing is printed while what was announced goes on, where there is no terminal."""
 
 
+def in_terminal(console: Console) -> bool:
+    """Whether a person sees what is printed as it is; rich's own answer is also yes for a log with FORCE_COLOR set."""
+    return console.is_terminal and getattr(console.file, "isatty", bool)()
+
+
 class Progress:
     """Shows step, speed, PSNR and time left.
 
@@ -57,7 +62,7 @@ class Progress:
         self._told = time.monotonic()
 
     def __enter__(self) -> Progress:
-        if self.console.is_terminal:
+        if in_terminal(self.console) and not self.console.is_dumb_terminal:
             self._live = Live(console=self.console, auto_refresh=False, transient=True)
             self._live.start()
         self._told = time.monotonic()

@@ -78,8 +78,8 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Share of the budget that is spent."""
-        return self.budget.progress(self.step, self.clock.seconds)
+        """Share of the budget that is spent: none before the first step, so that there is one, however little time there is."""
+        return self.budget.progress(self.step, self.clock.seconds) if self.step else 0.0
 
     def advance(self, pause: Callable[[], bool]) -> None:
         """Trains until the budget is spent or ``pause()`` says so, which is asked before every step.
