@@ -34,7 +34,7 @@ class Hardest(nn.Module):
         ratio: how the share of cells in a batch goes on from r = N / cells. ``constant``: stays. ``step``: grows in ten
             stages to r + 0.9 (1 - r), which is 0.92 for the source's r = 0.2. ``linear``, ``cosine``: grows to 1.
             ``reverse-cosine``: goes to 0.2, from above or below. All but ``constant`` change the number of coordinates
-            that ``draw`` returns, at passes.
+            that ``draw`` returns, at passes, and need an ``update`` that is neither compiled nor recorded.
         steps: length of the run, to which intervals and ratios refer; the source's is 5,000.
         seed: accepted like every sampler's; nothing here is random.
 
