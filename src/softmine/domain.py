@@ -123,26 +123,12 @@ class Box:
 
     def scale(self, like: Tensor) -> PerAxis:
         """Cells along each axis, shape (D,), with the device and dtype of ``like``; not to be changed in place."""
-        if torch.compiler.is_compiling():
-            return torch.tensor(self.shape, dtype=like.dtype, device=like.device)
-        kind = (like.dtype, like.device)
-        if kind not in self._scales:
-            # Kept, because a copy from the host makes it wait for a GPU, and not as one of inference mode, which never trains.
-            with torch.inference_mode(False):
-                self._scales[kind] = torch.tensor(self.shape, dtype=like.dtype, device=like.device)
-        return self._scales[kind]
+        return _kept(self._scales, self.shape, like)
 
     def mobility(self, like: Tensor) -> PerAxis:
         """1 along the axes that samples may move along, 0 along discrete ones: (D,), with the type of ``like``."""
-        kind = (like.dtype, like.device)
-        if torch.compiler.is_compiling() or kind not in self._mobilities:
-            moving = [0.0 if axis in self.discrete else 1.0 for axis in range(self.dim)]
-            if torch.compiler.is_compiling():
-                return torch.tensor(moving, dtype=like.dtype, device=like.device)
-            # As above.
-            with torch.inference_mode(False):
-                self._mobilities[kind] = torch.tensor(moving, dtype=like.dtype, device=like.device)
-        return self._mobilities[kind]
+        moving = tuple(0 if axis in self.discrete else 1 for axis in range(self.dim))
+        return _kept(self._mobilities, moving, like)
 
     def to_native(self, coords: Coords) -> Coords:
         """Unit coordinates (N, D) in native units: pixels, samples, voxels."""
@@ -231,6 +217,20 @@ class Box:
             border = min(size * 2.0**-23, 0.5)
             coords[:, axis] = (place + offsets[axis].clamp(border, 1 - border)).div_(size)
         return coords.clamp_(max=1.0 - 2.0**-24)
+
+
+def _kept(
+    kept: dict[tuple[torch.dtype, torch.device], Tensor], numbers: tuple[int, ...], like: Tensor
+) -> PerAxis:
+    """The numbers (D,) with the device and dtype of ``like``: made once, because a copy from the host makes it wait for a GPU."""
+    if torch.compiler.is_compiling():
+        return torch.tensor(numbers, dtype=like.dtype, device=like.device)
+    kind = (like.dtype, like.device)
+    if kind not in kept:
+        # Whoever asks first: a tensor of inference mode could not be trained with later.
+        with torch.inference_mode(False):
+            kept[kind] = torch.tensor(numbers, dtype=like.dtype, device=like.device)
+    return kept[kind]
 
 
 def _checked(

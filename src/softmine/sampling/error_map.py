@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling.error_map_settings import resolve_error_map
+from softmine.sampling.error_memory import known_errors
 from softmine.sampling.map_cells import map_shape
 from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.protocol import Probe, check_batch_size, check_importance
 from softmine.sampling.random import RandomStream
-from softmine.sampling.softness import MOST, alpha_at, reachable, soft_weights
+from softmine.sampling.softness import alpha_at, reachable, soft_weights
 
 
 class ErrorMap(nn.Module):
@@ -132,9 +133,9 @@ class ErrorMap(nn.Module):
             SoftmineError: ``draw`` and ``weigh`` were not called before.
         """
         cells, importance = self._after_weigh()
-        finite = importance.isfinite()
-        self.total.index_add_(0, cells, importance.where(finite, 0.0).clamp(max=MOST))
-        self.count.index_add_(0, cells, finite.float())
+        seen, known = known_errors(importance)
+        self.total.index_add_(0, cells, seen)
+        self.count.index_add_(0, cells, known)
         self.step.add_(1)
         # The rebuild is computed at every step and kept where it is due, so that nobody waits for the device.
         due = self.step >= self.next_rebuild
