@@ -2,9 +2,9 @@
 
 The three lines of soft mining, in a loop you own::
 
-    coords = sampler.draw()                  # where to train
-    weights = sampler.weigh(importance)      # what each sample counts
-    sampler.update()                         # move to where the error is
+    batch = sampler.draw()                   # where to train
+    weights = sampler.weigh(batch, error)    # what each sample counts
+    sampler.update(batch, error)             # move to where the error is
 """
 
 from __future__ import annotations
@@ -19,17 +19,14 @@ if TYPE_CHECKING:
     from softmine.fields import HashGrid as HashGrid
     from softmine.fields import HashGridField as HashGridField
     from softmine.fields import Siren as Siren
+    from softmine.registry import auto as auto
+    from softmine.sampling import Batch as Batch
     from softmine.sampling import Edges as Edges
     from softmine.sampling import ErrorMap as ErrorMap
-    from softmine.sampling import Evolutionary as Evolutionary
-    from softmine.sampling import Expansive as Expansive
-    from softmine.sampling import Hardest as Hardest
     from softmine.sampling import Langevin as Langevin
-    from softmine.sampling import Multinomial as Multinomial
-    from softmine.sampling import Ntk as Ntk
     from softmine.sampling import PiecewiseConstant as PiecewiseConstant
+    from softmine.sampling import PublishedLangevin as PublishedLangevin
     from softmine.sampling import QuotaMap as QuotaMap
-    from softmine.sampling import Resampling as Resampling
     from softmine.sampling import Sampler as Sampler
     from softmine.sampling import Shuffled as Shuffled
     from softmine.sampling import Uniform as Uniform
@@ -46,23 +43,19 @@ if TYPE_CHECKING:
 # Imported when first used, so that the command line answers mistakes and --help without waiting for torch.
 _HOMES = {
     "Audio": "signals",
+    "Batch": "sampling",
     "Box": "domain",
     "Edges": "sampling",
     "ErrorMap": "sampling",
-    "Evolutionary": "sampling",
-    "Expansive": "sampling",
     "FieldProbe": "training.probe",
     "FourierField": "fields",
-    "Hardest": "sampling",
     "HashGrid": "fields",
     "HashGridField": "fields",
     "Image": "signals",
     "Langevin": "sampling",
-    "Multinomial": "sampling",
-    "Ntk": "sampling",
     "PiecewiseConstant": "sampling",
+    "PublishedLangevin": "sampling",
     "QuotaMap": "sampling",
-    "Resampling": "sampling",
     "Sampler": "sampling",
     "Shape": "signals",
     "Signal": "signals",
@@ -72,6 +65,7 @@ _HOMES = {
     "Uniform": "sampling",
     "Video": "signals",
     "Volume": "signals",
+    "auto": "registry",
     "edge_prior": "sampling",
     "fit": "training.door",
 }

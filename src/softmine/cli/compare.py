@@ -18,7 +18,7 @@ from softmine.cli.kinds import command_type, options_of, read, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options
 from softmine.errors import SoftmineError
-from softmine.sampling import create
+from softmine.registry import create
 from softmine.study.compare import Results, compare, is_complete, new_results
 from softmine.study.matrix import CompareSettings, entries, sized
 from softmine.study.report import write_compare_report

@@ -20,7 +20,7 @@ from softmine.cli.kinds import command_type, options_of, read, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import check_resumable, same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
-from softmine.sampling import parse as parse_spec
+from softmine.registry import Spec
 from softmine.study.report import write_fit_report
 from softmine.tasks import KINDS, plain
 from softmine.training import devices
@@ -97,7 +97,7 @@ def fit_command(
         prepared = prepare(task, settings)
     command, resumed = shlex.join([*program.split(), *arguments]), run is not None
     if run is None:
-        out = args.out or default_folder(stem(task), parse_spec(settings.sampler)[0])
+        out = args.out or default_folder(stem(task), Spec.parse(settings.sampler).name)
         run = new_run(out, task, settings, command, plain(options))
     console.print(
         Text.assemble((task.signal.name, "bold"), f"  {task.size()}  ->  {run.path}"), soft_wrap=True

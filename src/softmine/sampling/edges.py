@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from softmine.domain import Box, Coords, PerSample, SoftmineError
+from softmine.checks import check_share
+from softmine.domain import Box, SoftmineError
+from softmine.sampling.base import Batch, Probe, Sampler
+from softmine.sampling.drawing import INDEPENDENT, Drawing
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.protocol import Probe, check_batch_size, check_share
-from softmine.sampling.random import RandomStream
-from softmine.sampling.softness import alpha_at, check_softness, soft_weights
 
 
 def edge_prior(magnitude: Tensor, floor: float = 1e-5) -> PiecewiseConstant:
@@ -32,7 +32,7 @@ def check_axes(prior: PiecewiseConstant, domain: Box) -> None:
         raise SoftmineError(f"the prior has {prior.grid.dim} axes, but the domain {domain} has {domain.dim}")
 
 
-class Edges(nn.Module):
+class Edges(Sampler):
     """Draws more where the signal has edges, the same way from the first step to the last.
 
     The density is ``prior`` with a uniform share mixed in, and it is known, so the loss can be weighted by
@@ -53,6 +53,7 @@ class Edges(nn.Module):
         uniform_share: share of the density that is uniform whatever the edges.
         alpha: softness of the weights; 0 is none, 1 importance sampling of the uniform loss.
         warmup: updates over which alpha grows from 0 to its target.
+        drawing: ``independent``, ``stratified`` or ``error-diffusion``, which draws without replacement.
         seed: of the sampler's own random stream; None takes one from torch's global generator.
 
     Raises:
@@ -62,13 +63,9 @@ class Edges(nn.Module):
     Example:
         >>> magnitude = torch.tensor([0.0, 1.0, 3.0, 0.0])        # softmine.Image.edges() of a picture
         >>> sampler = Edges(Box((512,)), batch_size=256, prior=edge_prior(magnitude), seed=0)
-        >>> sampler.draw().shape
+        >>> sampler.draw().coords.shape
         torch.Size([256, 1])
     """
-
-    needs_probe = False
-    follows_signal = False
-    step: Tensor
 
     def __init__(
         self,
@@ -79,50 +76,32 @@ class Edges(nn.Module):
         uniform_share: float = 0.1,
         alpha: float = 0.0,
         warmup: int = 1000,
+        drawing: str = INDEPENDENT,
         seed: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(domain, batch_size, alpha=alpha, warmup=warmup, seed=seed)
         if prior is None:
             raise SoftmineError(
                 "the sampler edges needs the edges of the signal, but there are none: choose another sampler, or "
                 "give it prior=softmine.edge_prior(magnitude)"
             )
         check_axes(prior, domain)
-        check_softness(alpha, warmup)
-        self.domain = domain
-        self.batch_size = check_batch_size(batch_size)
         self.uniform_share = check_share("uniform_share", uniform_share)
-        self.target_alpha, self.warmup = alpha, warmup
-        self.random = RandomStream(seed)
         self.density = prior.over(domain).mixed(uniform_share)
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self._relative: Tensor | None = None
+        self.drawing = Drawing(drawing, self.density, domain, batch_size, self.random)
 
     @property
-    def alpha(self) -> Tensor:
-        """Alpha now, a scalar tensor."""
-        return alpha_at(self.step, self.target_alpha, self.warmup)
+    def period(self) -> int:
+        """Batches drawn at once: more than one with error diffusion."""
+        return self.drawing.period
 
     @torch.no_grad()
-    def draw(self, probe: Probe | None = None) -> Coords:
-        """New coordinates (N, D) in [0, 1)^D."""
-        coords, cells = self.density.draw_in_cells(self.batch_size, self.random)
-        self._relative = self.density.density_in(cells)
-        return coords
+    def draw(self, probe: Probe | None = None) -> Batch:
+        """New samples."""
+        coords, density, cells, number = self.drawing.draw(self.density, self.random)
+        return Batch(coords, self.step.clone(), density, cells, number)
 
     @torch.no_grad()
-    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
-        """Loss weights (N,) without gradient, whatever the importance (N,)."""
-        return soft_weights(self._relative, self.alpha)
-
-    @torch.no_grad()
-    def update(self, loss_scale: float | Tensor = 1.0) -> None:
-        """Counts the step; the density stays."""
-        self.step.add_(1)
-
-    def check(self) -> None:
-        """Nothing can go wrong: no gradient is needed."""
-
-    def extra_repr(self) -> str:
-        """Domain and batch size, for ``print``."""
-        return f"{self.domain}, batch_size={self.batch_size}"
+    def refresh(self, probe: Probe | None = None) -> None:
+        """Draws the next ``period`` batches, for compiled and recorded loops with error diffusion."""
+        self.drawing.refresh(self.density, self.random)

@@ -3,65 +3,62 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling.error_map_settings import resolve_error_map
-from softmine.sampling.error_memory import known_errors
+from softmine.checks import check_count, check_not_negative, check_share
+from softmine.domain import Box, PerSample, SoftmineError
+from softmine.sampling.base import Batch, Probe, Sampler
+from softmine.sampling.drawing import INDEPENDENT, Drawing
+from softmine.sampling.importance import known_errors, reachable
 from softmine.sampling.map_cells import map_shape
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.protocol import Probe, check_batch_size, check_importance
-from softmine.sampling.random import RandomStream
-from softmine.sampling.softness import alpha_at, reachable, soft_weights
+
+MAX_CELLS = 2**26
 
 
-class ErrorMap(nn.Module):
+class ErrorMap(Sampler):
     """Draws in proportion to a running mean of the error in each cell of a coarse grid.
 
-    The importance given to ``weigh`` is averaged over the samples of the batch that fell into one cell, and taken up
+    The error given to ``update`` is averaged over the samples of the batch that fell into one cell, and taken up
     by an exponential average: the map costs no evaluation of the field. The density is the map's, mixed with a
     uniform share, and exact, so that at alpha = 1 the weights ``(u / q)^alpha`` make the loss unbiased, whatever the
     map has learned. (Training that snaps the samples to cell centres sees q per grid cell, which is the same but
     where a map cell's border crosses a grid cell.)
 
-    The preset ``soft`` re-weights as soft mining does (arXiv 2312.00075). Two more follow systems in use, neither
-    of which re-weights, so that they change the loss that is minimised:
-
-    - ``torch-ngp``: its error map of 128 x 128 cells, which starts at one and keeps a tenth of the old error,
-      without a uniform share. It draws cells without replacement, we with.
-    - ``instant-ngp``: half of the samples uniform, the others from the map with 1% uniform; the map is rebuilt
-      after 128 steps, and each time 1.5 times as many. It sums bilinear deposits of error divided by density and
-      forgets cells without any; we take the mean in each cell, which expects the same and is less noisy, and leave
-      a cell that nothing hit as it was. Its grid is resized at every rebuild; ours keeps its first size.
+    ``softmine.baselines`` has the maps of torch-ngp and instant-ngp.
 
     Args:
         domain: where coordinates live.
         batch_size: coordinates a draw, N.
-        preset: ``soft``, ``torch-ngp`` or ``instant-ngp``.
+        cells: about how many cells the map has, never more than the domain.
+        per_view: whether these are the cells of each place along the discrete axes, such as a view.
+        decay: share of a cell's old error that is kept when new samples have hit it; torch-ngp's.
+        alpha: softness: 0 is hard mining, 1 importance sampling of the uniform loss.
+        warmup: updates over which alpha grows from 0 to its target.
+        uniform_share: share of the density that is uniform whatever the map says; between torch-ngp's 0 and instant-ngp's 0.5.
+        importance_floor: least error of a cell, in units of the mean error, so that every cell stays reachable.
+        interval: updates until samples are taken up into the map; those in between are collected.
+        growth: the interval is multiplied by this each time.
+        start: error of a cell before its first sample; None is the mean of the cells already seen.
+        drawing: ``independent``, ``stratified`` or ``error-diffusion``, which draws without replacement.
         seed: of the sampler's own random stream; None takes one from torch's global generator.
-        **settings: fields of ``ErrorMapSettings`` that replace the preset's.
 
     Raises:
-        SoftmineError: a setting is unknown or out of range.
+        SoftmineError: a setting is out of range.
 
     Example:
         >>> sampler = ErrorMap(Box((64, 64)), batch_size=256, cells=16, uniform_share=0.0, seed=0)
-        >>> coords = sampler.draw()
-        >>> weights = sampler.weigh(1.0 + (coords[:, 0] < 0.5).float())      # twice the error in the upper half
-        >>> sampler.update()
+        >>> batch = sampler.draw()
+        >>> sampler.update(batch, 1.0 + (batch.coords[:, 0] < 0.5).float())      # twice the error in the upper half
         >>> sampler.density.density(torch.tensor([[0.2, 0.2], [0.8, 0.2]]))
         tensor([1.3333, 0.6667])
     """
 
-    needs_probe = False
-    follows_signal = False
     error: Tensor
     total: Tensor
     count: Tensor
-    step: Tensor
     interval: Tensor
     next_rebuild: Tensor
 
@@ -70,95 +67,72 @@ class ErrorMap(nn.Module):
         domain: Box,
         batch_size: int,
         *,
-        preset: str = "soft",
+        cells: int = 2**14,
+        per_view: bool = False,
+        decay: float = 0.1,
+        alpha: float = 0.6,
+        warmup: int = 1000,
+        uniform_share: float = 0.3,
+        importance_floor: float = 0.01,
+        interval: int = 1,
+        growth: float = 1.0,
+        start: float | None = None,
+        drawing: str = INDEPENDENT,
         seed: int | None = None,
-        **settings: Any,
     ) -> None:
-        super().__init__()
-        self.domain = domain
-        self.batch_size = check_batch_size(batch_size)
-        self.preset = preset
-        self.settings = resolve_error_map(
-            preset, settings, batch_size, math.prod(domain.shape[axis] for axis in domain.discrete)
-        )
-        self.random = RandomStream(seed)
-        shape = map_shape(domain, self.settings.cells)
-        self.density = PiecewiseConstant(torch.ones(shape), state=True, domain=domain)
+        super().__init__(domain, batch_size, alpha=alpha, warmup=warmup, seed=seed)
+        views = math.prod(domain.shape[axis] for axis in domain.discrete) if per_view else 1
+        wanted = views * check_count("cells", cells)
+        if wanted > MAX_CELLS:
+            raise SoftmineError(f"cells is {wanted}, but an error map has at most {MAX_CELLS}")
+        self.uniform_share = check_share("uniform_share", uniform_share)
+        self.importance_floor = check_not_negative("importance_floor", importance_floor)
+        self.decay, self.growth = check_share("decay", decay), check_not_negative("growth", growth)
+        if decay == 1:
+            raise SoftmineError(f"decay is {decay}, but then the map never learns: give a share below 1")
+        if growth < 1:
+            raise SoftmineError(f"growth is {growth}, but an interval cannot shrink: give 1 or more")
+        self.density = PiecewiseConstant(torch.ones(map_shape(domain, wanted)), state=True, domain=domain)
+        self.drawing = Drawing(drawing, self.density, domain, batch_size, self.random, longest=1)
         # Error is never negative, so that -1 can mark a cell that was not seen.
-        start = -1.0 if self.settings.start is None else float(self.settings.start)
-        cells = self.density.cells.count
-        self.register_buffer("error", torch.full((cells,), start, dtype=torch.float32))
+        first = -1.0 if start is None else check_not_negative("start", start)
+        count = self.density.cells.count
+        self.register_buffer("error", torch.full((count,), first, dtype=torch.float32))
         self.register_buffer("total", torch.zeros_like(self.error))
         self.register_buffer("count", torch.zeros_like(self.error))
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("interval", torch.tensor(self.settings.interval))
-        self.register_buffer("next_rebuild", torch.tensor(self.settings.interval))
-        self._cells: Tensor | None = None
-        self._relative: Tensor | None = None
-        self._importance: Tensor | None = None
-
-    @property
-    def alpha(self) -> Tensor:
-        """Alpha now, a scalar tensor: it grows linearly and reaches its target after ``warmup`` updates."""
-        return alpha_at(self.step, self.settings.alpha, self.settings.warmup)
+        self.register_buffer("interval", torch.tensor(check_count("interval", interval)))
+        self.register_buffer("next_rebuild", torch.tensor(interval))
 
     @torch.no_grad()
-    def draw(self, probe: Probe | None = None) -> Coords:
-        """New coordinates (N, D) in [0, 1)^D, uniform within the map cells drawn."""
-        coords, self._cells = self.density.draw_in_cells(self.batch_size, self.random)
-        self._relative = self.density.density_in(self._cells)
-        return coords
+    def draw(self, probe: Probe | None = None) -> Batch:
+        """New samples, uniform within the map cells drawn."""
+        coords, density, cells, number = self.drawing.draw(self.density, self.random)
+        return Batch(coords, self.step.clone(), density, cells, number)
 
-    @torch.no_grad()
-    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
-        """Loss weights (N,) without gradient.
-
-        Args:
-            importance: Q (N,) at the drawn coordinates, non-negative: usually ``residual.abs().mean(-1)``. The map
-                takes it up at ``update``, leaving out what is not finite.
-            loss: not used.
-
-        Raises:
-            SoftmineError: nothing was drawn, or there is not one importance for each sample.
-        """
-        weights = soft_weights(self._relative, self.alpha)
-        self._importance = check_importance(importance, self.batch_size)
-        return weights
-
-    @torch.no_grad()
-    def update(self, loss_scale: float | Tensor = 1.0) -> None:
-        """Takes the last importance up into the map, and the map into the density.
-
-        Raises:
-            SoftmineError: ``draw`` and ``weigh`` were not called before.
-        """
-        cells, importance = self._after_weigh()
-        seen, known = known_errors(importance)
+    def _learn(
+        self, batch: Batch, error: PerSample, loss: PerSample | None, loss_scale: float | Tensor
+    ) -> None:
+        """Takes the errors up into the map, leaving out what is not finite, and the map into the density."""
+        cells = self.density.cells.find(batch.coords)[0] if batch.cells is None else batch.cells
+        seen, known = known_errors(error)
         self.total.index_add_(0, cells, seen)
         self.count.index_add_(0, cells, known)
-        self.step.add_(1)
         # The rebuild is computed at every step and kept where it is due, so that nobody waits for the device.
-        due = self.step >= self.next_rebuild
-        interval = torch.where(due, (self.interval * self.settings.growth).long(), self.interval)
-        self.next_rebuild.copy_(torch.where(due, self.step + interval, self.next_rebuild))
+        step = self.step + 1
+        due = step >= self.next_rebuild
+        interval = torch.where(due, (self.interval * self.growth).long(), self.interval)
+        self.next_rebuild.copy_(torch.where(due, step + interval, self.next_rebuild))
         self.interval.copy_(interval)
         # A first sample is taken as it is. Sums of products, because torch.where is many times slower on a CPU.
-        rate = 1 - self.settings.decay + self.settings.decay * (self.error < 0).float()
+        rate = 1 - self.decay + self.decay * (self.error < 0).float()
         self.error.lerp_(self.total / self.count.clamp_min(1.0), rate * (self.count > 0) * due)
         self.total.mul_(~due)
         self.count.mul_(~due)
-        self.density.refill(
-            reachable(self._expected(), self.settings.importance_floor), self.settings.uniform_share
-        )
-
-    def check(self) -> None:
-        """Raises SoftmineError unless ``draw`` and ``weigh`` were called; no gradient is needed."""
-        self._after_weigh()
+        self.density.refill(reachable(self._expected(), self.importance_floor), self.uniform_share)
 
     def extra_repr(self) -> str:
-        """Domain, batch size, preset and the map's shape, for ``print``."""
-        shape = self.density.grid.shape
-        return f"{self.domain}, batch_size={self.batch_size}, preset={self.preset!r}, map={shape}"
+        """Domain, batch size and the map's shape, for ``print``."""
+        return f"{super().extra_repr()}, map={self.density.grid.shape}"
 
     def _expected(self) -> Tensor:
         """Error of each cell, (cells,); of one not seen yet, the mean of those seen."""
@@ -166,18 +140,3 @@ class ErrorMap(nn.Module):
         error = self.error.clamp_min(0.0)
         mean = error.sum() / (~unseen).sum().clamp_min(1)
         return error + unseen * mean
-
-    def _after_weigh(self) -> tuple[Tensor, Tensor]:
-        """Map cells and importance of the last draw."""
-        if self._cells is None or self._importance is None:
-            raise SoftmineError("call draw() and weigh() before update(): the map learns from the importance")
-        return self._cells, self._importance
-
-    def _apply(self, fn: Any, recurse: bool = True) -> ErrorMap:
-        maps = {name: getattr(self, name) for name in ("error", "total", "count")}
-        super()._apply(fn, recurse)
-        # Only the device may change: half precision cannot count.
-        for name, values in maps.items():
-            setattr(self, name, values.to(self.step.device))
-        self._cells = self._relative = self._importance = None
-        return self

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from softmine.domain import Cells, PerSample
+from softmine.sampling.importance import known_errors
 from softmine.sampling.map_cells import MapCells
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.softness import MOST
 
 LEAST = 1e-30
 """Errors below are alike, so that ratios of them stay finite in float32."""
@@ -19,10 +16,10 @@ LEAST_SHARE = 1e-6
 """Uniform share of any density, at least."""
 PRIOR_SOFTNESS = 2 / 3
 """Power of the prior's density that the first draws follow: the very first errors are everywhere."""
-TRUST_RATE = 0.2
-"""What a period changes of how far the memory is trusted."""
+RELIABILITY_RATE = 0.2
+"""What a period changes of the memory's reliability."""
 ENOUGH = 0.8
-"""Slope from which the memory is trusted wholly (docs/evidence.md, research log, 31)."""
+"""Slope from which the memory is wholly reliable (docs/evidence.md, research log, 31)."""
 SPREAD = 1e-8
 """Variance of remembered errors, over their squared mean, below which they count as all alike: less is rounding."""
 NEARLY = 0.995
@@ -36,21 +33,21 @@ class ErrorMemory(nn.Module):
 
     Before a cell is seen, it holds what the prior expects, scaled by the first errors that are seen anywhere.
 
-    Where a signal is fitted nearly exactly and the learning rate is still high, errors swing with the steps of the optimizer, and what
-    was seen says little of what comes. So the memory notes how well it foretells: the slope of the line that predicts errors best from those
-    remembered. Where that is below ``ENOUGH``, densities differ less from uniform.
+    Where a signal is fitted nearly exactly and the learning rate is still high, errors oscillate with the steps of the optimizer, and what
+    was seen says little of what comes. So the memory keeps its reliability: the slope of the line that predicts errors best from those
+    remembered. Where that is below ``ENOUGH``, densities shrink towards uniform.
 
     Args:
         cells: the map's.
         prior: where the error is expected; None is everywhere alike.
         power: of the error that densities are proportional to.
         rate: what an error that is seen changes of what is remembered, from 0 to 1.
-        doubts: whether to trust as far as it foretells; wholly where one cell holds many places, whose errors differ anyway.
+        shrinks: whether densities shrink with the reliability; not where one cell holds many places, whose errors differ anyway.
     """
 
     error: Tensor
     scaled: Tensor
-    trust: Tensor
+    reliability: Tensor
     _room: Tensor
 
     def __init__(
@@ -60,13 +57,13 @@ class ErrorMemory(nn.Module):
         *,
         power: float,
         rate: float,
-        doubts: bool = True,
+        shrinks: bool = True,
     ) -> None:
         super().__init__()
-        self.power, self.rate, self.doubts = power, rate, doubts
+        self.power, self.rate, self.shrinks = power, rate, shrinks
         self.register_buffer("error", expected(prior, cells, power))
         self.register_buffer("scaled", torch.tensor(False))
-        self.register_buffer("trust", torch.ones((), dtype=torch.float32))
+        self.register_buffer("reliability", torch.ones((), dtype=torch.float32))
         # To allocate it again and again takes longer than what is then done in it.
         self.register_buffer("_room", torch.empty_like(self.error), persistent=False)
 
@@ -77,11 +74,13 @@ class ErrorMemory(nn.Module):
         """
         seen, known = known_errors(seen)
         before = self.error.index_select(0, cells)
-        if self.doubts:
-            slope = foretold(before, seen, known / density.clamp_min(LEAST_SHARE))
+        if self.shrinks:
+            slope = predicted_slope(before, seen, known / density.clamp_min(LEAST_SHARE))
             # A slope that is not a number tells nothing, and errors that are all zero or alike do not either.
-            told = torch.where(self.scaled & slope.isfinite(), (slope / ENOUGH).clamp(max=1), self.trust)
-            self.trust.lerp_(told, TRUST_RATE)
+            slope = torch.where(
+                self.scaled & slope.isfinite(), (slope / ENOUGH).clamp(max=1), self.reliability
+            )
+            self.reliability.lerp_(slope, RELIABILITY_RATE)
         # The prior knows where, but not how much.
         total = seen.sum()
         first = (total > 0) & ~self.scaled
@@ -106,7 +105,7 @@ class ErrorMemory(nn.Module):
         wanted = self._room.copy_(self.error).clamp_min_(LEAST)
         wanted.div_(wanted.max()).pow_(self.power)
         # However little error it has, a cell that is owed a visit has a weight.
-        share = (1 - max(uniform_share, LEAST_SHARE)) * self.trust
+        share = (1 - max(uniform_share, LEAST_SHARE)) * self.reliability
         density = wanted.mul_(share / cells.mean(wanted)).add_(1 - share)
         if limit < BINDING:
             # What is cut off goes to the other cells, some of which may then reach the limit too.
@@ -119,14 +118,6 @@ class ErrorMemory(nn.Module):
                     break
         return density
 
-    def _apply(self, fn: Any, recurse: bool = True) -> ErrorMemory:
-        error, trust = self.error, self.trust
-        super()._apply(fn, recurse)
-        # Only the device may change: half precision is too coarse.
-        self.error, self.trust = error.to(self.scaled.device), trust.to(self.scaled.device)
-        self._room = torch.empty_like(self.error)
-        return self
-
 
 def expected(prior: PiecewiseConstant | None, cells: MapCells, power: float) -> PerSample:
     """What the prior expects in each cell of a map, (count,), positive, so that draws first follow its softened density."""
@@ -138,13 +129,7 @@ def expected(prior: PiecewiseConstant | None, cells: MapCells, power: float) -> 
     return (density / density.max()) ** (PRIOR_SOFTNESS / power)
 
 
-def known_errors(seen: PerSample) -> tuple[PerSample, PerSample]:
-    """Errors (N,) in a range that adds up, and which of them (N,) tell anything, 1 or 0; the others are 0."""
-    known = (seen >= 0) & (seen < math.inf)
-    return torch.where(known, seen, 0.0).clamp_(max=MOST), known.float()
-
-
-def foretold(predicted: PerSample, seen: PerSample, share: PerSample) -> Tensor:
+def predicted_slope(predicted: PerSample, seen: PerSample, share: PerSample) -> Tensor:
     """Slope of the line that predicts ``seen`` (N,) best from ``predicted`` (N,), both over their means, from 0 to 1.
 
     Samples count by their share (N,). NaN where all predictions are alike, or all that was seen is 0.

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError
-from softmine.sampling.protocol import Probe, check_errors
+from softmine.sampling.base import Probe, check_probed
+from softmine.sampling.supply import in_graph
 
 CHUNK = 2**16
 """Cells evaluated at a time, so that memory does not grow with the signal."""
@@ -49,7 +50,7 @@ def errors(domain: Box, probe: Probe, device: torch.device) -> PerSample:
 
     What is not finite tells nothing, and would come before all others.
     """
-    return check_errors(over_cells(domain, probe, device), domain.valid).nan_to_num(0.0, 0.0, 0.0)
+    return check_probed(over_cells(domain, probe, device), domain.valid).nan_to_num(0.0, 0.0, 0.0)
 
 
 def valid_centres(domain: Box, numbers: Cells) -> Coords:
@@ -77,71 +78,59 @@ def from_grid(domain: Box, grid: Tensor) -> PerSample:
 
 
 LONGEST = 100_000
-"""Steps from one pass to the next, at most, where the next is found by looking ahead."""
+"""Updates from one pass to the next, at most, where the next is found by looking ahead."""
+NEVER_LOOKED = (
+    "this sampler measures every cell before it chooses: call sampler.refresh(probe) outside of the compiled or recorded "
+    "step, before the first one"
+)
 
 
-class Schedule(nn.Module):
-    """Counts steps and says when the next full pass is due, without waiting for the device.
+class PassTimes(nn.Module):
+    """Says when the next full pass is due, in updates of the sampler, without waiting for the device."""
 
-    The step is a buffer, and so resumes from ``state_dict``; a copy on the host decides.
-
-    Args:
-        interval: steps from one pass to the next, given the step of the pass.
-    """
-
-    step: Tensor
     next_pass: Tensor
 
-    def __init__(self, interval: Callable[[int], int]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._interval = interval
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("next_pass", torch.zeros((), dtype=torch.int64))
-        self.host_step = 0
         self._host_next = 0
 
     @property
-    def due(self) -> bool:
-        """Whether a pass belongs before the next draw; never inside a compiled graph, which only draws."""
-        return not torch.compiler.is_compiling() and self.host_step >= self._host_next
+    def next(self) -> int:
+        """The update at which the next pass is due, 0 before the first."""
+        return int(self.next_pass) if self.next_pass.device.type == "cpu" else self._host_next
 
-    @property
-    def started(self) -> bool:
-        """Whether any pass was made yet."""
-        return self._host_next > 0
+    def made(self, step: Tensor, updates: int, interval: int) -> None:
+        """Notes that a pass was made, and the next is due ``interval`` updates later.
 
-    def passed(self) -> None:
-        """Notes that a pass was made at this step."""
-        interval = max(1, self._interval(self.host_step))
-        self._host_next = self.host_step + interval
-        # From the device's step, because a compiled or recorded update leaves the host's as it was.
-        self.next_pass.copy_(self.step + interval)
-
-    def advance(self) -> None:
-        """Notes the end of a training step."""
-        self.step.add_(1)
-        if not torch.compiler.is_compiling():
-            self.host_step += 1
+        Args:
+            step: updates so far, a scalar tensor: a compiled or recorded update leaves the host's count as it was.
+            updates: the host's count.
+            interval: updates, at least 1.
+        """
+        self.next_pass.copy_(step + max(1, interval))
+        self._host_next = updates + max(1, interval)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self.host_step, self._host_next = int(self.step), int(self.next_pass)
+        self._host_next = int(self.next_pass)
 
 
 def pass_if_due(
-    schedule: Schedule, refresh: Callable[[Probe], None], probe: Probe | None, sampler: str
+    times: PassTimes, updates: int, refresh: Callable[[Probe], None], probe: Probe | None, sampler: str
 ) -> None:
     """Makes the full pass that belongs before this draw, if there is one and a probe to make it with.
 
     Raises:
         SoftmineError: there was no pass yet, and no probe is given.
     """
-    if not schedule.due:
-        return
-    if probe is not None:
-        refresh(probe)
-    elif not schedule.started:
-        raise SoftmineError(
-            f"the sampler {sampler} measures every cell before it chooses: give draw() a probe, such as "
-            "softmine.FieldProbe(field, signal)"
-        )
+    if in_graph(times.next_pass):
+        torch._assert_async(times.next_pass > 0, NEVER_LOOKED)
+    elif updates >= times.next:
+        if probe is not None:
+            refresh(probe)
+        elif times.next == 0:
+            raise SoftmineError(
+                f"the sampler {sampler} measures every cell before it chooses: give draw() a probe, such as "
+                "softmine.FieldProbe(field, signal)"
+            )

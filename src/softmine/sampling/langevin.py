@@ -3,172 +3,224 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+import math
+import numbers
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from softmine.checks import check_share
 from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling import langevin_weights, published_code
+from softmine.sampling.base import Batch, Probe, Sampler, check_error
 from softmine.sampling.edges import check_axes
-from softmine.sampling.langevin_draws import draws_of_chain
-from softmine.sampling.langevin_settings import resolve
-from softmine.sampling.langevin_weights import Weighed
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.protocol import Probe, check_batch_size, check_importance
-from softmine.sampling.random import RandomStream
+from softmine.sampling.random import RandomStream, to_chance, to_normal, to_uniform
+from softmine.sampling.supply import in_graph
+
+MAX_IN_FLIGHT = 64
+"""Batches that can be drawn before one of them is updated."""
 
 
-class Langevin(nn.Module):
+@dataclass(eq=False)
+class ChainBatch(Batch):
+    """A batch of ``Langevin``: its coordinates are ready to receive a gradient.
+
+    Attributes:
+        chain: which of the sampler's chains the samples belong to.
+    """
+
+    chain: int = 0
+
+
+class Langevin(Sampler):
     """Samples that walk towards the error: ``x <- x + a * grad log Q(x) + b * eta``, one step per training step.
 
-    Q is the importance given to ``weigh``, usually the mean absolute error. Its score ``grad log Q`` costs
+    Q is the error given to ``weigh`` and ``update``, usually the mean absolute error. Its score ``grad log Q`` costs
     nothing: it is recovered from the gradient that the training backward pass leaves in the drawn coordinates.
     The loss is weighted by ``(u / q)^alpha``. A chain does not know its normaliser, so its ``q / u`` is estimated as
     ``Q(x_n) * mean_m(1 / Q(x_m))``, which does not change when Q is scaled, and mixed with the uniform share. At
     alpha = 1 the loss is unbiased as far as the chain has reached Q; samples drawn anew have not.
 
     At every update the samples that left the domain or entered cells that its mask leaves out, and the share of lowest
-    importance, are drawn anew from ``prior``, or uniformly where more have left than the steps' noise makes likely; the last
+    error, are drawn anew from ``prior``, or uniformly where more have left than the steps' noise makes likely; the last
     ``uniform_share`` of the batch is always a fresh uniform draw from the whole domain. Along discrete axes samples keep
     their place.
 
-    The preset ``paper`` takes steps in native units (pixels, samples, voxels), whatever the batch and signal
-    size. The preset ``published-code`` does the arithmetic of the authors' release instead, described in
-    ``sampling/published_code.py``, for comparison.
+    A batch that is drawn while others are in flight starts a chain of its own, so that K accumulated batches are K chains,
+    which together are one of K times the size.
+
+    Steps are in native units (pixels, samples, voxels), whatever the batch and signal size. ``PublishedLangevin`` does the
+    arithmetic of the authors' release instead.
 
     Args:
         domain: where coordinates live.
         batch_size: coordinates a draw, N.
-        preset: ``paper`` or ``published-code``.
+        alpha: softness of the mining: 0 is hard mining, 1 importance sampling of the uniform loss.
+        warmup: updates over which alpha grows from 0 to its target.
+        drift: step a along the score, in native units squared (pixels^2). a = b^2 / 2 samples Q itself.
+        noise: standard deviation b of the random step, in native units (pixels).
+        uniform_share: share of the batch drawn uniformly at every step.
+        reinit_share: share of the batch, the lowest in error of the chain, drawn anew at every step.
+        importance_floor: Q is sqrt(Q^2 + floor^2), the floor in units of the batch's mean Q: keeps log Q smooth where Q touches 0.
+        weight_min: least loss weight.
+        weight_max: greatest loss weight.
+        loss_power: the loss grows as this power of the error: 2 for squared error, 1 for absolute error.
         prior: where to draw samples anew; None is uniform. See ``edge_prior``.
         seed: of the sampler's own random stream; None takes one from torch's global generator.
-        **settings: fields of ``LangevinSettings`` that replace the preset's.
 
     Raises:
-        SoftmineError: a setting is unknown or out of range.
+        SoftmineError: a setting is out of range.
 
     Example:
         >>> sampler = Langevin(Box((64, 64)), batch_size=256, alpha=0.6, seed=0)
-        >>> coords = sampler.draw()
-        >>> error = coords.square().sum(-1, keepdim=True)         # stands for field(coords) - signal(coords)
-        >>> weights = sampler.weigh(error.abs().mean(-1))
-        >>> (weights * error.square().mean(-1)).mean().backward()
-        >>> sampler.update()
+        >>> batch = sampler.draw()
+        >>> residual = batch.coords.square().sum(-1, keepdim=True)        # stands for field(coords) - signal(coords)
+        >>> error = residual.abs().mean(-1)
+        >>> weights = sampler.weigh(batch, error)
+        >>> (weights * residual.square().mean(-1)).mean().backward()
+        >>> sampler.update(batch, error)
     """
 
-    needs_probe = False
+    follows_signal = True
     particles: Tensor
-    step: Tensor
+    slope: Tensor
 
     def __init__(
         self,
         domain: Box,
         batch_size: int,
         *,
-        preset: str = "paper",
+        alpha: float = 0.6,
+        warmup: int = 1000,
+        drift: float = 2.0,
+        noise: float = 2.0,
+        uniform_share: float = 0.1,
+        reinit_share: float = 0.1,
+        importance_floor: float = 0.01,
+        weight_min: float = 0.0,
+        weight_max: float = math.inf,
+        loss_power: float = 2.0,
         prior: PiecewiseConstant | None = None,
         seed: int | None = None,
-        **settings: Any,
     ) -> None:
-        super().__init__()
-        self.domain = domain
-        self.batch_size = check_batch_size(batch_size)
-        self.preset = preset
-        self.settings = resolve(preset, settings)
+        super().__init__(domain, batch_size, alpha=alpha, warmup=warmup, seed=seed)
+        self.drift, self.noise = _not_negative("drift", drift), _not_negative("noise", noise)
+        self.uniform_share = check_share("uniform_share", uniform_share)
+        self.reinit_share = check_share("reinit_share", reinit_share)
+        self.importance_floor = _not_negative("importance_floor", importance_floor)
+        self.weight_min = _not_negative("weight_min", weight_min)
+        self.weight_max = _not_negative("weight_max", weight_max, finite=False)
+        self.loss_power = _not_negative("loss_power", loss_power)
+        if loss_power == 0:
+            raise SoftmineError(
+                "loss_power is 0, but it must be positive: 2 for squared error, 1 for absolute error"
+            )
+        if weight_min > weight_max:
+            raise SoftmineError(f"weight_min {weight_min} is above weight_max {weight_max}")
         if prior is not None:
             check_axes(prior, domain)
         # A copy, because this moves with the sampler, and others may have the same prior.
         self.prior = None if prior is None else copy.deepcopy(prior).over(domain)
-        self.random = RandomStream(seed)
-        particles = domain.uniform(self.random.uniform(batch_size, domain.dim))
-        if domain.masked and preset == "published-code":
-            particles = published_code.hide(particles, domain.scale(particles))
-        self.register_buffer("particles", particles)
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("particles", self._start().unsqueeze(0))
+        # Steepest gradient of the last update; below zero before the first.
+        self.register_buffer("slope", torch.full((), -1.0, dtype=torch.float32))
+        # The chains whose batches are in flight, oldest first; whether another was updated since.
+        self._in_flight: dict[int, bool] = {}
         self._lay_out()
 
-    @property
-    def follows_signal(self) -> bool:
-        """Whether the signal's own gradient belongs in the score; the released code holds the target constant."""
-        return self.preset != "published-code"
+    def draw(self, probe: Probe | None = None) -> ChainBatch:
+        """New samples, ready to receive a gradient.
 
-    def draw(self, probe: Probe | None = None) -> Coords:
-        """The samples, (N, D) in [0, 1)^D, ready to receive a gradient; the sampler's own until the next draw."""
+        Raises:
+            SoftmineError: there are already ``MAX_IN_FLIGHT`` batches of which none was updated.
+        """
+        chain = self._free_chain()
+        self._in_flight[chain] = False
         with torch.no_grad():
-            if self.preset == "published-code":
-                self._coords.copy_(published_code.snap(self.particles, self._size))
-            else:
-                self._coords.copy_(self.particles)
-            if self._coords.grad is not None:
-                self._coords.grad.zero_()
-        return self._coords
+            coords = self._visible(self.particles[chain])
+        if in_graph(coords):
+            # A graph cannot make a leaf: it fills the chain's own.
+            leaf = self._leaves[chain]
+            with torch.no_grad():
+                leaf.copy_(coords)
+                if leaf.grad is not None:
+                    leaf.grad.zero_()
+            return ChainBatch(leaf, self.step.clone(), chain=chain)
+        return ChainBatch(coords.requires_grad_(), self.step.clone(), chain=chain)
 
     @torch.no_grad()
-    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
-        """Loss weights (N,) without gradient.
+    def weigh(self, batch: Batch, error: PerSample) -> PerSample:
+        """Loss weights ``(u / q)^alpha`` (N,) without gradient; changes nothing.
 
         Args:
-            importance: Q (N,) at the drawn coordinates, non-negative: usually ``residual.abs().mean(-1)``.
-            loss: the per-sample loss (N,) that the weights will multiply, where it is not
-                ``importance ** loss_power`` (a mean over several channels is not). It makes the score exact.
+            batch: of this sampler.
+            error: importance Q (N,) at its coordinates, not negative: usually ``residual.abs().mean(-1)``.
+
+        Raises:
+            SoftmineError: there is not one error for each sample.
         """
-        # What is not finite tells nothing, and would take the others along.
-        importance = check_importance(importance, self.batch_size).nan_to_num(0.0, 0.0, 0.0)
-        floor = langevin_weights.floor(importance, self.batch_size, self.settings, self._tiny)
-        if self.preset == "published-code":
-            weights = published_code.weights(importance, self.step, self.settings)
-        else:
-            inverse = langevin_weights.inverse(importance, floor, self.settings)
-            density = langevin_weights.density(inverse, self._chain, self.batch_size, self._fresh_share)
-            weights = langevin_weights.weights(density, self.step, self.settings)
-        if loss is None:
-            loss = importance**self.settings.loss_power
-        else:
-            loss = check_importance(loss, self.batch_size, "loss")
-        self._weighed = Weighed(weights, loss, importance, floor)
-        return weights
+        return self._weights(batch, _finite(check_error(batch, error)))
 
-    @property
-    def alpha(self) -> Tensor:
-        """Alpha now, a scalar tensor: it grows linearly and reaches its target after ``warmup`` updates, with
-        ``published-code`` after that share of them.
+    def score(
+        self, batch: Batch, error: PerSample, loss: PerSample | None = None, loss_scale: float | Tensor = 1.0
+    ) -> Coords:
+        """``grad log Q`` (N, D) per native unit, from the gradient that backward left in the batch's coordinates.
+
+        With the weights w and per-sample loss l, the gradient of ``mean(w * l)`` is ``w_n / N * grad l(x_n)``, and log Q is
+        log l divided by ``loss_power``. For several channels this is the gradient of the log of the root-mean-square error.
         """
-        if self.preset == "published-code":
-            return published_code.alpha(self.step, self.settings)
-        return langevin_weights.alpha(self.step, self.settings)
+        error = _finite(check_error(batch, error))
+        factor = self.batch_size / self.loss_power / loss_scale / self._size
+        return self._gradient(batch) / self._weighted(batch, error, loss).unsqueeze(-1) * factor
 
-    def score(self, loss_scale: float | Tensor = 1.0) -> Coords:
-        """``grad log Q`` (N, D) per native unit, from the gradient that backward left in the coordinates.
+    def check(self) -> None:
+        """After the first update: raises if the samples cannot move.
 
-        With the weights w and per-sample loss l of the last ``weigh``, the gradient of ``mean(w * l)`` is
-        ``w_n / N * grad l(x_n)``, and log Q is log l divided by ``loss_power``. For several channels this is
-        the gradient of the log of the root-mean-square error.
+        Raises:
+            SoftmineError: nothing was updated yet, or the gradient was zero everywhere or not finite. It waits for the
+                device, so that it does not belong in every step. (That there is none, ``update`` says itself.)
         """
-        gradient, weighed = self._after_backward()
-        weighted = (weighed.loss + weighed.floor).mul_(weighed.weights)
-        factor = self.batch_size / self.settings.loss_power / loss_scale / self._size
-        return gradient / weighted.unsqueeze(-1) * factor
+        slope = float(self.slope)
+        if slope < 0:
+            raise SoftmineError("call check() after the first update(): it looks at the gradient seen there")
+        if not math.isfinite(slope):
+            raise SoftmineError(
+                "the gradient of the drawn coordinates is not finite: the loss or the field has overflowed"
+            )
+        if slope == 0:
+            raise SoftmineError(
+                "the gradient of the drawn coordinates is zero for every sample, so the samples would only "
+                "diffuse: the field's encoding does not differentiate with respect to its input"
+            )
 
-    @torch.no_grad()
-    def update(self, loss_scale: float | Tensor = 1.0) -> None:
-        """Moves the samples.
+    def _learn(
+        self, batch: Batch, error: PerSample, loss: PerSample | None, loss_scale: float | Tensor
+    ) -> None:
+        """Moves the batch's chain."""
+        gradient, error = self._gradient(batch), _finite(error)
+        steep = gradient * self._mobility if self.domain.discrete else gradient
+        self.slope.copy_(torch.linalg.vector_norm(steep, torch.inf))
+        if not isinstance(batch, ChainBatch):
+            raise SoftmineError(
+                "the batch was drawn by another sampler: update() needs one that this Langevin drew"
+            )
+        self._move(self.particles[batch.chain], batch, error, gradient, loss, loss_scale)
+        self._landed(batch.chain)
 
-        Args:
-            loss_scale: what the mean weighted loss was multiplied by before backward, e.g.
-                ``GradScaler.get_scale()``; N if the loss was summed instead of averaged.
-        """
-        if self.preset == "published-code":
-            self._move_as_published(loss_scale)
-        else:
-            self._move(loss_scale)
-        self.step.add_(1)
-
-    def _move(self, loss_scale: float | Tensor) -> None:
+    def _move(
+        self,
+        particles: Coords,
+        batch: Batch,
+        error: PerSample,
+        gradient: Coords,
+        loss: PerSample | None,
+        loss_scale: float | Tensor,
+    ) -> None:
         # In place and few operations: at a small batch each costs more than its work.
-        (gradient, weighed), draws = self._after_backward(), self.draws.take()
-        moved = self.particles[: self._chain]
-        weighted = (weighed.loss + weighed.floor).mul_(weighed.weights)
+        draws, moved = self.draws.take(), particles[: self._chain]
+        weighted = self._weighted(batch, error, loss)
         if isinstance(loss_scale, Tensor):
             weighted, loss_scale = weighted.mul_(loss_scale), 1.0
         gradient, weighted = gradient[: self._chain], weighted[: self._chain].unsqueeze(-1)
@@ -177,85 +229,291 @@ class Langevin(nn.Module):
         # Zero is the floor of all that lies in [0, 1), and of nothing else, NaN included.
         redraw = ~self.domain.contains(moved) if self.domain.masked else moved.floor().any(-1)
         if self._reinit_count:
-            importance = weighed.importance[: self._chain]
-            lowest = torch.topk(importance, self._reinit_count, largest=False, sorted=False).indices
+            lowest = torch.topk(error[: self._chain], self._reinit_count, largest=False, sorted=False).indices
             redraw.index_fill_(0, lowest, True)
         # The flagged take the new coordinates in turn, so that few need be drawn from the prior, which is a search.
         moved.masked_scatter_(redraw.unsqueeze(-1), draws.anew)
-        self.particles[self._chain :] = draws.fresh
+        particles[self._chain :] = draws.fresh
 
-    def _move_as_published(self, loss_scale: float | Tensor) -> None:
-        (gradient, weighed), draws = self._after_backward(), self.draws.take()
-        slope, loss = gradient / self._published_size, weighed.weights * weighed.loss
-        counts = (self._fresh_count, self._reinit_count)
-        moved = published_code.step(
-            self.particles, slope, loss_scale, loss, draws, self.domain, self.settings, *counts
-        )
-        self.particles.copy_(moved)
+    def _weights(self, batch: Batch, error: PerSample) -> PerSample:
+        """Loss weights (N,) of a batch with finite errors (N,).
 
-    def check(self) -> None:
-        """Call once after backward and before update: raises if the samples cannot move.
-
-        Raises:
-            SoftmineError: the coordinates received no gradient, a gradient that is zero everywhere, or one that
-                is not finite. Waits for the device, so it does not belong in every step.
+        Squared error, which is usual, takes few calls of torch: at a small batch each costs more than its work.
         """
-        gradient = self._after_backward()[0]
-        if not torch.isfinite(gradient).all():
-            raise SoftmineError(
-                "the gradient of the drawn coordinates is not finite: the loss or the field has overflowed"
-            )
-        if not (gradient * self._mobility).any():
-            raise SoftmineError(
-                "the gradient of the drawn coordinates is zero for every sample, so the samples would only "
-                "diffuse: the field's encoding does not differentiate with respect to its input"
-            )
+        floor, power = self._floor(error), self.loss_power
+        if power == 2:
+            inverse = torch.addcmul(floor, error, error).rsqrt_()
+        else:
+            inverse = error.pow(power).add_(floor).pow_(-1 / power)
+        weights = self._density(inverse).pow_(self._exponent(batch.step))
+        if self.weight_min > 0 or self.weight_max < math.inf:
+            weights.clamp_(self.weight_min, self.weight_max)
+        return weights
 
-    def extra_repr(self) -> str:
-        """Domain, batch size and preset, for ``print``."""
-        return f"{self.domain}, batch_size={self.batch_size}, preset={self.preset!r}"
+    def _density(self, inverse: PerSample) -> PerSample:
+        """Estimated density q / u (N,) of the batch, given 1/Q (N,): a mixture of the chain and the uniform share.
 
-    def _after_backward(self) -> tuple[Coords, Weighed]:
-        """The gradient of the drawn coordinates, and what was weighed."""
-        if self._weighed is None:
-            raise SoftmineError("call weigh() and backward() between draw() and update()")
-        if self._coords.grad is None:
+        For samples of the chain, x ~ Q, the mean of 1/Q is 1 / mean(Q), which normalises Q.
+        """
+        if self._chain == 0:
+            return torch.ones_like(inverse)
+        normaliser = inverse[: self._chain].sum()
+        # The chain's share over its count, which makes the sum a mean, is one over the batch size.
+        return torch.addcdiv(self._fresh_share, normaliser, inverse, value=1 / self.batch_size)
+
+    def _floor(self, error: PerSample) -> Tensor:
+        """The floor of the error, a share of its mean, to the power of the loss: a scalar tensor."""
+        total, power = error.sum(), self.loss_power
+        factor = (self.importance_floor / self.batch_size) ** power
+        if power == 2:
+            return torch.addcmul(self._tiny, total, total, value=factor)
+        return torch.add(self._tiny, total.pow_(power), alpha=factor)
+
+    def _weighted(self, batch: Batch, error: PerSample, loss: PerSample | None) -> PerSample:
+        """What the gradient is divided by, (N,), a new tensor: the loss with its floor, times the weights."""
+        loss = error**self.loss_power if loss is None else loss
+        return (loss + self._floor(error)).mul_(self._weights(batch, error))
+
+    def _exponent(self, step: Tensor) -> float | Tensor:
+        """Minus alpha: a plain number where asking for the step waits for no device and ends no compiled graph."""
+        if torch.compiler.is_compiling() or step.device.type != "cpu":
+            return -self.alpha_at(step)
+        warm = 1.0 if self.warmup == 0 else min(1.0, int(step) / self.warmup)
+        return -self.target_alpha * warm
+
+    def _gradient(self, batch: Batch) -> Coords:
+        """The gradient of the drawn coordinates (N, D)."""
+        if batch.coords.grad is None:
             raise SoftmineError(
                 "no gradient reached the drawn coordinates: call backward() before update(), do not detach or "
-                "round the coordinates, and use a field whose encoding is differentiable in its input"
+                "round batch.coords, and use a field whose encoding is differentiable in its input"
             )
-        return self._coords.grad, self._weighed
+        return batch.coords.grad
+
+    def _start(self) -> Coords:
+        """Uniform samples (N, D), at which a chain starts."""
+        return self.domain.uniform(self.random.uniform(self.batch_size, self.domain.dim))
+
+    def _visible(self, particles: Coords) -> Coords:
+        """The coordinates (N, D) that samples train at, a new tensor."""
+        return particles.clone()
+
+    def _free_chain(self) -> int:
+        """A chain that is not in flight; a new one where all are."""
+        for chain in range(len(self.particles)):
+            if chain not in self._in_flight:
+                return chain
+        if len(self.particles) < MAX_IN_FLIGHT:
+            if in_graph(self.particles):
+                raise SoftmineError(
+                    f"a compiled or recorded step draws more than {len(self.particles)} batches before it updates one: draw as "
+                    "many once outside of it, and update them"
+                )
+            self.particles = torch.cat((self.particles, self._start().unsqueeze(0)))
+            self._leaves.append(torch.zeros_like(self.particles[0]).requires_grad_())
+            return len(self.particles) - 1
+        # The oldest that was passed over will not come any more.
+        for chain, passed_over in self._in_flight.items():
+            if passed_over:
+                del self._in_flight[chain]
+                return chain
+        raise SoftmineError(
+            f"{MAX_IN_FLIGHT} batches were drawn and none of them updated: call sampler.update(batch, error) after backward()"
+        )
+
+    def _landed(self, chain: int) -> None:
+        """Notes that a chain's batch was updated."""
+        self._in_flight.pop(chain, None)
+        for other in list(self._in_flight):
+            self._in_flight[other] = True
 
     def _lay_out(self) -> None:
         """Everything that follows from the settings and the device; run again when the module moves."""
-        count, settings = self.batch_size, self.settings
-        as_published = self.preset == "published-code"
-        self._fresh_count = int(settings.uniform_share * count)
+        count = self.batch_size
+        self._fresh_count = int(self.uniform_share * count)
         self._chain = count - self._fresh_count
-        self._reinit_count = min(int(settings.reinit_share * count), count if as_published else self._chain)
+        self._reinit_count = min(int(self.reinit_share * count), self._chain)
         self.domain.prepare(self.particles.device)
-        self._size = self.domain.scale(self.particles)
-        self._mobility = self.domain.mobility(self.particles)
-        self._published_size = self._size / self._mobility  # a slope over infinity is none
+        like = self.particles[0]
+        self._size = self.domain.scale(like)
+        self._mobility = self.domain.mobility(like)
         # A step is the noise and the slope times this, and both count in the unit that makes unit coordinates of scores.
-        self._drift = settings.drift * count / settings.loss_power
+        self._drift = self.drift * count / self.loss_power
         self._stride = self._mobility / self._size.square()
         # Keeps log Q finite where all errors are zero.
         self._tiny = torch.full_like(self._size[0], torch.finfo(torch.float32).tiny)
         self._fresh_share = torch.full_like(self._size[0], self._fresh_count / count)
-        self._coords = torch.zeros_like(self.particles).requires_grad_()
-        self._weighed: Weighed | None = None
-        if as_published:
-            scale = settings.noise * self._mobility
-            self.draws = published_code.draws(self.random, self.domain, count, scale, self.prior)
+        self._leaves = [torch.zeros_like(each).requires_grad_() for each in self.particles]
+        self.draws = self._stock()
+
+    def _stock(self) -> Stock:
+        """The random numbers of the moves.
+
+        Any sample of the chain may leave, so there are coordinates for all; few do, so few have random numbers of their own.
+        """
+        if self.domain.masked:
+            leavers = self.batch_size // 16 + 1
         else:
-            counts = (self._chain, self._reinit_count, self._fresh_count)
-            self.draws = draws_of_chain(self.random, self.domain, *counts, settings, self._size, self.prior)
+            # Of samples spread evenly, noise takes this share across the two borders of an axis: 2 E[max(0, noise)].
+            share = sum(math.sqrt(2 / math.pi) * self.noise / cells for cells in self.domain.shape)
+            leavers = math.ceil(4 * share * self._chain) + 16
+        return Stock(
+            self.random,
+            self.domain,
+            noise=self._chain,
+            scale=self.noise * self._size,
+            anew=self._chain,
+            fresh=self._fresh_count,
+            prior=self.prior,
+            own=min(self._chain, self._reinit_count + leavers),
+        )
 
     def _apply(self, fn: Any, recurse: bool = True) -> Langevin:
-        particles = self.particles
         super()._apply(fn, recurse)
-        # Only the device may change: in half precision positions would merge.
-        self.particles = particles.to(self.particles.device)
         self._lay_out()
         return self
+
+    def get_extra_state(self) -> Tensor:
+        """The chains in flight, oldest first, and whether another was updated since: (K, 2), for ``state_dict``."""
+        return torch.tensor(list(self._in_flight.items()), dtype=torch.int64).view(-1, 2)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Takes up what ``get_extra_state`` gave."""
+        self._in_flight = {chain: bool(passed_over) for chain, passed_over in state.tolist()}
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        saved = state_dict.get(f"{prefix}particles")
+        if isinstance(saved, Tensor) and saved.shape[1:] == self.particles.shape[1:]:
+            # There are as many chains as batches were in flight.
+            self.particles = self.particles.new_empty(saved.shape)
+            self._lay_out()
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _finite(error: PerSample) -> PerSample:
+    """Errors (N,) of which those that are not finite are zero: they tell nothing, and would take the others along."""
+    return error.nan_to_num(0.0, 0.0, 0.0)
+
+
+def _not_negative(name: str, value: float, finite: bool = True) -> float:
+    """Returns a number that is not negative, or raises SoftmineError."""
+    number = float(value) if isinstance(value, numbers.Real) else math.nan
+    if not number >= 0:
+        raise SoftmineError(f"{name} is {value}, but it must be a number, not negative")
+    if finite and math.isinf(number):
+        raise SoftmineError(f"{name} is {value}, but it must be finite")
+    return number
+
+
+AHEAD = 16
+"""Steps made at a time, at most,"""
+MOST = 2**16
+"""and samples: beyond, a call of torch costs little against its work, and memory does."""
+APART = 0.6180339887498949
+"""How far, along every axis, coordinates are moved that are used again; multiples of it stay apart."""
+
+
+class Draws(NamedTuple):
+    """The random numbers of one step; they may be kept, not changed."""
+
+    noise: Coords
+    """Normal steps (N, D)."""
+    anew: Coords
+    """Coordinates (N, D) for samples that are drawn anew, in turn."""
+    fresh: Coords
+    """Uniform coordinates (F, D)."""
+
+
+class Stock:
+    """The random numbers of a chain's steps, made for several steps at a time.
+
+    At a small batch the calls of torch cost more than the numbers. On a CPU they are therefore made for several steps
+    at once, of which a step takes its part; inside a compiled graph, and on devices where asking the stream where it
+    stands would mean waiting, for one step at a time. The numbers are the same: each step owns a fixed count of the
+    stream's words. What was made ahead follows from the stream's state and need not be saved.
+
+    Args:
+        random: the stream.
+        domain: where coordinates live, with D axes.
+        noise: how many normal steps.
+        scale: their standard deviation, (D,).
+        anew: how many coordinates to draw samples anew.
+        fresh: how many uniform coordinates.
+        prior: where to draw samples anew; None is uniform.
+        own: how many of ``anew``, the first ones, have random numbers of their own, and are from the prior; None is all. The others, which
+            are there lest there be too few, are uniform coordinates that follow from the numbers of the first.
+    """
+
+    def __init__(
+        self,
+        random: RandomStream,
+        domain: Box,
+        *,
+        noise: int,
+        scale: Tensor,
+        anew: int,
+        fresh: int,
+        prior: PiecewiseConstant | None = None,
+        own: int | None = None,
+    ) -> None:
+        self.random, self.prior, self.domain, self.dim = random, prior, domain, domain.dim
+        # As long as a step's noise: torch is slow where the last axis is short.
+        self._scale = scale.repeat(noise)
+        self.own = anew if own is None else own
+        self.shapes = (noise, anew, fresh)
+        # Words for pairs of normal numbers, cells of the prior, and pairs of uniform numbers.
+        cells = 0 if prior is None else self.own
+        self._words = [_pairs(noise * self.dim), cells, _pairs((self.own + fresh) * self.dim)]
+        self._total = sum(self._words)
+        self.steps = max(1, min(AHEAD, MOST // max(1, noise)))
+        self._made: list[Draws] = []
+        self._start = (0, 0)
+
+    @torch.no_grad()
+    def take(self) -> Draws:
+        """The numbers of the next step."""
+        if torch.compiler.is_compiling() or self.random.key.device.type != "cpu":
+            (draws,) = self._make(1)
+        else:
+            draws = self._from_stock()
+        self.random.skip(self._total)
+        return draws
+
+    def _from_stock(self) -> Draws:
+        """What was made ahead for the place where the stream stands, whoever moved it there."""
+        key, place = int(self.random.key), int(self.random.counter)
+        step, between = divmod(place - self._start[1], self._total)
+        if key != self._start[0] or between or not 0 <= step < len(self._made):
+            self._made, self._start, step = self._make(self.steps), (key, place), 0
+        return self._made[step]
+
+    def _make(self, steps: int) -> list[Draws]:
+        bits = self.random.peek(steps * self._total).view(steps, -1)
+        for_noise, for_cells, for_uniform = bits.split(self._words, -1)
+        count, anew_count, fresh_count = self.shapes
+        noise = to_normal(for_noise)[:, : count * self.dim] * self._scale
+        numbers = to_uniform(for_uniform)[:, : (self.own + fresh_count) * self.dim].view(steps, -1, self.dim)
+        if self.own < anew_count:
+            numbers = torch.cat((_stretched(numbers[:, : self.own], anew_count), numbers[:, self.own :]), 1)
+        uniform = numbers
+        if self.domain.masked:
+            uniform = self.domain.uniform(numbers.reshape(-1, self.dim)).view(numbers.shape)
+        anew, fresh = uniform.split((anew_count, fresh_count), 1)
+        if self.prior is not None and self.own:
+            chance = to_chance(for_cells, self.prior.cumulative.dtype).view(-1)
+            jitter = numbers[:, : self.own].reshape(-1, self.dim).to(chance.dtype).unbind(-1)
+            drawn = self.prior.at(chance, jitter)[0].view(steps, self.own, self.dim)
+            anew = torch.cat((drawn, anew[:, self.own :]), 1)
+        noise = noise.view(steps, count, self.dim)
+        return [Draws(*each) for each in zip(noise.unbind(), anew.unbind(), fresh.unbind(), strict=True)]
+
+
+def _stretched(numbers: Tensor, count: int) -> Tensor:
+    """``count`` uniform coordinates (S, count, D) of each step: the given ones (S, M, D), then these again, moved on."""
+    times = -(-count // numbers.shape[1])
+    moves = torch.arange(times, device=numbers.device).mul(APART).view(-1, 1, 1)
+    return (numbers.unsqueeze(1) + moves).frac_().flatten(1, 2)[:, :count]
+
+
+def _pairs(count: int) -> int:
+    return (count + 1) // 2

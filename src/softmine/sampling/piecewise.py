@@ -110,9 +110,14 @@ class PiecewiseConstant(nn.Module):
         """Coordinates (n, D), float32."""
         return self.draw_in_cells(n, random)[0]
 
-    def draw_in_cells(self, n: int, random: RandomStream) -> tuple[Coords, Cells]:
-        """Coordinates (n, D), float32, and the flat grid cells (n,) that hold them."""
+    def draw_in_cells(self, n: int, random: RandomStream, stratified: bool = False) -> tuple[Coords, Cells]:
+        """Coordinates (n, D), float32, and the flat grid cells (n,) that hold them.
+
+        Stratified, one lies in each of n parts of equal probability, in row-major order.
+        """
         chance, *jitter = random.uniform(n, 1 + self.grid.dim, dtype=self.cumulative.dtype).unbind(-1)
+        if stratified:
+            chance = chance.add(torch.arange(n, device=chance.device)).div_(n).clamp_(max=1 - 2.0**-24)
         return self.at(chance, jitter)
 
     def at(self, chance: Tensor, jitter: Sequence[Tensor]) -> tuple[Coords, Cells]:
@@ -137,6 +142,12 @@ class PiecewiseConstant(nn.Module):
         density = (self.cumulative[cells + 1] - self.cumulative[cells]) * self.cells.count
         volume = self.cells.volume_of(cells, density.dtype)
         return (density if volume is None else density / volume).to(dtype)
+
+    def values(self) -> PerSample:
+        """The density relative to uniform, q/u, of all cells, (count,), float32."""
+        density = self.cumulative.diff() * self.cells.count
+        volume = self.cells.volume(density.dtype)
+        return (density if volume is None else density / volume).float()
 
     def _weights(self) -> Tensor:
         """What the density is proportional to, (count,)."""

@@ -1,53 +1,46 @@
-"""A map of the error, and for each of its cells a quota: near exact sampling with less noise, cheaply."""
+"""A map of the error, drawn by error diffusion: near exact sampling with less noise, cheaply."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from softmine.domain import Box, Coords, PerSample, SoftmineError
+from softmine.checks import check_count, check_not_negative, check_share
+from softmine.domain import Box, PerSample, SoftmineError
+from softmine.sampling.base import Batch, Probe, Sampler
 from softmine.sampling.edges import check_axes
+from softmine.sampling.error_diffusion import MAX_SAMPLES, ErrorDiffusion, default_period
 from softmine.sampling.error_memory import ErrorMemory
-from softmine.sampling.full_pass import Schedule
 from softmine.sampling.map_cells import MapCells, map_shape
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.protocol import Probe, check_batch_size, check_importance, check_share
-from softmine.sampling.quota import Quota
-from softmine.sampling.random import RandomStream
-from softmine.sampling.sample_pool import SamplePool
-from softmine.sampling.softness import alpha_at, check_count, check_not_negative, check_softness, soft_weights
 
-MAX_POOL = 2**26
-"""Samples drawn at once, at most."""
 MAX_AXIS = 2**22
 """Cells of the map along an axis, at most: between finer ones float32 coordinates have no places."""
-LEAST_PERIOD = 4
-"""Steps of a period, at least: runs with a new density at every step or two ended lower (docs/evidence.md, research log, 29)."""
 MEMORY = 40
 """Steps that the map remembers, where every batch is a good part of it."""
+UNSEEN = -1.0
 
 
-class QuotaMap(nn.Module):
+class QuotaMap(Sampler):
     """Draws in proportion to a power of the error, as a map remembers it.
 
     Exact sampling from the error needs the error everywhere, now, and so a pass over the whole signal. A map with a cell for each
     pixel (of a signal of up to ``cells`` pixels; some pixels a cell in a larger one) comes close without any: it remembers the
-    importance given to ``weigh``, which is free. Before a cell is seen, it holds ``prior``, softened, and scaled by the errors of
+    errors given to ``update``, which are free. Before a cell is seen, it holds ``prior``, softened, and scaled by the errors of
     the first period.
 
-    The map becomes a density every ``period`` steps, and the samples of all these steps are drawn then. They are not drawn
-    independently: each cell is owed visits in proportion to its density, and is visited when it is owed one (``Quota``).
-    Every step gets each ``period``-th of the samples, so that every batch is spread evenly over the density.
+    The map becomes a density every ``period`` batches, and the samples of all of them are drawn then, by error diffusion: each
+    cell accumulates its expected number of samples and is drawn when the sum reaches one (``Allocation``). Every batch gets each
+    ``period``-th of the samples, so that it is spread evenly over the density.
 
     The density is known, and the loss is weighted by ``(u / q)^alpha`` as in soft mining (arXiv 2312.00075). Its source is
-    this project; error maps are those of instant-ngp, and quotas do for a density what shuffling does for a data set.
+    this project; error maps are those of instant-ngp, and error diffusion does for a density what shuffling does for a data set.
 
     A map cell holds what a mask leaves of it, and counts by how much that is. Along a discrete axis the map has all cells
     of the domain, unless these alone are more than ``cells``; then neighbours share one.
 
-    A loop under ``torch.compile`` or in a CUDA graph calls ``refresh()`` itself, before the first step and then every ``period`` steps.
+    A compiled or recorded ``draw`` cannot make a new density: call ``refresh()`` outside of it, before the first step and then every
+    ``period`` draws; one too many is an error.
 
     Args:
         domain: where coordinates live.
@@ -55,18 +48,17 @@ class QuotaMap(nn.Module):
         cells: of the map, about; never finer than the domain, nor more than 2^22 along an axis.
         power: of the error that the density is proportional to.
         uniform_share: share of the density that is uniform whatever the map; more where a map cell is a cell of the domain and
-            the map foretells errors badly. It sees to it that no cell is forgotten.
+            the map predicts errors badly. It sees to it that no cell is forgotten.
         repeats: times that a cell of the domain is expected in one batch, at most: in a batch that is a good part of a small
             signal, more would be wasted.
-        period: steps from one density to the next. None is as many as visit a sixth of the map, from 4 to 32.
+        period: batches from one density to the next. None is as many as visit a sixth of the map, from 4 to 32.
         rate: what all that a period sees of a cell changes of what the map remembers of it, from 0 to 1. None is a fortieth of the steps
-            from one visit of a cell to the next, or of a period if that is longer, at most 0.7: errors swing from step to step, and
-            where batches visit the map often, it should not follow every swing.
+            from one visit of a cell to the next, or of a period if that is longer, at most 0.7: errors oscillate from step to step, and
+            where batches visit the map often, it should not follow every one.
         alpha: softness of the weights; 0 is none, 1 importance sampling of the uniform loss.
         warmup: updates over which alpha grows from 0 to its target.
         prior: where the error is expected before it is known; None is everywhere alike. See ``edge_prior``.
-        snapped: whether ``Box.snap`` moves the samples to the centres of cells afterwards. Where a map cell is one of the domain,
-            they are then drawn there at once.
+        snapped: whether samples lie at the centers of the domain's cells, for signals that are known there.
         seed: of the sampler's own random stream; None takes one from torch's global generator.
 
     Raises:
@@ -75,13 +67,13 @@ class QuotaMap(nn.Module):
 
     Example:
         >>> sampler = QuotaMap(Box((64, 64)), batch_size=256, seed=0)
-        >>> coords = sampler.draw()
-        >>> weights = sampler.weigh(coords[:, 0])                    # stands for the error at the coordinates
-        >>> sampler.update()
+        >>> batch = sampler.draw()
+        >>> error = batch.coords[:, 0]                               # stands for the error at the coordinates
+        >>> weights = sampler.weigh(batch, error)
+        >>> sampler.update(batch, error)
     """
 
-    needs_probe = False
-    follows_signal = False
+    seen: Tensor
 
     def __init__(
         self,
@@ -100,42 +92,31 @@ class QuotaMap(nn.Module):
         snapped: bool = False,
         seed: int | None = None,
     ) -> None:
-        super().__init__()
-        check_softness(alpha, warmup)
-        self.domain = domain
-        self.batch_size = check_batch_size(batch_size)
+        super().__init__(domain, batch_size, alpha=alpha, warmup=warmup, seed=seed)
         shape = map_shape(domain, check_count("cells", cells))
         self.cells = MapCells([min(size, MAX_AXIS) for size in shape], domain)
         self.power = check_not_negative("power", power)
         self.uniform_share = check_share("uniform_share", uniform_share)
-        self.coarse = self.map.shape != self.domain.shape
         if not repeats > 0:
             raise SoftmineError(f"repeats is {repeats}, but it must be positive")
-        self.repeats, self.snapped = repeats, snapped
-        steps_a_visit = self.cells.count / batch_size
-        # A sixth of the map, so that what it learned is not old before it is used.
-        fitting = min(32, max(int(steps_a_visit / 6), LEAST_PERIOD), max(1, MAX_POOL // batch_size))
+        self.repeats = repeats
+        fitting = default_period(self.cells.count, batch_size)
         self.period = fitting if period is None else check_count("period", period)
-        if self.period * batch_size > MAX_POOL:
+        if self.period * batch_size > MAX_SAMPLES:
             raise SoftmineError(
-                f"a period of {self.period} batches of {batch_size} samples is more than {MAX_POOL} drawn at once: "
+                f"a period of {self.period} batches of {batch_size} samples is more than {MAX_SAMPLES} drawn at once: "
                 "choose a shorter one"
             )
         # What a period sees of a cell is taken up as one.
-        seldom = max(steps_a_visit, self.period)
+        seldom = max(self.cells.count / batch_size, self.period)
         self.rate = min(0.7, seldom / MEMORY) if rate is None else check_share("rate", rate)
-        self.target_alpha, self.warmup = alpha, warmup
-        self.random = RandomStream(seed)
-        self.schedule = Schedule(lambda _: self.period)
         if prior is not None:
             check_axes(prior, domain)
-        self.memory = ErrorMemory(self.cells, prior, power=self.power, rate=self.rate, doubts=not self.coarse)
-        self.pool = SamplePool(self.period, batch_size, domain.dim)
-        # Where a map cell is one of the domain, there is one place in it.
-        self.quota = Quota(self.cells.count, self.random, turns=self.coarse)
-        self._density: Tensor | None = None
-        self._importance: Tensor | None = None
-        self._choose()
+        coarse = self.map.shape != domain.shape
+        self.memory = ErrorMemory(self.cells, prior, power=self.power, rate=self.rate, shrinks=not coarse)
+        self.diffusion = ErrorDiffusion(self.cells, domain, batch_size, self.period, self.random, snapped)
+        self.register_buffer("seen", torch.full((self.period, batch_size), UNSEEN, dtype=torch.float32))
+        self._draw_ahead()
 
     @property
     def map(self) -> Box:
@@ -147,81 +128,49 @@ class QuotaMap(nn.Module):
         """The error that the map remembers in each of its cells, (count,)."""
         return self.memory.error
 
-    @property
-    def alpha(self) -> Tensor:
-        """Alpha now, a scalar tensor: it grows linearly and reaches its target after ``warmup`` updates."""
-        return alpha_at(self.schedule.step, self.target_alpha, self.warmup)
-
     @torch.no_grad()
-    def draw(self, probe: Probe | None = None) -> Coords:
-        """New coordinates (N, D) in [0, 1)^D, uniform within the map cells drawn unless ``snapped``; ``probe`` is not used."""
-        if self.schedule.due:
-            self.refresh()
-        coords, self._density = self.pool.take(self.schedule.step)
-        return coords
+    def draw(self, probe: Probe | None = None) -> Batch:
+        """New samples, uniform within the map cells drawn unless ``snapped``; ``probe`` is not used."""
+        if self.diffusion.supply.used_up:
+            self._renew()
+        coords, density, number = self.diffusion.take()
+        return Batch(coords, self.step.clone(), density, number=number)
 
     @torch.no_grad()
     def refresh(self, probe: Probe | None = None) -> None:
-        """Takes up what the last period saw, and draws the samples of the next ``period`` steps; ``probe`` is not used."""
-        self.memory.learn(*self.pool.in_order())
-        self.pool.forget()
-        # The first samples are there from the start; to draw others would count visits that nobody made.
-        if self.schedule.started:
-            self._choose()
-        self.schedule.passed()
+        """Takes up what was seen and draws the next ``period`` batches, for compiled and recorded loops.
 
-    @torch.no_grad()
-    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
-        """Loss weights (N,) without gradient.
-
-        Args:
-            importance: Q (N,) at the drawn coordinates, non-negative: usually ``residual.abs().mean(-1)``. The map
-                takes it up at ``update``.
-            loss: not used.
-
-        Raises:
-            SoftmineError: nothing was drawn, or there is not one importance for each sample.
+        Nothing happens where none of the last batches was taken. ``probe`` is not used.
         """
-        weights = soft_weights(self._density, self.alpha)
-        self._importance = check_importance(importance, self.batch_size)
-        return weights
+        if not self.diffusion.supply.untouched(self.period):
+            self._renew()
 
-    @torch.no_grad()
-    def update(self, loss_scale: float | Tensor = 1.0) -> None:
-        """Notes the last importance for the map, which takes it up when the next period begins."""
-        self.pool.note(self.schedule.step, self._after_weigh())
-        self.schedule.advance()
+    def _renew(self) -> None:
+        cells, density = self.diffusion.density_in_order()
+        self.memory.learn(cells, density, self.seen.T.reshape(-1))
+        self.seen.fill_(UNSEEN)
+        self._draw_ahead()
 
-    def check(self) -> None:
-        """Raises SoftmineError unless ``draw`` and ``weigh`` were called; no gradient is needed."""
-        self._after_weigh()
+    def _draw_ahead(self) -> None:
+        """Turns the map into a density and draws the samples of a period from it."""
+        limit = max(1.0, self.repeats * self.domain.valid / self.batch_size)
+        self.diffusion.refill(self.memory.density(self.uniform_share, limit, self.cells), self.random)
+
+    def _learn(
+        self, batch: Batch, error: PerSample, loss: PerSample | None, loss_scale: float | Tensor
+    ) -> None:
+        """Notes the error for the map, which takes it up when the next batches are drawn."""
+        current = self.diffusion.supply.has(batch.number, self.period)
+        turn = self.diffusion.turn(batch.number)
+        if isinstance(current, Tensor):
+            error = torch.where(current, error, self.seen.index_select(0, turn)[0])
+        if current is False:
+            # It was in flight while newer ones were drawn: what it saw is taken up at once.
+            if batch.density is not None:
+                self.memory.learn(self.cells.find(batch.coords)[0], batch.density, error)
+        else:
+            self.seen.index_copy_(0, turn, error.unsqueeze(0))
 
     def extra_repr(self) -> str:
         """Domain, batch size and the map's shape, for ``print``."""
-        return f"{self.domain}, batch_size={self.batch_size}, map={self.map.shape}"
-
-    def _choose(self) -> None:
-        """Turns the map into a density and draws the samples of a period from it."""
-        total, dim = self.pool.total, self.map.dim
-        limit = max(1.0, self.repeats * self.domain.valid / self.batch_size)
-        density = self.memory.density(self.uniform_share, limit, self.cells)
-        volume = self.cells.volume(density.dtype)
-        shares = density if volume is None else density * volume
-        cells = self.quota.draw(shares, total, self.random)
-        if self.snapped and not self.coarse:
-            places = [density.new_full((1,), 0.5)] * dim
-        else:
-            places = self.quota.places(cells, dim, self.random)
-        coords = self.cells.inside(cells, places)
-        self.pool.fill(cells, coords, density.index_select(0, cells), self.random)
-
-    def _after_weigh(self) -> PerSample:
-        """Importance of the last draw."""
-        if self._importance is None:
-            raise SoftmineError("call draw() and weigh() before update(): the map learns from the importance")
-        return self._importance
-
-    def _apply(self, fn: Any, recurse: bool = True) -> QuotaMap:
-        super()._apply(fn, recurse)
-        self._density = self._importance = None
-        return self
+        return f"{super().extra_repr()}, map={self.map.shape}"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling.full_pass import Schedule
-from softmine.sampling.order import passes, shuffled
+from softmine.domain import Box, SoftmineError
+from softmine.sampling.base import Batch, Probe, Sampler
+from softmine.sampling.permutation import passes, shuffled
 from softmine.sampling.piecewise import sum_type
-from softmine.sampling.protocol import Probe, check_batch_size
-from softmine.sampling.random import RandomStream
+from softmine.sampling.supply import Supply, row
 
 PERIOD = 16
 """Batches drawn at once, at most: many small operations cost more than a few larger ones."""
@@ -22,7 +19,7 @@ MAX_CELLS = 2**60
 """Cells of a domain, at most: places in the order are int64."""
 
 
-class Shuffled(nn.Module):
+class Shuffled(Sampler):
     """Draws every cell of the domain once before any of them again, in an order that chance renews; all weights are one.
 
     With independent uniform draws, as many as there are cells, a third of the cells are left out and a quarter come twice or
@@ -33,7 +30,8 @@ class Shuffled(nn.Module):
     root, are drawn freely; and along an axis of more than 2^22 cells float32 coordinates may lie in a neighbour of the cell
     whose turn it is.
 
-    A loop under ``torch.compile`` or in a CUDA graph calls ``refresh()`` itself, before the first step and then every ``period`` steps.
+    Batches are drawn ``period`` at a time. A compiled or recorded ``draw`` cannot do that: call ``refresh()`` outside of it, before the
+    first step and then every ``period`` draws; one too many is an error.
 
     Args:
         domain: where coordinates live; a mask's empty cells are left out.
@@ -45,41 +43,41 @@ class Shuffled(nn.Module):
 
     Example:
         >>> sampler = Shuffled(Box((4, 4)), batch_size=16, seed=0)
-        >>> sampler.domain.cell(sampler.draw()).unique().numel()
+        >>> sampler.domain.cell(sampler.draw().coords).unique().numel()
         16
     """
 
-    needs_probe = False
-    follows_signal = False
     ahead: Tensor
     place: Tensor
-    ones: Tensor
 
     def __init__(self, domain: Box, batch_size: int, *, seed: int | None = None) -> None:
-        super().__init__()
-        self.domain = domain
-        self.batch_size = check_batch_size(batch_size)
+        super().__init__(domain, batch_size, seed=seed)
         if domain.valid > MAX_CELLS:
             raise SoftmineError(
                 f"{domain} has more than 2^60 cells to shuffle: choose uniform, which needs no order"
             )
-        self.random = RandomStream(seed)
         self.period = max(1, min(PERIOD, MAX_AHEAD // batch_size))
-        self.schedule = Schedule(lambda _: self.period)
+        self.supply = Supply()
         self.register_buffer("ahead", torch.zeros(self.period, batch_size, domain.dim, dtype=torch.float32))
         # How far the shuffled order is through.
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("ones", torch.ones(batch_size, dtype=torch.float32), persistent=False)
 
-    def draw(self, probe: Probe | None = None) -> Coords:
-        """New coordinates (N, D) in [0, 1)^D."""
-        if self.schedule.due:
-            self.refresh()
-        return self.ahead.index_select(0, (self.schedule.step % self.period).view(1))[0]
+    @torch.no_grad()
+    def draw(self, probe: Probe | None = None) -> Batch:
+        """New samples."""
+        if self.supply.used_up:
+            self._draw_ahead()
+        number = self.supply.take()
+        turn = (number - self.supply.drawn + self.period).view(1)
+        return Batch(row(self.ahead, turn), self.step.clone(), number=number)
 
     @torch.no_grad()
     def refresh(self, probe: Probe | None = None) -> None:
-        """Draws the samples of the next ``period`` steps; no probe is asked."""
+        """Draws the next ``period`` batches, for compiled and recorded loops; nothing if none of the last was taken."""
+        if not self.supply.untouched(self.period):
+            self._draw_ahead()
+
+    def _draw_ahead(self) -> None:
         domain, count = self.domain, self.period * self.batch_size
         places = self.place + torch.arange(count, device=self.place.device)
         cells = shuffled(places, domain.valid, self.random.key)
@@ -90,23 +88,4 @@ class Shuffled(nn.Module):
         offsets = self.random.uniform(count, domain.dim).unbind(-1)
         self.ahead.copy_(domain.inside(domain.nth_valid(cells), offsets).view_as(self.ahead))
         self.place.add_(count)
-        self.schedule.passed()
-
-    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
-        """Ones (N,), whatever the importance (N,)."""
-        return self.ones.clone()
-
-    def update(self, loss_scale: float | Tensor = 1.0) -> None:
-        """Goes on to the next batch."""
-        self.schedule.advance()
-
-    def check(self) -> None:
-        """Nothing can go wrong: uniform sampling needs no gradient."""
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Shuffled:
-        ahead = self.ahead
-        super()._apply(fn, recurse)
-        # Only the device may change: half precision is too coarse.
-        self.ahead = ahead.to(self.place.device)
-        self.domain.prepare(self.place.device)
-        return self
+        self.supply.add(self.period)

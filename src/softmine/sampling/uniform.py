@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from softmine.domain import Box, Coords, PerSample
+from softmine.domain import Box, Coords
+from softmine.sampling.base import Batch, Probe, Sampler
 from softmine.sampling.piecewise import sum_type
-from softmine.sampling.protocol import Probe, check_batch_size
-from softmine.sampling.random import RandomStream
 
 
-class Uniform(nn.Module):
+class Uniform(Sampler):
     """Draws every batch uniformly from the domain; all weights are one.
 
     Args:
@@ -26,39 +23,36 @@ class Uniform(nn.Module):
 
     Example:
         >>> sampler = Uniform(Box((512, 512)), batch_size=2048, seed=0)
-        >>> sampler.draw().shape
+        >>> sampler.draw().coords.shape
         torch.Size([2048, 2])
     """
 
-    needs_probe = False
-    follows_signal = False
     strata: Tensor
     corners: Tensor
-    ones: Tensor
 
     def __init__(
         self, domain: Box, batch_size: int, *, stratified: bool = False, seed: int | None = None
     ) -> None:
-        super().__init__()
-        self.domain = domain
-        self.batch_size = check_batch_size(batch_size)
+        super().__init__(domain, batch_size, seed=seed)
         self.stratified = stratified
-        self.random = RandomStream(seed)
         strata = torch.tensor(_strata_shape(domain, batch_size))
         self.register_buffer("strata", strata, persistent=False)
         self.register_buffer("corners", _corners(strata), persistent=False)
-        self.register_buffer("ones", torch.ones(batch_size, dtype=torch.float32), persistent=False)
 
-    def draw(self, probe: Probe | None = None) -> Coords:
-        """New coordinates (N, D) in [0, 1)^D."""
-        coords = self.random.uniform(self.batch_size, self.domain.dim)
+    @torch.no_grad()
+    def draw(self, probe: Probe | None = None) -> Batch:
+        """New samples."""
+        numbers = self.random.uniform(self.batch_size, self.domain.dim)
+        coords = self._stratified(numbers) if self.stratified else self.domain.uniform(numbers)
+        return Batch(coords, self.step.clone())
+
+    def _stratified(self, numbers: Coords) -> Coords:
+        """Coordinates (N, D) for uniform numbers (N, D), one in each stratum."""
         if self.domain.masked:
-            return self._over_runs(coords) if self.stratified else self.domain.uniform(coords)
-        if self.stratified:
-            filled = len(self.corners)
-            jittered = ((self.corners + coords[:filled]) / self.strata).clamp(max=1 - 2.0**-24)
-            coords = torch.cat((jittered, coords[filled:]))
-        return coords
+            return self._over_runs(numbers)
+        filled = len(self.corners)
+        jittered = ((self.corners + numbers[:filled]) / self.strata).clamp(max=1 - 2.0**-24)
+        return torch.cat((jittered, numbers[filled:]))
 
     def _over_runs(self, numbers: Coords) -> Coords:
         """One coordinate (N, D) in each of N equal runs of valid cells."""
@@ -67,24 +61,6 @@ class Uniform(nn.Module):
         places = (torch.arange(count, device=numbers.device) + chance) * (domain.valid / count)
         cells = domain.nth_valid(places.long().clamp(max=domain.valid - 1))
         return domain.inside(cells, numbers.unbind(-1))
-
-    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
-        """Ones (N,), whatever the importance (N,)."""
-        return self.ones.clone()
-
-    def update(self, loss_scale: float | Tensor = 1.0) -> None:
-        """Nothing to move."""
-
-    def check(self) -> None:
-        """Nothing can go wrong: uniform sampling needs no gradient."""
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Uniform:
-        corners = self.corners
-        super()._apply(fn, recurse)
-        # Only the device may change: half precision is too coarse.
-        self.corners = corners.to(self.random.key.device)
-        self.domain.prepare(self.random.key.device)
-        return self
 
 
 def _strata_shape(domain: Box, batch_size: int) -> tuple[int, ...]:

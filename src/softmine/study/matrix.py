@@ -8,9 +8,8 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from softmine.domain import Box, SoftmineError
-from softmine.sampling import check_spec, default_batch_size
-from softmine.sampling.auto import AUTO
-from softmine.sampling.protocol import check_batch_size
+from softmine.registry import AUTO, Spec, default_batch_size
+from softmine.sampling.base import check_batch_size
 from softmine.study.shorter import shorter_of, split_shorter, with_shorter
 from softmine.training.settings import FieldSettings
 
@@ -45,7 +44,7 @@ class CompareSettings(FieldSettings):
                 raise SoftmineError(f"{name} names {', '.join(twice)} twice")
         found = entries(self)
         for sampler in dict.fromkeys(entry.sampler for entry in found):
-            check_spec(sampler)
+            Spec.parse(sampler).check()
         for entry in found:
             check_batch_size(entry.batch_size)
             if found.count(entry) > 1:

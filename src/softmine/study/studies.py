@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from softmine.sampling import SAMPLERS
+from softmine.registry import SAMPLERS
 from softmine.study.matrix import CompareSettings
 
 PAPER_BATCH = (512,)
@@ -40,7 +40,7 @@ def _alpha() -> CompareSettings:
 
 
 def _langevin() -> CompareSettings:
-    return _paper("uniform", "langevin", "langevin:preset=published-code", "edges", EXACT)
+    return _paper("uniform", "langevin", "langevin-published-code", "edges", EXACT)
 
 
 def _reinit() -> CompareSettings:
@@ -61,7 +61,7 @@ def _peers() -> CompareSettings:
     # A batch of a fifth of the pixels is many times a hash grid's: by time, so that a laptop comes to an end. auto takes
     # the batch size that suits it, and so may uniform.
     return CompareSettings(
-        samplers=(*SAMPLERS, "langevin:preset=published-code"),
+        samplers=tuple(SAMPLERS),
         seconds=60.0,
         field="siren",
         learning_rate=1e-4,

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softmine import fields, sampling
+from softmine import fields
+from softmine.registry import create
 from softmine.sampling import Sampler
 from softmine.signals import Signal
 from softmine.training.settings import FieldSettings
@@ -67,9 +68,7 @@ def make_sampler(task: Task, sampler: str, batch_size: int, seed: int, snap: boo
     """
     signal = task.signal
     suited = {"snapped": snap, **getattr(signal, "auto_options", {})}
-    return sampling.create(
-        sampler, signal.domain, batch_size, seed=seed, edges=edges_of(signal), suited=suited
-    )
+    return create(sampler, signal.domain, batch_size, seed=seed, edges=edges_of(signal), defaults=suited)
 
 
 def _build(

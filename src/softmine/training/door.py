@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from softmine import fields, sampling
+from softmine import fields
 from softmine.domain import Box, SoftmineError
-from softmine.sampling import Sampler, default_batch_size
+from softmine.registry import create, default_batch_size
+from softmine.sampling import Sampler
 from softmine.training import devices
 from softmine.training.asked import TRIAL, Ask, Asked
 from softmine.training.budget import SCHEDULES, Budget, evaluation_points
@@ -212,7 +213,7 @@ def _sampler(given: Sampler | str, asked: Asked, batch_size: int | None, seed: i
     if isinstance(given, str):
         size = default_batch_size(given, asked.domain) if batch_size is None else batch_size
         suited = {"snapped": snap, **(asked.auto_options or {})}
-        chosen = sampling.create(given, asked.domain, size, seed=seed, edges=asked.edges, suited=suited)
+        chosen = create(given, asked.domain, size, seed=seed, edges=asked.edges, defaults=suited)
     else:
         chosen = given
         if batch_size not in (None, given.batch_size):

@@ -10,8 +10,8 @@ from tyro.conf import arg
 
 from softmine.errors import SoftmineError
 from softmine.fields import FIELDS
-from softmine.sampling import check_spec
-from softmine.sampling.protocol import check_batch_size
+from softmine.registry import Spec
+from softmine.sampling.base import check_batch_size
 from softmine.training.budget import SCHEDULES, Budget
 
 DEFAULT_SECONDS = 60.0
@@ -72,8 +72,8 @@ class FitSettings(FieldSettings):
     """Everything that defines one run."""
 
     sampler: Annotated[str, arg(metavar="NAME")] = "auto"
-    """Where to train: auto, uniform, shuffled, langevin, resampling, error-map, multinomial, edges, hardest, evolutionary,
-    ntk, expansive or quota-map, which auto is made of. Options follow a colon: langevin:alpha=0.8,prior=edges."""
+    """Where to train: auto, uniform, shuffled, langevin, resampling, error-map, multinomial, edges, int, evos,
+    nint, expansive-supervision or quota-map, which auto is made of. Options follow a colon: langevin:alpha=0.8,prior=edges."""
     batch_size: Annotated[
         int | None,
         arg(metavar="N", help_behavior_hint="(default: 2048, of rays 1024; with auto, what suits a signal)"),
@@ -87,7 +87,7 @@ class FitSettings(FieldSettings):
     def check(self) -> None:
         """Raises SoftmineError if a setting is out of range."""
         super().check()
-        check_spec(self.sampler)
+        Spec.parse(self.sampler).check()
         if self.batch_size is not None:
             check_batch_size(self.batch_size)
         if not 0 <= self.checkpoint_every < math.inf:

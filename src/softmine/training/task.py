@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from softmine.sampling import default_batch_size
+from softmine.registry import default_batch_size
 from softmine.signals import Signal
 from softmine.training.settings import FieldSettings
 

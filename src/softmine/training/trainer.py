@@ -100,14 +100,16 @@ class Trainer:
         set_rates(self.optimizers, self.step, self.schedule(self.progress))
         sampler, mark = self.sampler, self.timer.mark
         mark()
-        coords = sampler.draw(self.probe if sampler.needs_probe else None)
+        batch = sampler.draw(self.probe if sampler.needs_probe else None)
+        coords = batch.coords
         mark()
         points = self.signal.domain.snap(coords) if self.snap else coords
         target = self.signal(points if sampler.follows_signal else points.detach())
         residual = self.field(points) - target
         loss = residual.square().mean(-1)
         mark()
-        weights = sampler.weigh(residual.detach().abs().mean(-1), loss.detach())
+        error = residual.detach().abs().mean(-1)
+        weights = sampler.weigh(batch, error)
         mark()
         objective = (weights * loss).mean()
         extra = self._regularisation() if self._regularisation else None
@@ -117,10 +119,10 @@ class Trainer:
             optimizer.zero_grad()
         objective.backward()
         mark()
+        sampler.update(batch, error, loss=loss.detach())
         if not self._checked:
             sampler.check()
             self._checked = True
-        sampler.update()
         mark()
         for optimizer in self.optimizers:
             optimizer.step()

@@ -153,14 +153,13 @@ def draw_rays(
     batches, drawn = [], 0
     with at_rest(field):
         while True:
-            coords = twin.draw(probe if twin.needs_probe else None)
-            walks = coords.requires_grad
-            batches.append(coords.detach().clone())
-            drawn += len(coords)
+            batch = twin.draw(probe if twin.needs_probe else None)
+            walks = batch.coords.requires_grad
+            batches.append(batch.coords.detach())
+            drawn += len(batch)
             if walks or drawn >= wanted or time.monotonic() - started > MOST_SECONDS or stop():
                 return batches
-            twin.weigh(probe.error(batches[-1]))
-            twin.update()
+            twin.update(batch, probe.error(batches[-1]))
 
 
 class _CountedProbe(FieldProbe):

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from softmine.checks import check_count, check_not_negative, check_share
 from softmine.domain import Box, Coords, PerSample, SoftmineError
+from softmine.sampling.base import Batch, Probe, Sampler, check_probed
 from softmine.sampling.piecewise import sum_type
-from softmine.sampling.protocol import Probe, check_batch_size, check_errors, check_share
 from softmine.sampling.random import RandomStream
-from softmine.sampling.softness import alpha_at, check_count, check_not_negative, check_softness, soft_weights
 
 MAX_CANDIDATES = 2**26
 LEAST, MOST = 1e-30, 1e30
 """Errors are kept between these, so that sums and ratios of them stay finite in float32."""
 
 
-class Resampling(nn.Module):
+@dataclass(eq=False)
+class ResampledBatch(Batch):
+    """A batch of ``Resampling``.
+
+    Attributes:
+        means: the mean chance of its candidates, and the one that was known when they were drawn, (2,).
+    """
+
+    means: Tensor | None = None
+
+
+class Resampling(Sampler):
     """Looks at ``candidates`` times N coordinates at every step and trains on the N that their errors choose.
 
     Some of the candidates are uniform, the others are the last batch's samples, moved by a little Gaussian noise and
@@ -64,19 +75,17 @@ class Resampling(nn.Module):
 
     Example:
         >>> sampler = Resampling(Box((64, 64)), batch_size=1024, candidates=8, warmup=0, alpha=1.0, seed=0)
-        >>> coords = sampler.draw(lambda coords: coords[:, 0])       # the error at coordinates (N, D)
-        >>> weights = sampler.weigh(coords[:, 0])
-        >>> coords[:, 0].mean() > 0.6, (weights * coords[:, 0]).mean() < 0.53           # uniformly 0.5
+        >>> batch = sampler.draw(lambda coords: coords[:, 0])       # the error at coordinates (N, D)
+        >>> error = batch.coords[:, 0]
+        >>> error.mean() > 0.6, (sampler.weigh(batch, error) * error).mean() < 0.53           # uniformly 0.5
         (tensor(True), tensor(True))
     """
 
     needs_probe = True
-    follows_signal = False
     survivors: Tensor
     density: Tensor
     mean: Tensor
     mean_before: Tensor
-    step: Tensor
 
     def __init__(
         self,
@@ -91,10 +100,7 @@ class Resampling(nn.Module):
         importance_floor: float = 0.1,
         seed: int | None = None,
     ) -> None:
-        super().__init__()
-        check_softness(alpha, warmup)
-        self.domain = domain
-        self.batch_size = check_batch_size(batch_size)
+        super().__init__(domain, batch_size, alpha=alpha, warmup=warmup, seed=seed)
         self.count = check_count("candidates", candidates) * batch_size
         if self.count > MAX_CANDIDATES:
             raise SoftmineError(
@@ -108,28 +114,19 @@ class Resampling(nn.Module):
         pairs = max(1, round(uniform_share * self.count / 2))
         self.uniform_count = self.count if uniform_share == 1 else min(2 * pairs, self.count)
         self.jitter = check_not_negative("jitter", jitter)
-        self.target_alpha, self.warmup = alpha, warmup
         self.importance_floor = check_not_negative("importance_floor", importance_floor)
-        self.random = RandomStream(seed)
         self.register_buffer("survivors", domain.uniform(self.random.uniform(batch_size, domain.dim)))
         self.register_buffer("density", torch.ones(batch_size))
         # Zero until there is an estimate.
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("mean_before", torch.zeros(()))
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self._relative: Tensor | None = None
-
-    @property
-    def alpha(self) -> Tensor:
-        """Alpha now, a scalar tensor."""
-        return alpha_at(self.step, self.target_alpha, self.warmup)
 
     @torch.no_grad()
-    def draw(self, probe: Probe | None = None) -> Coords:
-        """New coordinates (N, D) in [0, 1)^D; a candidate of large error may be there more than once.
+    def draw(self, probe: Probe | None = None) -> ResampledBatch:
+        """New samples; a candidate of large error may be among them more than once.
 
         Raises:
-            SoftmineError: there is no probe, or it does not answer one number a coordinate.
+            SoftmineError: there is no probe, or it does not give one number for each coordinate.
         """
         if probe is None:
             raise SoftmineError(
@@ -137,18 +134,27 @@ class Resampling(nn.Module):
                 "softmine.FieldProbe(field, signal)"
             )
         candidates, parents = self._candidates()
-        error = check_errors(probe(candidates), self.count).float()
+        error = check_probed(probe(candidates), self.count).float()
         error = error.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).clamp(LEAST, MOST)
         target = torch.maximum(error, self.importance_floor * self.mean)
         chances = target * self._balance(error, parents)
         chosen = systematic(chances, self.batch_size, self.random)
-        self.mean_before.copy_(self.mean)
-        self.mean.copy_(chances.mean())
-        self._relative = target[chosen] / self.mean
-        coords = candidates[chosen]
-        self.survivors.copy_(coords)
-        self.density.copy_(self._relative)
-        return coords
+        mean = chances.mean()
+        means = torch.stack((mean, self.mean))
+        return ResampledBatch(candidates[chosen], self.step.clone(), target[chosen] / mean, means=means)
+
+    def _learn(
+        self, batch: Batch, error: PerSample, loss: PerSample | None, loss_scale: float | Tensor
+    ) -> None:
+        """Makes the batch the one that the next candidates are moved from."""
+        if not isinstance(batch, ResampledBatch) or batch.density is None or batch.means is None:
+            raise SoftmineError(
+                "the batch was drawn by another sampler: update() needs one that this Resampling drew"
+            )
+        self.survivors.copy_(batch.coords)
+        self.density.copy_(batch.density)
+        self.mean.copy_(batch.means[0])
+        self.mean_before.copy_(batch.means[1])
 
     def _candidates(self) -> tuple[Coords, Tensor]:
         """Where to look, (K N, D), and the samples (count,) that the last ``count`` candidates were moved from.
@@ -191,32 +197,9 @@ class Resampling(nn.Module):
         uniform = 1 / (share + (1 - share) * partners)
         return torch.cat((uniform, origins / density / (share + (1 - share) * origins)))
 
-    @torch.no_grad()
-    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
-        """Loss weights (N,) without gradient; the importance (N,) adds nothing to what the probe said."""
-        return soft_weights(self._relative, self.alpha)
-
-    @torch.no_grad()
-    def update(self, loss_scale: float | Tensor = 1.0) -> None:
-        """Counts the step; the samples move when the next are drawn."""
-        self.step.add_(1)
-
-    def check(self) -> None:
-        """Nothing can go wrong: no gradient is needed."""
-
     def extra_repr(self) -> str:
         """Domain, batch size and candidates, for ``print``."""
-        return f"{self.domain}, batch_size={self.batch_size}, candidates={self.count}"
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Resampling:
-        kept = {name: getattr(self, name) for name in ("survivors", "density", "mean", "mean_before")}
-        super()._apply(fn, recurse)
-        # Only the device may change: in half precision positions would merge.
-        for name, values in kept.items():
-            setattr(self, name, values.to(self.step.device))
-        self.domain.prepare(self.step.device)
-        self._relative = None
-        return self
+        return f"{super().extra_repr()}, candidates={self.count}"
 
 
 def reflect(coords: Coords) -> Coords:

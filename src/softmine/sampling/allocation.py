@@ -1,9 +1,8 @@
-"""Which cells of a map come next, so that each gets its share of the samples in time and not only on average."""
+"""Error diffusion over the cells of a map: each accumulates its expected number of samples, and is drawn when that reaches one."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +15,11 @@ VARIATION = 0.5
 """How much more or less than one visit a visit counts, together: without, cells of equal density would come in step for good."""
 
 
-class Quota(nn.Module):
-    """What every cell is owed: its density adds to it, a visit takes about one away, and who is owed a visit gets one.
+class Allocation(nn.Module):
+    """What every cell has accumulated: its density adds to it, a visit takes about one away, and a cell with one is visited.
 
     Independent draws leave a third of the cells out that should have been visited once, and visit a quarter twice or more.
-    With quotas the visits of a cell differ little from what its density says, however long the run, as those of a shuffled
+    With error diffusion the visits of a cell differ little from their expectation, however long the run, as those of a shuffled
     data set do, which is the special case of a density that is everywhere alike: the gradient has less noise at the same cost.
     Each cell starts with a random part of a visit, so that the first draw has just the density that it should.
 
@@ -29,37 +28,39 @@ class Quota(nn.Module):
 
     Args:
         count: cells.
-        turns: keep count of the visits, for ``places``.
+        turns: keep count of the visits, for ``offsets``.
         random: where the first parts come from.
     """
 
-    owed: Tensor
+    accumulated: Tensor
     visits: Tensor | None
 
     def __init__(self, count: int, random: RandomStream, turns: bool = False) -> None:
         super().__init__()
-        owed = torch.empty(count, dtype=torch.float32)
-        for part in owed.split(2**16):
+        accumulated = torch.empty(count, dtype=torch.float32)
+        for part in accumulated.split(2**16):
             part.copy_(random.uniform(len(part), 1).view(-1))
-        self.register_buffer("owed", owed)
+        self.register_buffer("accumulated", accumulated)
         self.register_buffer("visits", torch.zeros(count, dtype=torch.int32) if turns else None)
 
     def draw(self, shares: PerSample, total: int, random: RandomStream) -> Tensor:
         """``total`` cells (total,), ascending, for shares of them (count,), in units of the mean share."""
         # Visits cost one on average; what a long run adds up to beside that is taken back from all alike.
-        owed = self.owed.sub_(self.owed.mean() - 0.5).add_(shares, alpha=total / len(self.owed))
+        accumulated = self.accumulated.sub_(self.accumulated.mean() - 0.5).add_(
+            shares, alpha=total / len(self.accumulated)
+        )
         # Nearly as many are due as are wanted. The few too many, evenly spread, wait; or some are visited once more.
-        nth = torch.arange(total, dtype=sum_type(owed.device), device=owed.device)
+        nth = torch.arange(total, dtype=sum_type(accumulated.device), device=accumulated.device)
         nth.add_(random.uniform(1, 1).view(1)).div_(total)
-        on_host = owed.device.type == "cpu" and not torch.compiler.is_compiling()
-        cells = (_listed if on_host else _found)(owed, nth)
+        on_host = accumulated.device.type == "cpu" and not torch.compiler.is_compiling()
+        cells = (_listed if on_host else _found)(accumulated, nth)
         # Sixteen bits of chance are plenty, and a random word has four times as many.
         chance = random.bits((total + 3) // 4).view(torch.int16)[:total].float()
         cost = chance.mul_(VARIATION * 2.0**-16).sub_(1.0)
-        owed.index_add_(0, cells, cost)
+        accumulated.index_add_(0, cells, cost)
         return cells
 
-    def places(self, cells: Cells, dim: int, random: RandomStream) -> list[Tensor]:
+    def offsets(self, cells: Cells, dim: int, random: RandomStream) -> list[Tensor]:
         """Where in each of the cells drawn (N,) its sample lies: D offsets in [0, 1), (N,) each.
 
         With ``turns``, from visit to visit of a cell the next point of a sequence that fills it evenly (the R sequence
@@ -67,8 +68,8 @@ class Quota(nn.Module):
         """
         total = len(cells)
         if self.visits is None:
-            offsets = to_uniform(random.bits((total * dim + 1) // 2))[: total * dim].view(dim, total)
-            return list(offsets.unbind(0))
+            numbers = to_uniform(random.bits((total * dim + 1) // 2))[: total * dim].view(dim, total)
+            return list(numbers.unbind(0))
         order = torch.arange(total, dtype=torch.int32, device=cells.device)
         again = torch.nn.functional.pad(cells[1:] == cells[:-1], (1, 0))
         turn = self.visits.index_select(0, cells) + order - torch.where(again, 0, order).cummax(0).values
@@ -81,32 +82,25 @@ class Quota(nn.Module):
             for start, step in zip(starts, _steps(dim), strict=True)
         ]
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Quota:
-        owed = self.owed
-        super()._apply(fn, recurse)
-        # Only the device may change: half precision is too coarse.
-        self.owed = owed.to(self.owed.device)
-        return self
 
-
-def _listed(owed: Tensor, nth: Tensor) -> Tensor:
-    """The cells (N,) of visits ``nth`` (N,), in [0, 1) of all; each cell (count,) is due as many as it is owed whole ones."""
+def _listed(accumulated: Tensor, nth: Tensor) -> Tensor:
+    """The cells (N,) of visits ``nth`` (N,), in [0, 1) of all; each cell (count,) is due as many as it has accumulated whole ones."""
     # NumPy takes a sixth of torch's time for either list.
-    some = (owed.numpy() >= 1).nonzero()[0]
+    some = (accumulated.numpy() >= 1).nonzero()[0]
     if not len(some):
         # However few are drawn, someone is next.
-        return owed.argmax().expand(len(nth))
+        return accumulated.argmax().expand(len(nth))
     # Whole numbers of these only: of the whole map they take longer than the rest of this.
-    times = owed.index_select(0, torch.from_numpy(some)).clamp_(max=len(nth)).to(torch.int32)
+    times = accumulated.index_select(0, torch.from_numpy(some)).clamp_(max=len(nth)).to(torch.int32)
     visits = torch.from_numpy(some.repeat(times.numpy()))
     return visits.index_select(0, nth.mul_(len(visits)).long().clamp_(max=len(visits) - 1))
 
 
-def _found(owed: Tensor, nth: Tensor) -> Tensor:
+def _found(accumulated: Tensor, nth: Tensor) -> Tensor:
     """The same by search, which takes twice as long on a CPU, but neither waits for a device nor depends on a length."""
-    due = owed.clamp(0, len(nth)).to(torch.int32)
-    most = owed.argmax().view(1)
-    upto = due.scatter_(0, most, due[most].clamp_min(1)).cumsum(0, dtype=torch.int32)
+    accumulated = accumulated.clamp(0, len(nth)).to(torch.int32)
+    most = accumulated.argmax().view(1)
+    upto = accumulated.scatter_(0, most, accumulated[most].clamp_min(1)).cumsum(0, dtype=torch.int32)
     visits = torch.minimum((nth * upto[-1]).to(torch.int32), upto[-1] - 1)
     return torch.searchsorted(upto, visits, right=True)
 

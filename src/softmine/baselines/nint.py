@@ -6,20 +6,19 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling.full_pass import Schedule, errors, pass_if_due, valid_centres
-from softmine.sampling.protocol import Probe, check_importance, check_share
-from softmine.sampling.random import RandomStream
-from softmine.sampling.ranking import Shuffle, ask, check_cells, spread
-from softmine.sampling.softness import check_count
+from softmine.baselines.ranking import Shuffle, ability, check_cells, spread
+from softmine.checks import check_count, check_share
+from softmine.domain import Box, SoftmineError
+from softmine.sampling.base import Batch, Probe, Sampler
+from softmine.sampling.full_pass import PassTimes, errors, pass_if_due, valid_centres
 
 LEAST_SHARE = 1e-3
 """Share of the batch below which the list by influence is no longer made."""
 
 
-class Ntk(nn.Module):
+class NINT(Sampler):
     """Trains on cells of three kinds: of largest influence, of largest error, and uniform ones.
 
     The influence of a cell is ``|K r|`` there, with the errors r of all cells and the neural tangent kernel
@@ -42,7 +41,7 @@ class Ntk(nn.Module):
         uniform_share: share of the batch that is uniform.
         ntk_share: share of the batch by influence, before it decays; with ``uniform_share`` at most 1.
         list_interval: passes from one list by influence to the next.
-        interval: steps from one pass to the next.
+        interval: updates from one pass to the next.
         seed: of the sampler's own random stream; None takes one from torch's global generator.
 
     Raises:
@@ -51,16 +50,15 @@ class Ntk(nn.Module):
     Example:
         >>> import softmine
         >>> image, field = softmine.Image(torch.rand(8, 8)), softmine.Siren(2, 1)
-        >>> sampler = Ntk(image.domain, batch_size=16)
-        >>> sampler.draw(softmine.FieldProbe(field, image)).shape
+        >>> sampler = NINT(image.domain, batch_size=16)
+        >>> sampler.draw(softmine.FieldProbe(field, image)).coords.shape
         torch.Size([16, 2])
     """
 
     needs_probe = True
-    follows_signal = False
     influential: Tensor
     chosen: Tensor
-    passes: Tensor
+    passes_made: Tensor
 
     def __init__(
         self,
@@ -73,9 +71,7 @@ class Ntk(nn.Module):
         interval: int = 1,
         seed: int | None = None,
     ) -> None:
-        super().__init__()
-        self.domain = domain
-        self.batch_size = check_cells(batch_size, domain)
+        super().__init__(domain, check_cells(batch_size, domain), seed=seed)
         self.ntk_share = check_share("ntk_share", ntk_share)
         if check_share("uniform_share", uniform_share) + ntk_share > 1:
             raise SoftmineError(
@@ -83,29 +79,28 @@ class Ntk(nn.Module):
                 "they may add up to 1"
             )
         self.list_interval = check_count("list_interval", list_interval)
-        interval = check_count("interval", interval)
+        self.interval = check_count("interval", interval)
         self.uniform_count = round(uniform_share * batch_size)
-        self.schedule = Schedule(lambda step: interval)
-        self.random = RandomStream(seed)
+        self.passes = PassTimes()
         self.shuffle = Shuffle(torch.arange(domain.valid))
         self.shuffle.again(self.random)
         # In the order of the cells, as the shuffle wants them.
         self.register_buffer("chosen", spread(domain, batch_size - self.uniform_count))
         self.register_buffer("influential", torch.zeros(self._listed(1), dtype=torch.int64))
-        self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("passes_made", torch.zeros((), dtype=torch.int64))
         self._host_passes = 0
 
     def refresh(self, probe: Probe) -> None:
         """Makes the lists by a pass over every cell; ``draw`` does so when it is due, except in a compiled graph.
 
         Raises:
-            SoftmineError: the probe does not answer one number a coordinate, or has no ``influence``.
+            SoftmineError: the probe does not give one number for each coordinate, or has no ``influence``.
         """
         self._host_passes += 1
-        self.passes.fill_(self._host_passes)
+        self.passes_made.fill_(self._host_passes)
         count = self._listed(self._host_passes)
         if count and (self._host_passes == 1 or self._host_passes % self.list_interval == 0):
-            influence = ask(probe, "influence", "ntk")(self.domain).nan_to_num(0.0, 0.0, 0.0)
+            influence = ability(probe, "influence", "nint")(self.domain).nan_to_num(0.0, 0.0, 0.0)
             self.influential[:count] = influence.topk(count).indices
         error = errors(self.domain, probe, self.chosen.device)
         influential = self.influential[:count]
@@ -113,30 +108,19 @@ class Ntk(nn.Module):
         hardest = error.topk(len(self.chosen) - count).indices
         self.chosen.copy_(torch.cat((influential, hardest)).sort().values)
         self.shuffle.again(self.random)
-        self.schedule.passed()
+        self.passes.made(self.step, self.updates, self.interval)
 
-    def draw(self, probe: Probe | None = None) -> Coords:
-        """Centres (N, D) of the cells: the chosen ones, then the uniform ones.
+    def draw(self, probe: Probe | None = None) -> Batch:
+        """The centers of cells: the chosen ones, then the uniform ones. Batches in flight share the chosen ones.
 
         Without a probe the last pass serves on, for loops that call ``refresh`` themselves.
 
         Raises:
             SoftmineError: there was no pass yet, and no probe is given.
         """
-        pass_if_due(self.schedule, self.refresh, probe, "ntk")
+        pass_if_due(self.passes, self.updates, self.refresh, probe, "nint")
         cells = torch.cat((self.chosen, self.shuffle.next_except(self.uniform_count, self.chosen)))
-        return valid_centres(self.domain, cells)
-
-    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
-        """Ones (N,), whatever the importance (N,)."""
-        return torch.ones_like(check_importance(importance, self.batch_size))
-
-    def update(self, loss_scale: float | Tensor = 1.0) -> None:
-        """Counts the step."""
-        self.schedule.advance()
-
-    def check(self) -> None:
-        """Nothing can go wrong: no gradient is needed."""
+        return Batch(valid_centres(self.domain, cells), self.step.clone())
 
     def share(self, passes: int) -> float:
         """Share of the batch by influence in the list made at a pass, counted from 1."""
@@ -150,4 +134,4 @@ class Ntk(nn.Module):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._host_passes = int(self.passes)
+        self._host_passes = int(self.passes_made)

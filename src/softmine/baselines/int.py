@@ -8,17 +8,21 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling.full_pass import LONGEST, Schedule, errors, pass_if_due, valid_centres
-from softmine.sampling.protocol import Probe, check_importance
-from softmine.sampling.ranking import check_cells, spread
-from softmine.sampling.softness import check_count
+from softmine.baselines.ranking import check_cells, spread
+from softmine.checks import check_count
+from softmine.domain import Box, PerSample, SoftmineError
+from softmine.sampling.base import Batch, Probe, Sampler
+from softmine.sampling.full_pass import LONGEST, PassTimes, errors, pass_if_due, valid_centres
+from softmine.sampling.supply import in_graph
 
 
-class Hardest(nn.Module):
+class INT(Sampler):
     """Trains on the k cells of largest error, found by a pass over all cells and used again until the next pass.
+
+    A batch that is drawn while others are in flight holds the next cells of the ranking, so that K accumulated batches are one of K
+    times the size. (Inside a compiled graph or a recording it holds the same cells.)
 
     Source: Nonparametric Teaching of Implicit Neural Representations (INT, arXiv 2405.10531) and its released code,
     of which the formulas of ``interval`` and ``ratio`` are. It ranks by the absolute error summed over the channels
@@ -28,7 +32,7 @@ class Hardest(nn.Module):
     Args:
         domain: where coordinates live.
         batch_size: cells a step, N, at most all of them; where the ratio is not constant, those of the first step.
-        interval: steps from one pass to the next. ``incremental``: every step for the first quarter of the run, then
+        interval: updates from one pass to the next. ``incremental``: every step for the first quarter of the run, then
             every 10, 20, 30, 40 and 50 in fifths of the rest. ``dense``: every step. ``decremental``: every 90, 80, ...
             10 in tenths of the run, every step in the last. Or a number.
         ratio: how the share of cells in a batch goes on from r = N / cells. ``constant``: stays. ``step``: grows in ten
@@ -42,16 +46,17 @@ class Hardest(nn.Module):
         SoftmineError: the batch holds more cells than there are, or an option is unknown or out of range.
 
     Example:
-        >>> sampler = Hardest(Box((4,)), batch_size=2)
-        >>> sampler.draw(lambda coords: coords[:, 0])
+        >>> sampler = INT(Box((4,)), batch_size=2)
+        >>> sampler.draw(lambda coords: coords[:, 0]).coords
         tensor([[0.8750],
                 [0.6250]])
     """
 
     needs_probe = True
-    follows_signal = False
     hardest: Tensor
+    measured: Tensor
     count: Tensor
+    in_flight: Tensor
 
     def __init__(
         self,
@@ -63,53 +68,67 @@ class Hardest(nn.Module):
         steps: int = 5000,
         seed: int | None = None,
     ) -> None:
-        super().__init__()
-        self.domain = domain
-        self.batch_size = check_cells(batch_size, domain)
+        super().__init__(domain, check_cells(batch_size, domain), seed=seed)
         self.steps = check_count("steps", steps)
         self._is_pass = _passes(interval, self.steps)
         if ratio not in RATIOS:
             raise SoftmineError(f"the ratio '{ratio}' is unknown: choose one of {', '.join(RATIOS)}")
         self.ratio = ratio
-        self.schedule = Schedule(self._interval)
+        self.passes = PassTimes()
         most = batch_size if ratio == "constant" else domain.valid
         self.register_buffer("hardest", spread(domain, most))
+        self.register_buffer("measured", torch.zeros(domain.valid, dtype=torch.float32))
         self.register_buffer("count", torch.tensor(batch_size))
-        self._host_count = batch_size
+        self.register_buffer("in_flight", torch.zeros((), dtype=torch.int64))
+        self._host_count, self._host_in_flight = batch_size, 0
 
     def refresh(self, probe: Probe) -> None:
         """Ranks every cell by its error; ``draw`` does so when it is due, except in a compiled graph.
 
         Raises:
-            SoftmineError: the probe does not answer one number a coordinate.
+            SoftmineError: the probe does not give one number for each coordinate.
         """
-        self._host_count = self._count_at(self.schedule.host_step)
-        error = errors(self.domain, probe, self.hardest.device)
-        self.hardest[: self._host_count] = error.topk(self._host_count).indices
+        self._host_count = self._count_at(self.updates)
+        self.measured.copy_(errors(self.domain, probe, self.hardest.device))
+        self.hardest[: self._host_count] = self.measured.topk(self._host_count).indices
         self.count.fill_(self._host_count)
-        self.schedule.passed()
+        self._set_in_flight(0)
+        self.passes.made(self.step, self.updates, self._interval(self.updates))
 
-    def draw(self, probe: Probe | None = None) -> Coords:
-        """Centres (N, D) of the cells that were hardest at the last pass, hardest first.
+    @torch.no_grad()
+    def draw(self, probe: Probe | None = None) -> Batch:
+        """The centers of the cells that were hardest at the last pass, hardest first.
 
         Without a probe the last pass serves on, for loops that call ``refresh`` themselves.
 
         Raises:
             SoftmineError: there was no pass yet, and no probe is given.
         """
-        pass_if_due(self.schedule, self.refresh, probe, "hardest")
-        return valid_centres(self.domain, self.hardest[: self._host_count])
+        pass_if_due(self.passes, self.updates, self.refresh, probe, "int")
+        cells = self.hardest[: self._host_count]
+        if not in_graph(cells):
+            if self._host_in_flight:
+                cells = self._next_hardest(self._host_in_flight)
+            self._set_in_flight(self._host_in_flight + 1)
+        return Batch(valid_centres(self.domain, cells), self.step.clone())
 
-    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
-        """Ones (N,), whatever the importance (N,)."""
-        return torch.ones_like(check_importance(importance, self._host_count))
+    def _next_hardest(self, batches: int) -> Tensor:
+        """The cells (N,) that follow those of some batches in the ranking; after the last, the first again."""
+        last = (batches + 1) * self._host_count
+        ranking = self.measured.topk(min(last, self.domain.valid)).indices
+        places = torch.arange(last - self._host_count, last, device=ranking.device) % self.domain.valid
+        return ranking[places]
 
-    def update(self, loss_scale: float | Tensor = 1.0) -> None:
-        """Counts the step."""
-        self.schedule.advance()
+    def _set_in_flight(self, batches: int) -> None:
+        self._host_in_flight = batches
+        self.in_flight.fill_(batches)
 
-    def check(self) -> None:
-        """Nothing can go wrong: no gradient is needed."""
+    def _learn(
+        self, batch: Batch, error: PerSample, loss: PerSample | None, loss_scale: float | Tensor
+    ) -> None:
+        """The next batch is the hardest again."""
+        if not in_graph(self.in_flight):
+            self._set_in_flight(0)
 
     def _interval(self, step: int) -> int:
         return next(later for later in itertools.count(step + 1) if self._is_pass(later)) - step
@@ -123,7 +142,7 @@ class Hardest(nn.Module):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._host_count = int(self.count)
+        self._host_count, self._host_in_flight = int(self.count), int(self.in_flight)
 
 
 RATIOS: dict[str, Callable[[float, float], float]] = {

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Cells, SoftmineError
+from softmine.sampling.base import Probe, check_batch_size
 from softmine.sampling.full_pass import check_passable
-from softmine.sampling.protocol import Probe, check_batch_size
 from softmine.sampling.random import RandomStream
 
 
@@ -25,12 +25,12 @@ def check_cells(batch_size: int, domain: Box) -> int:
     return batch_size
 
 
-def ask(probe: Probe, method: str, sampler: str) -> Callable[..., Any]:
-    """The ``method`` of a probe that answers more than the error, or raises SoftmineError."""
+def ability(probe: Probe, method: str, sampler: str) -> Callable[..., Any]:
+    """The ``method`` of a probe that gives more than the error, or raises SoftmineError."""
     found = getattr(probe, method, None)
     if not callable(found):
         raise SoftmineError(
-            f"the sampler {sampler} asks its probe for {method}(), which a {type(probe).__name__} does not have: "
+            f"the sampler {sampler} calls its probe's {method}(), which a {type(probe).__name__} does not have: "
             "draw with softmine.FieldProbe(field, signal)"
         )
     return found

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from softmine.domain import Box, Coords, PerSample, SoftmineError
+from softmine.baselines.ranking import Shuffle, check_cells
+from softmine.checks import check_count, check_share
+from softmine.domain import Box, PerSample, SoftmineError
+from softmine.sampling.base import Batch, Probe, Sampler, check_error
 from softmine.sampling.edges import check_axes
-from softmine.sampling.full_pass import Schedule, over_cells, valid_centres
+from softmine.sampling.full_pass import over_cells, valid_centres
 from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.protocol import Probe, check_importance, check_share
-from softmine.sampling.random import RandomStream
-from softmine.sampling.ranking import Shuffle, check_cells
-from softmine.sampling.softness import check_count
+from softmine.sampling.supply import Supply
 
 
-class Expansive(nn.Module):
+class ExpansiveSupervision(Sampler):
     """Trains half of every batch on anchors, the cells on the signal's edges, and half on the others.
 
     Anchors are the ``anchor_share`` of cells where the signal changes fastest. The loss is ``MSE_A + c * MSE_S``, the
@@ -51,15 +49,13 @@ class Expansive(nn.Module):
     Example:
         >>> from softmine.sampling import edge_prior
         >>> edges = edge_prior(torch.tensor([0.0, 0.0, 1.0, 0.0]))
-        >>> sampler = Expansive(Box((4,)), batch_size=2, prior=edges, seed=0)
-        >>> sampler.draw()[0]  # the anchor
+        >>> sampler = ExpansiveSupervision(Box((4,)), batch_size=2, prior=edges, seed=0)
+        >>> batch = sampler.draw()
+        >>> batch.coords[0]  # the anchor
         tensor([0.6250])
-        >>> sampler.weigh(torch.rand(2))
+        >>> sampler.weigh(batch, torch.rand(2))
         tensor([0.5000, 1.5000])
     """
-
-    needs_probe = False
-    follows_signal = False
 
     def __init__(
         self,
@@ -72,76 +68,78 @@ class Expansive(nn.Module):
         steps: int = 5000,
         seed: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(domain, check_cells(batch_size, domain), seed=seed)
         if prior is None:
             raise SoftmineError(
-                "the sampler expansive needs to know the signal's edges: give it "
+                "the sampler expansive-supervision needs to know the signal's edges: give it "
                 "prior=softmine.edge_prior(image.edges())"
             )
         check_axes(prior, domain)
-        self.domain = domain
-        self.batch_size = check_cells(batch_size, domain)
         if not 0 < check_share("anchor_share", anchor_share) < 1:
             raise SoftmineError(
                 f"anchor_share is {anchor_share}, but neither none nor all cells can be anchors"
             )
         self.steps = check_count("steps", steps)
-        self.random = RandomStream(seed)
         anchors, others = self._split(prior, max(1, round(anchor_share * domain.valid)))
         self.first_coefficient = len(others) / len(anchors)
         wanted = round(check_share("batch_share", batch_share) * batch_size)
         self.anchor_count = min(max(wanted, batch_size - len(others)), len(anchors))
         self.other_count = batch_size - self.anchor_count
         self.anchors, self.others = Shuffle(anchors), Shuffle(others)
-        self.anchor_round = Schedule(lambda step: len(anchors) // max(1, self.anchor_count))
-        self.other_round = Schedule(lambda step: len(others) // max(1, self.other_count))
+        # Batches until an order is at its end.
+        self.anchor_period = len(anchors) // max(1, self.anchor_count)
+        self.other_period = len(others) // max(1, self.other_count)
+        self.anchor_supply, self.other_supply = Supply(), Supply()
         self.refresh()
 
+    @property
+    def period(self) -> int:
+        """Batches until a random order is at its end."""
+        return min(self.anchor_period, self.other_period)
+
+    @torch.no_grad()
     def refresh(self, probe: Probe | None = None) -> None:
         """Makes new random orders; ``draw`` does so when one is at its end, except in a compiled graph."""
-        for cells, schedule in self._kinds():
+        for cells, supply, period in self._kinds():
             cells.again(self.random)
-            schedule.passed()
+            supply.add(period)
 
-    def draw(self, probe: Probe | None = None) -> Coords:
-        """Centres (N, D) of the cells: anchors, then others."""
-        for cells, schedule in self._kinds():
-            if schedule.due:
+    @torch.no_grad()
+    def draw(self, probe: Probe | None = None) -> Batch:
+        """The centers of cells: anchors, then others."""
+        for cells, supply, period in self._kinds():
+            if supply.used_up:
                 cells.again(self.random)
-                schedule.passed()
+                supply.add(period)
+            supply.take()
         drawn = torch.cat((self.anchors.next(self.anchor_count), self.others.next(self.other_count)))
-        return valid_centres(self.domain, drawn)
+        return Batch(valid_centres(self.domain, drawn), self.step.clone())
 
     @property
     def coefficient(self) -> Tensor:
-        """The weight c of the other cells' mean against the anchors', a scalar tensor."""
-        progress = (self.anchor_round.step / self.steps).clamp(max=1.0)
+        """The weight c of the other cells' mean against the anchors' in a batch drawn now, a scalar tensor."""
+        return self._coefficient_at(self.step)
+
+    def _coefficient_at(self, step: Tensor) -> Tensor:
+        progress = (step / self.steps).clamp(max=1.0)
         return self.first_coefficient + (1 - self.first_coefficient) * progress
 
-    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
-        """Weights (N,) of mean one by the kind of cell, whatever the importance (N,)."""
-        weights = torch.ones_like(check_importance(importance, self.batch_size))
+    @torch.no_grad()
+    def weigh(self, batch: Batch, error: PerSample) -> PerSample:
+        """Weights (N,) of mean one by the kind of cell, whatever the error (N,)."""
+        weights = torch.ones_like(check_error(batch, error))
         if self.anchor_count and self.other_count:
-            c = self.coefficient
+            c = self._coefficient_at(batch.step)
             weights[: self.anchor_count] = self.batch_size / self.anchor_count / (1 + c)
             weights[self.anchor_count :] = self.batch_size / self.other_count * c / (1 + c)
         return weights
 
-    def update(self, loss_scale: float | Tensor = 1.0) -> None:
-        """Counts the step."""
-        self.anchor_round.advance()
-        self.other_round.advance()
-
-    def check(self) -> None:
-        """Nothing can go wrong: no gradient is needed."""
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Expansive:
-        super()._apply(fn, recurse)
-        self.domain.prepare(self.random.key.device)
-        return self
-
-    def _kinds(self) -> tuple[tuple[Shuffle, Schedule], tuple[Shuffle, Schedule]]:
-        return (self.anchors, self.anchor_round), (self.others, self.other_round)
+    def _kinds(self) -> tuple[tuple[Shuffle, Supply, int], tuple[Shuffle, Supply, int]]:
+        return (self.anchors, self.anchor_supply, self.anchor_period), (
+            self.others,
+            self.other_supply,
+            self.other_period,
+        )
 
     def _split(self, prior: PiecewiseConstant, count: int) -> tuple[Tensor, Tensor]:
         """The ``count`` valid cells of greatest density, and the others."""

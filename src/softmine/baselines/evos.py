@@ -6,22 +6,21 @@ import itertools
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from softmine.domain import Box, Coords, PerSample, Values
+from softmine.baselines.ranking import Shuffle, ability, check_cells, spread
+from softmine.checks import check_count, check_share
+from softmine.domain import Box, PerSample, Values
+from softmine.sampling.base import Batch, Probe, Sampler
 from softmine.sampling.full_pass import (
     LONGEST,
-    Schedule,
+    PassTimes,
     from_grid,
     on_grid,
     over_cells,
     pass_if_due,
     valid_centres,
 )
-from softmine.sampling.protocol import Probe, check_importance, check_share
-from softmine.sampling.random import RandomStream
-from softmine.sampling.ranking import Shuffle, ask, check_cells, spread
-from softmine.sampling.softness import check_count
 
 LUMA = (0.2989, 0.587, 0.114)
 """What red, green and blue add to grey (ITU-R BT.601), as in the source."""
@@ -29,7 +28,7 @@ HIGH_WEIGHT = 1e-5
 """Weight of the squared error of the Laplacian against the squared error, the source's."""
 
 
-class Evolutionary(nn.Module):
+class EVOS(Sampler):
     """Trains on parents, the fittest cells of a pass now and then, and on mutants, drawn anew at every step.
 
     A cell is fit by its low frequencies, the squared error, and by its high frequencies, the squared error of the
@@ -64,13 +63,12 @@ class Evolutionary(nn.Module):
     Example:
         >>> import softmine
         >>> image, field = softmine.Image(torch.rand(8, 8)), softmine.Siren(2, 1)
-        >>> sampler = Evolutionary(image.domain, batch_size=16)
-        >>> sampler.draw(softmine.FieldProbe(field, image)).shape
+        >>> sampler = EVOS(image.domain, batch_size=16)
+        >>> sampler.draw(softmine.FieldProbe(field, image)).coords.shape
         torch.Size([16, 2])
     """
 
     needs_probe = True
-    follows_signal = False
     parents: Tensor
 
     def __init__(
@@ -84,15 +82,12 @@ class Evolutionary(nn.Module):
         steps: int = 5000,
         seed: int | None = None,
     ) -> None:
-        super().__init__()
-        self.domain = domain
-        self.batch_size = check_cells(batch_size, domain)
+        super().__init__(domain, check_cells(batch_size, domain), seed=seed)
         self.mutants = int(check_share("mutation_share", mutation_share) * batch_size)
         self.first_interval = check_count("first_interval", first_interval, least=2, most=LONGEST)
         self.last_interval = check_count("last_interval", last_interval, least=2, most=LONGEST)
         self.steps = check_count("steps", steps)
-        self.schedule = Schedule(self._interval)
-        self.random = RandomStream(seed)
+        self.passes = PassTimes()
         self.shuffle = Shuffle(torch.arange(domain.valid))
         self.shuffle.again(self.random)
         self.register_buffer("parents", spread(domain, batch_size - self.mutants))
@@ -103,34 +98,24 @@ class Evolutionary(nn.Module):
         Raises:
             SoftmineError: the probe has no ``residual``.
         """
-        residual = over_cells(self.domain, ask(probe, "residual", "evolutionary"), self.parents.device)
+        residual = over_cells(self.domain, ability(probe, "residual", "evos"), self.parents.device)
         residual = residual.nan_to_num(0.0, 0.0, 0.0)
         self.parents.copy_(crossover(*fitness(residual, self.domain), len(self.parents)))
         self.shuffle.again(self.random)
-        self.schedule.passed()
+        self.passes.made(self.step, self.updates, self._interval(self.updates))
 
-    def draw(self, probe: Probe | None = None) -> Coords:
-        """Centres (N, D) of the cells: parents, then mutants.
+    @torch.no_grad()
+    def draw(self, probe: Probe | None = None) -> Batch:
+        """The centers of cells: parents, then mutants. Batches in flight share their parents.
 
         Without a probe the last pass serves on, for loops that call ``refresh`` themselves.
 
         Raises:
             SoftmineError: there was no pass yet, and no probe is given.
         """
-        pass_if_due(self.schedule, self.refresh, probe, "evolutionary")
+        pass_if_due(self.passes, self.updates, self.refresh, probe, "evos")
         cells = torch.cat((self.parents, self.shuffle.next_except(self.mutants, self.parents)))
-        return valid_centres(self.domain, cells)
-
-    def weigh(self, importance: PerSample, loss: PerSample | None = None) -> PerSample:
-        """Ones (N,), whatever the importance (N,)."""
-        return torch.ones_like(check_importance(importance, self.batch_size))
-
-    def update(self, loss_scale: float | Tensor = 1.0) -> None:
-        """Counts the step."""
-        self.schedule.advance()
-
-    def check(self) -> None:
-        """Nothing can go wrong: no gradient is needed."""
+        return Batch(valid_centres(self.domain, cells), self.step.clone())
 
     def _interval(self, step: int) -> int:
         return next(later for later in itertools.count(step + 1) if self._is_key(later + 1)) - step

@@ -1,0 +1,83 @@
+"""Batches that are drawn several at a time, and used one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+USED_UP = (
+    "all batches that were drawn ahead are used up: call sampler.refresh() outside of the compiled or recorded step, "
+    "before the first one and then every sampler.period draws"
+)
+
+
+class Supply(nn.Module):
+    """Counts the batches that were drawn ahead and those that were taken, without waiting for a device.
+
+    On a CPU the buffers tell. A GPU's are not asked: the host counts too. Inside a compiled graph or a recording only the
+    device counts, and nothing can be drawn there; that too many are taken is an error then, and not a repetition.
+    """
+
+    taken: Tensor
+    drawn: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("taken", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("drawn", torch.zeros((), dtype=torch.int64))
+        self._taken_on_host = self._drawn_on_host = 0
+
+    @property
+    def used_up(self) -> bool:
+        """Whether batches must be drawn before the next is taken; never inside a graph, which cannot."""
+        if in_graph(self.taken):
+            return False
+        if self.taken.device.type == "cpu":
+            return int(self.taken) >= int(self.drawn)
+        return self._taken_on_host >= self._drawn_on_host
+
+    def untouched(self, period: int) -> bool:
+        """Whether ``period`` batches were drawn and it is known that none of them was taken."""
+        return self.taken.device.type == "cpu" and int(self.drawn) == int(self.taken) + period
+
+    def add(self, period: int) -> None:
+        """Notes that ``period`` batches were drawn; any that were left are dropped."""
+        self.drawn.copy_(self.taken + period)
+        self._drawn_on_host = self._taken_on_host + period
+
+    def take(self) -> int | Tensor:
+        """The number of the next batch: on the host, or in a graph a scalar tensor."""
+        if in_graph(self.taken):
+            torch._assert_async(self.taken < self.drawn, USED_UP)
+            number = self.taken.clone()
+            self.taken.add_(1)
+            return number
+        number = int(self.taken) if self.taken.device.type == "cpu" else self._taken_on_host
+        self.taken.add_(1)
+        self._taken_on_host += 1
+        return number
+
+    def has(self, number: int | Tensor, period: int) -> bool | Tensor:
+        """Whether a batch is one of the last ``period`` that were drawn; a tensor where its number is one."""
+        if isinstance(number, Tensor):
+            return number >= self.drawn - period
+        drawn = int(self.drawn) if self.drawn.device.type == "cpu" else self._drawn_on_host
+        return number >= drawn - period
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._taken_on_host, self._drawn_on_host = int(self.taken), int(self.drawn)
+
+
+def in_graph(tensor: Tensor) -> bool:
+    """Whether the code is being compiled, or recorded as a CUDA graph: the host then decides once for all steps."""
+    if torch.compiler.is_compiling():
+        return True
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
+def row(values: Tensor, index: Tensor) -> Tensor:
+    """A copy of the row of ``values`` (M, ...) at ``index`` (1,)."""
+    return values.index_select(0, index)[0]
