@@ -16,17 +16,18 @@ def train(image, sampler, steps):
     field = softmine.HashGridField(dim=2, channels=3, finest_resolution=512)
     optimizer = torch.optim.Adam(field.parameters(), lr=1e-2, eps=1e-15)
     for step in range(steps):
-        coords = sampler.draw()  # 1: where to train
-        points = image.domain.snap(coords)  # at pixel centres, where the picture is known
+        batch = sampler.draw()  # 1: where to train
+        points = image.domain.snap(batch.coords)  # at pixel centers, where the image is known
         residual = field(points) - image(points)
-        weights = sampler.weigh(residual.abs().mean(-1))  # 2: what each sample counts
+        error = residual.detach().abs().mean(-1)
+        weights = sampler.weigh(batch, error)  # 2: what each sample counts
         loss = (weights * residual.square().mean(-1)).mean()
         optimizer.zero_grad()
         loss.backward()
+        optimizer.step()
+        sampler.update(batch, error)  # 3: the samples move to where the error is
         if step == 0:
             sampler.check()  # optional: names what is missing, if anything is
-        optimizer.step()
-        sampler.update()  # 3: the samples move to where the error is
     with torch.no_grad():
         pixels = image.domain.centres(torch.arange(image.domain.cells))
         error = (field(pixels).clamp(0, 1) - image(pixels)).square().mean()

@@ -22,16 +22,18 @@ def train(image, make_sampler, steps):
     for step in range(steps):
         # The learning rate falls, and momentum grows, with the run.
         set_rates(optimizers, step, decay=cosine_decay(step / steps))
-        points = image.domain.snap(sampler.draw())
+        batch = sampler.draw()
+        points = image.domain.snap(batch.coords)
         residual = field(points) - image(points)
-        weights = sampler.weigh(residual.detach().abs().mean(-1))
+        error = residual.detach().abs().mean(-1)
+        weights = sampler.weigh(batch, error)
         loss = (weights * residual.square().mean(-1)).mean()
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
-        sampler.update()
+        sampler.update(batch, error)
     pixels = image.domain.centres(torch.arange(image.domain.cells))
     return -10 * torch.log10(softmine.FieldProbe(field, image).residual(pixels).square().mean())
 

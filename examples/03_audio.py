@@ -26,16 +26,18 @@ def train(audio, sampler, steps):
     for step in range(steps):
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = 1e-2 * (1 - 0.95 * step / steps)
-        points = audio.domain.snap(sampler.draw())
+        batch = sampler.draw()
+        points = audio.domain.snap(batch.coords)
         residual = field(points) - audio(points)
-        weights = sampler.weigh(residual.detach().abs().mean(-1))
+        error = residual.detach().abs().mean(-1)
+        weights = sampler.weigh(batch, error)
         loss = (weights * residual.square().mean(-1)).mean()
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
-        sampler.update()
+        sampler.update(batch, error)
     with torch.no_grad():
         return field(audio.domain.centres(torch.arange(audio.shape[0]))).clamp(0, 1)
 

@@ -19,16 +19,16 @@ def train(video, sampler, steps):
     )
     optimizer = torch.optim.Adam(field.parameters(), lr=1e-2, eps=1e-15)
     for _ in range(steps):
-        points = video.domain.snap(
-            sampler.draw()
-        )  # (time, row, column), at the centres of pixels in their frames
+        batch = sampler.draw()
+        points = video.domain.snap(batch.coords)  # (time, row, column), at the centres of pixels in their frames
         residual = field(points) - video(points)
-        weights = sampler.weigh(residual.abs().mean(-1))
+        error = residual.detach().abs().mean(-1)
+        weights = sampler.weigh(batch, error)
         loss = (weights * residual.square().mean(-1)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        sampler.update()
+        sampler.update(batch, error)
     with torch.no_grad():
         cells = torch.randint(video.domain.cells, (100_000,), generator=torch.Generator().manual_seed(0))
         voxels = video.domain.centres(cells)

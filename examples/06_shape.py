@@ -10,7 +10,7 @@ import torch
 
 import softmine
 from softmine.kernels import RowAdam
-from softmine.sampling import create
+from softmine.registry import create
 from softmine.signals import Shape
 from softmine.tasks.meshing import marching_cubes, write_mesh
 
@@ -25,16 +25,17 @@ def train(shape, sampler, steps):
     ]
     for _ in range(steps):
         # Exact distances are cheap enough to be asked for new points in every step.
-        coords = sampler.draw()
-        residual = field(coords) - shape(coords)
-        weights = sampler.weigh(residual.detach().abs().mean(-1))
+        batch = sampler.draw()
+        residual = field(batch.coords) - shape(batch.coords)
+        error = residual.detach().abs().mean(-1)
+        weights = sampler.weigh(batch, error)
         loss = (weights * residual.square().mean(-1)).mean()
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
-        sampler.update()
+        sampler.update(batch, error)
     return field
 
 
@@ -55,7 +56,7 @@ def main():
     options = parser.parse_args()
     shape = Shape.builtin("knot")  # or Shape.read("model.obj")
     for name in ("uniform", "auto"):
-        sampler = create(name, shape.domain, 4096, seed=0, suited=shape.auto_options)
+        sampler = create(name, shape.domain, 4096, seed=0, defaults=shape.auto_options)
         field = train(shape, sampler, options.steps)
         print(f"{name:8} IoU {overlap(field, shape):.3f} after {options.steps} steps")
 

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 import softmine
-from softmine import sampling
+from softmine.registry import create
 
 VISCOSITY = 0.01 / math.pi
 DOMAIN = softmine.Box((1024, 64))  # x, t: the front is narrow in x only
@@ -87,7 +87,7 @@ class Run:
         torch.manual_seed(seed)  # the same initial weights whatever the sampler
         self.field, self.steps = Solution(), steps
         self.optimizer = torch.optim.Adam(self.field.parameters())
-        self.sampler = sampling.create(spec, DOMAIN, batch_size, seed=seed)
+        self.sampler = create(spec, DOMAIN, batch_size, seed=seed)
         self.seconds, self.step = 0.0, 0
 
     def probe(self, coords):
@@ -100,13 +100,15 @@ class Run:
         started = time.perf_counter()
         for _ in range(min(steps, self.steps - self.step)):
             self.optimizer.param_groups[0]["lr"] = RATE * (1 - 0.99 * self.step / self.steps)
-            residual = self.field.residual(self.sampler.draw(self.probe))
-            weights = self.sampler.weigh(residual.detach().abs())
+            batch = self.sampler.draw(self.probe)
+            residual = self.field.residual(batch.coords)
+            error = residual.detach().abs()
+            weights = self.sampler.weigh(batch, error)
             loss = (weights * residual.square()).mean()
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            self.sampler.update()
+            self.sampler.update(batch, error)
             self.step += 1
         self.seconds += time.perf_counter() - started
 

@@ -31,15 +31,17 @@ def main():
     optimizer = torch.optim.Adam(renderer.parameters(), lr=1e-2, betas=(0.9, 0.99), eps=1e-15)
     sampler = softmine.Langevin(train.domain, batch_size=1024, alpha=0.6, seed=0)
     for step in range(1, args.steps + 1):
-        coords = train.domain.snap(sampler.draw())
+        batch = sampler.draw()
+        coords = train.domain.snap(batch.coords)
         residual = renderer(coords) - train(coords)
-        weights = sampler.weigh(residual.detach().abs().mean(-1))
+        error = residual.detach().abs().mean(-1)
+        weights = sampler.weigh(batch, error)
         loss = (weights * residual.square().mean(-1)).mean()
         extra = renderer.regularisation()
         optimizer.zero_grad()
         (loss if extra is None else loss + extra).backward()
         optimizer.step()
-        sampler.update()
+        sampler.update(batch, error)
         renderer.after_step(step)  # the occupancy grid learns where there is nothing
         if step % 100 == 0:
             print(
