@@ -157,7 +157,7 @@ def test_forked_processes_have_helpers_of_their_own():
 COMPILED = """
 import torch
 from softmine import HashGrid
-from softmine.kernels import RowAdam
+from softmine.optim import RowAdam
 
 torch.manual_seed(0)
 grid = HashGrid(2, levels=4, log2_table_size=7, base_resolution=2, finest_resolution=30)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from softmine.errors import SoftmineError
 from softmine.kernels import team
-from softmine.kernels.bias import AdamRule, decays
+from softmine.kernels.touched_rows import AdamRule, decays
 
 ALONE = 1 << 13
 """Corner visits below which waking a second thread costs more than it saves."""
@@ -127,6 +127,11 @@ class Rows:
             "exp_avg": self.records[:, :width],
             "exp_avg_sq": self.records[:, width : 2 * width],
         }
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is a gradient that no step has used."""
+        return self.most > 0
 
     def clear(self) -> None:
         """Forgets the gradient."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from softmine.errors import SoftmineError
-from softmine.kernels.bias import AdamRule, decays
+from softmine.kernels.touched_rows import AdamRule, decays
 
 BLOCK = 128
 
@@ -110,6 +110,11 @@ class Rows:
         if self.half:
             state["master"] = self.records[:, 3 * width + 2 : 4 * width + 2]
         return state
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is a gradient that no step has used."""
+        return bool(self._lists)
 
     def clear(self) -> None:
         """Forgets the gradient."""

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from softmine.kernels import torch_twin
 from softmine.kernels.backends import backend_for
-from softmine.kernels.row_gradient import rows_of_handle
+from softmine.kernels.touched_rows import rows_of_handle
 
 
 def hash_encode(
