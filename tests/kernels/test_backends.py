@@ -195,8 +195,7 @@ print("good")
 
 CHECKS = """
 def CHECKS(grid, coords):
-    grid = (grid.resolutions, grid.offsets, grid.table_size, grid.dense_levels), grid.table.detach().requires_grad_()
-    levels, table = grid
+    levels, table = grid.grid, grid.table.detach().requires_grad_()
     ops = torch.ops.softmine
     yield ops.hash_encode.default, (coords, table, *levels, None, -1)
     grad = torch.rand(100, 8)

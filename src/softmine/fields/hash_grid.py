@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from softmine.domain import Coords, SoftmineError, Values
 from softmine.fields.mlp import evaluate, mlp
 from softmine.kernels import hash_encode, torch_twin
-from softmine.kernels.grid import TableLevels, mark_table
+from softmine.kernels.grid import Grid, TableLevels, mark_table
 
 
 class HashGrid(nn.Module):
@@ -77,15 +77,18 @@ class HashGrid(nn.Module):
         """Width of the encoding, L * F."""
         return self.levels * self.features
 
+    @property
+    def grid(self) -> Grid:
+        """The levels, as the kernels take them."""
+        return Grid(self.resolutions, self.offsets, self.table_size, self.dense_levels)
+
     def forward(self, coords: Coords) -> Float[Tensor, "n f"]:
         """Features (N, L * F) at coordinates (N, D) in [0, 1]; differentiable in the table and the coordinates."""
-        return hash_encode(
-            coords, self.table, self.resolutions, self.offsets, self.table_size, self.dense_levels
-        )
+        return hash_encode(coords, self.table, self.grid)
 
     def rows(self, vertex: Int[Tensor, "n levels corners d"]) -> Int[Tensor, "n levels corners"]:
         """Table rows of integer vertices (N, L, 2^D, D)."""
-        return torch_twin.rows_of(vertex, self.resolutions, self.offsets, self.table_size, self.dense_levels)
+        return torch_twin.rows_of(vertex, self.grid)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """As of any module; marks the table as one."""
