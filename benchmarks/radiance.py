@@ -25,10 +25,10 @@ import torch
 from torch.nn import functional
 
 from softmine.kernels import set_threads
+from softmine.optim import RowAdam
 from softmine.radiance.field import RadianceField
 from softmine.radiance.marching import march
 from softmine.radiance.rendering import composite, composite_twin, visible
-from softmine.training.optimizers import make_optimizers
 
 RAYS = (1024, 2048, 8192)
 POINTS = (4, 16, 60)
@@ -91,16 +91,14 @@ def step(rays: int, thickness: float, repeats: int) -> dict[str, float]:
     bounded = field.rays
     bounded.occupancy.occupied.copy_(shell(bounded.occupancy.side, thickness))
     bounded.stride.fill_(1)
-    optimizers = make_optimizers(field, 1e-3, rays)
+    optimizer = RowAdam(field.parameters(), lr=1e-3, batch_size=rays)
     target = torch.rand(rays, 3)
 
     def train() -> None:
         loss = (field(*rays_of(rays)).colour - target).square().mean()
-        for optimizer in optimizers:
-            optimizer.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        optimizer.step()
 
     origins, directions = rays_of(rays)
     unit = field.to_unit(origins)

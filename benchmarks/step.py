@@ -30,10 +30,10 @@ import torch
 
 import softmine
 from softmine.fields.mlp import evaluate
-from softmine.kernels import RowAdam, set_threads, team
+from softmine.kernels import set_threads, team
 from softmine.kernels.backends import VARIABLE
 from softmine.kernels.compiling import take
-from softmine.training.capture import CapturedStep
+from softmine.optim import CapturedStep, RowAdam
 
 BATCHES = (512, 2048, 8192, 65536)
 TABLES = (16, 19, 22)
@@ -43,8 +43,7 @@ STAGES = (
     "network",
     "network backward",
     "encode backward",
-    "table update",
-    "network update",
+    "update",
 )
 LINE = 64
 THREADS = torch.get_num_threads()
@@ -61,14 +60,14 @@ class Run:
             2, 1, hidden=64, layers=2, levels=16, features=2, log2_table_size=log2_table_size
         ).to(device)
         self.sampler = softmine.Uniform(softmine.Box((4096, 4096)), batch, seed=0).to(device)
-        table, network = self.field.encoding.table, self.field.network.parameters()
         settings = {"lr": 1e-2, "betas": (0.9, 0.99), "eps": 1e-15}
         with self.forced():
             if kind == "twin":
-                self.for_table = torch.optim.Adam([table], **settings, fused=True)
+                self.optimizer = torch.optim.Adam(
+                    self.field.parameters(), **settings, fused=True, capturable=device == "cuda"
+                )
             else:
-                self.for_table = RowAdam([table], **settings)
-        self.for_network = torch.optim.Adam(network, **settings, fused=True, capturable=device == "cuda")
+                self.optimizer = RowAdam(self.field.parameters(), **settings, table_rate=1.0, memory=None)
         self.train = self.train_eagerly
         if kind == "graph":
             self.train = CapturedStep(self.train_eagerly, [self.field, self.sampler])
@@ -105,11 +104,9 @@ class Run:
     def train_eagerly(self) -> torch.Tensor:
         coords = self.sampler.draw()
         loss = self.loss(self.field(coords), coords)
-        self.for_table.zero_grad()
-        self.for_network.zero_grad()
+        self.optimizer.zero_grad()
         loss.backward()
-        self.for_table.step()
-        self.for_network.step()
+        self.optimizer.step()
         return loss.detach()
 
     def step_by_stage(self) -> None:
@@ -123,15 +120,12 @@ class Run:
         between = features.detach().requires_grad_()
         loss = self.loss(evaluate(self.field.network, between), coords)
         mark()
-        self.for_table.zero_grad()
-        self.for_network.zero_grad()
+        self.optimizer.zero_grad()
         loss.backward()
         mark()
         features.backward(between.grad)
         mark()
-        self.for_table.step()
-        mark()
-        self.for_network.step()
+        self.optimizer.step()
         mark()
         self.stages.append(list(np.diff(marks)))
 
@@ -154,7 +148,7 @@ class Run:
         coords = self.sampler.draw()
         cell = torch.minimum((coords[:, None] * grid.resolutions).long(), grid.resolutions - 1)
         rows = grid.rows(cell[:, :, None] + grid.corners).flatten().unique()
-        record = 4 * self.for_table._rows[grid.table].records.shape[1]
+        record = 4 * self.optimizer._rows[grid.table].records.shape[1]
         return sum(len((rows * size // LINE).unique()) for size in (4 * grid.features, record))
 
 

@@ -8,8 +8,7 @@ import argparse
 import torch
 
 import softmine
-from softmine.training.budget import cosine_decay
-from softmine.training.optimizers import make_optimizers, set_rates
+from softmine.optim import CosineSchedule, RowAdam
 
 
 def train(image, make_sampler, steps):
@@ -17,22 +16,20 @@ def train(image, make_sampler, steps):
     torch.manual_seed(0)
     field = softmine.HashGridField(dim=2, channels=3, finest_resolution=512)
     sampler = make_sampler(image)
-    # The table's own optimizer touches only the rows that a batch touched, which is what makes a step cheap.
-    optimizers = make_optimizers(field, learning_rate=1e-2, batch_size=sampler.batch_size)
-    for step in range(steps):
-        # The learning rate falls, and momentum grows, with the run.
-        set_rates(optimizers, step, decay=cosine_decay(step / steps))
+    # Of the hash table it touches only the rows that a batch touched, which is what makes a step cheap.
+    optimizer = RowAdam(field.parameters(), lr=1e-2, batch_size=sampler.batch_size)
+    schedule = CosineSchedule(optimizer, steps)
+    for _ in range(steps):
         batch = sampler.draw()
         points = image.domain.snap(batch.coords)
         residual = field(points) - image(points)
         error = residual.detach().abs().mean(-1)
         weights = sampler.weigh(batch, error)
         loss = (weights * residual.square().mean(-1)).mean()
-        for optimizer in optimizers:
-            optimizer.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        optimizer.step()
+        schedule.step()
         sampler.update(batch, error)
     pixels = image.domain.centres(torch.arange(image.domain.cells))
     return -10 * torch.log10(softmine.FieldProbe(field, image).residual(pixels).square().mean())

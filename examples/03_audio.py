@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import softmine
-from softmine.kernels import RowAdam
+from softmine.optim import CosineSchedule, RowAdam
 from softmine.signals import Audio, audio_files
 
 
@@ -19,24 +19,19 @@ def train(audio, sampler, steps):
     torch.manual_seed(0)
     # A finest cell for each sample: with fewer, the field could not hold the high frequencies.
     field = softmine.HashGridField(dim=1, channels=audio.channels, finest_resolution=audio.shape[0])
-    optimizers = [
-        RowAdam([field.encoding.table], lr=1e-2, betas=(0.0, 0.99)),
-        torch.optim.Adam(field.network.parameters(), lr=1e-2, betas=(0.9, 0.99), eps=1e-15),
-    ]
-    for step in range(steps):
-        for optimizer in optimizers:
-            optimizer.param_groups[0]["lr"] = 1e-2 * (1 - 0.95 * step / steps)
+    optimizer = RowAdam(field.parameters(), lr=1e-2, batch_size=sampler.batch_size)
+    schedule = CosineSchedule(optimizer, steps)
+    for _ in range(steps):
         batch = sampler.draw()
         points = audio.domain.snap(batch.coords)
         residual = field(points) - audio(points)
         error = residual.detach().abs().mean(-1)
         weights = sampler.weigh(batch, error)
         loss = (weights * residual.square().mean(-1)).mean()
-        for optimizer in optimizers:
-            optimizer.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        optimizer.step()
+        schedule.step()
         sampler.update(batch, error)
     with torch.no_grad():
         return field(audio.domain.centres(torch.arange(audio.shape[0]))).clamp(0, 1)

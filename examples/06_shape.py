@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import softmine
-from softmine.kernels import RowAdam
+from softmine.optim import RowAdam
 from softmine.registry import create
 from softmine.signals import Shape
 from softmine.tasks.meshing import marching_cubes, write_mesh
@@ -19,10 +19,7 @@ def train(shape, sampler, steps):
     """Fits a hash grid to the signed distance of ``shape``."""
     torch.manual_seed(0)
     field = softmine.HashGridField(dim=3, channels=1, log2_table_size=17, finest_resolution=256)
-    optimizers = [
-        RowAdam([field.encoding.table], lr=1e-2, betas=(0.9, 0.99)),
-        torch.optim.Adam(field.network.parameters(), lr=1e-2, betas=(0.9, 0.99), eps=1e-15),
-    ]
+    optimizer = RowAdam(field.parameters(), lr=1e-2, batch_size=sampler.batch_size)
     for _ in range(steps):
         # Exact distances are cheap enough to be asked for new points in every step.
         batch = sampler.draw()
@@ -30,11 +27,9 @@ def train(shape, sampler, steps):
         error = residual.detach().abs().mean(-1)
         weights = sampler.weigh(batch, error)
         loss = (weights * residual.square().mean(-1)).mean()
-        for optimizer in optimizers:
-            optimizer.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        optimizer.step()
         sampler.update(batch, error)
     return field
 

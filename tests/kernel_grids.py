@@ -30,9 +30,7 @@ def batch_of(count, dim, *, seed=0, dtype=torch.float32):
 
 
 def twin(grid, coords):
-    return torch_twin.encode(
-        coords, grid.table, grid.resolutions, grid.offsets, grid.table_size, grid.dense_levels
-    )
+    return torch_twin.encode(coords, grid.table, grid.grid)
 
 
 def value_and_gradients(function, grid, coords, upstream):

@@ -74,10 +74,12 @@ __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "optim":
+        return importlib.import_module("softmine.optim")
     if name not in _HOMES:
         raise AttributeError(f"module 'softmine' has no attribute '{name}'")
     return getattr(importlib.import_module(f"softmine.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_HOMES, "optim"])

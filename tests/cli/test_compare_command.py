@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from softmine.cli.compare import _print_summary
 from softmine.cli.console import PlainConsole
 from softmine.cli.main import main
-from softmine.training.budget import cosine_decay
+from softmine.optim import cosine_decay
 from softmine.training.build import build_trainer
 
 TINY = ["--log2-table-size", "8", "--batch-sizes", "64", "--evaluations", "4"]
@@ -118,7 +118,7 @@ def test_a_shorter_run_ends_its_schedule_within_its_own_budget(picture, tmp_path
     assert [run["steps"] for run in results["runs"]] == [40, 16, 10]
     assert [trainer.progress for trainer in trained] == [1.0, 1.0, 1.0]
     for trainer, steps in zip(trained, (40, 16, 10), strict=True):
-        group = trainer.optimizers[0].param_groups[0]
+        group = trainer.optimizer.param_groups[0]
         # The rate of the last step, before which all others were done.
         assert group["lr"] / group["initial_lr"] == pytest.approx(cosine_decay(1 - 1 / steps))
     for run in results["runs"]:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmine import HashGrid, HashGridField, SoftmineError
+from softmine.kernels.grid import levels_of
 
 PRIMES = (1, 2654435761, 805459861, 3674653429)
 
@@ -139,8 +140,8 @@ def test_coarse_levels_are_those_whose_rows_have_enough_samples():
     sizes = [(n + 1) ** 2 for n, _ in grid.resolutions.tolist()]
     # A sample is in the cells of four vertices.
     just = sizes[1] // 4 + 1
-    assert grid.coarse_rows(just, 1.0) == sizes[0] + sizes[1]
-    assert grid.coarse_rows(sizes[1] // 4 - 1, 1.0) == sizes[0]
-    assert grid.coarse_rows(2 * just, 2.0) == sizes[0] + sizes[1]
-    assert grid.coarse_rows(1, 100.0) == 0
-    assert grid.coarse_rows(10**6, 1.0) == sum(sizes) == len(grid.table)
+    assert levels_of(grid.table).coarse_rows(just, 1.0) == sizes[0] + sizes[1]
+    assert levels_of(grid.table).coarse_rows(sizes[1] // 4 - 1, 1.0) == sizes[0]
+    assert levels_of(grid.table).coarse_rows(2 * just, 2.0) == sizes[0] + sizes[1]
+    assert levels_of(grid.table).coarse_rows(1, 100.0) == 0
+    assert levels_of(grid.table).coarse_rows(10**6, 1.0) == sum(sizes) == len(grid.table)

@@ -157,7 +157,7 @@ def test_forked_processes_have_helpers_of_their_own():
 COMPILED = """
 import torch
 from softmine import HashGrid
-from softmine.kernels import RowAdam
+from softmine.optim import RowAdam
 
 torch.manual_seed(0)
 grid = HashGrid(2, levels=4, log2_table_size=7, base_resolution=2, finest_resolution=30)
@@ -195,8 +195,7 @@ print("good")
 
 CHECKS = """
 def CHECKS(grid, coords):
-    grid = (grid.resolutions, grid.offsets, grid.table_size, grid.dense_levels), grid.table.detach().requires_grad_()
-    levels, table = grid
+    levels, table = grid.grid, grid.table.detach().requires_grad_()
     ops = torch.ops.softmine
     yield ops.hash_encode.default, (coords, table, *levels, None, -1)
     grad = torch.rand(100, 8)

@@ -13,9 +13,11 @@ TESTS = Path(__file__).parents[1]
 INTERPRETED = """
 import torch
 from kernel_grids import batch_of, grid_of, twin, value_and_gradients
-from softmine.kernels import RowAdam, backend_for
+from softmine.kernels import backend_for
+from softmine.optim import RowAdam
 
 device = "DEVICE"
+plainly = {"table_rate": 1.0, "memory": None}
 for dim, features, half, count in [(1, 1, 0, 30), (2, 2, 0, 150), (2, 2, 1, 60), (3, 4, 0, 30), (4, 8, 0, 3), (2, 2, 0, 0)]:
     grid = grid_of(dim, features, levels=4 if dim < 3 else 2, dtype=torch.float16 if half else torch.float32).to(device)
     coords = batch_of(count, dim).detach().to(device).requires_grad_() if count else torch.empty(0, dim, device=device, requires_grad=True)
@@ -34,7 +36,7 @@ assert grid_of(2, 2).to(device)(nan).isnan().all(1).tolist() == [True, False]
 line = torch.linspace(0, 1, 12, device=device)
 points = torch.cartesian_prod(line, line)
 one, two = (grid_of(2, 2, levels=2, finest_resolution=5).to(device) for _ in range(2))
-mine = RowAdam([one.table], lr=1e-2)
+mine = RowAdam([one.table], lr=1e-2, **plainly)
 torchs = torch.optim.Adam([two.table], lr=1e-2, betas=(0.9, 0.99), eps=1e-15)
 for step in range(4):
     for group in (*mine.param_groups, *torchs.param_groups):
@@ -51,7 +53,7 @@ for step in range(4):
 # Rows that no momentum belongs to follow their last gradient.
 one, two = (grid_of(2, 2, levels=2, finest_resolution=5).to(device) for _ in range(2))
 rows = 7
-mine = RowAdam([{"params": [one.table], "momentum_rows": rows}], lr=1e-2)
+mine = RowAdam([{"params": [one.table], "momentum_rows": rows}], lr=1e-2, **plainly)
 coarse, fine = (torch.nn.Parameter(part.clone()) for part in (two.table[:rows], two.table[rows:]))
 torchs = [torch.optim.Adam([part], lr=1e-2, betas=(beta, 0.99), eps=1e-15) for part, beta in ((coarse, 0.9), (fine, 0.0))]
 for step in range(4):
@@ -67,7 +69,8 @@ for step in range(4):
 
 # However rarely they are touched.
 one, two = (grid_of(2, 2, levels=2, finest_resolution=5).to(device) for _ in range(2))
-mine, plain = RowAdam([one.table], momentum_rows=0), RowAdam([two.table], betas=(0.0, 0.99))
+mine = RowAdam([{"params": [one.table], "momentum_rows": 0}], **plainly)
+plain = RowAdam([two.table], betas=(0.0, 0.99), **plainly)
 for step in range(6):
     for grid, optimizer in ((one, mine), (two, plain)):
         optimizer.zero_grad()
@@ -77,7 +80,7 @@ torch.testing.assert_close(one.table, two.table, rtol=1e-5, atol=1e-6)
 
 # An untouched row stays; a float16 table learns by steps smaller than its own resolution.
 grid = grid_of(2, 2, levels=2, finest_resolution=5, dtype=torch.float16).to(device)
-optimizer = RowAdam([grid.table], lr=1e-4)
+optimizer = RowAdam([grid.table], lr=1e-4, **plainly)
 before = grid.table.detach().clone()
 for _ in range(20):
     optimizer.zero_grad()

@@ -3,10 +3,9 @@ import torch
 from torch.nn import functional
 
 from softmine import SoftmineError
-from softmine.kernels import RowAdam
+from softmine.optim import RowAdam
 from softmine.radiance.field import RadianceField, field_for
 from softmine.radiance.scenes.scene import Bounds
-from softmine.training.optimizers import make_optimizers, set_rates
 
 BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 SMALL = {"levels": 3, "log2_table_size": 10, "finest_resolution": 16, "hidden": 16, "steps": 32, "seed": 0}
@@ -150,18 +149,15 @@ def ball_loss(field, count, generator):
 def test_training_empties_space_early_and_learns_a_ball():
     field = field_of(levels=4)
     torch.nn.init.uniform_(field.encoding.table, -1e-4, 1e-4)
-    optimizers = make_optimizers(field, 1e-2, 256)
-    assert isinstance(optimizers[0], RowAdam)
+    optimizer = RowAdam(field.parameters(), lr=1e-2, batch_size=256)
+    assert optimizer.param_groups[0]["row_wise"]
     generator = torch.Generator().manual_seed(0)
     first = None
     for step in range(1, 161):
-        set_rates(optimizers, step - 1, 1.0)
         loss = ball_loss(field, 256, generator)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        optimizer.step()
         field.after_step(step)
         first = first or loss.item()
     # The ball fills 0.033 of the cube.

@@ -43,8 +43,7 @@ def test_training_lowers_the_loss(sampler):
 def moments(trainer):
     return [
         value
-        for optimizer in trainer.optimizers
-        for state in optimizer.state_dict()["state"].values()
+        for state in trainer.optimizer.state_dict()["state"].values()
         for _, value in sorted(state.items())
     ]
 
@@ -54,7 +53,7 @@ def test_a_checkpoint_resumes_bit_identically(tmp_path, stop):
     # Long enough for momentum to grow a few times.
     straight = make_trainer(steps=130)
     straight.advance(lambda: False)
-    of_table, of_network = (optimizer.param_groups[0] for optimizer in straight.optimizers)
+    of_table, of_network = straight.optimizer.param_groups
     assert of_table["momentum_rows"] > 0
     assert 0.8 < of_table["betas"][0] <= of_network["betas"][0]
     first = make_trainer(steps=130)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from softmine.domain import Coords, SoftmineError, Values
 from softmine.fields.mlp import evaluate, mlp
 from softmine.kernels import hash_encode, torch_twin
+from softmine.kernels.grid import Grid, TableLevels, mark_table
 
 
 class HashGrid(nn.Module):
@@ -67,6 +69,7 @@ class HashGrid(nn.Module):
         self.register_buffer("offsets", offsets, persistent=False)
         corners = torch.cartesian_prod(*[torch.tensor([0, 1])] * dim).view(-1, dim)
         self.register_buffer("corners", corners, persistent=False)
+        self._table_levels = TableLevels(dim, tuple(rows))
         self.table = nn.Parameter(torch.empty(sum(rows), features).uniform_(-1e-4, 1e-4))
 
     @property
@@ -74,25 +77,39 @@ class HashGrid(nn.Module):
         """Width of the encoding, L * F."""
         return self.levels * self.features
 
+    @property
+    def grid(self) -> Grid:
+        """The levels, as the kernels take them."""
+        return Grid(self.resolutions, self.offsets, self.table_size, self.dense_levels)
+
     def forward(self, coords: Coords) -> Float[Tensor, "n f"]:
         """Features (N, L * F) at coordinates (N, D) in [0, 1]; differentiable in the table and the coordinates."""
-        return hash_encode(
-            coords, self.table, self.resolutions, self.offsets, self.table_size, self.dense_levels
-        )
+        return hash_encode(coords, self.table, self.grid)
 
     def rows(self, vertex: Int[Tensor, "n levels corners d"]) -> Int[Tensor, "n levels corners"]:
         """Table rows of integer vertices (N, L, 2^D, D)."""
-        return torch_twin.rows_of(vertex, self.resolutions, self.offsets, self.table_size, self.dense_levels)
+        return torch_twin.rows_of(vertex, self.grid)
 
-    def coarse_rows(self, batch_size: int, visits: float) -> int:
-        """Rows of the table, from its first, that belong to coarse levels, whose vertices are many samples' at every step.
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """As of any module; marks the table as one."""
+        super().register_parameter(name, param)
+        self._mark_table()
 
-        Args:
-            batch_size: samples a step.
-            visits: how many samples of a uniform batch lie in the cells around a vertex of a coarse level, on average, at least.
-        """
-        sizes = torch.diff(self.offsets, append=self.offsets.new_tensor([len(self.table)]))
-        return int(sizes[sizes * visits <= batch_size << self.dim].sum())
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of ``copy.deepcopy`` and pickle."""
+        super().__setstate__(state)
+        self._mark_table()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> HashGrid:
+        super()._apply(fn, recurse)
+        self._mark_table()
+        return self
+
+    def _mark_table(self) -> None:
+        """Torch makes a new parameter in copies, when states are assigned and on some moves."""
+        table = self._parameters.get("table")
+        if table is not None:
+            mark_table(table, self._table_levels)
 
     def extra_repr(self) -> str:
         """Shape of the grids, for ``print``."""

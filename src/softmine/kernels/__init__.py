@@ -5,12 +5,10 @@ from __future__ import annotations
 from softmine.kernels.backends import backend_for
 from softmine.kernels.operators import hash_encode
 from softmine.kernels.perceptron import fits_perceptron, perceptron
-from softmine.kernels.row_adam import RowAdam
 from softmine.kernels.team import set_threads
 from softmine.kernels.warming import warm_up
 
 __all__ = [
-    "RowAdam",
     "backend_for",
     "fits_perceptron",
     "hash_encode",

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from softmine.errors import SoftmineError
 from softmine.kernels import team
-from softmine.kernels.bias import AdamRule, decays
+from softmine.kernels.grid import Grid
+from softmine.kernels.touched_rows import AdamRule, decays
 
 ALONE = 1 << 13
 """Corner visits below which waking a second thread costs more than it saves."""
@@ -18,32 +19,27 @@ LAST_STAMP = 1 << 24
 """Whole numbers up to here are exact in float32."""
 
 
-def encode(
-    coords: Tensor, table: Tensor, resolutions: Tensor, offsets: Tensor, table_size: int, dense_levels: int
-) -> Tensor:
+def encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     """Features (N, L * F)."""
-    return _encode(coords, table, (resolutions, offsets, table_size, dense_levels), axes=0)[0]
+    return _encode(coords, table, grid, axes=0)[0]
 
 
-def encode_with_slopes(
-    coords: Tensor, table: Tensor, resolutions: Tensor, offsets: Tensor, table_size: int, dense_levels: int
-) -> tuple[Tensor, Tensor]:
+def encode_with_slopes(coords: Tensor, table: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """Features (N, L * F), and their slopes along the axes, as ``along_slopes`` takes them."""
-    grid = (resolutions, offsets, table_size, dense_levels)
     return _encode(coords, table, grid, axes=coords.shape[1])
 
 
-def _encode(coords: Tensor, table: Tensor, grid: tuple, axes: int) -> tuple[Tensor, Tensor]:
+def _encode(coords: Tensor, table: Tensor, grid: Grid, axes: int) -> tuple[Tensor, Tensor]:
     from softmine.kernels import cpu_kernels
 
-    (resolutions, offsets, table_size, dense_levels), width = grid, table.shape[1]
-    features = coords.new_empty(len(coords), len(offsets) * width)
+    width = table.shape[1]
+    features = coords.new_empty(len(coords), len(grid.offsets) * width)
     blocks = -(-len(coords) // cpu_kernels.POINTS)
-    shape = (blocks if axes else 0, axes, len(offsets) * width, cpu_kernels.POINTS)
+    shape = (blocks if axes else 0, axes, len(grid.offsets) * width, cpu_kernels.POINTS)
     slopes = coords.new_empty(shape)
-    parts = _parts(coords, offsets, blocks)
-    levels = _levels(coords, resolutions, offsets, table_size, dense_levels, width)
-    arrays = (_array(coords.t()), _array(table), *levels, _array(features), _array(slopes))
+    parts = _parts(coords, grid, blocks)
+    levels = _flat(grid, width)
+    arrays = (_array(coords.t()), _array(table), levels, _array(features), _array(slopes))
     team.run(cpu_kernels.encode, *arrays, parts=parts)
     return features, slopes
 
@@ -58,38 +54,20 @@ def along_slopes(grad: Tensor, slopes: Tensor) -> Tensor:
     return result
 
 
-def gradient_of_coords(
-    grad: Tensor,
-    coords: Tensor,
-    table: Tensor,
-    resolutions: Tensor,
-    offsets: Tensor,
-    table_size: int,
-    dense_levels: int,
-) -> Tensor:
+def gradient_of_coords(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     """Gradient (N, D) of the coordinates from that of the features (N, L * F)."""
-    slopes = encode_with_slopes(coords, table, resolutions, offsets, table_size, dense_levels)[1]
+    slopes = encode_with_slopes(coords, table, grid)[1]
     return along_slopes(grad, slopes)
 
 
-def gradient_of_table(
-    grad: Tensor,
-    coords: Tensor,
-    table: Tensor,
-    resolutions: Tensor,
-    offsets: Tensor,
-    table_size: int,
-    dense_levels: int,
-) -> Tensor:
+def gradient_of_table(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     """Gradient (R, F) of the table from that of the features (N, L * F)."""
     from softmine.kernels import cpu_kernels
 
     result = torch.zeros_like(table, memory_format=torch.contiguous_format)
-    levels = _levels(coords, resolutions, offsets, table_size, dense_levels, table.shape[1])
-    parts = _parts(coords, offsets, len(offsets))
-    team.run(
-        cpu_kernels.gradient_of_table, _array(grad), _array(coords.t()), *levels, _array(result), parts=parts
-    )
+    arrays = (_array(grad), _array(coords.t()), _flat(grid, table.shape[1]), _array(result))
+    parts = _parts(coords, grid, len(grid.offsets))
+    team.run(cpu_kernels.gradient_of_table, *arrays, parts=parts)
     return result
 
 
@@ -128,6 +106,11 @@ class Rows:
             "exp_avg_sq": self.records[:, width : 2 * width],
         }
 
+    @property
+    def pending(self) -> bool:
+        """Whether there is a gradient that no step has used."""
+        return self.most > 0
+
     def clear(self) -> None:
         """Forgets the gradient."""
         self.counts.fill(0)
@@ -141,29 +124,16 @@ class Rows:
         self,
         grad: Tensor,
         coords: Tensor,
-        resolutions: Tensor,
-        offsets: Tensor,
-        table_size: int,
-        dense_levels: int,
+        grid: Grid,
     ) -> None:
         """Adds the gradient of the table that follows from that of the features (N, L * F)."""
         from softmine.kernels import cpu_rows
 
-        self._reserve(len(offsets), min(table_size, len(coords) << coords.shape[1]))
-        levels = _levels(coords, resolutions, offsets, table_size, dense_levels, self.features)
+        self._reserve(len(grid.offsets), min(grid.table_size, len(coords) << coords.shape[1]))
         stamp = self._records.dtype.type(self.stamp)
-        lists = (self.touched, self.counts)
-        parts = _parts(coords, offsets, len(offsets))
-        team.run(
-            cpu_rows.gather_rows,
-            _array(grad),
-            _array(coords.t()),
-            *levels,
-            self._records,
-            stamp,
-            *lists,
-            parts=parts,
-        )
+        arrays = (_array(grad), _array(coords.t()), _flat(grid, self.features), self._records)
+        parts = _parts(coords, grid, len(grid.offsets))
+        team.run(cpu_rows.gather_rows, *arrays, stamp, self.touched, self.counts, parts=parts)
 
     def update(
         self,
@@ -233,18 +203,11 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _levels(
-    coords: Tensor, resolutions: Tensor, offsets: Tensor, table_size: int, dense_levels: int, features: int
-) -> tuple:
-    """The arguments that describe the grid; the lengths of the tuples are known to the compiled code."""
-    return (
-        resolutions.numpy(),
-        offsets.numpy(),
-        table_size,
-        dense_levels,
-        (0,) * coords.shape[1],
-        (0,) * features,
-    )
+def _flat(grid: Grid, features: int) -> tuple:
+    """The grid as compiled loops take it; the lengths of the tuples, D and F, are known to them."""
+    resolutions, offsets, table_size, dense_levels = grid
+    dims, widths = (0,) * resolutions.shape[1], (0,) * features
+    return resolutions.numpy(), offsets.numpy(), table_size, dense_levels, dims, widths
 
 
 def _parts_of_rows(counts: np.ndarray) -> int:
@@ -253,5 +216,5 @@ def _parts_of_rows(counts: np.ndarray) -> int:
     return sum(-(-count // ROWS) for count in counts.tolist())
 
 
-def _parts(coords: Tensor, offsets: Tensor, parts: int) -> int:
-    return parts if (len(coords) << coords.shape[1]) * len(offsets) > ALONE else 1
+def _parts(coords: Tensor, grid: Grid, parts: int) -> int:
+    return parts if (len(coords) << coords.shape[1]) * len(grid.offsets) > ALONE else 1

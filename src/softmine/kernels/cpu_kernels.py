@@ -123,12 +123,13 @@ def _mix(count, dims, widths, weights, values, sums):
 
 
 @compiled
-def encode(queue, coords, table, resolutions, offsets, table_size, dense_levels, dims, widths, out, slopes):
-    """Features (N, L * F) at coordinates (D, N); ``dims`` and ``widths`` are tuples of D and F items.
+def encode(queue, coords, table, grid, out, slopes):
+    """Features (N, L * F) at coordinates (D, N); of ``grid``, ``dims`` and ``widths`` are tuples of D and F items.
 
     Their slopes along the axes go to ``slopes`` (blocks, D, L * F, POINTS), or (0, ...) for none: the values are at hand here,
     and a pass of the backward would have to fetch them again.
     """
+    resolutions, offsets, table_size, dense_levels, dims, widths = grid
     corners = 1 << len(dims)
     width = len(widths)
     sloping = len(slopes) > 0
@@ -202,8 +203,9 @@ def along_slopes(queue, grad, slopes, out):
 
 
 @compiled
-def gradient_of_table(queue, grad, coords, resolutions, offsets, table_size, dense_levels, dims, widths, out):
+def gradient_of_table(queue, grad, coords, grid, out):
     """Adds to the gradient (R, F) of the table; a part is a level, so no two threads share a row."""
+    resolutions, offsets, table_size, dense_levels, dims, widths = grid
     corners = 1 << len(dims)
     cells = np.empty((len(dims), POINTS), np.int32)
     fractions = np.empty((len(dims), POINTS), coords.dtype)

@@ -38,26 +38,13 @@ def _prefetch(typing, array, row):
 
 
 @compiled
-def gather_rows(
-    queue,
-    grad,
-    coords,
-    resolutions,
-    offsets,
-    table_size,
-    dense_levels,
-    dims,
-    widths,
-    records,
-    stamp,
-    touched,
-    counts,
-):
+def gather_rows(queue, grad, coords, grid, records, stamp, touched, counts):
     """Adds the table's gradient to the records of the touched rows, and lists each row once.
 
     A record is (first moment, second moment, gradient: F each; last step; stamp). Its gradient counts only where its
     stamp is ``stamp``, so nothing is ever cleared.
     """
+    resolutions, offsets, table_size, dense_levels, dims, widths = grid
     corners = 1 << len(dims)
     width = len(widths)
     cells = np.empty((len(dims), POINTS), np.int32)

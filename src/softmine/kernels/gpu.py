@@ -8,64 +8,46 @@ import torch
 from torch import Tensor
 
 from softmine.errors import SoftmineError
-from softmine.kernels.bias import AdamRule, decays
+from softmine.kernels.grid import Grid
+from softmine.kernels.touched_rows import AdamRule, decays
 
 BLOCK = 128
 
 
-def encode(
-    coords: Tensor, table: Tensor, resolutions: Tensor, offsets: Tensor, table_size: int, dense_levels: int
-) -> Tensor:
+def encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     """Features (N, L * F), float32."""
     from softmine.kernels import gpu_kernels
 
     points, dim = coords.shape
-    levels, width = len(offsets), table.shape[1]
+    levels, width = len(grid.offsets), table.shape[1]
     features = coords.new_empty(points, levels * width)
     if points:
         gpu_kernels.encode[_blocks(points), levels](
-            coords.contiguous(), table.contiguous(), resolutions, offsets, features,
-            points, levels, table_size, dense_levels, DIM=dim, WIDTH=width, BLOCK=BLOCK,
+            coords.contiguous(), table.contiguous(), grid.resolutions, grid.offsets, features,
+            points, levels, grid.table_size, grid.dense_levels, DIM=dim, WIDTH=width, BLOCK=BLOCK,
         )  # fmt: skip
     return features
 
 
-def gradient_of_coords(
-    grad: Tensor,
-    coords: Tensor,
-    table: Tensor,
-    resolutions: Tensor,
-    offsets: Tensor,
-    table_size: int,
-    dense_levels: int,
-) -> Tensor:
+def gradient_of_coords(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     """Gradient (N, D) of the coordinates from that of the features (N, L * F)."""
     from softmine.kernels import gpu_kernels
 
     points, dim = coords.shape
-    levels, width = len(offsets), table.shape[1]
+    levels, width = len(grid.offsets), table.shape[1]
     result = torch.empty_like(coords, memory_format=torch.contiguous_format)
     if points:
         gpu_kernels.gradient_of_coords[(_blocks(points),)](
-            grad.contiguous(), coords.contiguous(), table.contiguous(), resolutions, offsets, result,
-            points, levels, table_size, dense_levels,
+            grad.contiguous(), coords.contiguous(), table.contiguous(), grid.resolutions, grid.offsets, result,
+            points, levels, grid.table_size, grid.dense_levels,
             DIM=dim, AXES=1 << (dim - 1).bit_length(), WIDTH=width, BLOCK=BLOCK,
         )  # fmt: skip
     return result
 
 
-def gradient_of_table(
-    grad: Tensor,
-    coords: Tensor,
-    table: Tensor,
-    resolutions: Tensor,
-    offsets: Tensor,
-    table_size: int,
-    dense_levels: int,
-) -> Tensor:
+def gradient_of_table(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     """Gradient (R, F) of the table from that of the features (N, L * F), summed in float32."""
     sums = torch.zeros(table.shape, dtype=torch.float32, device=table.device)
-    grid = (resolutions, offsets, table_size, dense_levels)
     _scatter(grad, coords, grid, sums, None, None, sums.shape[1], 0, 0, sums.shape[1])
     return sums.to(table.dtype)
 
@@ -111,6 +93,11 @@ class Rows:
             state["master"] = self.records[:, 3 * width + 2 : 4 * width + 2]
         return state
 
+    @property
+    def pending(self) -> bool:
+        """Whether there is a gradient that no step has used."""
+        return bool(self._lists)
+
     def clear(self) -> None:
         """Forgets the gradient."""
         if self._lists:
@@ -120,14 +107,10 @@ class Rows:
         self,
         grad: Tensor,
         coords: Tensor,
-        resolutions: Tensor,
-        offsets: Tensor,
-        table_size: int,
-        dense_levels: int,
+        grid: Grid,
     ) -> None:
         """Adds the gradient of the table that follows from that of the features (N, L * F)."""
-        touched = self._list((len(coords) << coords.shape[1]) * len(offsets))
-        grid = (resolutions, offsets, table_size, dense_levels)
+        touched = self._list((len(coords) << coords.shape[1]) * len(grid.offsets))
         width, stride = self.features, self.records.shape[1]
         _scatter(
             grad, coords, grid, self.records, self.flags, touched, stride, 2 * width, 3 * width + 1, width
@@ -187,7 +170,7 @@ class Rows:
 def _scatter(
     grad: Tensor,
     coords: Tensor,
-    grid: tuple[Tensor, Tensor, int, int],
+    grid: Grid,
     sums: Tensor,
     flags: Tensor | None,
     touched: Tensor | None,

@@ -11,24 +11,17 @@ from torch.autograd.function import once_differentiable
 
 from softmine.kernels import torch_twin
 from softmine.kernels.backends import backend_for
-from softmine.kernels.row_gradient import rows_of_handle
+from softmine.kernels.grid import Grid
+from softmine.kernels.touched_rows import rows_of_handle
 
 
-def hash_encode(
-    coords: Tensor, table: Tensor, resolutions: Tensor, offsets: Tensor, table_size: int, dense_levels: int
-) -> Tensor:
+def hash_encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     """Multi-resolution hash encoding with linear interpolation (arXiv 2201.05989).
-
-    The first ``dense_levels`` levels store their (resolution + 1)^D vertices one by one, first axis fastest; the
-    others hash theirs to ``table_size`` rows each.
 
     Args:
         coords: (N, D), D from 1 to 4; clamped to [0, 1]. A NaN makes its features NaN.
         table: rows of all levels, one level after the other, (R, F).
-        resolutions: cells along each axis of each level, int64 (L, D).
-        offsets: first row of each level, int64 (L,).
-        table_size: rows of a hashed level, a power of two; a dense level has at most as many.
-        dense_levels: how many levels are dense.
+        grid: the levels.
 
     Returns:
         Features (N, L * F), differentiable in ``coords`` and ``table``. If a ``RowAdam`` holds the table, the
@@ -37,9 +30,8 @@ def hash_encode(
     Raises:
         SoftmineError: the environment variable ``SOFTMINE_KERNELS`` asks for what is impossible here.
     """
-    grid = (resolutions, offsets, table_size, dense_levels)
     if backend_for(coords, table, table.shape[1]) == "torch":
-        return torch_twin.encode(coords, table, *grid)
+        return torch_twin.encode(coords, table, grid)
     gradient = getattr(table, "row_gradient", None)
     sink = (None, -1)
     if gradient is not None and gradient.active:
@@ -51,6 +43,7 @@ def hash_encode(
     return _Encode.apply(coords, table, *grid, *sink, follow)  # pyright: ignore[reportReturnType]
 
 
+# Operators know no tuples with names: ``*grid`` goes in, and ``Grid`` is made anew on the other side.
 _GRID = "Tensor resolutions, Tensor offsets, int table_size, int dense_levels"
 
 
@@ -59,13 +52,13 @@ _GRID = "Tensor resolutions, Tensor offsets, int table_size, int dense_levels"
     mutates_args=(),
     schema=f"(Tensor coords, Tensor table, {_GRID}, Tensor? backwards, int handle) -> Tensor",
 )
-def _encode(coords, table, resolutions, offsets, table_size, dense_levels, backwards, handle):
-    return _backend(coords, table).encode(coords, table, resolutions, offsets, table_size, dense_levels)
+def _encode(coords, table, *grid_and_sink):
+    return _backend(coords, table).encode(coords, table, Grid(*grid_and_sink[:4]))
 
 
 @_encode.register_fake
-def _(coords, table, resolutions, offsets, table_size, dense_levels, backwards, handle):
-    return coords.new_empty(coords.shape[0], offsets.shape[0] * table.shape[1])
+def _(coords, table, *grid_and_sink):
+    return coords.new_empty(coords.shape[0], grid_and_sink[1].shape[0] * table.shape[1])
 
 
 @torch.library.custom_op(
@@ -74,7 +67,7 @@ def _(coords, table, resolutions, offsets, table_size, dense_levels, backwards, 
     schema=f"(Tensor grad, Tensor coords, Tensor table, {_GRID}) -> Tensor",
 )
 def _gradient_of_coords(grad, coords, table, *grid):
-    return _backend(coords, table).gradient_of_coords(grad, coords, table, *grid)
+    return _backend(coords, table).gradient_of_coords(grad, coords, table, Grid(*grid))
 
 
 @_gradient_of_coords.register_fake
@@ -88,7 +81,7 @@ def _(grad, coords, table, *grid):
     schema=f"(Tensor grad, Tensor coords, Tensor table, {_GRID}) -> Tensor",
 )
 def _gradient_of_table(grad, coords, table, *grid):
-    return _backend(coords, table).gradient_of_table(grad, coords, table, *grid)
+    return _backend(coords, table).gradient_of_table(grad, coords, table, Grid(*grid))
 
 
 @_gradient_of_table.register_fake
@@ -101,17 +94,18 @@ def _(grad, coords, table, *grid):
     mutates_args=("backwards",),
     schema=f"(Tensor grad, Tensor coords, {_GRID}, Tensor(a!) backwards, int handle) -> ()",
 )
-def _touch_rows(grad, coords, resolutions, offsets, table_size, dense_levels, backwards, handle):
+def _touch_rows(grad, coords, *grid_and_sink):
     """Adds a batch's gradient to the rows behind ``handle``.
 
     Counting that in ``backwards`` keeps the compiler from dropping an operator that returns nothing.
     """
-    rows_of_handle(handle).add(grad, coords, resolutions, offsets, table_size, dense_levels)
+    *grid, backwards, handle = grid_and_sink
+    rows_of_handle(handle).add(grad, coords, Grid(*grid))
     backwards += 1
 
 
 @_touch_rows.register_fake
-def _(grad, coords, resolutions, offsets, table_size, dense_levels, backwards, handle):
+def _(grad, coords, *grid_and_sink):
     return None
 
 
@@ -122,7 +116,7 @@ def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple:
     coords, table, resolutions, offsets = ctx.saved_tensors
-    grid = (resolutions, offsets, *ctx.sizes)
+    grid = Grid(resolutions, offsets, *ctx.sizes)
     of_coords = of_table = None
     if ctx.needs_input_grad[0]:
         of_coords = _gradient_of_coords(grad, coords, table, *grid)
@@ -143,11 +137,12 @@ class _Encode(torch.autograd.Function):
     @staticmethod
     def forward(ctx, *inputs):
         inputs, follow = inputs[:-1], inputs[-1]
-        backend, ctx.slopes = _backend(*inputs[:2]), None
+        coords, table, *grid = inputs[:-2]
+        backend, ctx.slopes = _backend(coords, table), None
         if follow and hasattr(backend, "encode_with_slopes"):
-            features, ctx.slopes = backend.encode_with_slopes(*inputs[:-2])
+            features, ctx.slopes = backend.encode_with_slopes(coords, table, Grid(*grid))
         else:
-            features = backend.encode(*inputs[:-2])
+            features = backend.encode(coords, table, Grid(*grid))
         _keep(ctx, inputs, features)
         return features
 
@@ -156,18 +151,18 @@ class _Encode(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
         (grad,) = grads
         coords, table, resolutions, offsets = ctx.saved_tensors
-        grid = (resolutions, offsets, *ctx.sizes)
+        grid = Grid(resolutions, offsets, *ctx.sizes)
         backend = _backend(coords, table)
         of_coords = of_table = None
         if ctx.needs_input_grad[0] and ctx.slopes is not None:
             of_coords = backend.along_slopes(grad, ctx.slopes)
         elif ctx.needs_input_grad[0]:
-            of_coords = backend.gradient_of_coords(grad, coords, table, *grid)
+            of_coords = backend.gradient_of_coords(grad, coords, table, grid)
         if ctx.needs_input_grad[1]:
             if ctx.backwards is None:
-                of_table = backend.gradient_of_table(grad, coords, table, *grid)
+                of_table = backend.gradient_of_table(grad, coords, table, grid)
             else:
-                rows_of_handle(ctx.handle).add(grad, coords, *grid)
+                rows_of_handle(ctx.handle).add(grad, coords, grid)
         return of_coords, of_table, None, None, None, None, None, None, None
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from softmine.kernels.bias import AdamRule, decays
+from softmine.kernels.touched_rows import AdamRule, decays
 
 
 class Rows:
     """Adam's state of a table (R, F). The moments have the table's type, but at least float32."""
 
     fused = False
+    pending = False
 
     def __init__(self, table: Tensor) -> None:
         kind = torch.promote_types(table.dtype, torch.float32)
@@ -32,7 +33,7 @@ class Rows:
         table: Tensor,
         rate: float | Tensor,
         rule: AdamRule,
-        dense: Tensor | None,
+        dense: Tensor | None = None,
     ) -> None:
         """One step of Adam, in place, on the rows of the table (R, F) in which ``dense`` (R, F) is not zero."""
         if dense is None:

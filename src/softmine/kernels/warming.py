@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from softmine.kernels.grid import Grid
 from softmine.kernels.operators import hash_encode
 from softmine.kernels.perceptron import fits_perceptron, perceptron
-from softmine.kernels.row_adam import RowAdam
+from softmine.kernels.touched_rows import AdamRule, RowGradient, rows_for
 
 
 def warm_up(
@@ -23,17 +24,17 @@ def warm_up(
         dtype: of the table.
     """
     table_size = 1 << dim
-    levels = torch.ones(2, dim, dtype=torch.int64, device=device)
-    offsets = torch.tensor([0, table_size], device=device)
+    resolutions = torch.ones(2, dim, dtype=torch.int64, device=device)
+    grid = Grid(resolutions, torch.tensor([0, table_size], device=device), table_size, dense_levels=1)
     table = torch.zeros(2 * table_size, features, dtype=dtype, device=device, requires_grad=True)
     kind = torch.float32 if dtype == torch.float16 else dtype
     coords = torch.full((2, dim), 0.5, dtype=kind, device=device, requires_grad=True)
-    for held in (False, True):
-        optimizer = RowAdam([table]) if held else None
-        hash_encode(coords, table, levels, offsets, table_size, 1).sum().backward()
-        table.grad = None
-        if optimizer is not None:
-            optimizer.step()
+    rows = rows_for(table)
+    for held in (False, True) if rows.fused else (False,):
+        table.row_gradient = RowGradient(rows) if held else None  # pyright: ignore[reportAttributeAccessIssue]
+        hash_encode(coords, table, grid).sum().backward()
+    with torch.no_grad():
+        rows.update(table, 0.0, AdamRule((0.9, 0.99), 1e-15, len(table)))
     inputs = torch.zeros(1, 1, dtype=kind, device=device, requires_grad=True)
     layers = [torch.zeros(1, 1, dtype=kind, device=device), torch.zeros(1, dtype=kind, device=device)]
     if fits_perceptron(inputs, layers):

@@ -1,9 +1,8 @@
-"""How long to train, and the learning rate that follows from it."""
+"""How long to train."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from softmine.domain import SoftmineError
@@ -32,20 +31,6 @@ class Budget:
         if self.seconds is not None:
             shares.append(seconds / self.seconds)
         return min(1.0, max(shares))
-
-
-def cosine_decay(progress: float, final: float = 0.05) -> float:
-    """Factor on the learning rate: from 1 to ``final`` along half a cosine of the budget's progress."""
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def constant(progress: float) -> float:
-    """Factor on the learning rate: 1, however much of the budget is spent."""
-    return 1.0
-
-
-SCHEDULES: dict[str, Callable[[float], float]] = {"cosine": cosine_decay, "constant": constant}
-"""Factors on the learning rate, given the share of the budget that is spent."""
 
 
 def evaluation_points(count: int) -> list[float]:

@@ -17,7 +17,7 @@ from softmine.domain import SoftmineError
 from softmine.training.files import replacing
 from softmine.training.trainer import Trainer
 
-SCHEMA = 1
+SCHEMA = 2
 SHOWN = ("field", "sampler", "record")
 """What of a checkpoint a viewer looks at; the optimizer's state, which is most of it, is not read."""
 
@@ -47,15 +47,9 @@ def save(path: Path, trainer: Trainer) -> None:
     tensors: dict[str, Tensor] = {
         f"{group}.{name}": tensor for group, state in groups.items() for name, tensor in state.items()
     }
-    plain: dict[str, Any] = {}
-    for number, optimizer in enumerate(trainer.optimizers):
-        for index, state in optimizer.state_dict()["state"].items():
-            for key, value in state.items():
-                name = f"{number}.{index}.{key}"
-                if isinstance(value, Tensor):
-                    tensors[f"optimizer.{name}"] = value
-                else:
-                    plain[name] = value
+    optimizer = trainer.optimizer.state_dict()
+    for number, state in optimizer["state"].items():
+        tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items()}
     tensors["random.cpu"] = torch.get_rng_state()
     if trainer.device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(trainer.device)
@@ -64,7 +58,7 @@ def save(path: Path, trainer: Trainer) -> None:
         "step": trainer.step,
         "samples": trainer.samples,
         "seconds": trainer.clock.seconds,
-        "optimizer": plain,
+        "optimizer": optimizer["param_groups"],
     }
     # Contiguous copies of their own, because safetensors refuses tensors that share memory.
     own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
@@ -92,14 +86,11 @@ def load(path: Path, trainer: Trainer) -> None:
     try:
         trainer.field.load_state_dict(groups["field"])
         _module(trainer.sampler).load_state_dict(groups["sampler"])
-        saved = {**groups["optimizer"], **header["optimizer"]}
-        for number, optimizer in enumerate(trainer.optimizers):
-            state: dict[int, dict[str, Any]] = {}
-            for name, value in saved.items():
-                owner, index, key = name.split(".", 2)
-                if owner == str(number):
-                    state.setdefault(int(index), {})[key] = value
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in groups["optimizer"].items():
+            number, _, key = name.partition(".")
+            state.setdefault(int(number), {})[key] = value
+        trainer.optimizer.load_state_dict({"state": state, "param_groups": header["optimizer"]})
         trainer.record.load(groups["record"])
     except (RuntimeError, ValueError, KeyError) as error:
         first = str(error).strip().splitlines()[0]

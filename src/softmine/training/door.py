@@ -12,11 +12,12 @@ from torch import nn
 
 from softmine import fields
 from softmine.domain import Box, SoftmineError
+from softmine.optim import SCHEDULES
 from softmine.registry import create, default_batch_size
 from softmine.sampling import Sampler
 from softmine.training import devices
 from softmine.training.asked import TRIAL, Ask, Asked
-from softmine.training.budget import SCHEDULES, Budget, evaluation_points
+from softmine.training.budget import Budget, evaluation_points
 from softmine.training.trainer import Diverged, Trainer
 
 _KINDS = {fields.HashGridField: "hashgrid", fields.Siren: "siren", fields.FourierField: "fourier"}
@@ -158,7 +159,7 @@ def fit(
             asked.check(TRIAL * 64)
             raise SoftmineError(
                 f"the loss turned NaN or infinite at step {error.step}: start again with a lower learning_rate than "
-                f"{trainer.optimizers[-1].param_groups[0]['initial_lr']:g}"
+                f"{trainer.optimizer.param_groups[0]['initial_lr']:g}"
             ) from error
         with torch.no_grad():
             value = None if evaluate is None else float(evaluate(trainer.field))

@@ -10,9 +10,10 @@ from tyro.conf import arg
 
 from softmine.errors import SoftmineError
 from softmine.fields import FIELDS
+from softmine.optim import SCHEDULES
 from softmine.registry import Spec
 from softmine.sampling.base import check_batch_size
-from softmine.training.budget import SCHEDULES, Budget
+from softmine.training.budget import Budget
 
 DEFAULT_SECONDS = 60.0
 

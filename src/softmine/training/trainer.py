@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import SoftmineError
+from softmine.optim import SCHEDULES, RowAdam
 from softmine.sampling import Sampler
 from softmine.signals import Signal
-from softmine.training.budget import SCHEDULES, Budget
-from softmine.training.optimizers import make_optimizers, set_rates
+from softmine.training.budget import Budget
 from softmine.training.probe import FieldProbe
 from softmine.training.record import SampleRecord
 from softmine.training.timing import StepTimer, TrainingClock
@@ -61,8 +61,8 @@ class Trainer:
         self.snap = snap
         self.field, self.signal, self.sampler = field, signal, sampler
         self.budget, self.device = budget, device
-        self.schedule = SCHEDULES[schedule]
-        self.optimizers = make_optimizers(field, learning_rate, sampler.batch_size)
+        self.optimizer = RowAdam(field.parameters(), lr=learning_rate, batch_size=sampler.batch_size)
+        self.schedule = SCHEDULES[schedule](self.optimizer)
         self.probe = FieldProbe(field, signal, signal.domain if snap else None)
         self.step = 0
         # Coordinates trained on so far: some samplers draw more and more of them.
@@ -97,7 +97,7 @@ class Trainer:
             raise Diverged(first_bad)
 
     def _train_step(self) -> None:
-        set_rates(self.optimizers, self.step, self.schedule(self.progress))
+        self.schedule.step(self.progress)
         sampler, mark = self.sampler, self.timer.mark
         mark()
         batch = sampler.draw(self.probe if sampler.needs_probe else None)
@@ -115,8 +115,7 @@ class Trainer:
         extra = self._regularisation() if self._regularisation else None
         if extra is not None:
             objective = objective + extra
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
+        self.optimizer.zero_grad()
         objective.backward()
         mark()
         sampler.update(batch, error, loss=loss.detach())
@@ -124,8 +123,7 @@ class Trainer:
             sampler.check()
             self._checked = True
         mark()
-        for optimizer in self.optimizers:
-            optimizer.step()
+        self.optimizer.step()
         self.step += 1
         if self._after_step:
             self._after_step(self.step)

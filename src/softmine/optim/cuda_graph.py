@@ -19,15 +19,15 @@ class CapturedStep:
 
     A small batch's step on a GPU is mostly the host launching kernels; a graph launches them all at once. What the
     graph repeats is what the device did, so all that changes from step to step must be in tensors that are changed in
-    place: samplers without full passes and ``RowAdam`` are so, ``torch.optim.Adam`` is with ``capturable=True``. A graph
-    draws, but does not draw ahead: with a ``QuotaMap`` or ``Shuffled``, call ``sampler.refresh()`` between steps, before the
+    place: samplers without full passes and ``RowAdam`` are so, with ``memory=None``, as a graph would freeze the momentum
+    that grows. A graph draws, but does not draw ahead: with a ``QuotaMap`` or ``Shuffled``, call ``sampler.refresh()`` between steps, before the
     first and then every ``sampler.period`` of them; otherwise it repeats the same batches.
-    Numbers of Python are frozen, learning rate and betas among them: give the optimizers ``lr`` as a tensor on the device
-    and change it by ``set_learning_rate``. Nothing in the step may wait for the device (``item``, ``print``, copies
+    Numbers of Python are frozen, learning rate and betas among them: give the optimizer ``lr`` as a tensor on the device,
+    which schedules and ``set_learning_rate`` change in place. Nothing in the step may wait for the device (``item``, ``print``, copies
     from the host).
 
     Args:
-        step: draws, computes the loss, runs the backward and all optimizers; returns the loss, ().
+        step: draws, computes the loss, runs the backward and the optimizer; returns the loss, ().
         modules: whose buffers and parameters the step changes, such as field and sampler.
 
     Raises:
@@ -36,26 +36,23 @@ class CapturedStep:
     Example::
 
         rate = torch.tensor(1e-2, device="cuda")
-        for_table = RowAdam([field.encoding.table], lr=rate)
-        for_network = torch.optim.Adam(field.network.parameters(), lr=rate.clone(), capturable=True, fused=True)
+        optimizer = RowAdam(field.parameters(), lr=rate, batch_size=8192, memory=None)
+        schedule = CosineSchedule(optimizer, steps=1000)
 
         def step():
             coords = sampler.draw()
             residual = field(coords) - signal(coords)
             loss = (sampler.weigh(residual.detach().abs().mean(-1)) * residual.square().mean(-1)).mean()
-            for optimizer in (for_table, for_network):
-                optimizer.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
             sampler.update()
-            for optimizer in (for_table, for_network):
-                optimizer.step()
+            optimizer.step()
             return loss.detach()
 
         captured = CapturedStep(step, [field, sampler])
-        for share in torch.linspace(0, 1, 1000).tolist():
-            for optimizer in (for_table, for_network):
-                set_learning_rate(optimizer, 1e-2 * (1 - share))
+        for _ in range(1000):
             loss = captured()
+            schedule.step()
     """
 
     def __init__(self, step: Callable[[], Tensor], modules: list[nn.Module]) -> None:
@@ -109,12 +106,3 @@ def _places(modules: list[nn.Module]) -> dict[str, int]:
         for module in modules
         for name, tensor in (*module.named_buffers(), *module.named_parameters())
     }
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets the rate of all groups: in place where it is a tensor, so that recorded steps see it."""
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate

@@ -7,35 +7,28 @@ import pytest
 import torch
 
 from softmine import Box, HashGridField, SoftmineError, Uniform
-from softmine.kernels import RowAdam
+from softmine.optim import CapturedStep, RowAdam, set_learning_rate, unchanged_places
 from softmine.sampling import create
-from softmine.training.capture import CapturedStep, set_learning_rate, unchanged_places
 
 
 def training(device, sampler="uniform", rate=1e-2):
     torch.manual_seed(0)
     field = HashGridField(2, 1, log2_table_size=10, finest_resolution=64).to(device)
     chosen = create(sampler, Box((64, 64)), 256, seed=0).to(device)
-    rates = [torch.tensor(rate, device=device) for _ in range(2)]
-    optimizers = [
-        RowAdam([field.encoding.table], lr=rates[0]),
-        torch.optim.Adam(field.network.parameters(), lr=rates[1], capturable=device == "cuda", fused=True),
-    ]
+    optimizer = RowAdam(field.parameters(), lr=torch.tensor(rate, device=device), batch_size=256, memory=None)
 
     def step():
         coords = chosen.draw()
         residual = field(coords) - (9 * coords).sin().sum(-1, keepdim=True)
         loss = residual.square().mean(-1)
         objective = (chosen.weigh(residual.detach().abs().mean(-1), loss.detach()) * loss).mean()
-        for optimizer in optimizers:
-            optimizer.zero_grad()
+        optimizer.zero_grad()
         objective.backward()
         chosen.update()
-        for optimizer in optimizers:
-            optimizer.step()
+        optimizer.step()
         return objective.detach()
 
-    return field, chosen, optimizers, step
+    return field, chosen, optimizer, step
 
 
 @pytest.mark.parametrize("sampler", ["uniform", "langevin"])
@@ -59,14 +52,12 @@ def test_a_rate_in_a_tensor_is_followed(backend, monkeypatch):
     monkeypatch.setenv("SOFTMINE_KERNELS", backend)
     tables = []
     for in_tensors in (False, True):
-        field, _, optimizers, step = training("cpu")
-        for optimizer in optimizers:
-            if not in_tensors:
-                set_learning_rate_as_number(optimizer, 1e-2)
+        field, _, optimizer, step = training("cpu")
+        if not in_tensors:
+            set_learning_rate_as_number(optimizer, 1e-2)
         for rate in (1e-2, 5e-3, 0.0):
-            for optimizer in optimizers:
-                set_learning_rate(optimizer, rate)
-                assert isinstance(optimizer.param_groups[0]["lr"], torch.Tensor) == in_tensors
+            set_learning_rate(optimizer, rate)
+            assert {isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups} == {in_tensors}
             before = field.encoding.table.detach().clone()
             step()
             assert torch.equal(field.encoding.table, before) == (rate == 0)
@@ -122,12 +113,11 @@ def test_forward_and_backward_trace_as_one_graph():
 def test_replays_equal_eager_steps(sampler):
     losses, tables = [], []
     for recorded in (False, True):
-        field, chosen, optimizers, step = training("cuda", sampler)
+        field, chosen, optimizer, step = training("cuda", sampler)
         run = CapturedStep(step, [field, chosen]) if recorded else step
         found = []
         for rate in torch.linspace(1e-2, 0, 8).tolist():  # three eager, then five replays
-            for optimizer in optimizers:
-                set_learning_rate(optimizer, rate)
+            set_learning_rate(optimizer, rate)
             found.append(run().clone())
         losses.append(torch.stack(found))
         tables.append(field.encoding.table.detach().clone())

@@ -8,9 +8,12 @@ import torch
 
 from kernel_grids import grid_of
 from softmine import SoftmineError
-from softmine.kernels import RowAdam
+from softmine.kernels.grid import levels_of
+from softmine.optim import RowAdam
 
-SETTINGS = {"lr": 1e-2, "betas": (0.9, 0.99), "eps": 1e-15}
+ADAM = {"lr": 1e-2, "betas": (0.9, 0.99), "eps": 1e-15}
+SETTINGS = {**ADAM, "table_rate": 1.0, "memory": None}
+"""As torch's Adam: no rate of its own for tables, no momentum that grows."""
 
 
 @pytest.fixture(params=["numba", "torch"])
@@ -53,7 +56,7 @@ def train(grid, optimizer, batches):
 )
 def test_equals_adam_where_every_row_is_touched(everywhere, betas):
     one, two = small(), small()
-    mine, torchs = RowAdam([one.table], **SETTINGS), torch.optim.Adam([two.table], **SETTINGS)
+    mine, torchs = RowAdam([one.table], **SETTINGS), torch.optim.Adam([two.table], **ADAM)
     for step in range(60):
         for group in (*mine.param_groups, *torchs.param_groups):
             group["lr"] = 1e-2 / (1 + step / 20)
@@ -73,13 +76,13 @@ def test_equals_adam_where_every_row_is_touched(everywhere, betas):
 @both_backends
 def test_only_the_rows_named_have_momentum(everywhere):
     one, two = small(), small()
-    rows = two.coarse_rows(len(everywhere), visits=100.0)
+    rows = levels_of(two.table).coarse_rows(len(everywhere), visits=100.0)
     assert 0 < rows < len(two.table)
     coarse, fine = (torch.nn.Parameter(part.clone()) for part in (two.table[:rows], two.table[rows:]))
     mine = RowAdam([{"params": [one.table], "momentum_rows": rows}], **SETTINGS)
     torchs = [
-        torch.optim.Adam([coarse], **SETTINGS),
-        torch.optim.Adam([fine], **{**SETTINGS, "betas": (0.0, 0.99)}),
+        torch.optim.Adam([coarse], **ADAM),
+        torch.optim.Adam([fine], **{**ADAM, "betas": (0.0, 0.99)}),
     ]
     for _ in range(20):
         train(one, mine, [everywhere])
@@ -105,7 +108,7 @@ def test_rows_without_momentum_are_as_without_a_first_beta_however_rarely_touche
     rows = int(grids["some"].offsets[levels])
     settings = {"some": {"momentum_rows": rows}, "all": {}, "none": {"betas": (0.0, 0.99)}}
     for name, grid in grids.items():
-        train(grid, RowAdam([grid.table], **{**SETTINGS, **settings[name]}), batches)
+        train(grid, RowAdam([{"params": [grid.table], **settings[name]}], **SETTINGS), batches)
     assert not torch.equal(grids["all"].table, grids["none"].table)
     assert torch.equal(grids["some"].table[rows:], grids["none"].table[rows:])
     assert torch.equal(grids["some"].table[:rows], grids["all"].table[:rows])
@@ -144,7 +147,7 @@ def test_learns_as_fast_as_adam_where_rows_are_touched_rarely(everywhere):
     one, two = (grid_of(2, 2, log2_table_size=12, finest_resolution=60) for _ in range(2))
     before = loss_of(one, everywhere)
     train(one, RowAdam([one.table], **SETTINGS), batches)
-    train(two, torch.optim.Adam([two.table], **SETTINGS), batches)
+    train(two, torch.optim.Adam([two.table], **ADAM), batches)
     wanted = loss_of(two, everywhere)
     assert wanted < 0.5 * before
     torch.testing.assert_close(loss_of(one, everywhere), wanted, rtol=0.1, atol=0)
@@ -182,7 +185,7 @@ def test_backwards_add_up_and_zero_grad_discards(everywhere):
 def test_an_ordinary_gradient_is_used_too():
     one, two = small(), small()
     coords = torch.rand(20, 2)
-    mine, torchs = RowAdam([one.table], **SETTINGS), torch.optim.Adam([two.table], **SETTINGS)
+    mine, torchs = RowAdam([one.table], **SETTINGS), torch.optim.Adam([two.table], **ADAM)
     for grid, optimizer in ((one, mine), (two, torchs)):
         (loss_of(grid, coords) + grid.table.square().sum()).backward()
         optimizer.step()
@@ -296,7 +299,7 @@ def test_stamps_may_run_out(monkeypatch):
 
 def test_long_runs_have_no_bias_left_to_correct():
     grid = small()
-    optimizer = RowAdam([grid.table], lr=1e-2, betas=(0.5, 0.5))
+    optimizer = RowAdam([grid.table], lr=1e-2, betas=(0.5, 0.5), memory=None)
     train(grid, optimizer, [torch.rand(30, 2) for _ in range(80)])
     assert grid.table.isfinite().all()
 
@@ -304,32 +307,38 @@ def test_long_runs_have_no_bias_left_to_correct():
 @pytest.mark.parametrize(
     ("table", "settings", "message"),
     [
-        (torch.zeros(3), {}, "takes tables"),
-        (torch.zeros(3, 2, dtype=torch.long), {}, "takes tables"),
+        (torch.zeros(3), {}, "is a matrix"),
+        (torch.zeros(3, 2, dtype=torch.long), {}, "is a matrix"),
         (torch.zeros(3, 2), {"betas": (0.9, 1.0)}, "betas in"),
         (torch.zeros(3, 2), {"eps": 0.0}, "eps > 0"),
         (torch.zeros(3, 2), {"lr": -1.0}, "lr >= 0"),
         (torch.zeros(3, 2), {"lr": torch.tensor(-1.0)}, "lr >= 0"),
         (torch.zeros(3, 2), {"lr": float("nan")}, "lr >= 0"),
+        (torch.zeros(3, 2), {"table_rate": -1.0}, "table_rate"),
+        (torch.zeros(3, 2), {"memory": 0}, "memory is 0"),
+        (torch.zeros(3, 2), {"batch_size": 0}, "batch_size is 0"),
         (torch.zeros(3, 2), {"momentum_rows": -1}, "momentum_rows"),
         (torch.zeros(3, 2), {"momentum_rows": True}, "momentum_rows"),
     ],
 )
 def test_impossible_settings_are_refused(table, settings, message):
+    group = {"params": [table], "row_wise": True, **settings}
     with pytest.raises(SoftmineError, match=message):
-        RowAdam([table], **settings)
-    with pytest.raises(SoftmineError, match=message):
-        RowAdam([{"params": [table], **settings}])
+        RowAdam([group])
     optimizer = RowAdam([torch.zeros(3, 2)])
     with pytest.raises(SoftmineError, match=message):
-        optimizer.add_param_group({"params": [table], **settings})
+        optimizer.add_param_group(group)
+    assert len(optimizer.param_groups) == 1
+    if settings.keys() - {"momentum_rows"}:
+        with pytest.raises(SoftmineError, match=message):
+            RowAdam([table], **settings)
 
 
 @both_backends
 def test_a_group_has_settings_of_its_own(everywhere):
     alone, grouped = small(), small()
     grouped.load_state_dict(alone.state_dict())
-    settings = {"lr": torch.tensor(1e-2), "betas": [0.8, 0.9], "eps": 1e-8}
-    train(alone, RowAdam([alone.table], lr=1e-2, betas=(0.8, 0.9), eps=1e-8), [everywhere] * 3)
+    settings = {"lr": torch.tensor(1e-2), "betas": [0.8, 0.9], "eps": 1e-8, "memory": None}
+    train(alone, RowAdam([alone.table], lr=1e-2, betas=(0.8, 0.9), eps=1e-8, memory=None), [everywhere] * 3)
     train(grouped, RowAdam([{"params": [grouped.table], **settings}]), [everywhere] * 3)
     assert torch.equal(alone.table, grouped.table)

@@ -1,0 +1,137 @@
+"""What the rows that a batch touched share on every device: their Adam rule, their gradient's way, where they are kept.
+
+Each backend has a class ``Rows``, which keeps Adam's state of one table and the gradient of its touched rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from softmine.errors import SoftmineError
+from softmine.kernels.backends import backend_for
+
+if TYPE_CHECKING:
+    from softmine.kernels.cpu import Rows as CpuRows
+    from softmine.kernels.gpu import Rows as GpuRows
+
+_rows: WeakValueDictionary[int, CpuRows | GpuRows] = WeakValueDictionary()
+_handles = itertools.count()
+
+
+def rows_for(table: Tensor) -> Any:
+    """New rows of a table (R, F): those of the backend that encodes with it.
+
+    Raises:
+        SoftmineError: it is no matrix of floating-point numbers, or too large.
+    """
+    if table.ndim != 2 or not table.is_floating_point():
+        raise SoftmineError(
+            f"a hash table is a matrix (rows, features) of floating-point numbers, not a {table.dtype} of shape "
+            f"{tuple(table.shape)}"
+        )
+    # Coordinates of the type that goes with the table.
+    coords = table[:0].float() if table.dtype == torch.float16 else table[:0]
+    backend = backend_for(coords, table, table.shape[1])
+    if backend == "numba":
+        from softmine.kernels.cpu import Rows
+    elif backend == "triton":
+        from softmine.kernels.gpu import Rows
+    else:
+        from softmine.kernels.torch_rows import Rows
+    return Rows(table)
+
+
+class RowGradient:
+    """What a ``RowAdam`` leaves on a table as ``table.row_gradient``.
+
+    Attributes:
+        active: whether the optimizer is alive; a table whose optimizer is gone gets an ordinary ``grad`` again.
+        handle: number of the rows that it keeps.
+        backwards: how many times a gradient was added, int64 (1,) on the CPU.
+    """
+
+    def __init__(self, rows: CpuRows | GpuRows) -> None:
+        self.active = True
+        self.handle = next(_handles)
+        self.backwards: Tensor = torch.zeros(1, dtype=torch.int64)
+        _rows[self.handle] = rows
+
+    def release(self) -> None:
+        """Hands the table back to autograd."""
+        self.active = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A pickled table is a table: its copy belongs to no optimizer.
+        return _nothing, ()
+
+
+def rows_of_handle(handle: int) -> CpuRows | GpuRows:
+    """The rows behind a handle.
+
+    Raises:
+        SoftmineError: their optimizer is gone.
+    """
+    rows = _rows.get(handle)
+    if rows is None:
+        raise SoftmineError(
+            "the table's RowAdam was deleted between forward and backward: keep it as long as you train"
+        )
+    return rows
+
+
+def _nothing() -> None:
+    return None
+
+
+class Decays(NamedTuple):
+    """Float32 arrays of one length; entry t belongs to t steps, the last one to all that are longer.
+
+    Attributes:
+        first: 1 / (1 - beta1^t), the bias correction of the first moment.
+        second: 1 / sqrt(1 - beta2^t), that of the second moment's root.
+        mean: beta1^t.
+        square: beta2^t.
+        drift: how far Adam moves in t steps of which only the first has a gradient, in units of that first step:
+            1 + r + ... + r^(t - 1) with r = beta1 / sqrt(beta2). Where r >= 1 that would run away, so it is 1.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    mean: np.ndarray
+    square: np.ndarray
+    drift: np.ndarray
+
+
+class AdamRule(NamedTuple):
+    """How ``RowAdam`` moves the rows of one table, but for the rate.
+
+    Attributes:
+        betas: decay of the two moments, each in [0, 1).
+        epsilon: added to the root of the second moment.
+        momentum_rows: rows of the table, from its first, that have a first moment; others follow their last gradient.
+    """
+
+    betas: tuple[float, float]
+    epsilon: float
+    momentum_rows: int
+
+
+@functools.lru_cache(maxsize=64)
+def decays(betas: tuple[float, float]) -> Decays:
+    """The table of two betas in [0, 1): until both powers vanish in float32, at most a million entries."""
+    slowest = max(betas)
+    count = 2 if slowest <= 0 else math.ceil(math.log(2.0**-26) / math.log(slowest)) + 1
+    steps = np.arange(1, min(max(count, 2), 1 << 20), dtype=np.float64)
+    mean, square = betas[0] ** steps, betas[1] ** steps
+    ratio = betas[0] / math.sqrt(betas[1]) if betas[1] > 0 else 1.0
+    drift = (1 - ratio**steps) / (1 - ratio) if ratio < 1 else np.ones_like(steps)
+    columns = (1 / (1 - mean), 1 / np.sqrt(1 - square), mean, square, drift)
+    return Decays(*(np.concatenate(([1.0], column)).astype(np.float32) for column in columns))

@@ -1,0 +1,341 @@
+"""Adam for a whole field, which of its hash tables touches only the rows that a batch touched."""
+
+from __future__ import annotations
+
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+from softmine.errors import SoftmineError
+from softmine.kernels.grid import levels_of
+from softmine.kernels.touched_rows import AdamRule, RowGradient, rows_for
+
+# A row of a fine level is touched once in many steps, and momentum from so long ago points nowhere. Without it, at twice
+# the rate, uniform sampling ended 0 to 0.6 dB higher and soft mining 0.2 to 0.4 (Pluto after 1,500 steps, a Kodak photo
+# after 2,000, one seed each).
+TABLE_RATE = 2.0
+VISITS = 2.0
+"""Samples of a uniform batch in the cells around a vertex, on average, from which on its level counts as coarse."""
+# Coarse levels and MLP are touched at every step. Without momentum they come to oscillate together, by decibels: Adam is
+# stable up to a curvature that grows as (1 + beta1) / (1 - beta1) (Cohen et al., arXiv 2207.14484). With momentum that
+# remembers more steps than there have been, beginnings are slow (docs/evidence.md, research log, 36 to 40).
+GROWTH = 5
+"""Steps for each step of memory."""
+MEMORY = 100
+"""Steps that first moments remember at most."""
+FIXED = ("row_wise", "row_gradients")
+"""What of a parameter group a loaded state does not change."""
+
+
+class RowAdam(torch.optim.Optimizer):
+    """Adam for all parameters of a field, row-wise ("lazy") for its hash tables, of which a batch uses few rows.
+
+    It takes ``field.parameters()``, parameter groups, or named parameters, and recognizes the tables of ``HashGrid``.
+    Each table gets a parameter group of its own; all other parameters are trained by torch's fused Adam, with its state.
+
+    *Tables.* A step reads and writes only the rows that the gradient touched, so that it costs what the batch touches,
+    whatever the size of the table. Where every step touches every row, and all have momentum, it is
+    ``torch.optim.Adam``. Elsewhere it differs from it thus: when a row is touched again after k steps, its moments first
+    decay as in Adam, by beta^k. Adam would also have moved the row in the steps between, on its old momentum. Nothing
+    reads the row then, so that all of it is moved at the touch before, as far as Adam would in a gap as long as the last
+    one. (Lazy Adam as in instant-ngp leaves both out, and so learns a fine table more slowly from small batches.)
+
+    *Momentum.* Only the coarse levels of a table have a first moment, those whose every vertex a batch visits
+    (``batch_size``). In a field with tables, all first moments remember a fifth of the steps so far, in whole steps from
+    one, which is no momentum, up to ``memory``: as they start without, bias corrections stay right to 1% while it grows.
+
+    *The gradient of a table* comes from the encoding's backward directly: ``table.grad`` stays None, and gradient clipping
+    does not see it. An ordinary ``table.grad`` is used too, where there is one; rows in which it is zero count as
+    untouched. ``step`` uses the gradient up; ``zero_grad`` (of this optimizer, not of the module) discards it.
+    Backwards in between add up. A gradient that is not finite makes its rows so, as Adam does. With
+    ``row_gradients=False`` tables have an ordinary, dense ``grad`` instead, as clipping, ``GradScaler`` and
+    ``DistributedDataParallel`` need; a step still moves only the touched rows.
+
+    Make it after the field is on its device. ``state_dict`` has for each table ``step`` (), ``last_step`` (R,), ``exp_avg``
+    and ``exp_avg_sq`` (R, F), for each other parameter what torch's Adam has, and resumes exactly.
+
+    Args:
+        params: parameters, parameter groups or named parameters. A group may have its own ``lr``, ``betas``, ``eps``,
+            ``batch_size``, ``table_rate`` and ``memory``, and:
+            ``row_wise`` (True takes all its parameters as tables (R, F), False none; default: those of hash grids), and
+            ``momentum_rows``, rows of its tables, from the first, that have a first moment (default: those of coarse levels;
+            others follow their last gradient alone, as with a first beta of 0). Neither may change between steps.
+        lr: learning rate, at least 0; may change at every step through ``param_groups``. As a tensor () on the field's
+            device it may be changed in place, which a recorded CUDA graph sees (``softmine.optim.CapturedStep``).
+        betas: decay of the two moments, each in [0, 1). The present ones hold for all steps since a row was first touched
+            and since it was last. Where momentum grows, ``step`` sets the first.
+        eps: added to the root of the second moment, positive.
+        batch_size: coordinates per step (rays, of a radiance field), which decides which levels of a table are coarse. None
+            gives all levels momentum.
+        table_rate: factor on the learning rate of tables, at least 0.
+        memory: steps that first moments remember at most, at least 1, in a field with tables. None keeps ``betas`` as they
+            are, as a CUDA graph needs, which would freeze them.
+        row_gradients: take the gradient of tables from the encoding's backward, not from ``table.grad``.
+
+    Raises:
+        SoftmineError: a table is no matrix of floating-point numbers, or a setting is out of range.
+
+    Example:
+        >>> field = softmine.HashGridField(2, 3)
+        >>> optimizer = softmine.optim.RowAdam(field.parameters(), lr=1e-2, batch_size=64)
+        >>> field(torch.rand(64, 2)).square().mean().backward()
+        >>> field.encoding.table.grad is None
+        True
+        >>> optimizer.step()
+        >>> optimizer.zero_grad()
+    """
+
+    # So that a GradScaler calls ``step`` and lets it say what the scaler cannot see.
+    _step_supports_amp_scaling = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-2,
+        betas: tuple[float, float] = (0.9, 0.99),
+        eps: float = 1e-15,
+        *,
+        batch_size: int | None = None,
+        table_rate: float = TABLE_RATE,
+        memory: int | None = MEMORY,
+        row_gradients: bool = True,
+    ) -> None:
+        self._rows: dict[Tensor, Any] = {}
+        self._gradients: dict[Tensor, RowGradient] = {}
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "batch_size": batch_size,
+            "table_rate": table_rate,
+            "memory": memory,
+            "row_gradients": row_gradients,
+            "fused": True,  # of torch's Adam: where torch keeps the step of a loaded state
+        }
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Takes more parameters: a group for each table among them, and one for all others.
+
+        Raises:
+            SoftmineError: a table is no matrix of floating-point numbers, or a setting is out of range.
+        """
+        given = param_group["params"]
+        if isinstance(given, set):  # which torch refuses, as it has no order
+            super().add_param_group(param_group)
+        items = [given] if isinstance(given, Tensor) else list(given)
+        row_wise = param_group.get("row_wise")
+        tables = [item for item in items if _is_table(_tensor(item), row_wise)]
+        others = [item for item in items if not _is_table(_tensor(item), row_wise)]
+        group = {**self.defaults, **param_group}
+        group["betas"] = tuple(group["betas"])
+        _check(group)
+        kept = [rows_for(_tensor(table)) for table in tables]
+        for table, rows in zip(tables, kept, strict=True):
+            count = _momentum_rows(_tensor(table), group)
+            super().add_param_group(
+                {"steps": 0, **group, "params": [table], "row_wise": True, "momentum_rows": count}
+            )
+            self._take(_tensor(table), rows, group["row_gradients"])
+        if others or not tables:
+            super().add_param_group(
+                {"steps": 0, **group, "params": others, "row_wise": False, "momentum_rows": None}
+            )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Updates the parameters and uses the gradient of tables up; returns what ``closure`` returned.
+
+        Raises:
+            SoftmineError: a ``GradScaler`` does not see the gradient of a table, or a CUDA graph would freeze the momentum.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        if hasattr(self, "found_inf") and not self._unscale():
+            return loss
+        for group in self.param_groups:
+            if self._rows and group["memory"] is not None:
+                _grow_momentum(group)
+            group["steps"] += 1
+            if group["row_wise"]:
+                self._step_rows(group)
+            else:
+                self._step_dense(group)
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Discards the gradient of every parameter."""
+        super().zero_grad(set_to_none)
+        for rows in self._rows.values():
+            rows.clear()
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Resumes from a ``state_dict``, exactly.
+
+        Raises:
+            SoftmineError: it belongs to tables of other shapes.
+            ValueError: it has other parameter groups.
+        """
+        groups = state_dict["param_groups"]
+        if len(groups) == len(self.param_groups):
+            pairs = zip(self.param_groups, groups, strict=True)
+            groups = [{**mine, **saved, **{key: mine[key] for key in FIXED}} for mine, saved in pairs]
+        numbers = {
+            number: table
+            for mine, saved in zip(self.param_groups, groups, strict=False)
+            if mine["row_wise"]
+            for number, table in zip(saved["params"], mine["params"], strict=False)
+        }
+        # Torch would turn the moments of a float16 table into float16 and drop the views.
+        dense = {number: state for number, state in state_dict["state"].items() if number not in numbers}
+        super().load_state_dict({**state_dict, "state": dense, "param_groups": groups})
+        for group in self.param_groups:
+            group["betas"] = tuple(group["betas"])
+        for number, table in numbers.items():
+            self._load_rows(table, number, state_dict["state"].get(number, {}))
+        order = [p for group in self.param_groups for p in group["params"] if p in self.state]
+        self.state = defaultdict(dict, {parameter: self.state[parameter] for parameter in order})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of ``copy.deepcopy`` and pickle: the copy takes the copied tables and starts from the copied state."""
+        super().__setstate__(state)
+        if "_rows" in self.__dict__:
+            return
+        self._rows, self._gradients = {}, {}
+        for group in self.param_groups:
+            for table in group["params"] if group["row_wise"] else ():
+                saved = self.state.get(table, {})
+                self._take(table, rows_for(table), group["row_gradients"])
+                for name, value in saved.items():
+                    self.state[table][name].copy_(value)
+
+    def _take(self, table: Tensor, rows: Any, row_gradients: bool) -> None:
+        self._rows[table] = rows
+        self.state[table] = rows.state()
+        gradient = None
+        if rows.fused and row_gradients:
+            gradient = self._gradients[table] = RowGradient(rows)
+            weakref.finalize(self, gradient.release)
+        table.row_gradient = gradient  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _step_rows(self, group: dict[str, Any]) -> None:
+        rate = group["lr"] * group["table_rate"]
+        for table in group["params"]:
+            momentum_rows = len(table) if group["momentum_rows"] is None else group["momentum_rows"]
+            rule = AdamRule(group["betas"], group["eps"], momentum_rows)
+            self._rows[table].update(table, rate, rule, table.grad)
+
+    def _step_dense(self, group: dict[str, Any]) -> None:
+        """A step of torch's fused Adam."""
+        params = [parameter for parameter in group["params"] if parameter.grad is not None]
+        if not params:
+            return
+        states = [self.state[parameter] or self._start(parameter) for parameter in params]
+        adam(
+            params,
+            [parameter.grad for parameter in params],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=True,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=0.0,
+            eps=group["eps"],
+            maximize=False,
+        )
+
+    def _start(self, parameter: Tensor) -> dict[str, Tensor]:
+        """The state of a parameter before its first step."""
+        state = self.state[parameter]
+        state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+        state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+        state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+        return state
+
+    def _unscale(self) -> bool:
+        """Divides gradients by the scale of the ``GradScaler`` that calls; whether all are finite, so that the step counts."""
+        if any(rows.pending for rows in self._rows.values()):
+            raise SoftmineError(
+                "a GradScaler does not see the gradient of a hash table that comes from the encoding's backward: make "
+                "RowAdam with row_gradients=False"
+            )
+        scale, found_inf = self.__dict__.get("grad_scale"), self.__dict__["found_inf"]
+        if bool(found_inf):
+            return False
+        if scale is not None:  # None: the scaler has unscaled them
+            gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+            for gradient in gradients:
+                gradient.div_(scale.to(gradient.device))
+        return True
+
+    def _load_rows(self, table: Tensor, number: int, saved: dict[str, Any]) -> None:
+        """Copies the saved state of a table into its rows; without one they start anew."""
+        rows = self._rows[table]
+        rows.clear()
+        self.state[table] = rows.state()
+        for name, view in self.state[table].items():
+            value = saved.get(name)
+            if value is None:
+                view.zero_()
+            elif value.shape != view.shape:
+                raise SoftmineError(
+                    f"the state '{name}' of table {number} has shape {tuple(value.shape)}, "
+                    f"but the table needs {tuple(view.shape)}"
+                )
+            else:
+                view.copy_(value)
+
+
+def _tensor(item: Any) -> Any:
+    """The parameter of a named parameter, or the parameter itself."""
+    return item[1] if isinstance(item, tuple) else item
+
+
+def _is_table(parameter: Any, row_wise: bool | None) -> bool:
+    return levels_of(parameter) is not None if row_wise is None else row_wise
+
+
+def _momentum_rows(table: Tensor, group: dict[str, Any]) -> int | None:
+    """Rows of a table that have a first moment; None is all."""
+    levels, batch_size = levels_of(table), group["batch_size"]
+    if "momentum_rows" in group or levels is None or batch_size is None:
+        return group.get("momentum_rows")
+    return levels.coarse_rows(batch_size, VISITS)
+
+
+def _grow_momentum(group: dict[str, Any]) -> None:
+    """Sets the first beta of a group's next step."""
+    params = group["params"]
+    if params and params[0].is_cuda and torch.cuda.is_current_stream_capturing():
+        raise SoftmineError(
+            "a CUDA graph would freeze the momentum that grows: make RowAdam with memory=None, which keeps betas"
+        )
+    memory = min(max(group["steps"] // GROWTH, 1), group["memory"])
+    group["betas"] = (1.0 - 1.0 / memory, group["betas"][1])
+
+
+def _check(group: dict[str, Any]) -> None:
+    """Raises SoftmineError if a setting of a parameter group is out of range."""
+    lr, eps, betas, table_rate = (group[key] for key in ("lr", "eps", "betas", "table_rate"))
+    if not (float(lr) >= 0 and eps > 0 and all(0 <= beta < 1 for beta in betas)):
+        raise SoftmineError(
+            f"RowAdam needs lr >= 0, eps > 0 and betas in [0, 1), not lr={lr}, eps={eps}, betas={betas}"
+        )
+    if not table_rate >= 0:
+        raise SoftmineError(f"table_rate is {table_rate}: give a factor on the rate of tables, 0 or more")
+    for name, least in (("momentum_rows", 0), ("batch_size", 1), ("memory", 1)):
+        number = group.get(name)
+        if number is not None and (type(number) is not int or number < least):
+            raise SoftmineError(f"{name} is {number}: give a whole number, {least} or more, or None")
