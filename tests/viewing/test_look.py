@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from softmine.radiance.cameras import Cameras
+from softmine.radiance.cameras import Cameras, focus
 from softmine.radiance.scenes.procedural import procedural
-from softmine.viewing.look import Look, focus, look_of, upward
+from softmine.viewing.look import Look, look_of, upward
 
 
 def test_a_view_of_the_scene_is_seen_along_the_same_rays():
     view = procedural(size=24, train=3, test=1).views[1]
-    rays = look_of(view.camera, view.pose).rays(24)
+    look = look_of(view.camera, view.pose)
     pixels = torch.cartesian_prod(torch.arange(24), torch.arange(24)).float() + 0.5
-    expected = Cameras([view.camera], [view.pose]).rays(torch.zeros(576, dtype=torch.int64), pixels)
+    first = torch.zeros(576, dtype=torch.int64)
+    rays = Cameras([look.camera(24)], [look.pose()]).rays(first, pixels)
+    expected = Cameras([view.camera], [view.pose]).rays(first, pixels)
     torch.testing.assert_close(rays.origins, expected.origins)
     torch.testing.assert_close(rays.directions, expected.directions, atol=1e-5, rtol=0)
 

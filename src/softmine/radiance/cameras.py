@@ -27,6 +27,7 @@ Pose = Float[np.ndarray, "3 4"]
 Pixels = Float[Tensor, "n 2"]
 Vectors = Float[Tensor, "n 3"]
 Views = Int[Tensor, "n"]
+Indices = Int[Tensor, "n"]
 
 
 class Rays(NamedTuple):
@@ -84,6 +85,30 @@ class Camera:
             focal=(self.focal[0] * across, self.focal[1] * down),
             centre=(self.centre[0] * across, self.centre[1] * down),
         )
+
+
+def strided(length: int, stride: int) -> Indices:
+    """Every ``stride``-th of ``length`` rows or columns of pixels, from the middle of the first stride; at least one.
+
+    Example:
+        >>> strided(10, 4), strided(1, 4)
+        (tensor([2, 6]), tensor([0]))
+    """
+    count = max(1, (length + (stride - 1) // 2) // stride)
+    return (torch.arange(count) * stride + stride // 2).clamp(max=length - 1)
+
+
+def focus(poses: Sequence[Pose]) -> Float[np.ndarray, "3"]:
+    """The point nearest to all optical axes in the least-squares sense, drawn to the cameras' mean with a weight of 1%.
+
+    That weight decides where the axes do not: where all are parallel.
+    """
+    centers = np.stack([pose[:, 3] for pose in poses])
+    axes = np.stack([pose[:, 2] for pose in poses])
+    mean = centers.mean(0)
+    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
+    pulled = (across @ (centers - mean)[:, :, None]).mean(0)[:, 0]
+    return mean + np.linalg.solve(across.mean(0) + 0.01 * np.eye(3), pulled)
 
 
 def from_opengl(pose: Pose) -> Pose:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, SoftmineError, Values
 from softmine.radiance.background import to_channels
-from softmine.radiance.cameras import Cameras, Rays, Views, to_ndc
+from softmine.radiance.cameras import Cameras, Rays, Views, strided, to_ndc
 from softmine.radiance.pictures import load, load_mask
 from softmine.radiance.scenes.scene import Scene, View
 from softmine.signals.fingerprint import hash_array, hash_file
@@ -133,32 +133,27 @@ class Photos(nn.Module):
             stride: take every ``stride``-th row and column only; see ``view_shape``.
             chunk: coordinates a piece.
         """
-        rows, columns = self.view_shape(view, stride)
-        camera, (_, height, width) = self.views[view].camera, self.domain.shape
-        for start in range(0, rows * columns, chunk):
-            flat = torch.arange(start, min(start + chunk, rows * columns))
-            row = ((flat // columns) * stride + stride // 2).clamp(max=camera.height - 1)
-            column = ((flat % columns) * stride + stride // 2).clamp(max=camera.width - 1)
+        _, height, width = self.domain.shape
+        rows, columns = self._strided(view, stride)
+        for flat in torch.arange(len(rows) * len(columns)).split(chunk):
+            row, column = rows[flat // len(columns)], columns[flat % len(columns)]
             yield self.domain.centres((view * height + row) * width + column)
 
     def view_shape(self, view: int, stride: int = 1) -> tuple[int, int]:
         """Rows and columns that ``view_coords`` goes through."""
-        camera = self.views[view].camera
-        return max(1, (camera.height + (stride - 1) // 2) // stride), max(
-            1, (camera.width + (stride - 1) // 2) // stride
-        )
+        rows, columns = self._strided(view, stride)
+        return len(rows), len(columns)
 
     def picture(self, view: int, stride: int = 1) -> Float[Tensor, "h w c"]:
         """A view's values, (h, w, C), float32 on the CPU: the pixels of ``view_coords``."""
-        height, width = self.view_shape(view, stride)
-        camera, start, half = self.views[view].camera, int(self.starts[view]), stride // 2
+        camera, start = self.views[view].camera, int(self.starts[view])
+        rows, columns = self._strided(view, stride)
         pixels = self.pixels[start : start + camera.height * camera.width].view(
             camera.height, camera.width, -1
         )
-        rows = (torch.arange(height) * stride + half).clamp(max=camera.height - 1).to(pixels.device)
-        columns = (torch.arange(width) * stride + half).clamp(max=camera.width - 1).to(pixels.device)
-        values = pixels[rows[:, None], columns].cpu().float().view(-1, self.channels) / 255
-        return self._to_channels(values).view(height, width, self.channels)
+        chosen = pixels[rows[:, None].to(pixels.device), columns.to(pixels.device)].cpu()
+        values = self._to_channels(chosen.float().view(-1, self.channels) / 255)
+        return values.view(len(rows), len(columns), self.channels)
 
     def edges(self, max_cells: int = 2**20) -> Float[Tensor, "views h w"]:
         """Sobel magnitude of each view on a coarse grid over the domain, (V, h, w), on the CPU.
@@ -202,9 +197,17 @@ class Photos(nn.Module):
             raise SoftmineError(f"the masks of the scene {self.name!r} leave out every pixel of {self.split}")
         return mask
 
-    def valid(self, view: int) -> np.ndarray | None:
-        """Which pixels (h, w) of a view its mask leaves, bool; None where it has no mask."""
-        return self._masks.get(view)
+    def valid(self, view: int, stride: int = 1) -> Bool[np.ndarray, "h w"] | None:
+        """Which of the pixels of ``picture`` a view's mask leaves; None where it has no mask."""
+        mask = self._masks.get(view)
+        if mask is None:
+            return None
+        rows, columns = self._strided(view, stride)
+        return mask[rows.numpy()[:, None], columns.numpy()]
+
+    def _strided(self, view: int, stride: int) -> tuple[Tensor, Tensor]:
+        camera = self.views[view].camera
+        return strided(camera.height, stride), strided(camera.width, stride)
 
     def _hash(self) -> str:
         digest = hashlib.sha256(f"{self.split} {self.scene.downscale}".encode())

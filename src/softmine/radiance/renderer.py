@@ -77,10 +77,10 @@ class Renderer(nn.Module):
         Differentiable in row and column, if they ask for it: through the rays' directions, to positions and colours.
         """
         if self.training:
-            return self._channels(self.render(coords))
+            return self.channels_of(self.render(coords))
         parts, costs = [], []
         for part in coords.split(CHUNK):
-            parts.append(self._channels(self.render(part)))
+            parts.append(self.channels_of(self.render(part)))
             costs.append(self.field.costs)
         if len(parts) != 1 and torch.is_grad_enabled():
             self.field.rays.costs = torch.cat(costs)
@@ -108,7 +108,8 @@ class Renderer(nn.Module):
         """Points of the last forward with gradient."""
         return int(self.costs.sum())
 
-    def _channels(self, rendered: Rendered) -> Values:
+    def channels_of(self, rendered: Rendered) -> Values:
+        """Values (N, C) of what rays saw, as the pictures have them."""
         if self.photos.channels == 4:
             return to_channels(rendered.colour, rendered.opacity)
         return rendered.colour + (1 - rendered.opacity[:, None]) / 2

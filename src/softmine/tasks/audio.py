@@ -17,10 +17,13 @@ from softmine.signals import Audio, audio_files
 from softmine.tasks import audio_pictures
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.cell_evaluation import CellEvaluator
-from softmine.training.evaluation import CHUNK, decibels, peak_signal_to_noise, values_at
+from softmine.tasks.grids import predict
+from softmine.tasks.measures import psnr
+from softmine.tasks.signal_task import SignalTask
+from softmine.training.evaluation import CHUNK, decibels, peak_signal_to_noise
 from softmine.training.files import replacing
 from softmine.training.settings import FieldSettings
-from softmine.training.task import Array, Output, Reconstruction, Report, silent
+from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
 
 DEFAULT = "chimes"
 EXCERPT = 2**20
@@ -43,16 +46,11 @@ def read(path: str | None, options: Options) -> AudioTask:
     return AudioTask(Audio.read(str(path)) if name is None else Audio.builtin(name))
 
 
-class AudioTask:
+class AudioTask(SignalTask[Audio]):
     """A sound to be fitted (see ``training/task.py``)."""
 
     kind = "audio"
     unit = "samples"
-    snaps = True
-    batch_size = None
-
-    def __init__(self, audio: Audio) -> None:
-        self.signal = audio
 
     def size(self) -> str:
         """As in ``8.46 s mono int16, 135,360 samples at 16,000 Hz``."""
@@ -65,13 +63,9 @@ class AudioTask:
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its sound."""
         audio = self.signal
-        return {
-            "name": audio.name,
-            "path": str(audio.path) if audio.path else None,
-            "shape": list(audio.shape),
+        return super().describe() | {
             "dtype": audio.dtype,
             "rate": audio.rate,
-            "fingerprint": audio.fingerprint,
             "value_range": list(audio.value_range),
         }
 
@@ -117,11 +111,10 @@ class AudioTask:
         values = _samples_of(field, self.signal, device, start, stop, report)
         target = _target(self.signal, start, stop)
         pictures = audio_pictures.draw(values, target, self.signal, start, small)
-        error = audio_pictures.error_strip(np.abs(values - target).mean(-1))
+        error = audio_pictures.error_strip(mean_error(values, target))
         whole = stop - start == length
-        psnr = decibels(float(np.square(values - target).mean(dtype=np.float64))) if whole else None
         note = "every sample" if whole else f"{EXCERPT / self.signal.rate:.1f} s from the middle"
-        return Reconstruction(*pictures, error, psnr, note)
+        return Reconstruction(*pictures, error, psnr(values, target) if whole else None, note)
 
     def write_output(
         self,
@@ -157,7 +150,7 @@ def _samples_of(
     for first in range(start, stop, CHUNK):
         last = min(first + CHUNK, stop)
         coords = audio.domain.centres(torch.arange(first, last))
-        values[first - start : last - start] = values_at(field, coords, device).clamp_(0.0, 1.0).numpy()
+        values[first - start : last - start] = predict(field, coords, device).numpy()
         report((last - start) / (stop - start))
     return values
 

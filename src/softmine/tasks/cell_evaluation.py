@@ -9,6 +9,7 @@ from torch import nn
 
 from softmine.domain import Values
 from softmine.signals import Signal
+from softmine.tasks.grids import predict
 from softmine.training.evaluation import peak_signal_to_noise, values_at
 from softmine.training.subset import evaluated_cells
 from softmine.training.task import Evaluation
@@ -61,6 +62,6 @@ class CellEvaluator:
 
     def __call__(self, field: nn.Module) -> Evaluation:
         """Evaluates ``field``; leaves its parameters and random numbers untouched."""
-        prediction = values_at(field, self.coords, self.device).clamp_(0.0, 1.0)
+        prediction = predict(field, self.coords, self.device)
         psnr = peak_signal_to_noise(prediction, self.target)
         return Evaluation(psnr, None, len(self.cells), self.subset, self.more(prediction, self.target))

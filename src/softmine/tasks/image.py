@@ -11,14 +11,15 @@ import torch
 from torch import nn
 from tyro.conf import arg
 
-from softmine import fields
 from softmine.signals import Image
 from softmine.tasks.builtin import builtin_name
+from softmine.tasks.grids import centers, grid_coords, predict
 from softmine.tasks.image_evaluation import ImageEvaluator
+from softmine.tasks.measures import psnr
+from softmine.tasks.signal_task import SignalTask
 from softmine.tasks.tiles import tiff_layout, write_tiled
-from softmine.training.evaluation import decibels, values_at
+from softmine.training.evaluation import values_at
 from softmine.training.files import replacing
-from softmine.training.settings import FieldSettings
 from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
 
 DEFAULT = "astronaut"
@@ -45,16 +46,14 @@ def read(path: str | None, options: Options) -> ImageTask:
     return ImageTask(Image.read(str(path)) if name is None else Image.builtin(name), options)
 
 
-class ImageTask:
+class ImageTask(SignalTask[Image]):
     """A picture to be fitted (see ``training/task.py``)."""
 
     kind = "image"
     unit = "pixels"
-    snaps = True
-    batch_size = None
 
     def __init__(self, image: Image, options: Options | None = None) -> None:
-        self.signal = image
+        super().__init__(image)
         self.options = options or Options()
 
     def size(self) -> str:
@@ -66,23 +65,7 @@ class ImageTask:
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its picture."""
         image = self.signal
-        return {
-            "name": image.name,
-            "path": str(image.path) if image.path else None,
-            "shape": list(image.shape),
-            "dtype": image.dtype,
-            "fingerprint": image.fingerprint,
-            "value_range": list(image.value_range),
-        }
-
-    def make_field(self, settings: FieldSettings) -> nn.Module:
-        """An untrained field over rows and columns."""
-        return fields.create(
-            settings.field,
-            self.signal.shape[:2],
-            self.signal.channels,
-            log2_table_size=settings.log2_table_size,
-        )
+        return super().describe() | {"dtype": image.dtype, "value_range": list(image.value_range)}
 
     def make_evaluator(self, device: torch.device) -> ImageEvaluator:
         """PSNR and SSIM."""
@@ -96,13 +79,12 @@ class ImageTask:
         rows, columns, _ = image.shape
         full = rows * columns <= (SMALL_SIZE if small else FULL_SIZE)
         values, target = _on_grid(field, image, device, full, report)
-        error = mean_error(values, target)
-        psnr = decibels(float(np.square(values - target).mean(dtype=np.float64))) if full else None
         height, width = values.shape[:2]
         note = "every pixel" if full else f"reduced to {width} x {height}"
         if not (small or full or self._tiled):
             note += ", --full-tiff writes every pixel"
-        return Reconstruction(values, target, error, psnr, note)
+        error = mean_error(values, target)
+        return Reconstruction(values, target, error, psnr(values, target) if full else None, note)
 
     def write_output(
         self,
@@ -118,8 +100,8 @@ class ImageTask:
         """
         image = self.signal
         if self._tiled:
-            psnr = write_tiled(field, image, folder / "reconstruction.tif", device, report)
-            label = f"every pixel, {self.size()}, PSNR {psnr:.2f} dB"
+            quality = write_tiled(field, image, folder / "reconstruction.tif", device, report)
+            label = f"every pixel, {self.size()}, PSNR {quality:.2f} dB"
             return [Output("reconstruction.tif", label)]
         if result.psnr is None or image.dtype == "uint8":
             return []
@@ -149,13 +131,12 @@ def _on_grid(
     values = np.empty((*shape, channels), np.float32)
     target = np.empty_like(values)
     block = max(1, BLOCK // shape[1])
-    across = (torch.arange(shape[1], dtype=torch.float64) + 0.5) / shape[1]
+    across = centers(shape[1])
     for start in range(0, shape[0], block):
         stop = min(start + block, shape[0])
-        down = (torch.arange(start, stop, dtype=torch.float64) + 0.5) / shape[0]
-        coords = torch.stack(torch.meshgrid(down, across, indexing="ij"), -1).reshape(-1, 2).float()
+        coords = grid_coords(centers(shape[0], start, stop), across)
         part = (stop - start, shape[1], channels)
-        values[start:stop] = values_at(field, coords, device).clamp_(0, 1).numpy().reshape(part)
+        values[start:stop] = predict(field, coords, device).numpy().reshape(part)
         if full:
             target[start:stop] = image.rows(start, stop)
         else:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Coords, Values
+from softmine.domain import Coords
 from softmine.signals import Image
+from softmine.tasks.grids import predict
+from softmine.tasks.measures import ssim
 from softmine.training import subset
 from softmine.training.evaluation import peak_signal_to_noise, values_at
 from softmine.training.task import Evaluation
 
 TILES, TILE = 16, 64
-SSIM_WINDOW = 7
 
 
 class ImageEvaluator:
@@ -52,22 +52,19 @@ class ImageEvaluator:
 
     def __call__(self, field: nn.Module) -> Evaluation:
         """Evaluates ``field``; leaves its parameters and random numbers untouched."""
-        prediction = self._predict(field, self.image.domain.centres(self.cells))
+        prediction = predict(field, self.image.domain.centres(self.cells), self.device)
         psnr = peak_signal_to_noise(prediction, self.target)
         rows, columns, channels = self.image.shape
         if self.subset:
             scores = []
             for tile, target in zip(self.tiles, self._tile_targets, strict=True):
                 shape = (min(TILE, rows), min(TILE, columns), channels)
-                scores.append(_ssim(self._predict(field, self._tile(tile)), target, shape))
+                scores.append(_ssim(predict(field, self._tile(tile), self.device), target, shape))
             known = [score for score in scores if score is not None]
-            ssim = sum(known) / len(known) if known else None
+            similarity = sum(known) / len(known) if known else None
         else:
-            ssim = _ssim(prediction, self.target, (rows, columns, channels))
-        return Evaluation(psnr, ssim, len(self.cells), self.subset)
-
-    def _predict(self, field: nn.Module, coords: Coords) -> Values:
-        return values_at(field, coords, self.device).clamp_(0.0, 1.0)
+            similarity = _ssim(prediction, self.target, (rows, columns, channels))
+        return Evaluation(psnr, similarity, len(self.cells), self.subset)
 
     def _tile(self, corner: tuple[int, int]) -> Coords:
         rows, columns, _ = self.image.shape
@@ -77,15 +74,4 @@ class ImageEvaluator:
 
 
 def _ssim(prediction: Tensor, target: Tensor, shape: tuple[int, int, int]) -> float | None:
-    if min(shape[:2]) < SSIM_WINDOW:
-        return None
-    from skimage.metrics import structural_similarity
-
-    score = structural_similarity(
-        target.reshape(shape).numpy(),
-        prediction.reshape(shape).numpy(),
-        win_size=SSIM_WINDOW,
-        data_range=1.0,
-        channel_axis=-1,
-    )
-    return float(np.asarray(score))
+    return ssim(prediction.reshape(shape).numpy(), target.reshape(shape).numpy())

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from softmine.errors import SoftmineError
 from softmine.signals.libraries import require
 from softmine.signals.mesh_tree import Faces, Points
+from softmine.tasks.grids import grid_coords
 from softmine.training.files import replacing
 from softmine.training.task import Report, silent
 
@@ -94,8 +95,9 @@ def _plane(
     side = len(line)
     if x in (0, resolution):
         return np.full((side, side), -_LEAST, np.float32)
-    across = torch.stack(torch.meshgrid(line[x], line, line, indexing="ij"), -1).reshape(-1, 3)
-    values = inside(across).reshape(side, side).float().numpy(force=True).copy()
+    values = (
+        inside(grid_coords(line[x : x + 1], line, line)).reshape(side, side).float().numpy(force=True).copy()
+    )
     values[:, [0, -1]] = values[[0, -1], :] = -_LEAST
     return np.where(values > 0, values.clip(_LEAST), values.clip(max=-_LEAST))
 

@@ -19,11 +19,13 @@ from softmine.radiance.scenes import Scene, procedural, read_scene
 from softmine.tasks import nerf_evaluation as evaluation
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.contact_sheet import contact_sheet
+from softmine.tasks.grids import spread
 from softmine.tasks.meshing import write_mesh, write_points
 from softmine.tasks.nerf_export import surface, visible_points
 from softmine.tasks.nerf_field import make_renderer
 from softmine.tasks.nerf_pictures import depth_colours, write_views
 from softmine.tasks.nerf_rendering import Shot, take
+from softmine.tasks.signal_task import identity
 from softmine.training.pictures import write_picture
 from softmine.training.settings import FieldSettings
 from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
@@ -77,7 +79,7 @@ def _with_test_views(scene: Scene, count: int | None) -> Scene:
     found = [view for view in scene.views if view.split == "test"]
     if count is None or count >= len(found):
         return scene
-    kept = [found[(2 * place + 1) * len(found) // (2 * count)] for place in range(count)]
+    kept = [found[index] for index in spread(len(found), count)]
     return replace(scene, views=tuple(view for view in scene.views if view.split != "test") + tuple(kept))
 
 
@@ -125,12 +127,8 @@ class NerfTask:
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its scene; ``centre`` and ``scale`` lead from the file's world to the scene's."""
         scene = self.scene
-        return {
-            "name": scene.name,
-            "path": str(scene.path) if scene.path else None,
-            "shape": [*self.signal.domain.shape, self.signal.channels],
+        return identity(self.signal, scene.path) | {
             "dtype": "uint8",
-            "fingerprint": self.signal.fingerprint,
             "value_range": [0.0, 255.0],
             "measured": {
                 "cells": self.test.domain.valid,
@@ -165,8 +163,7 @@ class NerfTask:
         """Test views beside their photos; unless ``small``, all are rendered and measured, and some of them shown."""
         assert isinstance(field, Renderer)
         test, count = self.test, len(self.test.views)
-        places = SMALL_SHEET if small else SHEET
-        chosen = sorted({(2 * place + 1) * count // (2 * places) for place in range(places)})
+        chosen = spread(count, SMALL_SHEET if small else SHEET)
         longest = max(test.domain.shape[1:])
         step = max(1, -(-longest // (SMALL_TILE if small else TILE)))
         shots, quality = [], []
@@ -192,7 +189,7 @@ class NerfTask:
         return Views(
             contact_sheet(values),
             contact_sheet(targets),
-            1 - contact_sheet([1 - error[..., None] for error in errors])[..., 0],
+            contact_sheet(errors, fill=0.0),
             None if small else evaluation.over_all(quality),
             note,
             shots=shots,

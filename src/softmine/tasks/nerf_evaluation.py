@@ -17,13 +17,13 @@ from softmine.radiance.background import composite
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.signals.libraries import require
+from softmine.tasks.measures import ssim
 from softmine.tasks.nerf_rendering import CHUNK, look
 from softmine.training.evaluation import at_rest, decibels, peak_signal_to_noise
 from softmine.training.task import Evaluation
 
 RAYS = 2**14
 """Rays of an evaluation, at most, unless there are more views."""
-SSIM_WINDOW = 11
 LPIPS_NETWORK, LPIPS_SIDE = "vgg", 16
 """The network of the figures in papers on radiance fields, and pixels a side that its layers leave something of."""
 
@@ -95,31 +95,21 @@ def measure_view(
 
     SSIM has the Gaussian window of its authors (Wang et al. 2004), 11 pixels across, as published figures have.
     """
-    from skimage.metrics import structural_similarity
-
     if valid is not None:
         values = np.where(valid[..., None], values, target)
     pixels = target.shape[0] * target.shape[1] if valid is None else int(valid.sum())
     error = float(np.square(values - target).sum(dtype=np.float64)) / max(1, 3 * pixels)
-    ssim = None
-    if min(target.shape[:2]) >= SSIM_WINDOW:
-        score = structural_similarity(
-            target, values, data_range=1.0, channel_axis=-1, gaussian_weights=True, sigma=1.5,
-            use_sample_covariance=False,
-        )  # fmt: skip
-        ssim = float(np.asarray(score))
-    return ViewQuality(name, error, pixels, decibels(error), ssim)
+    return ViewQuality(name, error, pixels, decibels(error), ssim(values, target, gaussian=True))
 
 
 def photo(
     photos: Photos, index: int, background: float, stride: int = 1
 ) -> tuple[Float[np.ndarray, "h w 3"], np.ndarray | None]:
     """A view (h, w, 3) over ``background``, and which of its pixels count, (h, w), or None for all."""
-    whole = photos.picture(index)[stride // 2 :: stride, stride // 2 :: stride]
-    height, width, channels = whole.shape
-    target = composite(whole.reshape(-1, channels), background).view(height, width, 3).numpy()
-    valid = photos.valid(index)
-    return target, None if valid is None else valid[stride // 2 :: stride, stride // 2 :: stride]
+    values = photos.picture(index, stride)
+    height, width, channels = values.shape
+    target = composite(values.view(-1, channels), background).view(height, width, 3).numpy()
+    return target, photos.valid(index, stride)
 
 
 def lpips_to(photos: Photos, background: float, device: torch.device) -> Callable[[int, np.ndarray], float]:

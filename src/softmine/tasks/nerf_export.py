@@ -20,6 +20,7 @@ from softmine.radiance.shapes import PerPoint
 from softmine.signals.mesh_tree import Faces, Points
 from softmine.tasks.meshing import Colours, NoSurface, check_resolution, check_smallest, marching_cubes
 from softmine.tasks.nerf_rendering import CHUNK, look
+from softmine.training.colors import to_bytes
 from softmine.training.evaluation import at_rest
 from softmine.training.task import Report, silent
 
@@ -181,7 +182,7 @@ def visible_points(
                 kept = (points.norm(dim=-1) < FARTHEST).nonzero()[:wanted, 0]
                 wanted -= len(kept)
                 positions.append(points[kept].double().numpy())
-                colours.append(_bytes(_own_colour(seen[kept])))
+                colours.append(to_bytes(_own_colour(seen[kept]).numpy()))
             report((view + 1) / views)
     points = np.concatenate(positions) / scene.scale
     if not len(points):
@@ -249,7 +250,7 @@ def _colours(field: RadianceField, points: Points, outward: Points, device: torc
     ):
         _, geometry = field.geometry(field.to_unit(place.to(device)).clamp(0, 1 - 2**-24))
         rays = torch.arange(len(place), device=device)
-        parts.append(_bytes(field.colours(geometry, -normal.to(device), rays).cpu()))
+        parts.append(to_bytes(field.colours(geometry, -normal.to(device), rays).numpy(force=True)))
     return np.concatenate(parts)
 
 
@@ -259,7 +260,3 @@ def _own_colour(channels: Float[Tensor, "n c"]) -> Float[Tensor, "n 3"]:
         return channels
     premultiplied, opacity = from_channels(channels)
     return premultiplied / opacity[:, None].clamp(min=1e-6)
-
-
-def _bytes(colours: Float[Tensor, "n 3"]) -> Colours:
-    return (colours.clamp(0, 1) * 255).round().to(torch.uint8).numpy()

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from softmine.domain import PerSample
-from softmine.radiance.background import composite, to_channels
-from softmine.radiance.cameras import Camera, Cameras, Pose, Rays, to_ndc
+from softmine.radiance.background import composite
+from softmine.radiance.cameras import Camera, Cameras, Pose, Rays, strided, to_ndc
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
 from softmine.training.evaluation import at_rest
@@ -63,8 +63,7 @@ def take(
         pause: called between pieces; may raise.
     """
     cameras = Cameras([camera], [pose])
-    rows = torch.arange(stride // 2, camera.height, stride)
-    columns = torch.arange(stride // 2, camera.width, stride)
+    rows, columns = strided(camera.height, stride), strided(camera.width, stride)
     pixels = torch.cartesian_prod(rows, columns).float() + 0.5
     colours, depths = [], []
     with at_rest(renderer):
@@ -87,10 +86,7 @@ def look(
     """
     inside = to_ndc(rays, scene.ndc.scale, scene.ndc.near) if scene.ndc else rays
     rendered = renderer.field(*(part.to(device) for part in inside))
-    if renderer.photos.channels == 4:
-        channels = to_channels(rendered.colour, rendered.opacity)
-    else:
-        channels = rendered.colour + (1 - rendered.opacity[:, None]) / 2
+    channels = renderer.channels_of(rendered)
     opacity = rendered.opacity.cpu()
     depth = rendered.depth.cpu() / opacity.clamp(min=1e-6)
     if scene.ndc:

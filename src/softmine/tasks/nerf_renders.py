@@ -22,6 +22,7 @@ from softmine.tasks.nerf_paths import film_camera, orbit, photo_camera, spiral
 from softmine.tasks.nerf_pictures import depth_colours, depth_ends
 from softmine.tasks.nerf_rendering import Shot, take
 from softmine.tasks.video_film import film
+from softmine.training.colors import to_bytes
 from softmine.training.files import write_json
 from softmine.training.pictures import write_picture
 from softmine.training.task import Array
@@ -129,9 +130,9 @@ def write_flight(
             _, add_depth = stack.enter_context(film(depth_file, (camera.width, camera.height), rate))
         for number, pose in enumerate(poses):
             shot = stage.shoot(camera, pose, lambda number=number: pause(number / frames))
-            add(_bytes(shot.colour))
+            add(to_bytes(shot.colour))
             if add_depth:
-                add_depth(_bytes(depth_colours([shot.depth], ends)[0]))
+                add_depth(to_bytes(depth_colours([shot.depth], ends)[0]))
             pause((number + 1) / frames)
     size_words = f"{camera.width} x {camera.height} at {float(rate):g} a second"
     return f"{frames} frames of {size_words} ({name})" + (", and their depths" if stage.depth else "")
@@ -160,7 +161,3 @@ def _write_depth(depth: Array, scale: float, path: Path) -> float:
     picture = Pillow.fromarray(steps.astype(np.uint16))
     picture.save(path)
     return top / 65535 / scale
-
-
-def _bytes(picture: Array) -> Any:
-    return (picture * 255 + 0.5).astype(np.uint8)

@@ -11,17 +11,17 @@ import torch
 from torch import nn
 from tyro.conf import arg
 
-from softmine import fields
 from softmine.errors import SoftmineError
 from softmine.signals.mesh_tree import Faces, Points
 from softmine.signals.shape import BAND, Shape
 from softmine.tasks import shape_views
 from softmine.tasks.builtin import builtin_name
+from softmine.tasks.contact_sheet import in_rows
 from softmine.tasks.meshing import marching_cubes, write_mesh
 from softmine.tasks.shape_evaluation import ShapeEvaluator, chamfer
+from softmine.tasks.signal_task import SignalTask
 from softmine.training.evaluation import values_at
-from softmine.training.settings import FieldSettings
-from softmine.training.task import Array, Output, Reconstruction, Report, silent
+from softmine.training.task import Output, Reconstruction, Report, silent
 
 DEFAULT = "knot"
 VIEW_SIDE, VIEW_CELLS = 440, 160
@@ -47,16 +47,12 @@ def read(path: str | None, options: Options) -> ShapeTask:
     return ShapeTask(Shape.read(str(path), **chosen) if name is None else Shape.builtin(name, **chosen))
 
 
-class ShapeTask:
+class ShapeTask(SignalTask[Shape]):
     """A shape to be fitted (see ``training/task.py``)."""
 
     kind = "shape"
     unit = "cells"
     snaps = False
-    batch_size = None
-
-    def __init__(self, shape: Shape) -> None:
-        self.signal = shape
 
     def size(self) -> str:
         """As in ``23,062 triangles, signed distance``; all that had to be put in order in the mesh is said too."""
@@ -67,26 +63,13 @@ class ShapeTask:
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its shape; ``centre`` and ``scale`` lead from the mesh to the unit cube."""
         shape = self.signal
-        return {
-            "name": shape.name,
-            "path": str(shape.path) if shape.path else None,
-            "shape": [*shape.domain.shape, shape.channels],
-            "fingerprint": shape.fingerprint,
+        return super().describe() | {
             "triangles": len(shape.faces),
             "closed": shape.closed,
             "notes": shape.notes,
             "centre": shape.centre.tolist(),
             "scale": shape.scale,
         }
-
-    def make_field(self, settings: FieldSettings) -> nn.Module:
-        """An untrained field over x, y and z."""
-        return fields.create(
-            settings.field,
-            self.signal.domain.shape,
-            self.signal.channels,
-            log2_table_size=settings.log2_table_size,
-        )
 
     def make_evaluator(self, device: torch.device) -> ShapeEvaluator:
         """PSNR and intersection over union."""
@@ -124,7 +107,7 @@ class ShapeTask:
             target, known = shape_views.draw(view, shape.vertices, shape.faces)
             values, found = shape_views.draw(view, vertices, faces)
             parts.append((values, target, shape_views.deviation(view, shape, field, device, found, known)))
-        values, target, error = (_two_by_two(part) for part in zip(*parts, strict=True))
+        values, target, error = (in_rows(list(part), 2, gap=0) for part in zip(*parts, strict=True))
         return Reconstruction(values, target, error, None, note)
 
     def write_output(
@@ -153,7 +136,3 @@ class ShapeTask:
         vertices, faces = self.mesh(field, device, resolution, report)
         write_mesh(path, self.signal.to_mesh(vertices), faces)
         return f"{len(vertices):,} vertices and {len(faces):,} triangles"
-
-
-def _two_by_two(parts: tuple[Array, ...]) -> Array:
-    return np.concatenate([np.concatenate(parts[:2], 1), np.concatenate(parts[2:], 1)], 0)

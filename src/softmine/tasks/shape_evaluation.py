@@ -11,6 +11,7 @@ from torch import nn
 
 from softmine.signals.mesh_tree import Faces, MeshTree, Points
 from softmine.signals.shape import Shape
+from softmine.tasks.grids import centers, grid_coords
 from softmine.training.evaluation import peak_signal_to_noise, values_at
 from softmine.training.subset import SUBSET, evaluated_cells
 from softmine.training.task import Evaluation
@@ -36,12 +37,12 @@ class ShapeEvaluator:
         size = (high - low).double().clamp(min=1e-3)
         cell = (size.prod() / GRID_POINTS) ** (1 / 3)
         axes = [
-            (torch.arange(n, dtype=torch.float64) + 0.5) / n * extent + start
+            centers(n) * extent + start
             for start, extent, n in zip(
                 low, size, (size / cell).round().clamp(min=4).int().tolist(), strict=True
             )
         ]
-        grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3).float()
+        grid = grid_coords(*axes)
         beyond = ((spread < low) | (spread > high)).any(-1)
         self.coords = torch.cat([spread, grid])
         volume = size.prod() / len(grid)

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from softmine.signals.volume import Volume
+from softmine.tasks.contact_sheet import in_rows
+from softmine.tasks.grids import predict, spread
 from softmine.training.evaluation import values_at
 from softmine.training.task import Array, Reconstruction, Report, mean_error, silent
 
@@ -18,7 +20,6 @@ SLICES = 9
 MOMENTS = 3
 """Positions of a fourth axis that are shown."""
 TILE_SIDE, SMALL_TILE_SIDE = 640, 240
-GAP = 4
 ASPECT = 4 / 3
 NO_DATA = (0.86, 0.84, 0.80)
 """A light, warm grey: no grey of a scan and no colour of viridis."""
@@ -90,7 +91,7 @@ def montage(
         cells = _cells(volume, view, fixed, height, width)
         coords = volume.domain.centres(torch.from_numpy(cells.ravel()))
         shape = (height, width, volume.channels)
-        values = values_at(field, coords, device).clamp_(0, 1).numpy().reshape(shape)
+        values = predict(field, coords, device).numpy().reshape(shape)
         target = values_at(volume, coords, device).numpy().reshape(shape)
         valid = None if volume.valid is None else volume.valid.view(-1).numpy()[cells]
         error = mean_error(values, target)
@@ -123,15 +124,9 @@ def _cuts(volume: Volume, view: View) -> list[tuple[int, ...]]:
     """Positions on ``view.axis``, and on a fourth axis, of each slice."""
     shape = volume.domain.shape
     if len(shape) == 3:
-        return [(index,) for index in _spread(shape[view.axis], SLICES)]
-    slices = _spread(shape[view.axis], SLICES // MOMENTS)
-    return [(index, moment) for moment in _spread(shape[3], MOMENTS) for index in slices]
-
-
-def _spread(size: int, count: int) -> list[int]:
-    """At most ``count`` positions, in the middles of as many equal parts."""
-    count = min(size, count)
-    return [(2 * part + 1) * size // (2 * count) for part in range(count)]
+        return [(index,) for index in spread(shape[view.axis], SLICES)]
+    slices = spread(shape[view.axis], SLICES // MOMENTS)
+    return [(index, moment) for moment in spread(shape[3], MOMENTS) for index in slices]
 
 
 def _sides(volume: Volume, view: View) -> tuple[int, int]:
@@ -179,11 +174,4 @@ def _join(tiles: list[Array], rows: int, columns: int, between: float) -> Array:
     """Tiles of one size on a grid with gaps, enlarged by a whole number where they are small."""
     height, width = tiles[0].shape[:2]
     enlarge = max(1, TILE_SIDE // max(rows * height, columns * width))
-    tiles = [tile.repeat(enlarge, 0).repeat(enlarge, 1) for tile in tiles]
-    height, width = tiles[0].shape[:2]
-    gaps = (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP)
-    joined = np.full((*gaps, *tiles[0].shape[2:]), between, np.float32)
-    for number, tile in enumerate(tiles):
-        top, left = number // columns * (height + GAP), number % columns * (width + GAP)
-        joined[top : top + height, left : left + width] = tile
-    return joined
+    return in_rows([tile.repeat(enlarge, 0).repeat(enlarge, 1) for tile in tiles], columns, between)

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from softmine.signals import Image
-from softmine.training.evaluation import decibels, values_at
+from softmine.tasks.grids import centers, grid_coords, predict
+from softmine.training.evaluation import decibels
 from softmine.training.files import replacing
 from softmine.training.task import Array, Report, silent
 
@@ -113,15 +114,14 @@ def _from_field(
     """Bands (rows, W, C) of up to 512 rows of the field, as the file stores their values; adds to the error."""
     height, width, channels = image.shape
     step = max(1, STRIP // width)
-    across = (torch.arange(width, dtype=torch.float64) + 0.5) / width
+    across = centers(width)
     for top in range(0, height, TILE):
         bottom = min(top + TILE, height)
         band = np.empty((bottom - top, width, channels), dtype)
         for start in range(top, bottom, step):
             stop = min(start + step, bottom)
-            down = (torch.arange(start, stop, dtype=torch.float64) + 0.5) / height
-            coords = torch.stack(torch.meshgrid(down, across, indexing="ij"), -1).reshape(-1, 2).float()
-            values = values_at(field, coords, device).clamp_(0, 1).numpy().reshape(-1, width, channels)
+            coords = grid_coords(centers(height, start, stop), across)
+            values = predict(field, coords, device).numpy().reshape(-1, width, channels)
             total.sum += float(np.square(values - image.rows(start, stop)).sum(dtype=np.float64))
             raw = image.to_raw(values)
             band[start - top : stop - top] = raw * np.uint8(255) if raw.dtype == bool else raw

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from softmine.domain import Coords, Values
+from softmine.domain import Values
 from softmine.signals.video import Video
 from softmine.signals.video_store import Frames, FrameStore
-from softmine.training.evaluation import decibels, values_at
+from softmine.tasks.grids import centers, grid_coords, predict
+from softmine.tasks.measures import psnr
+from softmine.training.colors import to_bytes
+from softmine.training.evaluation import decibels
 from softmine.training.task import Report
 
 
@@ -34,18 +37,18 @@ def every_frame(
     count, height, width, _ = video.shape
     down, across = np.arange(height), np.arange(width)
     store = FrameStore("cannot write the reconstruction", (height, width), count)
-    psnr = []
+    quality = []
     try:
         for index in range(count):
             values = frame_values(field, video, index, down, across, device)
             target = video.frame(index).astype(np.float32) / np.float32(255)
-            psnr.append(decibels(float(np.square(values - target).mean(dtype=np.float64))))
-            store.add((np.nan_to_num(values) * 255 + 0.5).astype(np.uint8))
+            quality.append(psnr(values, target))
+            store.add(to_bytes(values))
             report((index + 1) / count)
     except BaseException:
         store.close()
         raise
-    return store.finish()[0], psnr
+    return store.finish()[0], quality
 
 
 def frame_values(
@@ -53,16 +56,9 @@ def frame_values(
 ) -> Float[np.ndarray, "h w 3"]:
     """A field at the centres of rows (h,) and columns (w,) of one frame, clipped to [0, 1]."""
     count, height, width, _ = video.shape
-    coords = _plane(rows, columns, (height, width))
-    coords[:, 0] = (index + 0.5) / count
-    return values_at(field, coords, device).clamp_(0, 1).numpy().reshape(len(rows), len(columns), 3)
-
-
-def _plane(rows: np.ndarray, columns: np.ndarray, size: tuple[int, int]) -> Coords:
-    """Coordinates (h * w, 3) of pixels' centres, with a time that is still to be filled in."""
-    axes: list[Tensor] = [
-        torch.from_numpy((index + 0.5) / length).float()
-        for index, length in zip((rows, columns), size, strict=True)
-    ]
-    grid = torch.meshgrid(*axes, indexing="ij")
-    return torch.stack([torch.empty_like(grid[0]), *grid], -1).view(-1, 3)
+    coords = grid_coords(
+        centers(count, index, index + 1),
+        centers(height)[torch.from_numpy(rows)],
+        centers(width)[torch.from_numpy(columns)],
+    )
+    return predict(field, coords, device).numpy().reshape(len(rows), len(columns), 3)

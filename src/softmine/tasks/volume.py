@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from softmine import fields
 from softmine.signals import nifti
 from softmine.signals.volume import Volume
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.cell_evaluation import CellEvaluator
+from softmine.tasks.grids import predict
+from softmine.tasks.signal_task import SignalTask
 from softmine.tasks.slices import montage
 from softmine.training.evaluation import decibels, values_at
 from softmine.training.files import replacing
-from softmine.training.settings import FieldSettings
 from softmine.training.task import Array, Output, Reconstruction, Report, silent
 
 DEFAULT = "phantom"
@@ -54,16 +54,11 @@ class Whole(Reconstruction):
     voxels: Array
 
 
-class VolumeTask:
+class VolumeTask(SignalTask[Volume]):
     """A volume to be fitted (see ``training/task.py``)."""
 
     kind = "volume"
     unit = "voxels"
-    snaps = True
-    batch_size = None
-
-    def __init__(self, volume: Volume) -> None:
-        self.signal = volume
 
     def size(self) -> str:
         """As in ``175 x 248 x 58 uint8, voxels of 0.81 x 0.81 x 2.4 mm``."""
@@ -80,31 +75,16 @@ class VolumeTask:
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its volume."""
         volume, data = self.signal, self.signal.data
-        return {
-            "name": volume.name,
-            "path": str(volume.path) if volume.path else None,
-            "shape": list(volume.shape),
+        found = super().describe() | {
             "dtype": volume.dtype,
-            "fingerprint": volume.fingerprint,
             "value_range": list(volume.value_range),
             "valid": volume.domain.valid,
-            **(
-                {"measured": {"cells": volume.domain.valid, "unit": "voxels with data"}}
-                if volume.domain.masked
-                else {}
-            ),
             "voxel_size": list(data.voxel_size) if data.voxel_size else None,
             "length_unit": data.length_unit,
         }
-
-    def make_field(self, settings: FieldSettings) -> nn.Module:
-        """An untrained field over the volume's axes."""
-        return fields.create(
-            settings.field,
-            self.signal.domain.shape,
-            self.signal.channels,
-            log2_table_size=settings.log2_table_size,
-        )
+        if volume.domain.masked:
+            found["measured"] = {"cells": volume.domain.valid, "unit": "voxels with data"}
+        return found
 
     def make_evaluator(self, device: torch.device) -> CellEvaluator:
         """PSNR over voxels that hold data."""
@@ -192,7 +172,7 @@ def _learned(
     """Flat voxels (M,) and the values (M, C) of ``field`` at their centres, clipped to [0, 1], until all were asked."""
     done = 0
     for cells in _blocks(volume, order):
-        yield cells, values_at(field, volume.domain.centres(cells), device).clamp_(0, 1).numpy()
+        yield cells, predict(field, volume.domain.centres(cells), device).numpy()
         done += len(cells)
         report(done / volume.domain.cells)
 

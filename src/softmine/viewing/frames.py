@@ -13,6 +13,7 @@ from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
 from softmine.tasks.nerf_pictures import depth_colours
 from softmine.tasks.nerf_rendering import take
+from softmine.training.colors import to_bytes
 from softmine.viewing.look import Look
 
 NOWHERE = 160.0
@@ -95,12 +96,11 @@ def render(
     # From distances along the rays to those along the camera's axis.
     depth = shot.depth / np.sqrt(1 + x * x + y * y)
     there = np.isfinite(depth) & (depth > 0)
-    colour = np.nan_to_num(shot.colour)
+    colour = shot.colour
     if scene.ndc:
         seen = (np.stack((x, y, np.ones_like(x)), -1) @ pose[2, :3]) < BACKWARDS
         there, colour = there & seen, np.where(seen[..., None], colour, style.background)
     if style.depth:
         colour = depth_colours([np.where(there, depth, np.inf)])[0]
-    picture = (colour.clip(0, 1) * 255 + 0.5).astype(np.uint8)
     hiding = np.where(there, depth, NOWHERE).clip(0, NOWHERE).astype(np.float32)
-    return Frame(picture, hiding if style.occlude else None)
+    return Frame(to_bytes(colour), hiding if style.occlude else None)

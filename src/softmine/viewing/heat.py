@@ -15,9 +15,10 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from softmine.domain import Box, Coords, PerSample, Values
-from softmine.radiance.background import composite
 from softmine.radiance.photos import Photos
 from softmine.sampling import Sampler
+from softmine.tasks.nerf_evaluation import photo
+from softmine.training.colors import to_bytes
 from softmine.training.evaluation import at_rest
 from softmine.training.probe import FieldProbe
 from softmine.viewing.frames import Picture
@@ -104,20 +105,18 @@ class RayHeat:
         """
         camera = self.photos.views[view].camera
         stride = max(1, -(-max(camera.width, camera.height) // side))
-        values = self.photos.picture(view, stride)
-        height, width, channels = values.shape
-        photo = composite(values.view(-1, channels), 1.0).view(height, width, 3).clamp(0, 1).numpy()
-        enlarge = max(1, side // max(height, width))
-        photo = photo.repeat(enlarge, 0).repeat(enlarge, 1)
+        image, _ = photo(self.photos, view, 1.0, stride)
+        enlarge = max(1, side // max(image.shape))
+        image = image.repeat(enlarge, 0).repeat(enlarge, 1)
         if mode != "photo":
             relative = torch.from_numpy(self.relative(view))[None, None]
-            fine = nn.functional.interpolate(relative, photo.shape[:2], mode="bilinear", align_corners=False)[
+            fine = nn.functional.interpolate(relative, image.shape[:2], mode="bilinear", align_corners=False)[
                 0, 0
             ]
             colours = matplotlib.colormaps["inferno"]((fine / HOT).clamp(0, 1).numpy())[..., :3]
-            grey = photo.mean(-1, keepdims=True) * 0.55
-            photo = colours if mode == "rays" else 1 - (1 - grey) * (1 - colours * 0.8)
-        return (photo * 255 + 0.5).astype(np.uint8)
+            gray = image.mean(-1, keepdims=True) * 0.55
+            image = colours if mode == "rays" else 1 - (1 - gray) * (1 - colours * 0.8)
+        return to_bytes(image)
 
 
 def draw_rays(

@@ -1,4 +1,4 @@
-"""Where a browser's camera stands, and the rays through its pixels."""
+"""Where a browser's camera stands."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from softmine.radiance.cameras import Camera, Cameras, Pose, Rays
+from softmine.radiance.cameras import Camera, Pose
 
 Quaternion = tuple[float, float, float, float]
 Point = tuple[float, float, float]
@@ -57,16 +55,6 @@ class Look:
         matrix = Rotation.from_quat([x, y, z, self.wxyz[0]]).as_matrix()
         return np.concatenate((matrix, np.array(self.position)[:, None]), 1)
 
-    def rays(self, side: int) -> Rays:
-        """Rays through the centres of all pixels, row by row: origins (N, 3) and unit directions (N, 3) in the world."""
-        camera = self.camera(side)
-        rows, columns = torch.meshgrid(
-            torch.arange(camera.height) + 0.5, torch.arange(camera.width) + 0.5, indexing="ij"
-        )
-        pixels = torch.stack((rows, columns), -1).view(-1, 2)
-        views = torch.zeros(len(pixels), dtype=torch.int64)
-        return Cameras([camera], [self.pose()]).rays(views, pixels)
-
 
 def look_of(camera: Camera, pose: Pose) -> Look:
     """The look that sees what a camera of a scene sees, but for its lens distortion and an off-centre principal point."""
@@ -82,16 +70,6 @@ def upward(poses: Sequence[Pose]) -> Point:
     mean = -np.mean([pose[:, 1] for pose in poses], axis=0)
     length = float(np.linalg.norm(mean))
     return point(mean / length) if length > 1e-3 else (0.0, 0.0, 1.0)
-
-
-def focus(poses: Sequence[Pose]) -> Float[np.ndarray, "3"]:
-    """The point nearest to all optical axes, drawn a little to the cameras' mean, which decides where axes are parallel."""
-    centres = np.stack([pose[:, 3] for pose in poses])
-    axes = np.stack([pose[:, 2] for pose in poses])
-    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
-    mean = centres.mean(0)
-    pulled = (across @ (centres - mean)[:, :, None]).mean(0)[:, 0]
-    return mean + np.linalg.solve(across.mean(0) + 0.01 * np.eye(3), pulled)
 
 
 def point(values: np.ndarray) -> Point:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -13,7 +12,8 @@ from PIL import Image as Pillow
 from torch import nn
 
 from softmine.training.checkpoint import Snapshot
-from softmine.training.pictures import DENSITY_RANGE, error_scale
+from softmine.training.colors import DENSITY_RANGE, density_colors, error_colors, to_bytes
+from softmine.training.pictures import error_scale
 from softmine.training.record import SampleRecord
 from softmine.training.task import Task
 from softmine.viewing.follow import Status
@@ -63,8 +63,7 @@ class PictureView:
         pictures = {"reconstruction": to_colours(result.values)}
         if result.target is not None:
             pictures["picture"] = to_colours(result.target)
-        shade = matplotlib.colormaps["magma"](np.clip(result.error / scale, 0, 1), bytes=True)
-        pictures["error"] = shade[..., :3]
+        pictures["error"] = error_colors(result.error, scale)
         if snapshot is not None and snapshot.groups["record"]:
             record = SampleRecord(self.task.signal.domain, torch.device("cpu"))
             record.load(snapshot.groups["record"])
@@ -93,20 +92,17 @@ class PictureView:
 
 def to_colours(values: Float[np.ndarray, "h w c"]) -> Picture:
     """Values in [0, 1], of 1 to 4 channels (grey, grey and alpha, RGB, RGBA), as 8-bit RGB; what is clear becomes white."""
-    values = np.clip(np.nan_to_num(values), 0, 1)
+    values = np.nan_to_num(values)
     colours = values[..., :1] if values.shape[-1] < 3 else values[..., :3]
     if values.shape[-1] in (2, 4):
         colours = 1 - values[..., -1:] * (1 - colours)
-    return (np.broadcast_to(colours, (*values.shape[:2], 3)) * 255 + 0.5).astype(np.uint8)
+    return np.broadcast_to(to_bytes(colours), (*values.shape[:2], 3))
 
 
 def density_map(counts: Float[np.ndarray, "a b"], shape: tuple[int, ...]) -> Picture:
     """Counts of samples as a picture (h, w, 3) of ``shape``: white is an even spread, red eight times it, blue an eighth."""
-    relative = counts / max(float(counts.mean()), 1e-9)
-    shade = np.log2(np.clip(relative, 1 / DENSITY_RANGE, DENSITY_RANGE)) / np.log2(DENSITY_RANGE)
-    colours = matplotlib.colormaps["RdBu_r"](0.5 + 0.5 * shade, bytes=True)[..., :3]
-    size = (shape[1], shape[0])
-    return np.asarray(Pillow.fromarray(colours).resize(size, Pillow.Resampling.NEAREST))
+    colors = density_colors(counts / max(float(counts.mean()), 1e-9))
+    return np.asarray(Pillow.fromarray(colors).resize((shape[1], shape[0]), Pillow.Resampling.NEAREST))
 
 
 def fitted(picture: Picture | None, width: int, height: int) -> Picture:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from softmine.radiance.cameras import focus
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.sampling import Sampler
@@ -15,7 +16,7 @@ from softmine.training.checkpoint import Snapshot
 from softmine.viewing.follow import Status
 from softmine.viewing.frames import Frame, Picture, Style, render
 from softmine.viewing.heat import RayHeat, TooManyProbes, draw_rays
-from softmine.viewing.look import Look, focus, look_of, point, upward
+from softmine.viewing.look import Look, look_of, point, upward
 from softmine.viewing.server import Page
 from softmine.viewing.status import StatusPanel
 

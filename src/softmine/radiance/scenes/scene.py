@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from softmine.errors import SoftmineError
-from softmine.radiance.cameras import Camera, Pose
+from softmine.radiance.cameras import Camera, Pose, focus
 
 HOLD_OUT = 8
 """Where a scene names no test views, every eighth is one, beginning with the first (the custom since LLFF)."""
@@ -137,8 +137,7 @@ def normalise(
 ) -> tuple[tuple[View, ...], tuple[float, float, float], float]:
     """Moves and scales the world so that what the cameras look at is at the origin and they are in the unit ball.
 
-    The origin is the point nearest to all optical axes in the least-squares sense, drawn to the cameras' mean with a
-    weight of 1%, which decides where the axes do not (all parallel). The farthest camera gets distance 1.
+    The origin is their ``focus``; the farthest camera gets distance 1.
 
     Returns:
         The views in the new world, and its centre and scale: new = (old - centre) * scale.
@@ -147,20 +146,17 @@ def normalise(
         SoftmineError: all cameras stand at one point.
     """
     centres = np.stack([view.pose[:, 3] for view in views])
-    axes = np.stack([view.pose[:, 2] for view in views])
     mean = centres.mean(0)
     spread = np.linalg.norm(centres - mean, axis=-1).max()
     if not spread > 1e-9 * (1 + np.abs(mean).max()):
         raise SoftmineError(f"{where}: all cameras stand at one point, which shows no depth; check the poses")
-    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
-    ridge = 0.01 * np.eye(3)
-    focus = mean + np.linalg.solve(
-        across.mean(0) + ridge, (across @ (centres - mean)[:, :, None]).mean(0)[:, 0]
-    )
-    scale = float(1 / np.linalg.norm(centres - focus, axis=-1).max())
+    middle = focus([view.pose for view in views])
+    scale = float(1 / np.linalg.norm(centres - middle, axis=-1).max())
     moved = tuple(
-        replace(view, pose=np.concatenate((view.pose[:, :3], (view.pose[:, 3:] - focus[:, None]) * scale), 1))
+        replace(
+            view, pose=np.concatenate((view.pose[:, :3], (view.pose[:, 3:] - middle[:, None]) * scale), 1)
+        )
         for view in views
     )
-    x, y, z = focus.tolist()
+    x, y, z = middle.tolist()
     return moved, (x, y, z), scale
