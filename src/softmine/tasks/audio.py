@@ -39,9 +39,9 @@ class Options:
     """Flags that only sounds take: none."""
 
 
-def read(path: str | None, options: Options) -> AudioTask:
+def read(path: str | None, options: Options, report: Report = silent) -> AudioTask:
     """The sound that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
-    del options
+    del options, report
     name = builtin_name(path, DEFAULT)
     return AudioTask(Audio.read(str(path)) if name is None else Audio.builtin(name))
 

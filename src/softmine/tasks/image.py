@@ -40,8 +40,9 @@ class Options:
     """Of a picture of more than 268 million pixels, too, have fit write every pixel as a tiled TIFF, which takes minutes."""
 
 
-def read(path: str | None, options: Options) -> ImageTask:
+def read(path: str | None, options: Options, report: Report = silent) -> ImageTask:
     """The picture that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
+    del report
     name = builtin_name(path, DEFAULT)
     return ImageTask(Image.read(str(path)) if name is None else Image.builtin(name), options)
 

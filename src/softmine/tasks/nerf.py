@@ -16,6 +16,7 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.rendering import check_device
 from softmine.radiance.scenes import Scene, procedural, read_scene
+from softmine.tasks import KINDS
 from softmine.tasks import nerf_evaluation as evaluation
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.contact_sheet import contact_sheet
@@ -32,9 +33,6 @@ from softmine.training.task import Array, Output, Reconstruction, Report, mean_e
 
 DEFAULT = "still-life"
 BACKGROUNDS = {"white": 1.0, "black": 0.0}
-BATCH_SIZE = 1024
-"""Rays a step where nobody says: on two cores, 40 seconds of the NeRF-Synthetic chair at 200 x 200 gave 29.6 dB with 1024,
-25.6 dB with 4096 (uniform, one seed). A GPU wants some thousands."""
 SHEET, TILE = 8, 400
 SMALL_SHEET, SMALL_TILE = 4, 200
 """Test views on a contact sheet, and pixels of their longer side, for a run and for a comparison."""
@@ -52,7 +50,7 @@ class Options:
     """Measure on N test views only, spread evenly: to render all of many takes minutes at the end."""
 
 
-def read(path: str | None, options: Options) -> NerfTask:
+def read(path: str | None, options: Options, report: Report = silent) -> NerfTask:
     """The scene that a PATH names: a folder or file, or the built-in one for None or ``builtin:still-life``.
 
     Raises:
@@ -62,6 +60,7 @@ def read(path: str | None, options: Options) -> NerfTask:
         raise SoftmineError(f"--background is {options.background}: choose white or black")
     if options.test_views is not None and options.test_views < 1:
         raise SoftmineError(f"--test-views is {options.test_views}: give at least 1")
+    del report
     name = builtin_name(path, DEFAULT)
     if name is None:
         scene = read_scene(str(path), options.downscale)
@@ -107,7 +106,7 @@ class NerfTask:
     kind = "nerf"
     unit = "pixels"
     snaps = True
-    batch_size = BATCH_SIZE
+    batch_size = KINDS["nerf"].batch_size
 
     def __init__(self, scene: Scene, background: str = "white") -> None:
         self.scene, self.signal = scene, Photos(scene, "train")

@@ -40,9 +40,10 @@ class Options:
     """Distance from the surface at which distances are cut off, in sides of the box."""
 
 
-def read(path: str | None, options: Options) -> ShapeTask:
+def read(path: str | None, options: Options, report: Report = silent) -> ShapeTask:
     """The shape that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
     chosen = {"target": options.target, "band": options.band}
+    del report
     name = builtin_name(path, DEFAULT)
     return ShapeTask(Shape.read(str(path), **chosen) if name is None else Shape.builtin(name, **chosen))
 

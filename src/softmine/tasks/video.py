@@ -10,8 +10,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import nn
 from tyro.conf import arg
 
@@ -46,7 +44,7 @@ class Options:
     """Frames to train on, from A up to but without B, counted from 0; either may be left out."""
 
 
-def read(path: str | None, options: Options) -> VideoTask:
+def read(path: str | None, options: Options, report: Report = silent) -> VideoTask:
     """The video that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None.
 
     Raises:
@@ -59,17 +57,7 @@ def read(path: str | None, options: Options) -> VideoTask:
             raise SoftmineError("--downscale and --frames are for videos from files: give a PATH")
         require("av", "video", "or writing a video", "cannot fit the built-in clip")
         return VideoTask(Video.builtin(name))
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("decoding", total=1.0)
-        return VideoTask(
-            Video.read(
-                str(path),
-                options.downscale,
-                frames,
-                report=lambda share: progress.update(bar, completed=share),
-            )
-        )
+    return VideoTask(Video.read(str(path), options.downscale, frames, report=report))
 
 
 def _range(text: str) -> tuple[int, int | None] | None:

@@ -36,9 +36,9 @@ class Options:
     """Flags that only volumes take: none."""
 
 
-def read(path: str | None, options: Options) -> VolumeTask:
+def read(path: str | None, options: Options, report: Report = silent) -> VolumeTask:
     """The volume that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
-    del options
+    del options, report
     name = builtin_name(path, DEFAULT)
     return VolumeTask(Volume.read(str(path)) if name is None else Volume.builtin(name))
 
