@@ -98,8 +98,9 @@ class RadianceField(nn.Module):
         self.encoding = HashGrid(3, **{**GRID, **grid})
         self.density_network = mlp(self.encoding.outputs, GEOMETRY, hidden=hidden, layers=1)
         self.colour_network = mlp(GEOMETRY + HARMONICS, 3, hidden=hidden, layers=layers)
+        self.rays: BoundedRays | UnboundedRays
         if unbounded:
-            self.rays: nn.Module = UnboundedRays(near, far, inverse=self.contracts, seed=seed)
+            self.rays = UnboundedRays(near, far, inverse=self.contracts, seed=seed)
         else:
             self.rays = BoundedRays(near / self.side, steps, seed=seed)
 
@@ -141,16 +142,16 @@ class RadianceField(nn.Module):
 
     def regularisation(self) -> Tensor | None:
         """A loss () that the last forward with gradient asks for besides that of its colours, or None."""
-        return self.rays.regularisation()  # pyright: ignore[reportCallIssue]
+        return self.rays.regularisation()
 
     def after_step(self, step: int) -> None:
         """To be called after training step ``step`` (the first is 1): the occupancy grid learns what has changed."""
-        self.rays.after_step(self, step)  # pyright: ignore[reportCallIssue]
+        self.rays.after_step(self, step)
 
     @property
     def costs(self) -> Counts:
         """Points of each ray of the last forward with gradient that colours were asked for, int64 (N,)."""
-        return self.rays.costs  # pyright: ignore[reportReturnType]
+        return self.rays.costs
 
 
 def field_for(bounds: Bounds, **settings: Any) -> RadianceField:

@@ -25,12 +25,10 @@ from softmine.tasks.video_film import film
 from softmine.training.colors import to_bytes
 from softmine.training.files import write_json
 from softmine.training.pictures import write_picture
-from softmine.training.task import Array
+from softmine.training.task import Array, Report
 
 LOOKED_AT, COARSE = 5, 64
 """Frames, and pixels of their longer side, from which the scale of a film's depths is taken."""
-Pause = Callable[[float], None]
-"""Is told the share that is done; may raise to stop."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def write_photos(
     split: str,
     size: tuple[int | None, int | None],
     folder: Path,
-    pause: Pause,
+    report: Report,
     lpips: Callable[[int, Array], float] | None = None,
 ) -> str:
     """Writes what the field shows in place of each photo of a split, as PNGs, and ``views.json``; says what it wrote.
@@ -80,7 +78,7 @@ def write_photos(
     cameras = [photo_camera(view.camera, *size) for view in views]
     entries: list[dict[str, Any]] = []
     for number, (view, camera) in enumerate(zip(views, cameras, strict=True)):
-        shot = stage.shoot(camera, view.pose, lambda number=number: pause(number / len(views)))
+        shot = stage.shoot(camera, view.pose, lambda number=number: report(number / len(views)))
         name = f"{number:04d}_{re.sub(r'[^A-Za-z0-9.-]+', '_', Path(view.name).with_suffix('').as_posix())[-60:]}"
         write_picture(shot.colour, folder / f"{name}.png")
         entry: dict[str, Any] = {"file": f"{name}.png", "view": view.name}
@@ -91,7 +89,7 @@ def write_photos(
         if lpips:
             entry["lpips"] = lpips(number, shot.colour)
         entries.append(entry)
-        pause((number + 1) / len(views))
+        report((number + 1) / len(views))
     summary: dict[str, Any] = {"split": split}
     wrote = f"{len(views)} views" + (" with their depths" if stage.depth else "")
     if lpips:
@@ -109,7 +107,7 @@ def write_flight(
     frames: int,
     rate: Fraction,
     folder: Path,
-    pause: Pause,
+    report: Report,
 ) -> str:
     """Writes a film along an ``orbit`` or ``spiral``, ``NAME.mp4``, and one of its depths; says what it wrote.
 
@@ -129,11 +127,11 @@ def write_flight(
             depth_file = folder / f"{path}_depth.mp4"
             _, add_depth = stack.enter_context(film(depth_file, (camera.width, camera.height), rate))
         for number, pose in enumerate(poses):
-            shot = stage.shoot(camera, pose, lambda number=number: pause(number / frames))
+            shot = stage.shoot(camera, pose, lambda number=number: report(number / frames))
             add(to_bytes(shot.colour))
             if add_depth:
                 add_depth(to_bytes(depth_colours([shot.depth], ends)[0]))
-            pause((number + 1) / frames)
+            report((number + 1) / frames)
     size_words = f"{camera.width} x {camera.height} at {float(rate):g} a second"
     return f"{frames} frames of {size_words} ({name})" + (", and their depths" if stage.depth else "")
 
