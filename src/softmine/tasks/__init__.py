@@ -75,7 +75,7 @@ class KindModule(Protocol):
 
 def module(kind: str) -> KindModule:
     """The module of a kind, imported when it is needed, since each brings libraries of its own."""
-    return cast("KindModule", importlib.import_module(f"softmine.tasks.{kind}"))
+    return cast("KindModule", importlib.import_module(f"softmine.tasks.{kind}.task"))
 
 
 def options_of(stored: dict[str, Any], kind: str, where: str) -> Any:

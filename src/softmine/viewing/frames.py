@@ -11,8 +11,8 @@ from jaxtyping import Float, UInt8
 
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
-from softmine.tasks.nerf_pictures import depth_colours
-from softmine.tasks.nerf_rendering import take
+from softmine.tasks.nerf.depth import depth_colours
+from softmine.tasks.nerf.rendering import take
 from softmine.training.colors import to_bytes
 from softmine.viewing.look import Look
 

@@ -14,11 +14,11 @@ from tyro.conf import arg
 from softmine.errors import SoftmineError
 from softmine.signals.mesh_tree import Faces, Points
 from softmine.signals.shape import BAND, Shape
-from softmine.tasks import shape_views
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.contact_sheet import in_rows
 from softmine.tasks.meshing import marching_cubes, write_mesh
-from softmine.tasks.shape_evaluation import ShapeEvaluator, chamfer
+from softmine.tasks.shape import views
+from softmine.tasks.shape.evaluation import ShapeEvaluator, chamfer
 from softmine.tasks.signal_task import SignalTask
 from softmine.training.evaluation import values_at
 from softmine.training.task import Output, Reconstruction, Report, silent
@@ -104,10 +104,10 @@ class ShapeTask(SignalTask[Shape]):
             vertices, faces = np.empty((0, 3)), np.empty((0, 3), np.int64)
             note = "the field has no surface yet"
         parts = []
-        for view in shape_views.views(shape, side):
-            target, known = shape_views.draw(view, shape.vertices, shape.faces)
-            values, found = shape_views.draw(view, vertices, faces)
-            parts.append((values, target, shape_views.deviation(view, shape, field, device, found, known)))
+        for view in views.views(shape, side):
+            target, known = views.draw(view, shape.vertices, shape.faces)
+            values, found = views.draw(view, vertices, faces)
+            parts.append((values, target, views.deviation(view, shape, field, device, found, known)))
         values, target, error = (in_rows(list(part), 2, gap=0) for part in zip(*parts, strict=True))
         return Reconstruction(values, target, error, None, note)
 

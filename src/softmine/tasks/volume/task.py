@@ -19,7 +19,7 @@ from softmine.tasks.builtin import builtin_name
 from softmine.tasks.cell_evaluation import CellEvaluator
 from softmine.tasks.grids import predict
 from softmine.tasks.signal_task import SignalTask
-from softmine.tasks.slices import montage
+from softmine.tasks.volume.slices import montage
 from softmine.training.evaluation import decibels, values_at
 from softmine.training.files import replacing
 from softmine.training.task import Array, Output, Reconstruction, Report, silent

@@ -18,7 +18,7 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.signals.libraries import require
 from softmine.tasks.measures import ssim
-from softmine.tasks.nerf_rendering import CHUNK, look
+from softmine.tasks.nerf.rendering import CHUNK, look
 from softmine.training.evaluation import at_rest, decibels, peak_signal_to_noise
 from softmine.training.task import Evaluation
 

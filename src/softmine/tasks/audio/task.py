@@ -14,7 +14,7 @@ from torch import nn
 from softmine import fields
 from softmine.domain import Values
 from softmine.signals import Audio, audio_files
-from softmine.tasks import audio_pictures
+from softmine.tasks.audio import images
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.cell_evaluation import CellEvaluator
 from softmine.tasks.grids import predict
@@ -110,8 +110,8 @@ class AudioTask(SignalTask[Audio]):
             stop = start + EXCERPT
         values = _samples_of(field, self.signal, device, start, stop, report)
         target = _target(self.signal, start, stop)
-        pictures = audio_pictures.draw(values, target, self.signal, start, small)
-        error = audio_pictures.error_strip(mean_error(values, target))
+        pictures = images.draw(values, target, self.signal, start, small)
+        error = images.error_strip(mean_error(values, target))
         whole = stop - start == length
         note = "every sample" if whole else f"{EXCERPT / self.signal.rate:.1f} s from the middle"
         return Reconstruction(*pictures, error, psnr(values, target) if whole else None, note)

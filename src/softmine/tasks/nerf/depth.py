@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from softmine.tasks.nerf_evaluation import ViewQuality, mean_psnr, mean_ssim, over_all
+from softmine.tasks.nerf.evaluation import ViewQuality, mean_psnr, mean_ssim, over_all
 from softmine.training.files import write_json
 from softmine.training.task import Array
 

@@ -8,10 +8,10 @@ import torch
 from softmine import SoftmineError
 from softmine.signals.volume import Volume
 from softmine.signals.volume_data import VolumeData
-from softmine.tasks import slices
-from softmine.tasks import volume as volumes
-from softmine.tasks.slices import View, choose_view
-from softmine.tasks.volume import Options, VolumeTask, read
+from softmine.tasks.volume import slices
+from softmine.tasks.volume import task as volumes
+from softmine.tasks.volume.slices import View, choose_view
+from softmine.tasks.volume.task import Options, VolumeTask, read
 from softmine.training import subset
 from softmine.training.settings import FieldSettings
 from softmine.training.subset import evaluated_cells

@@ -6,7 +6,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from softmine import Image
-from softmine.tasks.image_evaluation import ImageEvaluator
+from softmine.tasks.image.evaluation import ImageEvaluator
 from softmine.training import subset
 from softmine.training.evaluation import peak_signal_to_noise
 

@@ -17,15 +17,15 @@ from softmine.radiance.renderer import Renderer
 from softmine.radiance.rendering import check_device
 from softmine.radiance.scenes import Scene, procedural, read_scene
 from softmine.tasks import KINDS
-from softmine.tasks import nerf_evaluation as evaluation
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.contact_sheet import contact_sheet
 from softmine.tasks.grids import spread
 from softmine.tasks.meshing import write_mesh, write_points
-from softmine.tasks.nerf_export import surface, visible_points
-from softmine.tasks.nerf_field import make_renderer
-from softmine.tasks.nerf_pictures import depth_colours, write_views
-from softmine.tasks.nerf_rendering import Shot, take
+from softmine.tasks.nerf import evaluation
+from softmine.tasks.nerf.depth import depth_colours, write_views
+from softmine.tasks.nerf.export import surface, visible_points
+from softmine.tasks.nerf.field import make_renderer
+from softmine.tasks.nerf.rendering import Shot, take
 from softmine.tasks.signal_task import identity
 from softmine.training.pictures import write_picture
 from softmine.training.settings import FieldSettings

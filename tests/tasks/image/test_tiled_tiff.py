@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from softmine.signals import Image
-from softmine.tasks import tiles
-from softmine.tasks.image import ImageTask, Options
-from softmine.tasks.tiles import halve, pyramid, write_tiled
+from softmine.tasks.image import tiled_tiff
+from softmine.tasks.image.task import ImageTask, Options
+from softmine.tasks.image.tiled_tiff import halve, pyramid, write_tiled
 
 CPU = torch.device("cpu")
 
@@ -40,7 +40,7 @@ def picture(height, width, channels, dtype="uint8"):
     [(1, "uint8"), (2, "uint8"), (3, "uint8"), (4, "uint8"), (3, "uint16"), (1, "float32"), (3, "float16")],
 )
 def test_every_pixel_and_the_means_of_four(tmp_path, monkeypatch, channels, dtype):
-    monkeypatch.setattr(tiles, "STRIP", 3000)
+    monkeypatch.setattr(tiled_tiff, "STRIP", 3000)
     pixels = picture(515, 1031, channels, dtype)
     path = tmp_path / "a.tif"
     shares = []
@@ -111,8 +111,8 @@ def test_an_interruption_leaves_nothing(tmp_path):
     [(1000, 1000, False, False), (100, 1000, False, True), (100, 100, False, False), (100, 100, True, True)],
 )
 def test_the_task_decides_by_size_and_flag(tmp_path, monkeypatch, full_size, tiff_size, flag, file):
-    monkeypatch.setattr("softmine.tasks.image.FULL_SIZE", full_size)
-    monkeypatch.setattr("softmine.tasks.image.TIFF_SIZE", tiff_size)
+    monkeypatch.setattr("softmine.tasks.image.task.FULL_SIZE", full_size)
+    monkeypatch.setattr("softmine.tasks.image.task.TIFF_SIZE", tiff_size)
     image = Image(picture(30, 20, 3))
     task = ImageTask(image, Options(full_tiff=flag))
     field = Exact(image)

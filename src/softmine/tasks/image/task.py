@@ -14,10 +14,10 @@ from tyro.conf import arg
 from softmine.signals import Image
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.grids import centers, grid_coords, predict
-from softmine.tasks.image_evaluation import ImageEvaluator
+from softmine.tasks.image.evaluation import ImageEvaluator
+from softmine.tasks.image.tiled_tiff import tiff_layout, write_tiled
 from softmine.tasks.measures import psnr
 from softmine.tasks.signal_task import SignalTask
-from softmine.tasks.tiles import tiff_layout, write_tiled
 from softmine.training.evaluation import values_at
 from softmine.training.files import replacing
 from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
@@ -97,7 +97,7 @@ class ImageTask(SignalTask[Image]):
     ) -> list[Output]:
         """``reconstruction.tif`` with the picture's own values, where they are finer than 8 bits or too many for a PNG.
 
-        The latter is tiled and holds smaller versions of itself; see ``tasks/tiles.py``.
+        The latter is tiled and holds smaller versions of itself; see ``tasks/image/tiled_tiff.py``.
         """
         image = self.signal
         if self._tiled:

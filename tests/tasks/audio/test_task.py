@@ -10,9 +10,9 @@ from torch import nn
 
 from softmine.fields import FourierField, HashGridField, Siren
 from softmine.signals import Audio
-from softmine.tasks import audio as module
-from softmine.tasks import audio_pictures
-from softmine.tasks.audio import AudioTask, Options, read
+from softmine.tasks.audio import images
+from softmine.tasks.audio import task as module
+from softmine.tasks.audio.task import AudioTask, Options, read
 from softmine.training import subset
 from softmine.training.settings import FieldSettings
 
@@ -140,11 +140,11 @@ def test_pictures_of_both_and_the_error_over_time():
     assert result.note == "every sample"
     assert result.psnr == pytest.approx(60.0, abs=0.1)
     assert result.target is not None
-    width, height = audio_pictures.SIZE
+    width, height = images.SIZE
     for picture in (result.values, result.target):
         assert picture.shape == (height, width, 3)
         assert 0 <= picture.min() < 0.2 < 0.9 < picture.max() <= 1
-    assert result.error.shape == audio_pictures.STRIP
+    assert result.error.shape == images.STRIP
     assert result.error.mean() == pytest.approx(0.001, rel=0.02)
 
 
@@ -162,14 +162,14 @@ def test_pictures_of_different_sounds_differ():
 def test_sounds_of_a_few_samples_have_pictures(length):
     audio = Audio(np.arange(length, dtype=np.int16), 8000)
     result = AudioTask(audio).reconstruct(Echo(audio, 0.25), CPU, small=True)
-    assert result.values.shape == (*audio_pictures.SMALL_SIZE[::-1], 3)
-    assert result.error.shape == audio_pictures.STRIP
+    assert result.values.shape == (*images.SMALL_SIZE[::-1], 3)
+    assert result.error.shape == images.STRIP
 
 
 def test_the_error_strip_averages_equal_spans():
     error = np.zeros(9600, np.float32)
     error[4800:4810] = 1.0
-    strip = audio_pictures.error_strip(error)
+    strip = images.error_strip(error)
     assert strip[:, 480].tolist() == [1.0] * len(strip)
     assert strip.sum() == len(strip)
 

@@ -13,13 +13,13 @@ from softmine.radiance.background import composite
 from softmine.radiance.cameras import Camera
 from softmine.radiance.scenes import procedural
 from softmine.radiance.scenes.scene import Scene
-from softmine.tasks import nerf_evaluation
-from softmine.tasks.nerf import NerfTask, Options, read
-from softmine.tasks.nerf_evaluation import measure_view, over_all
-from softmine.tasks.nerf_field import pixels_across
-from softmine.tasks.nerf_paths import film_camera, look_at, orbit, photo_camera, spiral
-from softmine.tasks.nerf_pictures import depth_colours
-from softmine.tasks.nerf_rendering import take
+from softmine.tasks.nerf import evaluation as nerf_evaluation
+from softmine.tasks.nerf.camera_paths import film_camera, look_at, orbit, photo_camera, spiral
+from softmine.tasks.nerf.depth import depth_colours
+from softmine.tasks.nerf.evaluation import measure_view, over_all
+from softmine.tasks.nerf.field import pixels_across
+from softmine.tasks.nerf.rendering import take
+from softmine.tasks.nerf.task import NerfTask, Options, read
 from softmine.training import checkpoint
 from softmine.training.build import build_trainer
 from softmine.training.settings import FieldSettings

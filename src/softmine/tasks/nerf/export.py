@@ -19,7 +19,7 @@ from softmine.radiance.scenes.scene import Scene
 from softmine.radiance.shapes import PerPoint
 from softmine.signals.mesh_tree import Faces, Points
 from softmine.tasks.meshing import Colours, NoSurface, check_resolution, check_smallest, marching_cubes
-from softmine.tasks.nerf_rendering import CHUNK, look
+from softmine.tasks.nerf.rendering import CHUNK, look
 from softmine.training.colors import to_bytes
 from softmine.training.evaluation import at_rest
 from softmine.training.task import Report, silent

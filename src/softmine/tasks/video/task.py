@@ -23,8 +23,8 @@ from softmine.tasks.cell_evaluation import CellEvaluator
 from softmine.tasks.contact_sheet import contact_sheet
 from softmine.tasks.grids import spread
 from softmine.tasks.signal_task import SignalTask
-from softmine.tasks.video_evaluation import every_frame, frame_quality, frame_values
-from softmine.tasks.video_film import write_chart, write_film, write_frames
+from softmine.tasks.video.evaluation import every_frame, frame_quality, frame_values
+from softmine.tasks.video.film import write_chart, write_film, write_frames
 from softmine.training.evaluation import decibels
 from softmine.training.task import Output, Reconstruction, Report, mean_error, silent
 

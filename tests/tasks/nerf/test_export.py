@@ -18,9 +18,9 @@ from softmine.radiance.renderer import Renderer
 from softmine.radiance.rendering import Rendered
 from softmine.radiance.scenes import procedural, read_scene
 from softmine.radiance.scenes.scene import Bounds
-from softmine.tasks import nerf_export
 from softmine.tasks.meshing import write_mesh, write_points
-from softmine.tasks.nerf_evaluation import lpips_to, photo
+from softmine.tasks.nerf import export
+from softmine.tasks.nerf.evaluation import lpips_to, photo
 
 CPU = torch.device("cpu")
 RADIUS, DENSITY = 0.8, 60.0
@@ -67,7 +67,7 @@ def to_scene(points, scene):
 def test_a_ball_becomes_a_closed_mesh_of_its_size_place_and_colours():
     scene, shares = moved(), []
     renderer = ball(scene).train()
-    vertices, faces, colours, level = nerf_export.surface(renderer, scene, CPU, 40, report=shares.append)
+    vertices, faces, colours, level = export.surface(renderer, scene, CPU, 40, report=shares.append)
     assert renderer.training
     # A cell of the scene is 3 / 40 wide, of the file twice that.
     assert 1 - np.exp(-level * 2 * 3 / 40) == pytest.approx(0.5)
@@ -94,7 +94,7 @@ def test_the_level_moves_the_surface():
     sizes = []
     # Per unit of the file, of which the scene has half: densities are half as high there.
     for level in (0.02 * DENSITY / 2, 0.5 * DENSITY / 2, 0.98 * DENSITY / 2):
-        vertices = nerf_export.surface(ball(scene), scene, CPU, 64, level=level)[0]
+        vertices = export.surface(ball(scene), scene, CPU, 64, level=level)[0]
         sizes.append(np.linalg.norm(to_scene(vertices, scene) - CENTRE.numpy(), axis=-1).mean())
     assert sizes[0] > sizes[1] > sizes[2]
     assert sizes[1] == pytest.approx(RADIUS, abs=0.01)
@@ -103,7 +103,7 @@ def test_the_level_moves_the_surface():
 def test_what_the_occupancy_grid_leaves_out_is_left_out():
     scene, renderer = moved(), ball(moved())
     renderer.field.rays.occupancy.occupied[:, :, 64:] = False
-    vertices = nerf_export.surface(renderer, scene, CPU, 32)[0]
+    vertices = export.surface(renderer, scene, CPU, 32)[0]
     assert to_scene(vertices, scene)[:, 2].max() < 3 / 32
     assert to_scene(vertices, scene)[:, 2].min() == pytest.approx(CENTRE[2].item() - RADIUS, abs=0.05)
 
@@ -112,7 +112,7 @@ def test_of_space_without_bounds_the_unit_ball_is_meshed_and_closed():
     scene = moved(bounds=Bounds("unbounded", 0.05, 50.0))
     # The larger ball reaches beyond the part of space that is meshed.
     for radius in (0.5, 0.9):
-        vertices, faces, _, _ = nerf_export.surface(ball(scene, radius), scene, CPU, 40)
+        vertices, faces, _, _ = export.surface(ball(scene, radius), scene, CPU, 40)
         assert trimesh.Trimesh(vertices, faces, process=False).is_watertight
         place = to_scene(vertices, scene)
         own, whole = np.linalg.norm(place - CENTRE.numpy(), axis=-1), np.linalg.norm(place, axis=-1)
@@ -124,21 +124,21 @@ def test_of_space_without_bounds_the_unit_ball_is_meshed_and_closed():
 def test_no_surface_is_said_with_the_densities_there_are():
     scene = moved()
     with pytest.raises(SoftmineError, match=r"below the level 100 everywhere, from .* to 30: give a --level"):
-        nerf_export.surface(ball(scene), scene, CPU, 16, level=100.0)
+        export.surface(ball(scene), scene, CPU, 16, level=100.0)
     with pytest.raises(SoftmineError, match=r"above the level 1 everywhere, from 30 to 30"):
-        nerf_export.surface(ball(scene, 9.0), scene, CPU, 16, level=1.0)
+        export.surface(ball(scene, 9.0), scene, CPU, 16, level=1.0)
     for level in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(SoftmineError, match="--level is"):
-            nerf_export.surface(ball(scene), scene, CPU, 16, level=level)
+            export.surface(ball(scene), scene, CPU, 16, level=level)
     broken = ball(scene)
     broken.field.radius = float("nan")
     with pytest.raises(SoftmineError, match="not finite"):
-        nerf_export.surface(broken, scene, CPU, 16)
+        export.surface(broken, scene, CPU, 16)
 
 
 def test_the_field_is_asked_in_pieces(monkeypatch):
     scene, renderer, most = moved(), ball(moved()), 0
-    monkeypatch.setattr(nerf_export, "POINTS", 100)
+    monkeypatch.setattr(export, "POINTS", 100)
     whole = renderer.field.density
 
     def watched(points):
@@ -147,7 +147,7 @@ def test_the_field_is_asked_in_pieces(monkeypatch):
         return whole(points)
 
     renderer.field.density = watched
-    nerf_export.surface(renderer, scene, CPU, 16)
+    export.surface(renderer, scene, CPU, 16)
     assert 0 < most <= 100
 
 
@@ -155,20 +155,20 @@ def test_specks_can_be_left_out():
     large, small = trimesh.creation.icosphere(2), trimesh.creation.icosphere(0)
     small.apply_translation([3, 0, 0])
     both = trimesh.util.concatenate([small, large])
-    vertices, faces = nerf_export.large_pieces(np.array(both.vertices), np.array(both.faces), 21)
+    vertices, faces = export.large_pieces(np.array(both.vertices), np.array(both.faces), 21)
     assert len(faces) == len(large.faces)
     assert np.array_equal(vertices[faces], large.triangles)
-    vertices, faces = nerf_export.large_pieces(np.array(both.vertices), np.array(both.faces), 20)
+    vertices, faces = export.large_pieces(np.array(both.vertices), np.array(both.faces), 20)
     assert len(faces) == len(both.faces)
     with pytest.raises(SoftmineError, match="the largest piece has 320 triangles"):
-        nerf_export.large_pieces(np.array(both.vertices), np.array(both.faces), 321)
+        export.large_pieces(np.array(both.vertices), np.array(both.faces), 321)
     with pytest.raises(SoftmineError, match="--smallest is -1"):
-        nerf_export.large_pieces(np.array(both.vertices), np.array(both.faces), -1)
+        export.large_pieces(np.array(both.vertices), np.array(both.faces), -1)
 
 
 def test_points_lie_on_what_is_seen_as_many_of_each_view():
     scene = moved()
-    points, colours = nerf_export.visible_points(ball(scene), Photos(scene, "train"), CPU, 103)
+    points, colours = export.visible_points(ball(scene), Photos(scene, "train"), CPU, 103)
     assert points.shape == colours.shape == (103, 3)
     outward = to_scene(points, scene) - CENTRE.numpy()
     # Light gets some hundredths deep; at the rim, rays pass through less.
@@ -181,22 +181,22 @@ def test_points_lie_on_what_is_seen_as_many_of_each_view():
     for part, camera in ((first, cameras[0]), (last, cameras[-1])):
         towards = (camera - CENTRE.numpy()) / np.linalg.norm(camera - CENTRE.numpy())
         assert ((part - CENTRE.numpy()) @ towards > 0).all()
-    again = nerf_export.visible_points(ball(scene), Photos(scene, "train"), CPU, 103)
+    again = export.visible_points(ball(scene), Photos(scene, "train"), CPU, 103)
     assert np.array_equal(points, again[0])
 
 
 def test_no_more_points_than_pixels_that_see_something():
     scene, shares = moved(), []
     photos = Photos(scene, "train")
-    points, _ = nerf_export.visible_points(ball(scene), photos, CPU, 100_000, shares.append)
+    points, _ = export.visible_points(ball(scene), photos, CPU, 100_000, shares.append)
     assert 300 < len(points) < photos.domain.valid / 2
     assert len(np.unique(points, axis=0)) == len(points)
     assert shares[-1] == 1
     with pytest.raises(SoftmineError, match="nothing is seen"):
-        nerf_export.visible_points(ball(scene, -1.0), photos, CPU, 10)
+        export.visible_points(ball(scene, -1.0), photos, CPU, 10)
     for count in (0, 10**8):
         with pytest.raises(SoftmineError, match=f"--points is {count}"):
-            nerf_export.visible_points(ball(scene), photos, CPU, count)
+            export.visible_points(ball(scene), photos, CPU, count)
 
 
 def test_nothing_farther_than_the_contraction_resolves_becomes_a_point():
@@ -204,8 +204,8 @@ def test_nothing_farther_than_the_contraction_resolves_becomes_a_point():
     renderer = ball(scene, 0.5)
     # Opaque: what sees nothing ends somewhere far away.
     renderer.field.opaque = True
-    points, _ = nerf_export.visible_points(renderer, Photos(scene, "train"), CPU, 10_000)
-    assert np.linalg.norm(to_scene(points, scene), axis=-1).max() < nerf_export.FARTHEST
+    points, _ = export.visible_points(renderer, Photos(scene, "train"), CPU, 10_000)
+    assert np.linalg.norm(to_scene(points, scene), axis=-1).max() < export.FARTHEST
     # Some of what ends far away is near enough, and kept.
     assert np.linalg.norm(to_scene(points, scene), axis=-1).max() > 0.5
 
@@ -219,7 +219,7 @@ def test_in_normalised_device_coordinates_there_are_points_alone(tmp_path):
     )
     renderer = Renderer(field, photos).eval()
     with pytest.raises(SoftmineError, match=r"normalised device coordinates.*--points N"):
-        nerf_export.surface(renderer, scene, CPU, 16)
+        export.surface(renderer, scene, CPU, 16)
 
     class Wall(nn.Module):
         """Nothing before z = -4 near, where all is opaque."""
@@ -230,7 +230,7 @@ def test_in_normalised_device_coordinates_there_are_points_alone(tmp_path):
             return Rendered(torch.full((len(origins), 3), 0.25), one, depth, one)
 
     renderer.field = Wall()
-    points, colours = nerf_export.visible_points(renderer, photos, CPU, 50)
+    points, colours = export.visible_points(renderer, photos, CPU, 50)
     assert len(points) == 50
     assert points[:, 2] * scene.scale == pytest.approx(-4 * scene.ndc.near, rel=1e-4)
     assert (colours == 64).all()
