@@ -14,7 +14,7 @@ from films import write_video
 from softmine.domain import SoftmineError
 from softmine.signals import Video
 from softmine.signals.video_clip import moving_discs
-from softmine.tasks.video import film as video_film
+from softmine.tasks import film as video_film
 from softmine.tasks.video.task import Options, VideoTask, read
 from softmine.training import subset
 from softmine.training.settings import FitSettings

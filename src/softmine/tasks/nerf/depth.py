@@ -1,14 +1,10 @@
-"""What is left of a fitted radiance field besides its colours: depths as pictures, and figures of every view."""
+"""Depths as pictures."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import matplotlib
 import numpy as np
 
-from softmine.tasks.nerf.evaluation import ViewQuality, mean_psnr, mean_ssim, over_all
-from softmine.training.files import write_json
 from softmine.training.task import Array
 
 
@@ -38,18 +34,3 @@ def depth_ends(depths: list[Array]) -> tuple[float, float]:
         return 0.0, 1.0
     far, near = np.percentile(1 / np.maximum(known, 1e-9), (1, 99))
     return float(far), float(near)
-
-
-def write_views(quality: list[ViewQuality], background: float, path: Path) -> None:
-    """Writes PSNR and SSIM of each view, their means, and the PSNR over all pixels, as JSON."""
-    views = [{"name": view.name, "psnr": view.psnr, "ssim": view.ssim} for view in quality]
-    write_json(
-        path,
-        {
-            "background": background,
-            "psnr_mean": mean_psnr(quality),
-            "ssim_mean": mean_ssim(quality),
-            "psnr_in_all": over_all(quality),
-            "views": views,
-        },
-    )

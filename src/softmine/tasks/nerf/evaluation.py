@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from softmine.signals.libraries import require
 from softmine.tasks.measures import ssim
 from softmine.tasks.nerf.rendering import CHUNK, look
 from softmine.training.evaluation import at_rest, decibels, peak_signal_to_noise
+from softmine.training.files import write_json
 from softmine.training.task import Evaluation
 
 RAYS = 2**14
@@ -170,6 +172,21 @@ def mean_ssim(views: list[ViewQuality]) -> float | None:
     """The mean of the views' SSIM."""
     known = [view.ssim for view in views if view.ssim is not None]
     return float(np.mean(known)) if known else None
+
+
+def write_views(quality: list[ViewQuality], background: float, path: Path) -> None:
+    """Writes PSNR and SSIM of each view, their means, and the PSNR over all pixels, as JSON."""
+    views = [{"name": view.name, "psnr": view.psnr, "ssim": view.ssim} for view in quality]
+    write_json(
+        path,
+        {
+            "background": background,
+            "psnr_mean": mean_psnr(quality),
+            "ssim_mean": mean_ssim(quality),
+            "psnr_in_all": over_all(quality),
+            "views": views,
+        },
+    )
 
 
 def _spread(photos: Photos) -> Float[Tensor, "n 3"]:

@@ -17,11 +17,11 @@ from PIL import Image as Pillow
 from softmine.radiance.cameras import Camera, Pose
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
+from softmine.tasks.film import film
 from softmine.tasks.nerf.camera_paths import film_camera, orbit, photo_camera, spiral
 from softmine.tasks.nerf.depth import depth_colours, depth_ends
 from softmine.tasks.nerf.evaluation import LPIPS_NETWORK
 from softmine.tasks.nerf.rendering import Shot, take
-from softmine.tasks.video.film import film
 from softmine.training.colors import to_bytes
 from softmine.training.files import write_json
 from softmine.training.pictures import write_picture

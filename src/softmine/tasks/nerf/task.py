@@ -22,7 +22,7 @@ from softmine.tasks.contact_sheet import contact_sheet
 from softmine.tasks.grids import spread
 from softmine.tasks.meshing import write_mesh, write_points
 from softmine.tasks.nerf import evaluation
-from softmine.tasks.nerf.depth import depth_colours, write_views
+from softmine.tasks.nerf.depth import depth_colours
 from softmine.tasks.nerf.export import surface, visible_points
 from softmine.tasks.nerf.field import make_renderer
 from softmine.tasks.nerf.rendering import Shot, take
@@ -227,7 +227,7 @@ class NerfTask:
             write_picture(shot.colour, folder / f"test_{index:03d}.png")
             view = result.quality[index]
             outputs.append(Output(f"test_{index:03d}.png", f"test view {view.name}, PSNR {view.psnr:.2f} dB"))
-        write_views(result.quality, self.background, folder / "test_views.json")
+        evaluation.write_views(result.quality, self.background, folder / "test_views.json")
         worst = min(result.quality, key=lambda view: view.psnr)
         ssim = evaluation.mean_ssim(result.quality)
         label = f"each test view in numbers: PSNR {evaluation.mean_psnr(result.quality):.2f} dB on average"

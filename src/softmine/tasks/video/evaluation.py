@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -14,6 +16,7 @@ from softmine.tasks.grids import centers, grid_coords, predict
 from softmine.tasks.measures import psnr
 from softmine.training.colors import to_bytes
 from softmine.training.evaluation import decibels
+from softmine.training.files import replacing, write_json
 from softmine.training.task import Report
 
 
@@ -62,3 +65,34 @@ def frame_values(
         centers(width)[torch.from_numpy(columns)],
     )
     return predict(field, coords, device).numpy().reshape(len(rows), len(columns), 3)
+
+
+def write_chart(psnr: list[float], path: Path) -> None:
+    """Writes a small line chart of PSNR in dB over frames as a PNG."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(8, 2.6), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    marker = "o" if len(psnr) <= 40 else ""
+    axes.plot(psnr, color="#0072b2", marker=marker, markersize=3, linewidth=1.4)
+    mean = float(np.mean(psnr))
+    if np.isfinite(mean):
+        axes.axhline(mean, color="#4a4f57", linewidth=0.8, linestyle="--")
+        axes.annotate(f"mean {mean:.2f}", (1, mean), xycoords=("axes fraction", "data"), xytext=(4, 0),
+                      textcoords="offset points", va="center", fontsize=8, color="#4a4f57")  # fmt: skip
+    axes.set_xlabel("frame")
+    axes.set_ylabel("PSNR (dB)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(x=0.01)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def write_frames(psnr: list[float], rate: float, path: Path) -> None:
+    """Writes the PSNR in dB of each frame, their mean and their least, as JSON."""
+    write_json(
+        path, {"frame_rate": rate, "mean": float(np.mean(psnr)), "min": float(np.min(psnr)), "psnr": psnr}
+    )

@@ -21,10 +21,16 @@ from softmine.signals.video_store import Frames
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.cell_evaluation import CellEvaluator
 from softmine.tasks.contact_sheet import contact_sheet
+from softmine.tasks.film import film
 from softmine.tasks.grids import spread
 from softmine.tasks.signal_task import SignalTask
-from softmine.tasks.video.evaluation import every_frame, frame_quality, frame_values
-from softmine.tasks.video.film import write_chart, write_film, write_frames
+from softmine.tasks.video.evaluation import (
+    every_frame,
+    frame_quality,
+    frame_values,
+    write_chart,
+    write_frames,
+)
 from softmine.training.evaluation import decibels
 from softmine.training.task import Output, Reconstruction, Report, mean_error, silent
 
@@ -152,7 +158,7 @@ class VideoTask(SignalTask[Video]):
         del field, device
         if not isinstance(result, Film) or result.frames is None:
             return []
-        codec = write_film(self.signal, result.frames, folder / "video.mp4", report)
+        codec = _write_film(self.signal, result.frames, folder / "video.mp4", report)
         write_chart(result.frame_psnr, folder / "frame_psnr.png")
         write_frames(result.frame_psnr, float(self.signal.rate), folder / "frame_psnr.json")
         worst = int(np.argmin(result.frame_psnr))
@@ -165,3 +171,21 @@ class VideoTask(SignalTask[Video]):
             ),
             Output("frame_psnr.json", "PSNR of each frame in numbers"),
         ]
+
+
+def _write_film(video: Video, frames: Frames, path: Path, report: Report) -> str:
+    """Writes an MP4 with the original on the left and ``frames`` (F, H, W, 3) on the right, at the video's frame rate.
+
+    Returns:
+        What it is encoded with, in words: H.264, or MPEG-4 where the installed FFmpeg has no encoder for that.
+
+    Raises:
+        SoftmineError: the file cannot be written.
+    """
+    count, height, width, _ = video.shape
+    with film(path, (2 * width, height), video.rate) as (name, add):
+        for index in range(count):
+            add(np.concatenate((video.frame(index), frames[index]), 1))
+            report((index + 1) / count)
+    video.release()
+    return name

@@ -1,4 +1,4 @@
-"""Films to look at, and charts of the quality of their frames."""
+"""Films as MP4, a picture at a time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from softmine.signals.libraries import require
-from softmine.signals.video import Video
-from softmine.signals.video_store import Frames
-from softmine.training.files import replacing, write_json
-from softmine.training.task import Report
+from softmine.training.files import replacing
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
@@ -22,24 +19,6 @@ MOST_WIDTH = 4096
 """A wider picture is reduced: few players show more."""
 QUALITY = {"libx264": {"crf": "18", "preset": "fast"}, "mpeg4": {"qmin": "2", "qmax": "4"}}
 """Options of the encoders, at which few people see a difference to the frames themselves."""
-
-
-def write_film(video: Video, frames: Frames, path: Path, report: Report) -> str:
-    """Writes an MP4 with the original on the left and ``frames`` (F, H, W, 3) on the right, at the video's frame rate.
-
-    Returns:
-        What it is encoded with, in words: H.264, or MPEG-4 where the installed FFmpeg has no encoder for that.
-
-    Raises:
-        SoftmineError: the file cannot be written.
-    """
-    count, height, width, _ = video.shape
-    with film(path, (2 * width, height), video.rate) as (name, add):
-        for index in range(count):
-            add(np.concatenate((video.frame(index), frames[index]), 1))
-            report((index + 1) / count)
-    video.release()
-    return name
 
 
 @contextmanager
@@ -89,37 +68,6 @@ def film(
 
         yield name if reduce == 1 else f"{name}, reduced to {even[0]} x {even[1]}", add
         container.mux(stream.encode())
-
-
-def write_chart(psnr: list[float], path: Path) -> None:
-    """Writes a small line chart of PSNR in dB over frames as a PNG."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(8, 2.6), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    marker = "o" if len(psnr) <= 40 else ""
-    axes.plot(psnr, color="#0072b2", marker=marker, markersize=3, linewidth=1.4)
-    mean = float(np.mean(psnr))
-    if np.isfinite(mean):
-        axes.axhline(mean, color="#4a4f57", linewidth=0.8, linestyle="--")
-        axes.annotate(f"mean {mean:.2f}", (1, mean), xycoords=("axes fraction", "data"), xytext=(4, 0),
-                      textcoords="offset points", va="center", fontsize=8, color="#4a4f57")  # fmt: skip
-    axes.set_xlabel("frame")
-    axes.set_ylabel("PSNR (dB)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.margins(x=0.01)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
-
-
-def write_frames(psnr: list[float], rate: float, path: Path) -> None:
-    """Writes the PSNR in dB of each frame, their mean and their least, as JSON."""
-    write_json(
-        path, {"frame_rate": rate, "mean": float(np.mean(psnr)), "min": float(np.min(psnr)), "psnr": psnr}
-    )
 
 
 def _plain_rate(rate: Fraction) -> Fraction:
