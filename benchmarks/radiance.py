@@ -25,9 +25,9 @@ import torch
 from torch.nn import functional
 
 from softmine.kernels import set_threads
+from softmine.radiance.compositing import composite, composite_twin, visible
 from softmine.radiance.field import RadianceField
 from softmine.radiance.marching import march
-from softmine.radiance.rendering import composite, composite_twin, visible
 from softmine.training.optimizers import make_optimizers
 
 RAYS = (1024, 2048, 8192)

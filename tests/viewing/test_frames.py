@@ -10,8 +10,8 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.procedural import procedural
 from softmine.radiance.scenes.read import read_scene
+from softmine.viewing.browser_camera import Look, look_of
 from softmine.viewing.frames import NOWHERE, Style, render
-from softmine.viewing.look import Look, look_of
 
 SCENE = procedural(size=24, train=3, test=1)
 CPU = torch.device("cpu")

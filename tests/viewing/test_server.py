@@ -13,8 +13,8 @@ from softmine.radiance.field import field_for
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.procedural import procedural
+from softmine.viewing.browser_camera import Look
 from softmine.viewing.frames import Frame
-from softmine.viewing.look import Look
 from softmine.viewing.radiance_view import MODES, RadianceView
 from softmine.viewing.requests import Requests
 from softmine.viewing.server import Page, make_picture

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from softmine.domain import PerSample
 from softmine.errors import SoftmineError
-from softmine.radiance.distortion import distort, folds, undistort
+from softmine.radiance.lens_distortion import distort, folds, undistort
 
 Pose = Float[np.ndarray, "3 4"]
 Pixels = Float[Tensor, "n 2"]
@@ -46,7 +46,7 @@ class Camera:
         height: pixels down.
         focal: focal length along x and y, in pixels.
         centre: principal point (x, y) in pixels from the upper left corner.
-        distortion: k1, k2, k3, k4, p1, p2 (see ``softmine.radiance.distortion``).
+        distortion: k1, k2, k3, k4, p1, p2 (see ``softmine.radiance.lens_distortion``).
     """
 
     width: int

@@ -13,13 +13,13 @@ from softmine.domain import SoftmineError
 from softmine.fields import HashGrid
 from softmine.fields.mlp import evaluate, mlp
 from softmine.radiance.activation import truncated_exponential
-from softmine.radiance.bounded import BoundedRays
+from softmine.radiance.bounded_rays import BoundedRays
+from softmine.radiance.compositing import Rendered
 from softmine.radiance.contraction import contract
-from softmine.radiance.harmonics import HARMONICS, spherical_harmonics
-from softmine.radiance.rendering import Rendered
+from softmine.radiance.ray_types import Counts, PerPoint
 from softmine.radiance.scenes.scene import Bounds
-from softmine.radiance.shapes import Counts, PerPoint
-from softmine.radiance.unbounded import UnboundedRays
+from softmine.radiance.spherical_harmonics import HARMONICS, spherical_harmonics
+from softmine.radiance.unbounded_rays import UnboundedRays
 
 GEOMETRY = 16
 """Outputs of the density's perceptron; the first is the logarithm of the density."""
@@ -35,9 +35,9 @@ class RadianceField(nn.Module):
 
     Where points on the rays lie:
 
-    - in a box: at equal steps in the cells of an occupancy grid; see ``softmine.radiance.bounded``;
+    - in a box: at equal steps in the cells of an occupancy grid; see ``softmine.radiance.bounded_rays``;
     - ``unbounded``: where a proposal density says, in a stretch from ``near`` to ``far``, all of space drawn into a ball
-      (mip-NeRF 360); see ``softmine.radiance.unbounded``. With a ``box`` too, as for normalised device coordinates,
+      (mip-NeRF 360); see ``softmine.radiance.unbounded_rays``. With a ``box`` too, as for normalised device coordinates,
       space is that box, and ``near`` and ``far`` count in lengths of the directions.
 
     Args:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from softmine.radiance.shapes import PerRay
+from softmine.radiance.ray_types import PerRay
 
 
 def distortion(weights: Float[Tensor, "n s"], edges: Float[Tensor, "n edges"]) -> PerRay:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from softmine.domain import Box, Coords, SoftmineError, Values
 from softmine.radiance.background import to_channels
 from softmine.radiance.cameras import Cameras, Rays, Views, strided, to_ndc
-from softmine.radiance.pictures import load, load_mask
+from softmine.radiance.photo_files import load, load_mask
 from softmine.radiance.scenes.scene import Scene, View
 from softmine.signals.fingerprint import hash_array, hash_file
 from softmine.signals.grid import check_coords, corners, gather

@@ -13,7 +13,7 @@ from softmine.domain import SoftmineError
 from softmine.fields import HashGrid
 from softmine.fields.mlp import evaluate, mlp
 from softmine.radiance.activation import truncated_exponential
-from softmine.radiance.shapes import PerRay
+from softmine.radiance.ray_types import PerRay
 
 EDGE_LEAST = 1e-2
 """Weight that every interval is given before points are drawn, so that none is never looked at."""

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from softmine.domain import Coords, SoftmineError, Values
 from softmine.radiance.background import to_channels
+from softmine.radiance.compositing import Rendered
 from softmine.radiance.field import RadianceField
-from softmine.radiance.rendering import Rendered
-from softmine.radiance.shapes import Counts
+from softmine.radiance.ray_types import Counts
 
 CHUNK = 1 << 13
 """Rays at a time when nothing is trained."""

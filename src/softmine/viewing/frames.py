@@ -14,7 +14,7 @@ from softmine.radiance.scenes.scene import Scene
 from softmine.tasks.nerf.depth import depth_colours
 from softmine.tasks.nerf.rendering import take
 from softmine.training.colors import to_bytes
-from softmine.viewing.look import Look
+from softmine.viewing.browser_camera import Look
 
 NOWHERE = 160.0
 """Depth where there is nothing: near the largest that the page can be told."""

@@ -10,9 +10,9 @@ from typing import Any
 from softmine.training.interrupt import Interrupted
 from softmine.training.run_folder import RunFolder
 from softmine.training.trainer import Trainer
+from softmine.viewing.browser_camera import Look
 from softmine.viewing.follow import Status
 from softmine.viewing.frames import Frame
-from softmine.viewing.look import Look
 from softmine.viewing.server import Page, make_picture
 from softmine.viewing.watch import View
 

@@ -13,10 +13,10 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.sampling import Sampler
 from softmine.training.checkpoint import Snapshot
+from softmine.viewing.browser_camera import Look, look_of, point, upward
 from softmine.viewing.follow import Status
 from softmine.viewing.frames import Frame, Picture, Style, render
-from softmine.viewing.heat import RayHeat, TooManyProbes, draw_rays
-from softmine.viewing.look import Look, look_of, point, upward
+from softmine.viewing.ray_map import RayHeat, TooManyProbes, draw_rays
 from softmine.viewing.server import Page
 from softmine.viewing.status import StatusPanel
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from softmine.signals.libraries import require
+from softmine.viewing.browser_camera import Look, Point, point
 from softmine.viewing.frames import Frame
-from softmine.viewing.look import Look, Point, point
 from softmine.viewing.ports import free_port, url
 from softmine.viewing.requests import Requests
 

@@ -12,10 +12,10 @@ from torch import nn
 
 from scene_files import write_llff
 from softmine import SoftmineError
+from softmine.radiance.compositing import Rendered
 from softmine.radiance.field import RadianceField
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
-from softmine.radiance.rendering import Rendered
 from softmine.radiance.scenes import procedural, read_scene
 from softmine.radiance.scenes.scene import Bounds
 from softmine.tasks.meshing import write_mesh, write_points

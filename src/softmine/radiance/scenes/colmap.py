@@ -9,7 +9,7 @@ import torch
 
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Camera, Cameras, Pose
-from softmine.radiance.scenes import checks, folders
+from softmine.radiance.scenes import checks, image_folders
 from softmine.radiance.scenes.colmap_files import (
     StoredCamera,
     StoredImage,
@@ -47,7 +47,7 @@ def read(folder: Path, model: Path, downscale: int = 1) -> Scene:
     Raises:
         SoftmineError: a file is damaged, a camera model is not one of ``LENSES``, or pictures do not fit.
     """
-    pictures = folders.choose(folder, downscale)
+    pictures = image_folders.choose(folder, downscale)
     cameras = read_cameras(model)
     stored = read_images(model)
     if not stored:

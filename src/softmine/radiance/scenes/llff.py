@@ -12,7 +12,7 @@ import torch
 
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Camera, Cameras, to_ndc
-from softmine.radiance.scenes import checks, folders
+from softmine.radiance.scenes import checks, image_folders
 from softmine.radiance.scenes.scene import CAMERA_FAR, Bounds, Ndc, Scene, View, hold_out, normalise
 
 NEAREST = 4 / 3
@@ -35,7 +35,7 @@ def read(folder: Path, downscale: int = 1) -> Scene:
     """
     file = folder / "poses_bounds.npy"
     table = _table(file)
-    pictures = folders.choose(folder, downscale)
+    pictures = image_folders.choose(folder, downscale)
     images = sorted(path for path in pictures.folder.iterdir() if path.suffix.lower() in checks.PICTURES)
     if len(images) != len(table):
         raise SoftmineError(

@@ -12,7 +12,7 @@ from softmine.radiance.scenes import checks
 from softmine.radiance.scenes.scene import View
 
 MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
-"""Camera models whose lens is one of ``softmine.radiance.distortion``."""
+"""Camera models whose lens is one of ``softmine.radiance.lens_distortion``."""
 FOCALS = (("fl_x", "camera_angle_x"), ("fl_y", "camera_angle_y"))
 """Two names each, of which one will do."""
 SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".PNG", ".JPG")

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from softmine.errors import SoftmineError
 from softmine.radiance.background import from_channels
-from softmine.radiance.bounded import BoundedRays
+from softmine.radiance.bounded_rays import BoundedRays
 from softmine.radiance.field import RadianceField
 from softmine.radiance.photos import Photos
+from softmine.radiance.ray_types import PerPoint
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
-from softmine.radiance.shapes import PerPoint
 from softmine.signals.mesh_tree import Faces, Points
 from softmine.tasks.meshing import Colours, NoSurface, check_resolution, check_smallest, marching_cubes
 from softmine.tasks.nerf.rendering import CHUNK, look

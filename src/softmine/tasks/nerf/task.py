@@ -12,9 +12,9 @@ from torch import nn
 from tyro.conf import arg
 
 from softmine.errors import SoftmineError
+from softmine.radiance.compositing import check_device
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
-from softmine.radiance.rendering import check_device
 from softmine.radiance.scenes import Scene, procedural, read_scene
 from softmine.tasks import KINDS
 from softmine.tasks.builtin import builtin_name

@@ -1,6 +1,6 @@
 import numpy as np
 
-from softmine.viewing.picture_view import SURROUND, density_map, fitted, reduced, to_colours
+from softmine.viewing.image_view import SURROUND, density_map, fitted, reduced, to_colours
 
 
 def test_colours_of_every_number_of_channels():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from softmine.radiance.distortion import distort, folds, jacobian, undistort
+from softmine.radiance.lens_distortion import distort, folds, jacobian, undistort
 
 LENSES = [
     (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),

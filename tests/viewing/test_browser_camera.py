@@ -6,7 +6,7 @@ import torch
 
 from softmine.radiance.cameras import Cameras, focus
 from softmine.radiance.scenes.procedural import procedural
-from softmine.viewing.look import Look, look_of, upward
+from softmine.viewing.browser_camera import Look, look_of, upward
 
 
 def test_a_view_of_the_scene_is_seen_along_the_same_rays():

@@ -16,9 +16,9 @@ from softmine.training.colors import DENSITY_RANGE, density_colors, error_colors
 from softmine.training.pictures import error_scale
 from softmine.training.record import SampleRecord
 from softmine.training.task import Task
+from softmine.viewing.browser_camera import Look
 from softmine.viewing.follow import Status
 from softmine.viewing.frames import Frame, Picture
-from softmine.viewing.look import Look
 from softmine.viewing.server import Page
 from softmine.viewing.status import StatusPanel
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from softmine import SoftmineError
-from softmine.radiance.rendering import composite, composite_twin, ray_of_each, visible
+from softmine.radiance.compositing import composite, composite_twin, ray_of_each, visible
 
 
 def rays_of(counts, channels=3, dtype=torch.float64, seed=0):

@@ -8,8 +8,8 @@ from torch import nn
 from softmine import sampling
 from softmine.radiance.photos import Photos
 from softmine.radiance.scenes.procedural import procedural
-from softmine.viewing import heat as module
-from softmine.viewing.heat import RayHeat, TooManyProbes, draw_rays
+from softmine.viewing import ray_map as module
+from softmine.viewing.ray_map import RayHeat, TooManyProbes, draw_rays
 
 
 class Wrong(nn.Module):

@@ -1,7 +1,7 @@
 import torch
 from torch.nn import functional
 
-from softmine.radiance.harmonics import HARMONICS, spherical_harmonics
+from softmine.radiance.spherical_harmonics import HARMONICS, spherical_harmonics
 
 
 def test_they_are_orthonormal_over_the_sphere():

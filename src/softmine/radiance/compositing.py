@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from softmine.domain import SoftmineError
 from softmine.kernels import backend_for, team
-from softmine.radiance.shapes import Counts, PerPoint, PerRay, RayOfPoint, Starts
+from softmine.radiance.ray_types import Counts, PerPoint, PerRay, RayOfPoint, Starts
 
 OPAQUE = 60.0
 """Density times width from which one more point is as good as a wall: it lets 1e-26 of the light through. Sums over many rays, of
@@ -113,11 +113,11 @@ def visible(
     if not 0 < threshold < 1:
         raise SoftmineError(f"a threshold of transmittance lies between 0 and 1, not at {threshold}")
     if _compiled(density):
-        from softmine.radiance import loops
+        from softmine.radiance import cpu_kernels
 
         counts = torch.empty(len(starts) - 1, dtype=torch.int64)
         arrays = (_array(density), _array(widths), _array(starts), threshold, counts.numpy())
-        team.run(loops.visible, *arrays, parts=-(-len(counts) // loops.RAYS))
+        team.run(cpu_kernels.visible, *arrays, parts=-(-len(counts) // cpu_kernels.RAYS))
         return counts
     check_device(density.device)
     optical = (density * widths).double().clamp(max=OPAQUE)
@@ -150,13 +150,13 @@ def _array(tensor: Tensor) -> Any:
 class _Composite(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, density, colours, widths, distances, starts):
-        from softmine.radiance import loops
+        from softmine.radiance import cpu_kernels
 
         inputs = [tensor.contiguous() for tensor in (density, colours, widths, distances, starts)]
         weights = torch.empty_like(inputs[0])
         out = colours.new_empty(len(starts) - 1, colours.shape[1] + 2)
-        parts = -(-len(out) // loops.RAYS)
-        team.run(loops.composite, *map(_array, inputs), weights.numpy(), out.numpy(), parts=parts)
+        parts = -(-len(out) // cpu_kernels.RAYS)
+        team.run(cpu_kernels.composite, *map(_array, inputs), weights.numpy(), out.numpy(), parts=parts)
         ctx.save_for_backward(*inputs, weights)
         ctx.parts = parts
         return weights, out
@@ -164,10 +164,10 @@ class _Composite(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
-        from softmine.radiance import loops
+        from softmine.radiance import cpu_kernels
 
         saved = ctx.saved_tensors
         results = [torch.empty_like(tensor) for tensor in saved[:4]]
         arrays = map(_array, (*saved, *grads, *results))
-        team.run(loops.composite_backward, *arrays, parts=ctx.parts)
+        team.run(cpu_kernels.composite_backward, *arrays, parts=ctx.parts)
         return *results, None

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from softmine.radiance.compositing import Rendered, composite, visible
 from softmine.radiance.marching import march, shorten
 from softmine.radiance.occupancy import OccupancyGrid
-from softmine.radiance.rendering import Rendered, composite, visible
 from softmine.sampling.random import RandomStream
 
 if TYPE_CHECKING:

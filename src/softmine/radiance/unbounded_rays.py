@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from softmine.radiance.compositing import Rendered, composite
 from softmine.radiance.losses import distortion, outside_proposal
 from softmine.radiance.proposal import ProposalDensity, Spacing, equal_edges, resample
-from softmine.radiance.rendering import Rendered, composite
 from softmine.sampling.random import RandomStream
 
 if TYPE_CHECKING:
