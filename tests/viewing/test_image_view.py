@@ -1,16 +1,16 @@
 import numpy as np
 
-from softmine.viewing.image_view import SURROUND, density_map, fitted, reduced, to_colours
+from softmine.viewing.image_view import SURROUND, density_map, fitted, reduced, to_colors
 
 
-def test_colours_of_every_number_of_channels():
+def test_colors_of_every_number_of_channels():
     values = np.full((2, 3, 4), 0.4, np.float32)
     values[..., 3] = 0.5
-    assert (to_colours(values) == 179).all()
-    assert (to_colours(values[..., :3]) == 102).all()
-    assert (to_colours(values[..., :1]) == 102).all()
-    assert (to_colours(values[..., 2:]) == 179).all()
-    assert (to_colours(np.full((2, 3, 3), np.nan, np.float32)) == 0).all()
+    assert (to_colors(values) == 179).all()
+    assert (to_colors(values[..., :3]) == 102).all()
+    assert (to_colors(values[..., :1]) == 102).all()
+    assert (to_colors(values[..., 2:]) == 179).all()
+    assert (to_colors(np.full((2, 3, 3), np.nan, np.float32)) == 0).all()
 
 
 def test_a_picture_lies_in_the_middle_of_its_window():

@@ -84,9 +84,9 @@ class BoundedRays(nn.Module):
                 directions.index_select(0, packed.rays),
             )
         density, geometry = field.geometry(points)
-        colours = field.colours(geometry, directions, packed.rays)
+        colors = field.colors(geometry, directions, packed.rays)
         distances = packed.distances * (field.side / lengths)[packed.rays]
-        return composite(density, colours, widths[: len(density)], distances, packed.starts)
+        return composite(density, colors, widths[: len(density)], distances, packed.starts)
 
     def regularisation(self) -> None:
         """Nothing: an occupancy grid has no loss."""

@@ -22,13 +22,13 @@ class Rendered(NamedTuple):
     """What rays see.
 
     Attributes:
-        colour: premultiplied by opacity, (N, C).
+        color: premultiplied by opacity, (N, C).
         opacity: share of the light that the ray did not let through, (N,) in [0, 1].
         depth: sum of the weights times the distances, (N,); divided by the opacity it is a mean distance.
         weights: how much each packed point counts in its ray, (P,); those of a ray add up to its opacity.
     """
 
-    colour: Float[Tensor, "n c"]
+    color: Float[Tensor, "n c"]
     opacity: PerRay
     depth: PerRay
     weights: PerPoint
@@ -36,26 +36,26 @@ class Rendered(NamedTuple):
 
 def composite(
     density: PerPoint,
-    colours: Float[Tensor, "p c"],
+    colors: Float[Tensor, "p c"],
     widths: PerPoint,
     distances: PerPoint,
     starts: Starts,
 ) -> Rendered:
-    """Colour, opacity and depth of rays from the points on them.
+    """Color, opacity and depth of rays from the points on them.
 
     A point stands for an interval of constant density: alpha = 1 - exp(-density * width). Its weight is alpha times
     the transmittance, the product of 1 - alpha over the points before it.
 
     Args:
         density: of each point, (P,), at least 0, per unit of distance.
-        colours: (P, C).
+        colors: (P, C).
         widths: of the intervals, (P,), at least 0.
         distances: along the ray, (P,), for the depth alone.
         starts: points ``starts[n]`` up to ``starts[n + 1]``, front to back, belong to ray n; int64 (N + 1,). A ray
             may have none: its values are 0.
 
     Returns:
-        ``Rendered``, once differentiable in density, colours, widths and distances.
+        ``Rendered``, once differentiable in density, colors, widths and distances.
 
     Raises:
         SoftmineError: ``starts`` does not end at the number of points.
@@ -70,17 +70,17 @@ def composite(
             f"starts must end at the number of points, {len(density)}, not at {starts[-1:].tolist()}"
         )
     if _compiled(density):
-        weights, out = _Composite.apply(density, colours, widths, distances, starts)  # pyright: ignore[reportGeneralTypeIssues]
+        weights, out = _Composite.apply(density, colors, widths, distances, starts)  # pyright: ignore[reportGeneralTypeIssues]
     else:
-        weights, out = composite_twin(density, colours, widths, distances, starts)
-    channels = colours.shape[1]
+        weights, out = composite_twin(density, colors, widths, distances, starts)
+    channels = colors.shape[1]
     return Rendered(out[:, :channels], out[:, channels], out[:, channels + 1], weights)
 
 
 def composite_twin(
-    density: Tensor, colours: Tensor, widths: Tensor, distances: Tensor, starts: Tensor
+    density: Tensor, colors: Tensor, widths: Tensor, distances: Tensor, starts: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Weights (P,), and colour, opacity and depth side by side (N, C + 2), in plain torch."""
+    """Weights (P,), and color, opacity and depth side by side (N, C + 2), in plain torch."""
     check_device(density.device)
     optical = (density * widths).double()
     # A running sum over all rays, of which each takes its own stretch: in float64, or far rays would drown near ones.
@@ -88,7 +88,7 @@ def composite_twin(
     rays = ray_of_each(starts, len(density))
     before = (through[:-1] - through[starts[:-1]][rays]).clamp(min=0)
     weights = (-torch.expm1(-optical) * torch.exp(-before)).to(density.dtype)
-    values = torch.cat([colours, torch.ones_like(distances)[:, None], distances[:, None]], 1)
+    values = torch.cat([colors, torch.ones_like(distances)[:, None], distances[:, None]], 1)
     out = values.new_zeros(len(starts) - 1, values.shape[1])
     return weights, out.index_add(0, rays, weights[:, None] * values)
 
@@ -149,12 +149,12 @@ def _array(tensor: Tensor) -> Any:
 
 class _Composite(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, density, colours, widths, distances, starts):
+    def forward(ctx: Any, density, colors, widths, distances, starts):
         from softmine.radiance import cpu_kernels
 
-        inputs = [tensor.contiguous() for tensor in (density, colours, widths, distances, starts)]
+        inputs = [tensor.contiguous() for tensor in (density, colors, widths, distances, starts)]
         weights = torch.empty_like(inputs[0])
-        out = colours.new_empty(len(starts) - 1, colours.shape[1] + 2)
+        out = colors.new_empty(len(starts) - 1, colors.shape[1] + 2)
         parts = -(-len(out) // cpu_kernels.RAYS)
         team.run(cpu_kernels.composite, *map(_array, inputs), weights.numpy(), out.numpy(), parts=parts)
         ctx.save_for_backward(*inputs, weights)

@@ -117,10 +117,10 @@ def visible(queue, density, widths, starts, threshold, counts):
 
 
 @compiled
-def composite(queue, density, colours, widths, distances, starts, weights, out):
-    """Weights (P,) of the points; colours, opacity and depth (N, C + 2) of the rays."""
+def composite(queue, density, colors, widths, distances, starts, weights, out):
+    """Weights (P,) of the points; colors, opacity and depth (N, C + 2) of the rays."""
     total = len(starts) - 1
-    channels = colours.shape[1]
+    channels = colors.shape[1]
     while True:
         first = take(queue) * RAYS
         if first >= total:
@@ -135,7 +135,7 @@ def composite(queue, density, colours, widths, distances, starts, weights, out):
                 transmittance *= 1.0 - alpha
                 weights[i] = weight
                 for c in range(channels):
-                    row[c] += weight * colours[i, c]
+                    row[c] += weight * colors[i, c]
                 row[channels] += weight
                 row[channels + 1] += weight * distances[i]
 
@@ -144,7 +144,7 @@ def composite(queue, density, colours, widths, distances, starts, weights, out):
 def composite_backward(
     queue,
     density,
-    colours,
+    colors,
     widths,
     distances,
     starts,
@@ -152,17 +152,17 @@ def composite_backward(
     of_weights,
     of_out,
     of_density,
-    of_colours,
+    of_colors,
     of_widths,
     of_distances,
 ):
-    """Gradients of density, colours, widths and distances from those of the weights and the rays' values.
+    """Gradients of density, colors, widths and distances from those of the weights and the rays' values.
 
     With G the gradient of the weights through all that is made of them, and a = density * width:
     d / d a_i = G_i T_(i+1) - sum over j > i of G_j w_j.
     """
     total = len(starts) - 1
-    channels = colours.shape[1]
+    channels = colors.shape[1]
     while True:
         first = take(queue) * RAYS
         if first >= total:
@@ -173,8 +173,8 @@ def composite_backward(
             for i in range(starts[n], starts[n + 1]):
                 gradient = float(of_weights[i]) + row[channels] + row[channels + 1] * distances[i]
                 for c in range(channels):
-                    gradient += row[c] * colours[i, c]
-                    of_colours[i, c] = row[c] * weights[i]
+                    gradient += row[c] * colors[i, c]
+                    of_colors[i, c] = row[c] * weights[i]
                 of_distances[i] = row[channels + 1] * weights[i]
                 transmittance *= math.exp(-float(density[i]) * float(widths[i]))
                 # For now what stands before the sum, which is known only from behind.

@@ -67,7 +67,7 @@ def jacobian(points: Points, coefficients: Coefficients) -> Float[Tensor, "n 2 2
 
 
 def folds(points: Points, coefficients: Coefficients) -> bool:
-    """Whether ``undistort`` has no unique answer at some of the points (N, 2), or between them and the centre."""
+    """Whether ``undistort`` has no unique answer at some of the points (N, 2), or between them and the center."""
     found = undistort(points, coefficients)
     missed = (distort(found, coefficients) - points).abs().amax(-1)
     good = missed < 1e-5 * (1 + points.abs().amax(-1))

@@ -26,7 +26,7 @@ _BAND = 2**17
 def load(view: View, downscale: int, has_alpha: bool) -> UInt8[np.ndarray, "h w c"]:
     """Pixels of a view, RGB or premultiplied RGBA, averaged over blocks of ``downscale`` x ``downscale`` pixels.
 
-    Colour is multiplied by opacity before it is averaged, else the colour of what is transparent would show at the
+    Color is multiplied by opacity before it is averaged, else the color of what is transparent would show at the
     border of what is not. Rows and columns that fill no block are cut off.
 
     Raises:
@@ -96,11 +96,9 @@ def _orientation(path: Path) -> int:
 
 
 def _premultiply(pixels: np.ndarray, has_alpha: bool, where: str) -> np.ndarray:
-    """Float32 RGB, or RGBA with colour times opacity, in [0, 255]."""
+    """Float32 RGB, or RGBA with color times opacity, in [0, 255]."""
     if pixels.dtype.name not in ("uint8", "uint16", "bool"):
-        raise SoftmineError(
-            f"{where}: its values are {pixels.dtype.name}; save it with 8 or 16 bits a colour"
-        )
+        raise SoftmineError(f"{where}: its values are {pixels.dtype.name}; save it with 8 or 16 bits a color")
     top = 1 if pixels.dtype.kind == "b" else np.iinfo(pixels.dtype).max
     values = pixels.astype(np.float32)
     if top != 255:
@@ -108,13 +106,13 @@ def _premultiply(pixels: np.ndarray, has_alpha: bool, where: str) -> np.ndarray:
     if values.ndim == 2:
         values = values[..., None]
     channels = values.shape[2]
-    colour = values[..., :3] if channels >= 3 else np.repeat(values[..., :1], 3, -1)
+    color = values[..., :3] if channels >= 3 else np.repeat(values[..., :1], 3, -1)
     if not has_alpha:
-        return colour
+        return color
     if channels in (1, 3):
-        return np.concatenate((colour, np.full_like(values[..., :1], 255.0)), -1)
+        return np.concatenate((color, np.full_like(values[..., :1], 255.0)), -1)
     opacity = values[..., -1:]
-    out = np.concatenate((colour, opacity), -1)
+    out = np.concatenate((color, opacity), -1)
     share = opacity[..., 0] / 255
     for channel in range(3):
         out[..., channel] *= share

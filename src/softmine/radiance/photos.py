@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, SoftmineError, Values
 from softmine.radiance.background import to_channels
-from softmine.radiance.cameras import Cameras, Rays, Views, strided, to_ndc
+from softmine.radiance.cameras import Camera, Cameras, Rays, Views, strided, to_ndc
 from softmine.radiance.photo_files import load, load_mask
 from softmine.radiance.scenes.scene import Scene, View
 from softmine.signals.fingerprint import hash_array, hash_file
@@ -26,11 +26,11 @@ CHUNK = 2**14
 class Photos(nn.Module):
     """Posed pictures that answer at any (view, row, column), by bilinear look-up within a view.
 
-    Pixels stay uint8, with premultiplied colour, and become floats a batch at a time. They are buffers, so
+    Pixels stay uint8, with premultiplied color, and become floats a batch at a time. They are buffers, so
     ``.to(device)`` moves them; they are not part of the ``state_dict``.
 
-    Pictures with opacity have 4 channels: colour before mid-grey and half the opacity, whose squared error is that
-    before a random background (see ``softmine.radiance.background``). Photos have 3, their colours.
+    Pictures with opacity have 4 channels: color before mid-gray and half the opacity, whose squared error is that
+    before a random background (see ``softmine.radiance.background``). Photos have 3, their colors.
 
     Args:
         scene: what ``read_scene`` gives.
@@ -88,7 +88,7 @@ class Photos(nn.Module):
     def forward(self, coords: Coords) -> Values:
         """Values (N, C) at unit coordinates (N, 3), in [0, 1] and in the dtype of ``coords``.
 
-        Linear between the centres of a view's pixels, constant beyond the outermost ones; differentiable in row and
+        Linear between the centers of a view's pixels, constant beyond the outermost ones; differentiable in row and
         column. A view is the whole cell of the first axis.
 
         Raises:
@@ -119,14 +119,14 @@ class Photos(nn.Module):
     def rays(self, coords: Coords) -> Rays:
         """Rays through unit coordinates (N, 3): origins (N, 3), directions (N, 3); differentiable in row and column.
 
-        Directions have length 1, but for a scene in normalised device coordinates, where rays run from t = 0 to 1.
+        Directions have length 1, but for a scene in normalized device coordinates, where rays run from t = 0 to 1.
         """
         rays = self.cameras.rays(*self.locate(coords))
         ndc = self.scene.ndc
         return to_ndc(rays, ndc.scale, ndc.near) if ndc else rays
 
     def view_coords(self, view: int, stride: int = 1, chunk: int = CHUNK) -> Iterator[Coords]:
-        """Unit coordinates of a view's pixel centres, row by row, in pieces of at most ``chunk`` (N, 3).
+        """Unit coordinates of a view's pixel centers, row by row, in pieces of at most ``chunk`` (N, 3).
 
         Args:
             view: index into ``views``.
@@ -158,7 +158,7 @@ class Photos(nn.Module):
     def edges(self, max_cells: int = 2**20) -> Float[Tensor, "views h w"]:
         """Sobel magnitude of each view on a coarse grid over the domain, (V, h, w), on the CPU.
 
-        Of the grey picture, and with opacity of that too. No difference is taken across views; cells beyond a smaller
+        Of the gray picture, and with opacity of that too. No difference is taken across views; cells beyond a smaller
         view hold 0, and masked pixels count as 0. A view has at least one cell, even if ``max_cells`` is fewer.
 
         Raises:
@@ -215,11 +215,19 @@ class Photos(nn.Module):
             digest.update(hash_file(file).encode())
         # The other split too: what is measured belongs to what a run was.
         for view in self.scene.views:
-            digest.update(f"{view.name} {view.camera} {view.pose.tolist()}".encode())
+            digest.update(f"{view.name} {_camera_text(view.camera)} {view.pose.tolist()}".encode())
             digest.update(_hash_picture(view).encode())
             if view.mask:
                 digest.update(hash_file(view.mask).encode())
         return digest.hexdigest()
+
+
+def _camera_text(camera: Camera) -> str:
+    """What a camera adds to a fingerprint; it must stay as it is, or runs would not find their scenes again."""
+    return (
+        f"Camera(width={camera.width}, height={camera.height}, focal={camera.focal}, "
+        f"centre={camera.center}, distortion={camera.distortion})"
+    )
 
 
 def _hash_picture(view: View) -> str:

@@ -70,9 +70,9 @@ class UnboundedRays(nn.Module):
         middles, widths, starts = self._intervals(finer, scale, field.opaque)
         density, geometry = field.geometry(self._points(field, origins, unit, middles))
         rays = torch.arange(total, device=origins.device).repeat_interleave(KEPT)
-        colours = field.colours(geometry, along, rays)
+        colors = field.colors(geometry, along, rays)
         depths = middles / lengths if self.inverse else middles
-        rendered = composite(density, colours, widths, depths.reshape(-1), starts)
+        rendered = composite(density, colors, widths, depths.reshape(-1), starts)
         if torch.is_grad_enabled():
             self.costs = torch.full_like(starts[1:], KEPT)
             weights = rendered.weights.view(total, KEPT)

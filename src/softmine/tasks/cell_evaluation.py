@@ -1,4 +1,4 @@
-"""How good a reconstruction of a signal on a grid is: PSNR at the centres of its cells, all or a fixed subset."""
+"""How good a reconstruction of a signal on a grid is: PSNR at the centers of its cells, all or a fixed subset."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _nothing(prediction: Values, target: Values) -> dict[str, float]:
 
 
 class CellEvaluator:
-    """Evaluates fields against one signal, always at the centres of the same cells; those without data never count.
+    """Evaluates fields against one signal, always at the centers of the same cells; those without data never count.
 
     Up to 2^20 cells with data, all of them count; of more, 2^17 drawn once, uniformly, with a fixed seed. The peak of PSNR
     is the range of the signal's values. Predictions are clipped to that range first.

@@ -44,7 +44,7 @@ def film(
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     width, height = size
     reduce = max(1, -(-width // MOST_WIDTH))
-    # Colours have half the resolution, so both sides are even.
+    # Colors have half the resolution, so both sides are even.
     even = (width // reduce // 2 * 2 or 2, (height // reduce + 1) // 2 * 2)
     name = "H.264" if codec == "libx264" else "MPEG-4: this FFmpeg has no encoder for H.264"
     with (

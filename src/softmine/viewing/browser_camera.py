@@ -57,7 +57,7 @@ class Look:
 
 
 def look_of(camera: Camera, pose: Pose) -> Look:
-    """The look that sees what a camera of a scene sees, but for its lens distortion and an off-centre principal point."""
+    """The look that sees what a camera of a scene sees, but for its lens distortion and an off-center principal point."""
     x, y, z, w = Rotation.from_matrix(pose[:, :3]).as_quat().tolist()
     fov = 2 * math.atan(camera.height / 2 / camera.focal[1])
     # Pixels need not be square.

@@ -60,9 +60,9 @@ class PictureView:
         """Makes the pictures of a new checkpoint."""
         result = self.task.reconstruct(self.field, self.device, small=True)
         scale = error_scale(result)
-        pictures = {"reconstruction": to_colours(result.values)}
+        pictures = {"reconstruction": to_colors(result.values)}
         if result.target is not None:
-            pictures["picture"] = to_colours(result.target)
+            pictures["picture"] = to_colors(result.target)
         pictures["error"] = error_colors(result.error, scale)
         if snapshot is not None and snapshot.groups["record"]:
             record = SampleRecord(self.task.signal.domain, torch.device("cpu"))
@@ -90,13 +90,13 @@ class PictureView:
         self.status.show(status)
 
 
-def to_colours(values: Float[np.ndarray, "h w c"]) -> Picture:
-    """Values in [0, 1], of 1 to 4 channels (grey, grey and alpha, RGB, RGBA), as 8-bit RGB; what is clear becomes white."""
+def to_colors(values: Float[np.ndarray, "h w c"]) -> Picture:
+    """Values in [0, 1], of 1 to 4 channels (gray, gray and alpha, RGB, RGBA), as 8-bit RGB; what is clear becomes white."""
     values = np.nan_to_num(values)
-    colours = values[..., :1] if values.shape[-1] < 3 else values[..., :3]
+    colors = values[..., :1] if values.shape[-1] < 3 else values[..., :3]
     if values.shape[-1] in (2, 4):
-        colours = 1 - values[..., -1:] * (1 - colours)
-    return np.broadcast_to(to_bytes(colours), (*values.shape[:2], 3))
+        colors = 1 - values[..., -1:] * (1 - colors)
+    return np.broadcast_to(to_bytes(colors), (*values.shape[:2], 3))
 
 
 def density_map(counts: Float[np.ndarray, "a b"], shape: tuple[int, ...]) -> Picture:

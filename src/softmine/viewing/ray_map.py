@@ -36,7 +36,7 @@ MOST_SECONDS = 2.0
 MOST_PROBES = 2**18
 """Rays that a sampler may look at before it chooses; more would keep a person waiting."""
 HOT = 4.0
-"""Times as many rays as evenly spread ones would be, which gets the brightest colour."""
+"""Times as many rays as evenly spread ones would be, which gets the brightest color."""
 
 
 class TooManyProbes(Exception):
@@ -101,7 +101,7 @@ class RayHeat:
             view: its number.
             side: pixels along its longer side, about.
             mode: ``photo``; ``rays``, the map alone, from none (black) to four times an even spread (bright); or
-                ``rays over photo``, which is in grey then.
+                ``rays over photo``, which is in gray then.
         """
         camera = self.photos.views[view].camera
         stride = max(1, -(-max(camera.width, camera.height) // side))
@@ -113,9 +113,9 @@ class RayHeat:
             fine = nn.functional.interpolate(relative, image.shape[:2], mode="bilinear", align_corners=False)[
                 0, 0
             ]
-            colours = matplotlib.colormaps["inferno"]((fine / HOT).clamp(0, 1).numpy())[..., :3]
+            colors = matplotlib.colormaps["inferno"]((fine / HOT).clamp(0, 1).numpy())[..., :3]
             gray = image.mean(-1, keepdims=True) * 0.55
-            image = colours if mode == "rays" else 1 - (1 - gray) * (1 - colours * 0.8)
+            image = colors if mode == "rays" else 1 - (1 - gray) * (1 - colors * 0.8)
         return to_bytes(image)
 
 
@@ -137,7 +137,7 @@ def draw_rays(
         sampler: on the photos' domain.
         field: coordinates (N, 3) to values (N, C).
         photos: what it learns.
-        snap: whether rays are trained at pixel centres.
+        snap: whether rays are trained at pixel centers.
         most: rays to draw, about; fewer for small scenes.
         stop: asked after every batch whether to give up.
 

@@ -89,7 +89,7 @@ class Page:
         if handle is not None:
             quality = FINE_QUALITY if final else COARSE_QUALITY
             handle.scene.set_background_image(
-                frame.colour, format="jpeg", jpeg_quality=quality, depth=frame.depth
+                frame.color, format="jpeg", jpeg_quality=quality, depth=frame.depth
             )
 
     def move(self, client: int | None, look: Look) -> None:

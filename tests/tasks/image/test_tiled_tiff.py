@@ -57,7 +57,7 @@ def test_every_pixel_and_the_means_of_four(tmp_path, monkeypatch, channels, dtyp
             512,
             tifffile.COMPRESSION.ADOBE_DEFLATE,
         )
-        # The field interpolates: float32 coordinates are not quite at the centres.
+        # The field interpolates: float32 coordinates are not quite at the centers.
         error = np.abs(page.asarray().astype(float) - pixels.astype(float)).max()
         assert error <= {"uint8": 0, "uint16": 8}.get(dtype, 1e-3)
         levels = [page.asarray(), *(small.asarray() for small in page.pages)]

@@ -24,7 +24,7 @@ from softmine.tasks.nerf.evaluation import lpips_to, photo
 
 CPU = torch.device("cpu")
 RADIUS, DENSITY = 0.8, 60.0
-CENTRE = torch.tensor([0.2, -0.1, 0.1])
+CENTER = torch.tensor([0.2, -0.1, 0.1])
 
 
 class BallField(RadianceField):
@@ -33,21 +33,21 @@ class BallField(RadianceField):
     radius = RADIUS
 
     def world(self, unit):
-        return (unit - 0.5) * self.side + self.centre
+        return (unit - 0.5) * self.side + self.center
 
     def geometry(self, points):
-        place = self.world(points) - CENTRE
+        place = self.world(points) - CENTER
         density = DENSITY * self.side * ((self.radius - place.norm(dim=-1)) / 0.01).sigmoid()
         return density, place
 
-    def colours(self, geometry, directions, rays):
+    def colors(self, geometry, directions, rays):
         red = (geometry[:, 0] > 0).float()
         return torch.stack([red, torch.full_like(red, 0.5), (0.5 - directions[rays, 2] / 2).clamp(0, 1)], -1)
 
 
 def moved(**changes):
-    """The built-in scene as if its file had another centre and scale."""
-    return replace(procedural(24, 5, 2), centre=(10.0, 20.0, 30.0), scale=0.5, **changes)
+    """The built-in scene as if its file had another center and scale."""
+    return replace(procedural(24, 5, 2), center=(10.0, 20.0, 30.0), scale=0.5, **changes)
 
 
 def ball(scene, radius=RADIUS):
@@ -61,27 +61,27 @@ def ball(scene, radius=RADIUS):
 
 
 def to_scene(points, scene):
-    return (points - np.array(scene.centre)) * scene.scale
+    return (points - np.array(scene.center)) * scene.scale
 
 
-def test_a_ball_becomes_a_closed_mesh_of_its_size_place_and_colours():
+def test_a_ball_becomes_a_closed_mesh_of_its_size_place_and_colors():
     scene, shares = moved(), []
     renderer = ball(scene).train()
-    vertices, faces, colours, level = export.surface(renderer, scene, CPU, 40, report=shares.append)
+    vertices, faces, colors, level = export.surface(renderer, scene, CPU, 40, report=shares.append)
     assert renderer.training
     # A cell of the scene is 3 / 40 wide, of the file twice that.
     assert 1 - np.exp(-level * 2 * 3 / 40) == pytest.approx(0.5)
     mesh = trimesh.Trimesh(vertices, faces, process=False)
     assert mesh.is_watertight
-    outward = to_scene(vertices, scene) - CENTRE.numpy()
+    outward = to_scene(vertices, scene) - CENTER.numpy()
     distance = np.linalg.norm(outward, axis=-1)
     # The level is a third of the density, so the surface lies a little outside of the radius.
     assert np.abs(distance - RADIUS).max() < 0.5 * 3 / 40
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * (2 * RADIUS) ** 3, rel=0.1)
     side = np.abs(outward[:, 0]) > 0.05
-    assert ((colours[:, 0] == 255) == (outward[:, 0] > 0))[side].all()
+    assert ((colors[:, 0] == 255) == (outward[:, 0] > 0))[side].all()
     # Seen against the normal: from above (normal +z) the direction's z is -1, and blue is full.
-    off = np.abs(colours[:, 2] / 255 - (0.5 + 0.5 * outward[:, 2] / distance))
+    off = np.abs(colors[:, 2] / 255 - (0.5 + 0.5 * outward[:, 2] / distance))
     # Slivers among the triangles have normals of their own.
     assert off.mean() < 0.03
     assert off.max() < 0.3
@@ -95,7 +95,7 @@ def test_the_level_moves_the_surface():
     # Per unit of the file, of which the scene has half: densities are half as high there.
     for level in (0.02 * DENSITY / 2, 0.5 * DENSITY / 2, 0.98 * DENSITY / 2):
         vertices = export.surface(ball(scene), scene, CPU, 64, level=level)[0]
-        sizes.append(np.linalg.norm(to_scene(vertices, scene) - CENTRE.numpy(), axis=-1).mean())
+        sizes.append(np.linalg.norm(to_scene(vertices, scene) - CENTER.numpy(), axis=-1).mean())
     assert sizes[0] > sizes[1] > sizes[2]
     assert sizes[1] == pytest.approx(RADIUS, abs=0.01)
 
@@ -105,7 +105,7 @@ def test_what_the_occupancy_grid_leaves_out_is_left_out():
     renderer.field.rays.occupancy.occupied[:, :, 64:] = False
     vertices = export.surface(renderer, scene, CPU, 32)[0]
     assert to_scene(vertices, scene)[:, 2].max() < 3 / 32
-    assert to_scene(vertices, scene)[:, 2].min() == pytest.approx(CENTRE[2].item() - RADIUS, abs=0.05)
+    assert to_scene(vertices, scene)[:, 2].min() == pytest.approx(CENTER[2].item() - RADIUS, abs=0.05)
 
 
 def test_of_space_without_bounds_the_unit_ball_is_meshed_and_closed():
@@ -115,7 +115,7 @@ def test_of_space_without_bounds_the_unit_ball_is_meshed_and_closed():
         vertices, faces, _, _ = export.surface(ball(scene, radius), scene, CPU, 40)
         assert trimesh.Trimesh(vertices, faces, process=False).is_watertight
         place = to_scene(vertices, scene)
-        own, whole = np.linalg.norm(place - CENTRE.numpy(), axis=-1), np.linalg.norm(place, axis=-1)
+        own, whole = np.linalg.norm(place - CENTER.numpy(), axis=-1), np.linalg.norm(place, axis=-1)
         assert np.minimum(np.abs(own - radius), np.abs(whole - 1)).max() < 0.03
         assert whole.max() < 1.01
         assert (whole > 0.99).any() == (radius == 0.9)
@@ -168,19 +168,19 @@ def test_specks_can_be_left_out():
 
 def test_points_lie_on_what_is_seen_as_many_of_each_view():
     scene = moved()
-    points, colours = export.visible_points(ball(scene), Photos(scene, "train"), CPU, 103)
-    assert points.shape == colours.shape == (103, 3)
-    outward = to_scene(points, scene) - CENTRE.numpy()
+    points, colors = export.visible_points(ball(scene), Photos(scene, "train"), CPU, 103)
+    assert points.shape == colors.shape == (103, 3)
+    outward = to_scene(points, scene) - CENTER.numpy()
     # Light gets some hundredths deep; at the rim, rays pass through less.
     assert np.abs(np.linalg.norm(outward, axis=-1) - RADIUS).max() < 0.1
-    assert ((colours[:, 0] > 127) == (outward[:, 0] > 0))[np.abs(outward[:, 0]) > 0.1].all()
+    assert ((colors[:, 0] > 127) == (outward[:, 0] > 0))[np.abs(outward[:, 0]) > 0.1].all()
     # Without what lies behind: green is half everywhere.
-    assert np.abs(colours[:, 1] - 127.5).max() <= 1
+    assert np.abs(colors[:, 1] - 127.5).max() <= 1
     cameras = np.stack([view.pose[:, 3] for view in scene.split("train")])
     first, last = to_scene(points[:20], scene), to_scene(points[-21:], scene)
     for part, camera in ((first, cameras[0]), (last, cameras[-1])):
-        towards = (camera - CENTRE.numpy()) / np.linalg.norm(camera - CENTRE.numpy())
-        assert ((part - CENTRE.numpy()) @ towards > 0).all()
+        towards = (camera - CENTER.numpy()) / np.linalg.norm(camera - CENTER.numpy())
+        assert ((part - CENTER.numpy()) @ towards > 0).all()
     again = export.visible_points(ball(scene), Photos(scene, "train"), CPU, 103)
     assert np.array_equal(points, again[0])
 
@@ -210,7 +210,7 @@ def test_nothing_farther_than_the_contraction_resolves_becomes_a_point():
     assert np.linalg.norm(to_scene(points, scene), axis=-1).max() > 0.5
 
 
-def test_in_normalised_device_coordinates_there_are_points_alone(tmp_path):
+def test_in_normalized_device_coordinates_there_are_points_alone(tmp_path):
     scene = read_scene(str(write_llff(tmp_path / "scene")))
     assert scene.ndc
     photos = Photos(scene, "train")
@@ -218,7 +218,7 @@ def test_in_normalised_device_coordinates_there_are_points_alone(tmp_path):
         (scene.bounds.low, scene.bounds.high), unbounded=True, near=0.0, far=1.0, log2_table_size=8
     )
     renderer = Renderer(field, photos).eval()
-    with pytest.raises(SoftmineError, match=r"normalised device coordinates.*--points N"):
+    with pytest.raises(SoftmineError, match=r"normalized device coordinates.*--points N"):
         export.surface(renderer, scene, CPU, 16)
 
     class Wall(nn.Module):
@@ -230,24 +230,24 @@ def test_in_normalised_device_coordinates_there_are_points_alone(tmp_path):
             return Rendered(torch.full((len(origins), 3), 0.25), one, depth, one)
 
     renderer.field = Wall()
-    points, colours = export.visible_points(renderer, photos, CPU, 50)
+    points, colors = export.visible_points(renderer, photos, CPU, 50)
     assert len(points) == 50
     assert points[:, 2] * scene.scale == pytest.approx(-4 * scene.ndc.near, rel=1e-4)
-    assert (colours == 64).all()
+    assert (colors == 64).all()
 
 
 @pytest.mark.parametrize("ending", ["ply", "obj", "glb"])
-def test_files_hold_colours(tmp_path, ending):
+def test_files_hold_colors(tmp_path, ending):
     mesh = trimesh.creation.box()
-    colours = np.random.default_rng(0).integers(0, 256, (8, 3), dtype=np.uint8)
-    write_mesh(tmp_path / f"mesh.{ending}", np.array(mesh.vertices), np.array(mesh.faces), colours)
+    colors = np.random.default_rng(0).integers(0, 256, (8, 3), dtype=np.uint8)
+    write_mesh(tmp_path / f"mesh.{ending}", np.array(mesh.vertices), np.array(mesh.faces), colors)
     found = trimesh.load_mesh(tmp_path / f"mesh.{ending}", process=False)
     order = [int(np.linalg.norm(found.vertices - corner, axis=-1).argmin()) for corner in mesh.vertices]
-    expected = colours.astype(float)
+    expected = colors.astype(float)
     if ending == "glb":
         # glTF multiplies light: a code of 188 is half of it.
         expected = np.where(
-            colours / 255 <= 0.04045, colours / 12.92, 255 * ((colours / 255 + 0.055) / 1.055) ** 2.4
+            colors / 255 <= 0.04045, colors / 12.92, 255 * ((colors / 255 + 0.055) / 1.055) ** 2.4
         )
     assert np.abs(np.asarray(found.visual.vertex_colors)[order, :3] - expected).max() <= 1
     assert found.is_watertight
@@ -255,11 +255,11 @@ def test_files_hold_colours(tmp_path, ending):
 
 def test_a_file_of_points(tmp_path):
     points = np.arange(12.0).reshape(4, 3)
-    colours = np.arange(12, dtype=np.uint8).reshape(4, 3)
-    write_points(tmp_path / "points.ply", points, colours)
+    colors = np.arange(12, dtype=np.uint8).reshape(4, 3)
+    write_points(tmp_path / "points.ply", points, colors)
     cloud = trimesh.load(tmp_path / "points.ply")
     assert np.array_equal(cloud.vertices, points)
-    assert np.array_equal(cloud.colors[:, :3], colours)
+    assert np.array_equal(cloud.colors[:, :3], colors)
 
 
 @pytest.fixture

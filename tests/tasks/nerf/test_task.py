@@ -15,7 +15,7 @@ from softmine.radiance.scenes import procedural
 from softmine.radiance.scenes.scene import Scene
 from softmine.tasks.nerf import evaluation as nerf_evaluation
 from softmine.tasks.nerf.camera_paths import film_camera, look_at, orbit, photo_camera, spiral
-from softmine.tasks.nerf.depth import depth_colours
+from softmine.tasks.nerf.depth import depth_colors
 from softmine.tasks.nerf.evaluation import measure_view, over_all
 from softmine.tasks.nerf.field import pixels_across
 from softmine.tasks.nerf.rendering import take
@@ -138,9 +138,9 @@ def test_views_are_shown_measured_and_written(task, tmp_path):
     assert result.values.shape == result.target.shape == result.depth.shape
     assert result.error.shape == result.values.shape[:2]
     shot = task.shoot(field, 1, CPU)
-    np.testing.assert_array_equal(result.shots[1][1].colour, shot.colour)
-    np.testing.assert_array_equal(result.values[:16, :16], result.shots[0][1].colour)
-    np.testing.assert_array_equal(result.values[-16:, -16:], shot.colour)
+    np.testing.assert_array_equal(result.shots[1][1].color, shot.color)
+    np.testing.assert_array_equal(result.values[:16, :16], result.shots[0][1].color)
+    np.testing.assert_array_equal(result.values[-16:, -16:], shot.color)
     assert result.psnr == pytest.approx(task.make_evaluator(CPU)(field).psnr, abs=1e-4)
     outputs = task.write_output(field, result, tmp_path, CPU)
     assert [output.file for output in outputs] == [
@@ -198,23 +198,23 @@ def test_depth_is_the_distance_of_what_is_seen(task):
         background=1.0, device=CPU,
     )  # fmt: skip
     assert np.isinf(away.depth).all()
-    np.testing.assert_allclose(away.colour, 1, atol=1e-6)
+    np.testing.assert_allclose(away.color, 1, atol=1e-6)
 
 
-def test_near_and_far_have_different_colours_and_nothing_is_white():
-    near, far, nothing = depth_colours([np.array([[1.0, 4.0, np.inf]])])[0][0]
+def test_near_and_far_have_different_colors_and_nothing_is_white():
+    near, far, nothing = depth_colors([np.array([[1.0, 4.0, np.inf]])])[0][0]
     assert near[0] > 0.9 > far[0]
     assert far[2] > near[2]
     assert (nothing == 1).all()
 
 
-def test_an_orbit_keeps_height_and_distance_and_looks_at_the_centre(task):
+def test_an_orbit_keeps_height_and_distance_and_looks_at_the_center(task):
     poses = orbit(task.scene, 8)
-    centres = np.stack([pose[:, 3] for pose in poses])
+    centers = np.stack([pose[:, 3] for pose in poses])
     cameras = np.stack([view.pose[:, 3] for view in task.scene.split("train")])
-    np.testing.assert_allclose(centres[:, 2], cameras[:, 2].mean(), atol=1e-6)
+    np.testing.assert_allclose(centers[:, 2], cameras[:, 2].mean(), atol=1e-6)
     np.testing.assert_allclose(
-        np.linalg.norm(centres, axis=-1), np.linalg.norm(cameras, axis=-1).mean(), atol=1e-6
+        np.linalg.norm(centers, axis=-1), np.linalg.norm(cameras, axis=-1).mean(), atol=1e-6
     )
     for pose in poses:
         np.testing.assert_allclose(pose[:, :3] @ pose[:, :3].T, np.eye(3), atol=1e-9)
@@ -256,7 +256,7 @@ def test_sizes_of_renders():
     assert not any(film.distortion)
     photo = photo_camera(camera, None, 25)
     assert (photo.width, photo.height) == (50, 25)
-    assert photo.centre == (24.5, 13.0)
+    assert photo.center == (24.5, 13.0)
     assert photo.distortion == camera.distortion
     assert photo_camera(camera, None, None) is camera
     with pytest.raises(SoftmineError, match="give one of them"):

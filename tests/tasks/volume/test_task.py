@@ -114,15 +114,15 @@ def test_bodies_are_seen_as_radiologists_see_them(codes, layers, down, right, co
 
 
 @pytest.mark.parametrize(
-    ("shape", "colours"),
+    ("shape", "colors"),
     [((6, 9, 12), 1), ((6, 9, 12, 2), 1), ((6, 9, 12, 3), 3), ((6, 9, 12, 4), 1), ((6, 9, 12, 7), 1)],
 )
-def test_a_perfect_field_is_shown_as_the_volume_is(shape, colours):
+def test_a_perfect_field_is_shown_as_the_volume_is(shape, colors):
     volume = Volume(voxels_of(shape))
     for small in (False, True):
         result = VolumeTask(volume).reconstruct(volume, CPU, small=small)
         assert result.target is not None
-        assert result.values.shape == (*result.error.shape, colours)
+        assert result.values.shape == (*result.error.shape, colors)
         np.testing.assert_array_equal(result.values, result.target)
         assert result.error.max() == 0
         assert result.values.min() >= 0
@@ -146,7 +146,7 @@ def test_slices_hold_the_volumes_voxels():
     )
 
 
-def test_voxels_without_data_have_a_colour_of_their_own_and_no_error():
+def test_voxels_without_data_have_a_color_of_their_own_and_no_error():
     volume = Volume(sea((1, 9, 12)))
     result = VolumeTask(volume).reconstruct(Constant(1.0), CPU)
     assert result.target is not None

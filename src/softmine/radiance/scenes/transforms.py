@@ -97,11 +97,11 @@ def _camera(content: dict[str, Any], found: checks.Header, where: str) -> Camera
     k1, k2, k3, k4, p1, p2 = (
         checks.number(content, key, where, 0.0) for key in ("k1", "k2", "k3", "k4", "p1", "p2")
     )
-    centre = (
+    center = (
         checks.number(content, "cx", where, width / 2),
         checks.number(content, "cy", where, height / 2),
     )
-    return Camera(width, height, (across, down), centre, (k1, k2, k3, k4, p1, p2))
+    return Camera(width, height, (across, down), center, (k1, k2, k3, k4, p1, p2))
 
 
 def _focal(content: dict[str, Any], key: str, angle_key: str, side: int, where: str) -> float | None:

@@ -100,18 +100,18 @@ def _draw(
     return np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255
 
 
-def _waveform(axes: Any, sound: Array, begin: float, rate: int, width: int, colour: str, label: str) -> None:
+def _waveform(axes: Any, sound: Array, begin: float, rate: int, width: int, color: str, label: str) -> None:
     """A line where samples are few, else the span between the least and the greatest of each column."""
     if len(sound) <= 2 * width:
         time = begin + (np.arange(len(sound)) + 0.5) / rate
-        axes.plot(time, sound, color=colour, linewidth=0.9, label=label)
+        axes.plot(time, sound, color=color, linewidth=0.9, label=label)
         return
     borders = np.arange(width) * len(sound) // width
     low, high = np.minimum.reduceat(sound, borders), np.maximum.reduceat(sound, borders)
     # Silence is a line, too.
     thin = 0.004
     axes.fill_between(
-        begin + borders / rate, low - thin, high + thin, step="post", color=colour, linewidth=0, label=label
+        begin + borders / rate, low - thin, high + thin, step="post", color=color, linewidth=0, label=label
     )
 
 

@@ -60,8 +60,8 @@ class ImageTask(SignalTask[Image]):
     def size(self) -> str:
         """As in ``768 x 512 RGB uint8``."""
         height, width, channels = self.signal.shape
-        colours = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGBA"}[channels]
-        return f"{width} x {height} {colours} {self.signal.dtype}"
+        colors = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGBA"}[channels]
+        return f"{width} x {height} {colors} {self.signal.dtype}"
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its picture."""

@@ -19,7 +19,7 @@ TURNS = 2
 
 
 def orbit(scene: Scene, frames: int) -> list[Pose]:
-    """Poses once around the scene's centre, at the cameras' mean height and distance, looking at it.
+    """Poses once around the scene's center, at the cameras' mean height and distance, looking at it.
 
     Upwards is the mean of the cameras' own, or the axis that this is near to.
 
@@ -32,9 +32,9 @@ def orbit(scene: Scene, frames: int) -> list[Pose]:
         )
     poses = _poses(scene)
     low, high = np.array(scene.bounds.low), np.array(scene.bounds.high)
-    centre = (low + high) / 2
+    center = (low + high) / 2
     up = _axis(-poses[:, :, 1].sum(0))
-    away = poses[:, :, 3] - centre
+    away = poses[:, :, 3] - center
     height = float((away @ up).mean())
     distance = float(np.linalg.norm(away, axis=-1).mean())
     reach = math.sqrt(max(distance**2 - height**2, (0.1 * distance) ** 2))
@@ -46,7 +46,7 @@ def orbit(scene: Scene, frames: int) -> list[Pose]:
     beside = np.cross(up, ahead)
     angles = 2 * np.pi * np.arange(frames) / frames
     return [
-        look_at(centre + reach * (math.cos(a) * ahead + math.sin(a) * beside) + height * up, centre, up)
+        look_at(center + reach * (math.cos(a) * ahead + math.sin(a) * beside) + height * up, center, up)
         for a in angles
     ]
 
@@ -76,12 +76,12 @@ def spiral(scene: Scene, frames: int, focus: float) -> list[Pose]:
     return found
 
 
-def look_at(centre: np.ndarray, target: np.ndarray, up: np.ndarray) -> Pose:
+def look_at(center: np.ndarray, target: np.ndarray, up: np.ndarray) -> Pose:
     """The pose of a camera at ``centre`` that looks at ``target`` with ``up`` upwards; all (3,)."""
-    forward = (target - centre) / np.linalg.norm(target - centre)
+    forward = (target - center) / np.linalg.norm(target - center)
     right = np.cross(forward, up)
     right /= np.linalg.norm(right)
-    return np.stack((right, np.cross(forward, right), forward, centre), 1)
+    return np.stack((right, np.cross(forward, right), forward, center), 1)
 
 
 def film_camera(camera: Camera, width: int | None, height: int | None) -> Camera:

@@ -40,7 +40,7 @@ class NerfEvaluator:
     Args:
         photos: the test views.
         device: where the fields are.
-        background: a grey in [0, 1]; 1, white, is the custom of the published figures.
+        background: a gray in [0, 1]; 1, white, is the custom of the published figures.
     """
 
     def __init__(self, photos: Photos, device: torch.device, background: float) -> None:

@@ -1,4 +1,4 @@
-"""What a radiance field has learned, for other programs: its surface as a coloured mesh, or the points that are seen."""
+"""What a radiance field has learned, for other programs: its surface as a colored mesh, or the points that are seen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from softmine.radiance.ray_types import PerPoint
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
 from softmine.signals.mesh_tree import Faces, Points
-from softmine.tasks.meshing import Colours, NoSurface, check_resolution, check_smallest, marching_cubes
+from softmine.tasks.meshing import Colors, NoSurface, check_resolution, check_smallest, marching_cubes
 from softmine.tasks.nerf.rendering import CHUNK, look
 from softmine.training.colors import to_bytes
 from softmine.training.evaluation import at_rest
@@ -27,7 +27,7 @@ from softmine.training.task import Report, silent
 POINTS = 2**16
 """Points that the field is asked about at a time."""
 FARTHEST = 100.0
-"""Distance from the scene's centre, in its units, past which no point is kept: contracted cells are as wide as that
+"""Distance from the scene's center, in its units, past which no point is kept: contracted cells are as wide as that
 there."""
 MOST_POINTS = 10_000_000
 _FADE = 3.0
@@ -53,12 +53,12 @@ def surface(
     level: float | None = None,
     smallest: int = 0,
     report: Report = silent,
-) -> tuple[Points, Faces, Colours, float]:
+) -> tuple[Points, Faces, Colors, float]:
     """Where a field's density passes ``level``, by marching cubes, in the coordinates of the scene's file.
 
     A scene in a box is meshed in its cube; of an unbounded one, only the unit ball around what the cameras look at, in
     which space is not contracted, and the surface is closed there. Cells that the occupancy grid leaves out of renders are
-    empty. Vertices have the colour that is seen from straight above them.
+    empty. Vertices have the color that is seen from straight above them.
 
     Args:
         renderer: the field; left in the mode it was in.
@@ -70,22 +70,22 @@ def surface(
         report: is told the share done; may raise.
 
     Returns:
-        Vertices (V, 3), outward triangles (F, 3), colours (V, 3) and the level.
+        Vertices (V, 3), outward triangles (F, 3), colors (V, 3) and the level.
 
     Raises:
-        SoftmineError: the scene is in normalised device coordinates, nothing has that density, or a setting is out of
+        SoftmineError: the scene is in normalized device coordinates, nothing has that density, or a setting is out of
             range.
     """
     check_resolution(resolution)
     if scene.bounds.kind == "ndc":
         raise SoftmineError(
-            f"{scene.name} was learned in normalised device coordinates, where density has no unit of length and a mesh "
+            f"{scene.name} was learned in normalized device coordinates, where density has no unit of length and a mesh "
             "would reach to infinity: write what its cameras see with --points N"
         )
     field = renderer.field
     # More than a cell beyond the ball, whose surface the sides of the cube would cut otherwise.
     extent = 2 + 8 / resolution if field.contracts else field.side
-    low = torch.full((3,), -extent / 2) if field.contracts else field.centre.cpu() - extent / 2
+    low = torch.full((3,), -extent / 2) if field.contracts else field.center.cpu() - extent / 2
     if level is None:
         level = default_level(extent / scene.scale / resolution)
     if not 0 < level < math.inf:
@@ -128,15 +128,15 @@ def surface(
             )
         vertices, faces = large_pieces(vertices, faces, smallest)
         points = low.double().numpy() + vertices * extent
-        colours = _colours(field, points, normals(vertices, faces), device)
+        colors = _colors(field, points, normals(vertices, faces), device)
     report(1.0)
-    return points / scene.scale + np.array(scene.centre), faces, colours, level
+    return points / scene.scale + np.array(scene.center), faces, colors, level
 
 
 @torch.no_grad()
 def visible_points(
     renderer: Renderer, photos: Photos, device: torch.device, count: int, report: Report = silent
-) -> tuple[Points, Colours]:
+) -> tuple[Points, Colors]:
     """Points where the training views' rays meet something, at most ``count``, as many from each view.
 
     They lie at the mean depth of pixels, drawn at random (always the same), whose opacity is above 0.5; pixels that a mask
@@ -150,7 +150,7 @@ def visible_points(
         report: is told the share done; may raise.
 
     Returns:
-        Positions (P, 3) and colours (P, 3). Positions are in the coordinates of the scene's file; for a scene in normalised
+        Positions (P, 3) and colors (P, 3). Positions are in the coordinates of the scene's file; for a scene in normalized
         device coordinates in its unit of length, but from the cameras' mean, along the mean camera's right, up and back.
 
     Raises:
@@ -160,7 +160,7 @@ def visible_points(
         raise SoftmineError(f"--points is {count}: give a number from 1 to {MOST_POINTS:,}")
     scene, views = photos.scene, len(photos.views)
     generator = torch.Generator().manual_seed(0)
-    positions, colours = [np.empty((0, 3))], [np.empty((0, 3), np.uint8)]
+    positions, colors = [np.empty((0, 3))], [np.empty((0, 3), np.uint8)]
     with at_rest(renderer):
         for view in range(views):
             wanted = (view + 1) * count // views - view * count // views
@@ -182,14 +182,14 @@ def visible_points(
                 kept = (points.norm(dim=-1) < FARTHEST).nonzero()[:wanted, 0]
                 wanted -= len(kept)
                 positions.append(points[kept].double().numpy())
-                colours.append(to_bytes(_own_colour(seen[kept]).numpy()))
+                colors.append(to_bytes(_own_color(seen[kept]).numpy()))
             report((view + 1) / views)
     points = np.concatenate(positions) / scene.scale
     if not len(points):
         raise SoftmineError(
             "nothing is seen: no pixel of the training views is half opaque; train it for longer"
         )
-    return points if scene.ndc else points + np.array(scene.centre), np.concatenate(colours)
+    return points if scene.ndc else points + np.array(scene.center), np.concatenate(colors)
 
 
 def large_pieces(
@@ -240,8 +240,8 @@ def _density(field: RadianceField, points: Float[Tensor, "p 3"]) -> PerPoint:
     return density
 
 
-def _colours(field: RadianceField, points: Points, outward: Points, device: torch.device) -> Colours:
-    """Colours (V, 3) of points (V, 3) of the scene, seen against their normals (V, 3)."""
+def _colors(field: RadianceField, points: Points, outward: Points, device: torch.device) -> Colors:
+    """Colors (V, 3) of points (V, 3) of the scene, seen against their normals (V, 3)."""
     parts = []
     for place, normal in zip(
         torch.from_numpy(points).float().split(POINTS),
@@ -250,12 +250,12 @@ def _colours(field: RadianceField, points: Points, outward: Points, device: torc
     ):
         _, geometry = field.geometry(field.to_unit(place.to(device)).clamp(0, 1 - 2**-24))
         rays = torch.arange(len(place), device=device)
-        parts.append(to_bytes(field.colours(geometry, -normal.to(device), rays).numpy(force=True)))
+        parts.append(to_bytes(field.colors(geometry, -normal.to(device), rays).numpy(force=True)))
     return np.concatenate(parts)
 
 
-def _own_colour(channels: Float[Tensor, "n c"]) -> Float[Tensor, "n 3"]:
-    """The colour (N, 3) of what is seen, without what is seen through it."""
+def _own_color(channels: Float[Tensor, "n c"]) -> Float[Tensor, "n 3"]:
+    """The color (N, 3) of what is seen, without what is seen through it."""
     if channels.shape[1] == 3:
         return channels
     premultiplied, opacity = from_channels(channels)

@@ -42,8 +42,8 @@ def pixels_across(scene: Scene) -> float:
     if bounds.kind == "unbounded":
         # All of space is drawn into a ball of twice the size.
         side *= 2
-    centre = (np.array(bounds.low) + np.array(bounds.high)) / 2
-    distances = [float(np.linalg.norm(view.pose[:, 3] - centre)) for view in views]
+    center = (np.array(bounds.low) + np.array(bounds.high)) / 2
+    distances = [float(np.linalg.norm(view.pose[:, 3] - center)) for view in views]
     return side * float(
         np.median([view.camera.focal[0] / max(d, 1e-3) for view, d in zip(views, distances, strict=True)])
     )

@@ -19,7 +19,7 @@ from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
 from softmine.tasks.film import film
 from softmine.tasks.nerf.camera_paths import film_camera, orbit, photo_camera, spiral
-from softmine.tasks.nerf.depth import depth_colours, depth_ends
+from softmine.tasks.nerf.depth import depth_colors, depth_ends
 from softmine.tasks.nerf.evaluation import LPIPS_NETWORK
 from softmine.tasks.nerf.rendering import Shot, take
 from softmine.training.colors import to_bytes
@@ -38,7 +38,7 @@ class Stage:
     Attributes:
         field: trained.
         scene: what it was trained on.
-        background: a grey in [0, 1], for fields that know what is transparent.
+        background: a gray in [0, 1], for fields that know what is transparent.
         device: where the field is.
         depth: whether depths are written too.
     """
@@ -80,14 +80,14 @@ def write_photos(
     for number, (view, camera) in enumerate(zip(views, cameras, strict=True)):
         shot = stage.shoot(camera, view.pose, lambda number=number: report(number / len(views)))
         name = f"{number:04d}_{re.sub(r'[^A-Za-z0-9.-]+', '_', Path(view.name).with_suffix('').as_posix())[-60:]}"
-        write_picture(shot.colour, folder / f"{name}.png")
+        write_picture(shot.color, folder / f"{name}.png")
         entry: dict[str, Any] = {"file": f"{name}.png", "view": view.name}
         if stage.depth:
             unit = _write_depth(shot.depth, stage.scene.scale, folder / f"{name}_depth.png")
-            write_picture(depth_colours([shot.depth])[0], folder / f"{name}_depth_colours.png")
+            write_picture(depth_colors([shot.depth])[0], folder / f"{name}_depth_colours.png")
             entry |= {"depth_file": f"{name}_depth.png", "depth_unit": unit}
         if lpips:
-            entry["lpips"] = lpips(number, shot.colour)
+            entry["lpips"] = lpips(number, shot.color)
         entries.append(entry)
         report((number + 1) / len(views))
     summary: dict[str, Any] = {"split": split}
@@ -128,9 +128,9 @@ def write_flight(
             _, add_depth = stack.enter_context(film(depth_file, (camera.width, camera.height), rate))
         for number, pose in enumerate(poses):
             shot = stage.shoot(camera, pose, lambda number=number: report(number / frames))
-            add(to_bytes(shot.colour))
+            add(to_bytes(shot.color))
             if add_depth:
-                add_depth(to_bytes(depth_colours([shot.depth], ends)[0]))
+                add_depth(to_bytes(depth_colors([shot.depth], ends)[0]))
             report((number + 1) / frames)
     size_words = f"{camera.width} x {camera.height} at {float(rate):g} a second"
     return f"{frames} frames of {size_words} ({name})" + (", and their depths" if stage.depth else "")

@@ -29,12 +29,12 @@ class Shot:
     """One rendered picture.
 
     Attributes:
-        colour: over the background, clipped to [0, 1], (h, w, 3).
+        color: over the background, clipped to [0, 1], (h, w, 3).
         depth: mean distance from the camera of what is seen, in the scene's units, (h, w); infinite where the field is
             mostly transparent.
     """
 
-    colour: Float[np.ndarray, "h w 3"]
+    color: Float[np.ndarray, "h w 3"]
     depth: Float[np.ndarray, "h w"]
 
 
@@ -50,11 +50,11 @@ def take(
     stride: int = 1,
     pause: Callable[[], None] = lambda: None,
 ) -> Shot:
-    """What ``renderer`` shows to a camera at ``pose`` (3, 4), before a grey ``background`` (1 is white).
+    """What ``renderer`` shows to a camera at ``pose`` (3, 4), before a gray ``background`` (1 is white).
 
     Args:
         renderer: the field; left in the mode it was in.
-        scene: what the field was trained on: tells whether rays run in normalised device coordinates.
+        scene: what the field was trained on: tells whether rays run in normalized device coordinates.
         camera: its size is the picture's.
         pose: camera to world.
         background: in [0, 1].
@@ -65,16 +65,16 @@ def take(
     cameras = Cameras([camera], [pose])
     rows, columns = strided(camera.height, stride), strided(camera.width, stride)
     pixels = torch.cartesian_prod(rows, columns).float() + 0.5
-    colours, depths = [], []
+    colors, depths = [], []
     with at_rest(renderer):
         for part in pixels.split(CHUNK):
             pause()
             rays = cameras.rays(torch.zeros(len(part), dtype=torch.int64), part)
             seen, depth = look(renderer, scene, rays, device)
-            colours.append(composite(seen, background).clamp_(0, 1))
+            colors.append(composite(seen, background).clamp_(0, 1))
             depths.append(depth)
     size = (len(rows), len(columns))
-    return Shot(torch.cat(colours).view(*size, 3).numpy(), torch.cat(depths).view(size).numpy())
+    return Shot(torch.cat(colors).view(*size, 3).numpy(), torch.cat(depths).view(size).numpy())
 
 
 def look(

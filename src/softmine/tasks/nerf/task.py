@@ -22,7 +22,7 @@ from softmine.tasks.contact_sheet import contact_sheet
 from softmine.tasks.grids import spread
 from softmine.tasks.meshing import write_mesh, write_points
 from softmine.tasks.nerf import evaluation
-from softmine.tasks.nerf.depth import depth_colours
+from softmine.tasks.nerf.depth import depth_colors
 from softmine.tasks.nerf.export import surface, visible_points
 from softmine.tasks.nerf.field import make_renderer
 from softmine.tasks.nerf.rendering import Shot, take
@@ -89,7 +89,7 @@ class Views(Reconstruction):
     Attributes:
         shots: what is on the sheet, in full size: number of the view and its picture.
         quality: of every test view; empty in comparisons.
-        depth: the sheet's depths as colours, (h, w, 3).
+        depth: the sheet's depths as colors, (h, w, 3).
     """
 
     shots: list[tuple[int, Shot]]
@@ -134,7 +134,7 @@ class NerfTask:
                 "unit": f"pixels of {len(self.test.views)} test views",
             },
             "bounds": scene.bounds.kind,
-            "centre": list(scene.centre),
+            "centre": list(scene.center),
             "scale": scene.scale,
             "notes": list(scene.notes),
         }
@@ -173,11 +173,11 @@ class NerfTask:
             shot = self.shoot(field, index, device, stride=stride)
             target, valid = self._photo(index, stride)
             if not small:
-                quality.append(evaluation.measure_view(test.views[index].name, shot.colour, target, valid))
+                quality.append(evaluation.measure_view(test.views[index].name, shot.color, target, valid))
             if index in chosen:
                 shots.append((index, shot))
                 part = slice(None) if small else slice(step // 2, None, step)
-                values.append(shot.colour[part, part])
+                values.append(shot.color[part, part])
                 targets.append(target[part, part])
                 error = mean_error(values[-1], targets[-1])
                 errors.append(error if valid is None else error * valid[part, part])
@@ -193,7 +193,7 @@ class NerfTask:
             note,
             shots=shots,
             quality=quality,
-            depth=contact_sheet(depth_colours(depths)),
+            depth=contact_sheet(depth_colors(depths)),
         )
 
     def shoot(self, field: Renderer, index: int, device: torch.device, *, stride: int = 1) -> Shot:
@@ -224,7 +224,7 @@ class NerfTask:
         write_picture(result.depth, folder / "depth.png")
         outputs = [Output("depth.png", "depth of the test views shown, near to far from yellow to blue")]
         for index, shot in result.shots:
-            write_picture(shot.colour, folder / f"test_{index:03d}.png")
+            write_picture(shot.color, folder / f"test_{index:03d}.png")
             view = result.quality[index]
             outputs.append(Output(f"test_{index:03d}.png", f"test view {view.name}, PSNR {view.psnr:.2f} dB"))
         evaluation.write_views(result.quality, self.background, folder / "test_views.json")
@@ -246,14 +246,14 @@ class NerfTask:
         level: float | None = None,
         smallest: int = 0,
     ) -> str:
-        """Writes the surface where the field's density is ``level``, with colours, to ``path``; says what it wrote."""
+        """Writes the surface where the field's density is ``level``, with colors, to ``path``; says what it wrote."""
         assert isinstance(field, Renderer)
-        vertices, faces, colours, level = surface(
+        vertices, faces, colors, level = surface(
             field, self.scene, device, resolution, level=level, smallest=smallest, report=report
         )
-        write_mesh(path, vertices, faces, colours)
+        write_mesh(path, vertices, faces, colors)
         where = ", of the unit ball around what the cameras look at" if field.field.contracts else ""
-        where += ", without colours, for which STL has no place" if path.suffix.lower() == ".stl" else ""
+        where += ", without colors, for which STL has no place" if path.suffix.lower() == ".stl" else ""
         return (
             f"{len(vertices):,} vertices and {len(faces):,} triangles where the density is {level:.3g}{where}"
         )
@@ -261,10 +261,10 @@ class NerfTask:
     def export_points(
         self, field: nn.Module, path: Path, device: torch.device, count: int, report: Report = silent
     ) -> str:
-        """Writes at most ``count`` points of what the training views see, with colours, as PLY; says what it wrote."""
+        """Writes at most ``count`` points of what the training views see, with colors, as PLY; says what it wrote."""
         assert isinstance(field, Renderer)
-        points, colours = visible_points(field, self.signal, device, count, report)
-        write_points(path, points, colours)
+        points, colors = visible_points(field, self.signal, device, count, report)
+        write_points(path, points, colors)
         frame = " (right, up and back of the mean camera, from where it stands)" if self.scene.ndc else ""
         return f"{len(points):,} points{frame}"
 

@@ -59,9 +59,9 @@ def views(shape: Shape, size: int) -> list[View]:
 
 
 def draw(view: View, vertices: Points, faces: Faces) -> tuple[Array, Array]:
-    """A shaded picture (size, size, 3) in [0, 1] of a surface, and the depth (size, size) at each pixel's centre."""
+    """A shaded picture (size, size, 3) in [0, 1] of a surface, and the depth (size, size) at each pixel's center."""
     fine = View(view.axes, view.size * OVERSAMPLE, view.extent)
-    depth, place = _rasterise(fine, vertices, faces)
+    depth, place = _rasterize(fine, vertices, faces)
     corners = vertices[faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-300)
@@ -69,10 +69,10 @@ def draw(view: View, vertices: Points, faces: Faces) -> tuple[Array, Array]:
     lamps = (np.array([-0.45, 0.6, 0.66]) @ view.axes, np.array([0.6, -0.5, 0.62]) @ view.axes)
     shade = 0.22 + 0.84 * (normal @ lamps[0]).clip(0) + 0.2 * (normal @ lamps[1]).clip(0)
     hit = place >= 0
-    colours = np.broadcast_to(_GROUND, (*place.shape, 3)).copy()
-    colours[hit] = _CLAY * shade[place[hit]][:, None]
-    blocks = colours.reshape(view.size, OVERSAMPLE, view.size, OVERSAMPLE, 3)
-    depth, _ = _rasterise(view, vertices, faces)
+    colors = np.broadcast_to(_GROUND, (*place.shape, 3)).copy()
+    colors[hit] = _CLAY * shade[place[hit]][:, None]
+    blocks = colors.reshape(view.size, OVERSAMPLE, view.size, OVERSAMPLE, 3)
+    depth, _ = _rasterize(view, vertices, faces)
     return blocks.mean((1, 3)).clip(0, 1).astype(np.float32), depth
 
 
@@ -95,7 +95,7 @@ def deviation(
     return error
 
 
-def _rasterise(view: View, vertices: Points, faces: Faces) -> tuple[Array, Array]:
+def _rasterize(view: View, vertices: Points, faces: Faces) -> tuple[Array, Array]:
     depth = np.full((view.size, view.size), np.inf)
     place = np.full((view.size, view.size), -1)
     mesh_kernels.rasterise(np.ascontiguousarray(view.project(vertices)[faces]), depth, place)

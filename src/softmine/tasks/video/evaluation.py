@@ -57,7 +57,7 @@ def every_frame(
 def frame_values(
     field: nn.Module, video: Video, index: int, rows: np.ndarray, columns: np.ndarray, device: torch.device
 ) -> Float[np.ndarray, "h w 3"]:
-    """A field at the centres of rows (h,) and columns (w,) of one frame, clipped to [0, 1]."""
+    """A field at the centers of rows (h,) and columns (w,) of one frame, clipped to [0, 1]."""
     count, height, width, _ = video.shape
     coords = grid_coords(
         centers(count, index, index + 1),

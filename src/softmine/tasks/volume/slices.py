@@ -22,9 +22,9 @@ MOMENTS = 3
 TILE_SIDE, SMALL_TILE_SIDE = 640, 240
 ASPECT = 4 / 3
 NO_DATA = (0.86, 0.84, 0.80)
-"""A light, warm grey: no grey of a scan and no colour of viridis."""
-NO_DATA_AMONG_GREYS = (0.20, 0.26, 0.36)
-"""A dark slate blue, which is no grey."""
+"""A light, warm gray: no gray of a scan and no color of viridis."""
+NO_DATA_AMONG_GRAYS = (0.20, 0.26, 0.36)
+"""A dark slate blue, which is no gray."""
 BETWEEN = 1.0
 
 
@@ -75,9 +75,9 @@ def montage(
 ) -> Reconstruction:
     """Up to nine slices of ``field`` and of the volume, evenly spaced along an axis (see ``choose_view``).
 
-    Of a volume with four axes, three slices at three positions of the fourth. One channel is grey, or viridis
-    where floats come without a scanner's header; three are RGB; two or four are set side by side in grey.
-    Voxels without data have a colour of their own and no error. Slices of many voxels are reduced.
+    Of a volume with four axes, three slices at three positions of the fourth. One channel is gray, or viridis
+    where floats come without a scanner's header; three are RGB; two or four are set side by side in gray.
+    Voxels without data have a color of their own and no error. Slices of many voxels are reduced.
     """
     view = choose_view(volume)
     cuts = _cuts(volume, view)
@@ -153,7 +153,7 @@ def _cells(volume: Volume, view: View, fixed: tuple[int, ...], height: int, widt
 
 
 def _paint(volume: Volume, values: Array, valid: Array | None) -> Array:
-    """A slice (h, w, C) as people look at it: (h, w, 1) grey, or (h, w, 3)."""
+    """A slice (h, w, C) as people look at it: (h, w, 1) gray, or (h, w, 3)."""
     field = volume.channels == 1 and np.dtype(volume.dtype).kind == "f" and volume.data.nifti is None
     if field:
         values = matplotlib.colormaps["viridis"](values[..., 0])[..., :3].astype(np.float32)
@@ -162,8 +162,8 @@ def _paint(volume: Volume, values: Array, valid: Array | None) -> Array:
         valid = None if valid is None else np.concatenate([valid] * volume.channels, 1)
     if valid is None:
         return values
-    colour = np.array(NO_DATA if field else NO_DATA_AMONG_GREYS, np.float32)
-    return np.where(valid[..., None], values, colour)
+    color = np.array(NO_DATA if field else NO_DATA_AMONG_GRAYS, np.float32)
+    return np.where(valid[..., None], values, color)
 
 
 def _beside(volume: Volume, error: Array) -> Array:

@@ -169,7 +169,7 @@ def _written(
 def _learned(
     volume: Volume, field: nn.Module, device: torch.device, order: Literal["C", "F"], report: Report
 ) -> Iterator[tuple[Tensor, Array]]:
-    """Flat voxels (M,) and the values (M, C) of ``field`` at their centres, clipped to [0, 1], until all were asked."""
+    """Flat voxels (M,) and the values (M, C) of ``field`` at their centers, clipped to [0, 1], until all were asked."""
     done = 0
     for cells in _blocks(volume, order):
         yield cells, predict(field, volume.domain.centres(cells), device).numpy()
