@@ -29,7 +29,7 @@ import torch
 
 from softmine.signals import Image
 from softmine.signals.synthetic.fractal import Fractal
-from softmine.tasks.image import ImageTask
+from softmine.tasks.image.task import ImageTask
 from softmine.training.build import build_trainer
 from softmine.training.devices import describe
 from softmine.training.settings import FieldSettings

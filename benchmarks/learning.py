@@ -21,7 +21,7 @@ import torch
 
 from softmine.kernels.backends import VARIABLE
 from softmine.signals import Image
-from softmine.tasks.image import ImageTask
+from softmine.tasks.image.task import ImageTask
 from softmine.training.build import build_trainer
 from softmine.training.settings import FieldSettings
 from softmine.training.task import Evaluator

@@ -3,7 +3,7 @@
     python benchmarks/radiance.py --out benchmarks/results/radiance.json
 
 Compositing is timed on packed points alone, forward and backward. A step is timed with an occupancy grid that holds a
-shell about as thick as that of a trained scene, so that rays have a few points each; the photos' colours do not matter
+shell about as thick as that of a trained scene, so that rays have a few points each; the photos' colors do not matter
 to its time. All figures are medians, in milliseconds.
 """
 
@@ -26,9 +26,9 @@ from torch.nn import functional
 
 from softmine.kernels import set_threads
 from softmine.optim import RowAdam
+from softmine.radiance.compositing import composite, composite_twin, visible
 from softmine.radiance.field import RadianceField
 from softmine.radiance.marching import march
-from softmine.radiance.rendering import composite, composite_twin, visible
 
 RAYS = (1024, 2048, 8192)
 POINTS = (4, 16, 60)
@@ -50,18 +50,18 @@ def compositing(rays: int, points: int, repeats: int) -> dict[str, float]:
     counts = torch.randint(0, 2 * points + 1, (rays,))
     starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     total = int(starts[-1])
-    density, colours = torch.rand(total, requires_grad=True), torch.rand(total, 3, requires_grad=True)
+    density, colors = torch.rand(total, requires_grad=True), torch.rand(total, 3, requires_grad=True)
     widths, distances = torch.full((total,), 0.1), torch.rand(total)
     upstream = torch.rand(rays, 5)
 
     def compiled() -> None:
-        rendered = composite(density, colours, widths, distances, starts)
-        out = torch.cat([rendered.colour, rendered.opacity[:, None], rendered.depth[:, None]], 1)
-        torch.autograd.grad(out, [density, colours], upstream)
+        rendered = composite(density, colors, widths, distances, starts)
+        out = torch.cat([rendered.color, rendered.opacity[:, None], rendered.depth[:, None]], 1)
+        torch.autograd.grad(out, [density, colors], upstream)
 
     def plain() -> None:
-        out = composite_twin(density, colours, widths, distances, starts)[1]
-        torch.autograd.grad(out, [density, colours], upstream)
+        out = composite_twin(density, colors, widths, distances, starts)[1]
+        torch.autograd.grad(out, [density, colors], upstream)
 
     return {
         "rays": rays,
@@ -95,7 +95,7 @@ def step(rays: int, thickness: float, repeats: int) -> dict[str, float]:
     target = torch.rand(rays, 3)
 
     def train() -> None:
-        loss = (field(*rays_of(rays)).colour - target).square().mean()
+        loss = (field(*rays_of(rays)).color - target).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

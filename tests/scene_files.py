@@ -11,12 +11,12 @@ import PIL.Image
 def look(turn, height=0.5, distance=4.0):
     """Camera to world (4, 4), OpenGL axes, from a circle towards the origin, +z up."""
     level = math.sqrt(1 - height**2)
-    centre = distance * np.array([level * math.cos(turn), level * math.sin(turn), height])
-    back = centre / distance
+    center = distance * np.array([level * math.cos(turn), level * math.sin(turn), height])
+    back = center / distance
     right = np.cross([0.0, 0.0, 1.0], back)
     right /= np.linalg.norm(right)
     pose = np.eye(4)
-    pose[:3] = np.stack((right, np.cross(back, right), back, centre), 1)
+    pose[:3] = np.stack((right, np.cross(back, right), back, center), 1)
     return pose
 
 
@@ -78,10 +78,10 @@ def colmap_images(count=10):
     images, poses = [], []
     for index in range(count):
         pose = look(0.6 * index)[:3] * [1, -1, -1, 1]
-        rotation, centre = pose[:, :3].T, pose[:, 3]
+        rotation, center = pose[:, :3].T, pose[:, 3]
         values, vectors = np.linalg.eigh(_quaternion_form(rotation))
         quaternion = vectors[:, values.argmax()]
-        images.append((index + 1, quaternion, -rotation @ centre, index % 5 + 1, f"{index:02d}.png"))
+        images.append((index + 1, quaternion, -rotation @ center, index % 5 + 1, f"{index:02d}.png"))
         poses.append(pose)
     return images, poses
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from softmine import Image
 from softmine.cli.main import main
-from softmine.tasks.image import ImageTask
+from softmine.tasks.image.task import ImageTask
 from softmine.training.trainer import Trainer
 
 TINY = ["--log2-table-size", "8", "--batch-size", "64", "--evaluations", "4"]

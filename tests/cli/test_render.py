@@ -10,7 +10,7 @@ from PIL import Image
 from scene_files import write_blender, write_llff
 from softmine.cli import render
 from softmine.cli.main import main
-from softmine.tasks import nerf_renders
+from softmine.tasks.nerf import render_files
 
 TINY = [
     "--log2-table-size",
@@ -81,7 +81,7 @@ def test_an_interruption_leaves_nothing(runs, tmp_path, monkeypatch, capsys):
     def interrupted_at_last(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(nerf_renders, "_bytes", interrupted_at_last)
+    monkeypatch.setattr(render_files, "_bytes", interrupted_at_last)
     out = tmp_path / "deep" / "out"
     assert main(["render", str(runs / "box"), "--out", str(out), "--views", "orbit", "--frames", "3"]) == 130
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ import pytest
 import trimesh
 
 from softmine.cli.main import main
-from softmine.tasks import shape as shape_task
+from softmine.tasks.shape import task as shape_task
 
 TINY = [
     "--log2-table-size",

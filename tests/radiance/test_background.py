@@ -8,14 +8,14 @@ from softmine.radiance.background import composite, from_channels, to_channels
 from helpers import FALSE_ALARM
 
 
-def colours(count, seed):
+def colors(count, seed):
     random = torch.Generator().manual_seed(seed)
     opacity = torch.rand(count, generator=random, dtype=torch.float64)
     return torch.rand(count, 3, generator=random, dtype=torch.float64) * opacity[:, None], opacity
 
 
 def test_channels_are_those_of_the_formula_and_in_range():
-    premultiplied, opacity = colours(1000, 0)
+    premultiplied, opacity = colors(1000, 0)
     channels = to_channels(premultiplied, opacity)
     assert channels.min() >= 0
     assert channels.max() <= 1
@@ -24,8 +24,8 @@ def test_channels_are_those_of_the_formula_and_in_range():
     torch.testing.assert_close(alpha, opacity)
 
 
-def test_composite_lays_colour_over_the_background():
-    premultiplied, opacity = colours(50, 1)
+def test_composite_lays_color_over_the_background():
+    premultiplied, opacity = colors(50, 1)
     background = torch.rand(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     expected = premultiplied + (1 - opacity[:, None]) * background
     channels = to_channels(premultiplied, opacity)
@@ -37,7 +37,7 @@ def test_composite_lays_colour_over_the_background():
 def test_squared_error_is_the_mean_over_random_backgrounds():
     """A z-test on each of 5 pairs; together they fail with a chance of FALSE_ALARM if the formula is right."""
     random = torch.Generator().manual_seed(3)
-    (p, a), (q, b) = colours(5, 4), colours(5, 5)
+    (p, a), (q, b) = colors(5, 4), colors(5, 5)
     expected = (to_channels(p, a) - to_channels(q, b)).square().sum(-1)
     draws = torch.rand(200_000, 1, 3, generator=random, dtype=torch.float64)
     errors = ((p - q) - draws * (a - b)[:, None]).square().sum(-1)

@@ -38,11 +38,11 @@ def test_every_kind_renders_and_learns(changes):
     field = field_of(**changes)
     origins, directions = rays_of(50)
     rendered = field(origins, directions)
-    assert rendered.colour.shape == (50, 3)
+    assert rendered.color.shape == (50, 3)
     assert ((rendered.opacity > 0) & (rendered.opacity <= 1 + 1e-5)).any()
-    assert (rendered.colour <= rendered.opacity[:, None] + 1e-5).all()
+    assert (rendered.color <= rendered.opacity[:, None] + 1e-5).all()
     assert field.costs.shape == (50,)
-    loss = rendered.colour.square().mean()
+    loss = rendered.color.square().mean()
     extra = field.regularisation()
     assert (extra is None) == (not changes)
     (loss if extra is None else loss + extra).backward()
@@ -53,7 +53,7 @@ def test_every_kind_renders_and_learns(changes):
 @pytest.mark.parametrize("training", [False, True])
 def test_no_rays_see_nothing(changes, training):
     rendered = field_of(**changes).train(training)(torch.zeros(0, 3), torch.zeros(0, 3))
-    assert rendered.colour.shape == (0, 3)
+    assert rendered.color.shape == (0, 3)
     assert rendered.opacity.shape == rendered.depth.shape == rendered.weights.shape == (0,)
 
 
@@ -62,10 +62,10 @@ def test_evaluation_is_the_same_each_time_and_training_is_not(changes):
     field = field_of(**changes)
     rays = rays_of(20)
     one, other = field(*rays), field(*rays)
-    assert not torch.equal(one.colour, other.colour)
+    assert not torch.equal(one.color, other.color)
     field.eval()
     one, other = field(*rays), field(*rays)
-    assert torch.equal(one.colour, other.colour)
+    assert torch.equal(one.color, other.color)
 
 
 @each_kind
@@ -75,22 +75,22 @@ def test_the_shifts_of_training_go_on_from_the_state(changes):
     field(*rays)
     other = field_of(**changes)
     other.load_state_dict(field.state_dict())
-    assert torch.equal(field(*rays).colour, other(*rays).colour)
+    assert torch.equal(field(*rays).color, other(*rays).color)
 
 
 def test_a_gradient_of_the_rays_is_that_of_finite_differences():
-    """Positions and colours follow the rays; the distances of points count as constant, so that origins are moved here
+    """Positions and colors follow the rays; the distances of points count as constant, so that origins are moved here
     inside the box and directions about the view, with ``near`` beyond where the rays enter."""
     field = field_of().double().eval()
     field.rays.near = 0.05
     origins = torch.tensor([[0.1, 0.05, -0.21], [-0.3, 0.13, 0.24]], dtype=torch.float64)
     directions = torch.tensor([[0.3, -0.2, 0.9], [-0.5, 0.7, 0.1]], dtype=torch.float64)
 
-    def colours(origins, directions):
-        return field(origins, directions).colour
+    def colors(origins, directions):
+        return field(origins, directions).color
 
     inputs = (origins.requires_grad_(), directions.requires_grad_())
-    assert torch.autograd.gradcheck(colours, inputs, eps=1e-8, atol=1e-4)
+    assert torch.autograd.gradcheck(colors, inputs, eps=1e-8, atol=1e-4)
 
 
 def test_rays_that_need_no_gradient_cost_none():
@@ -98,19 +98,19 @@ def test_rays_that_need_no_gradient_cost_none():
     origins, directions = rays_of(10)
     plain = field.eval()(origins, directions)
     asked = field(origins, directions.clone().requires_grad_())
-    torch.testing.assert_close(plain.colour, asked.colour, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(plain.color, asked.color, atol=1e-5, rtol=1e-4)
 
 
 def test_the_loops_and_plain_torch_render_the_same(monkeypatch):
     field = field_of().double().eval()
     rays = rays_of(40, torch.float64)
     fused = field(*rays)
-    fused.colour.sum().backward()
+    fused.color.sum().backward()
     wanted = [parameter.grad.clone() for parameter in field.parameters() if parameter.grad is not None]
     field.zero_grad()
     monkeypatch.setenv("SOFTMINE_KERNELS", "torch")
     plain = field(*rays)
-    plain.colour.sum().backward()
+    plain.color.sum().backward()
     torch.testing.assert_close(fused, plain)
     for one, other in zip(field.parameters(), wanted, strict=True):
         torch.testing.assert_close(one.grad, other)
@@ -120,7 +120,7 @@ def test_length_of_the_directions_scales_the_depth_alone():
     field = field_of().eval()
     origins, directions = rays_of(20)
     one, other = field(origins, directions), field(origins, 2 * directions)
-    torch.testing.assert_close(one.colour, other.colour, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(one.color, other.color, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(one.depth, 2 * other.depth, atol=1e-5, rtol=1e-4)
 
 
@@ -129,8 +129,8 @@ def test_a_box_may_lie_anywhere_and_have_any_size():
     moved = field_of(((8.0, 8.0, 8.0), (12.0, 12.0, 12.0)))
     origins, directions = rays_of(20)
     torch.testing.assert_close(
-        field.eval()(origins, directions).colour,
-        moved.eval()(2 * origins + 10, directions).colour,
+        field.eval()(origins, directions).color,
+        moved.eval()(2 * origins + 10, directions).color,
         atol=1e-4,
         rtol=1e-3,
     )
@@ -191,7 +191,7 @@ def test_rays_of_an_opaque_field_end_in_matter(changes):
     rendered = field(origins, directions)
     torch.testing.assert_close(rendered.opacity, torch.ones(50))
     assert (rendered.depth * directions.norm(dim=-1) < 1000).all()
-    rendered.colour.square().mean().backward()
+    rendered.color.square().mean().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in field.parameters())
 
 

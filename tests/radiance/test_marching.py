@@ -39,7 +39,7 @@ def test_points_are_in_the_cube_in_occupied_cells_at_equal_steps():
     cells = blobs(16)
     packed = march(origins, directions, cells, step=0.02, jitter=jitter)
     assert ((packed.points > -1e-5) & (packed.points < 1 + 1e-5)).all()
-    # Not at the very border of a cell, where float32 may see the neighbour.
+    # Not at the very border of a cell, where float32 may see the neighbor.
     native = packed.points * 16
     clear = ((native - native.round()).abs() > 1e-3).all(-1)
     index = native[clear].long()

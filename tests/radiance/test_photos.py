@@ -18,7 +18,7 @@ from softmine.signals import Signal
 from softmine.signals.image import files as image_files
 
 
-def centres(photos):
+def centers(photos):
     return photos.domain.centres(torch.arange(photos.domain.cells), torch.float64)
 
 
@@ -35,13 +35,13 @@ def resize(scene: Scene, index, height, width) -> Scene:
     return dataclasses.replace(scene, views=tuple(views))
 
 
-def test_pixel_centres_give_the_premultiplied_pixels():
+def test_pixel_centers_give_the_premultiplied_pixels():
     scene = small()
     photos = Photos(scene)
     assert isinstance(photos, Signal)
     assert (photos.channels, photos.domain.shape, photos.domain.discrete) == (4, (5, 16, 16), (0,))
     assert photos.domain.mask is None
-    values = photos(centres(photos)).view(5, 16, 16, 4)
+    values = photos(centers(photos)).view(5, 16, 16, 4)
     assert 0 <= values.min() <= values.max() <= 1
     stored = torch.from_numpy(np.stack([view.pixels for view in scene.split("train")])).double() / 255
     opacity = stored[..., 3]
@@ -53,7 +53,7 @@ def test_pixel_centres_give_the_premultiplied_pixels():
         torch.testing.assert_close(photos.picture(view).double(), values[view], rtol=0, atol=1e-6)
 
 
-def test_colour_of_what_is_transparent_does_not_show():
+def test_color_of_what_is_transparent_does_not_show():
     pixels = np.zeros((2, 2, 4), np.uint8)
     pixels[:, 0] = (255, 0, 0, 255)  # opaque red beside transparent green
     pixels[:, 1] = (0, 255, 0, 0)
@@ -83,7 +83,7 @@ def test_values_are_linear_within_a_view_and_never_mix_views():
     torch.testing.assert_close(photos(coords), torch.lerp(upper, lower, share[:, 0]), rtol=0, atol=1e-6)
 
 
-def test_gradients_of_colours_and_rays_in_row_and_column():
+def test_gradients_of_colors_and_rays_in_row_and_column():
     photos = Photos(small()).double()
     coords = torch.rand(20, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     view, inner = coords[:, :1], coords[:, 1:].clone().requires_grad_()
@@ -99,7 +99,7 @@ def test_views_of_different_sizes():
     assert mask.sum() == 4 * 256 + 120
     assert mask[1, :10, :12].all()
     whole = Photos(small())
-    coords = centres(photos).view(5, 16, 16, 3)
+    coords = centers(photos).view(5, 16, 16, 3)
     torch.testing.assert_close(
         photos(coords[1, :10, :12].reshape(-1, 3)), whole(coords[1, :10, :12].reshape(-1, 3))
     )
@@ -128,14 +128,14 @@ def test_every_stride_goes_through_a_view_evenly():
 
 
 def test_rays_hit_what_the_pictures_show():
-    """The built-in scene is traced along the signal's own rays: colour and opacity agree where a pixel is of one kind."""
+    """The built-in scene is traced along the signal's own rays: color and opacity agree where a pixel is of one kind."""
     from softmine.radiance.scenes.procedural import trace
 
     photos = Photos(procedural(24, 3, 1), "test")
-    coords = centres(photos)
+    coords = centers(photos)
     origins, directions = photos.rays(coords)
-    colour, opacity = trace(origins.float().numpy(), directions.float().numpy())
-    expected = to_channels(torch.from_numpy(colour), torch.from_numpy(opacity)).double()
+    color, opacity = trace(origins.float().numpy(), directions.float().numpy())
+    expected = to_channels(torch.from_numpy(color), torch.from_numpy(opacity)).double()
     error = (photos(coords) - expected).abs().amax(-1)
     # Pixels are means of nine rays, so those on an edge differ from the one in their middle.
     assert error.median() < 0.01
@@ -145,7 +145,7 @@ def test_rays_hit_what_the_pictures_show():
     assert error.square().mean() < 0.5 * wrong.square().mean()
 
 
-def test_downscaling_averages_premultiplied_colour(tmp_path):
+def test_downscaling_averages_premultiplied_color(tmp_path):
     folder = write_blender(tmp_path)
     photos = Photos(read_scene(folder, 2))
     assert photos.domain.shape == (4, 3, 4)
@@ -158,7 +158,7 @@ def test_downscaling_averages_premultiplied_colour(tmp_path):
     )  # half a step of each
 
 
-def test_photos_have_plain_colours_and_masks(tmp_path):
+def test_photos_have_plain_colors_and_masks(tmp_path):
     content = nerfstudio(tmp_path)
     mask = np.full((6, 8), 255, np.uint8)
     mask[2:4, 3:] = 0

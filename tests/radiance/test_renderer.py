@@ -35,15 +35,15 @@ def coords_of(count, seed=0):
     return torch.rand(count, 3, generator=torch.Generator().manual_seed(seed))
 
 
-def test_four_channels_are_colour_before_mid_grey_and_half_the_opacity():
+def test_four_channels_are_color_before_mid_grey_and_half_the_opacity():
     renderer, coords = renderer_of().eval(), coords_of(30)
     values, rendered = renderer(coords), renderer.render(coords)
     assert values.shape == (30, 4)
     torch.testing.assert_close(values[:, 3], rendered.opacity / 2)
-    torch.testing.assert_close(values[:, :3], rendered.colour + (1 - rendered.opacity[:, None]) / 2)
+    torch.testing.assert_close(values[:, :3], rendered.color + (1 - rendered.opacity[:, None]) / 2)
 
 
-def test_three_channels_are_the_colour_before_mid_grey():
+def test_three_channels_are_the_color_before_mid_grey():
     values = renderer_of(3).eval()(coords_of(30))
     torch.testing.assert_close(values, renderer_of(4).eval()(coords_of(30))[:, :3])
 

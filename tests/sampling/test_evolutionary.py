@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from softmine.sampling.evolutionary import crossover, fitness, laplacian
 
 from softmine import Box, FieldProbe, Image, Siren, SoftmineError
 from softmine.sampling import Evolutionary
-from softmine.sampling.evolutionary import crossover, fitness, laplacian
 
 from helpers import FALSE_ALARM, chi_square_p
 

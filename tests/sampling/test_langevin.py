@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from softmine.sampling.protocol import check_importance
 
 from softmine import Box, Langevin, SoftmineError
 from softmine.sampling import PiecewiseConstant
-from softmine.sampling.protocol import check_importance
 
 from helpers import FALSE_ALARM, chi_square_p, histogram
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from softmine.sampling.langevin_draws import LangevinDraws
 
 from softmine import Box
 from softmine.sampling import PiecewiseConstant, RandomStream
-from softmine.sampling.langevin_draws import LangevinDraws
 
 from helpers import FALSE_ALARM, chi_square_p, histogram
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from softmine.sampling.evolutionary import fitness
 
 from softmine import Box, FieldProbe
 from softmine.sampling import SAMPLERS, PiecewiseConstant, RandomStream, create, edge_prior
-from softmine.sampling.evolutionary import fitness
 from softmine.sampling.map_cells import MapCells, map_shape
 
 from helpers import FALSE_ALARM, chi_square_p

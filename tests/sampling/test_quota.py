@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from softmine.sampling.quota import Quota, _found, _listed, _steps
 
 from softmine import Box
 from softmine.sampling import QuotaMap, RandomStream
-from softmine.sampling.quota import Quota, _found, _listed, _steps
 
 from helpers import FALSE_ALARM, chi_square_p
 

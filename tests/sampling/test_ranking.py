@@ -1,9 +1,9 @@
 import pytest
 import torch
+from softmine.sampling.ranking import Shuffle
 
 from softmine import Box, SoftmineError
 from softmine.sampling import SAMPLERS, RandomStream, create
-from softmine.sampling.ranking import Shuffle
 
 from helpers import FALSE_ALARM, chi_square_p
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from softmine.sampling.resampling import reflect, systematic
 
 from softmine import Box, SoftmineError
 from softmine.sampling import RandomStream, Resampling
-from softmine.sampling.resampling import reflect, systematic
 
 from helpers import FALSE_ALARM, chi_square_p, histogram
 

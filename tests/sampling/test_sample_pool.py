@@ -1,7 +1,7 @@
 import torch
+from softmine.sampling.sample_pool import SamplePool
 
 from softmine.sampling.random import RandomStream
-from softmine.sampling.sample_pool import SamplePool
 
 
 def filled(pool):

@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 import torch
-
-from softmine import SoftmineError
 from softmine.sampling.protocol import check_share
 from softmine.sampling.softness import (
     alpha_at,
@@ -12,6 +10,8 @@ from softmine.sampling.softness import (
     reachable,
     soft_weights,
 )
+
+from softmine import SoftmineError
 
 
 def test_alpha_grows_linearly_and_then_stays():

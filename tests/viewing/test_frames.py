@@ -10,8 +10,8 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.procedural import procedural
 from softmine.radiance.scenes.read import read_scene
+from softmine.viewing.browser_camera import Look, look_of
 from softmine.viewing.frames import NOWHERE, Style, render
-from softmine.viewing.look import Look, look_of
 
 SCENE = procedural(size=24, train=3, test=1)
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ class Wall(RadianceField):
         below = (points[:, 2] < 0.5).float()
         return below * 1e4, torch.zeros(len(points), 16)
 
-    def colours(self, geometry, directions, rays):
+    def colors(self, geometry, directions, rays):
         return torch.tensor([[1.0, 0.0, 0.0]]).expand(len(rays), 3)
 
 
@@ -46,10 +46,10 @@ def above(aspect=1.0):
     return Look((0.0, 0.0, 3.0), (0.0, 1.0, 0.0, 0.0), fov=0.5, aspect=aspect)
 
 
-def test_colour_depth_and_size():
+def test_color_depth_and_size():
     frame = render(renderer(), SCENE, above(2.0), 40, Style(occlude=True), device=CPU)
-    assert frame.colour.shape == (20, 40, 3)
-    assert (frame.colour[10, 20] == [255, 0, 0]).all()
+    assert frame.color.shape == (20, 40, 3)
+    assert (frame.color[10, 20] == [255, 0, 0]).all()
     # Along the axis, so the same everywhere on a wall that faces the camera.
     assert abs(frame.depth[10, 20] - 3) < 0.05
     assert abs(frame.depth[1, 1] - frame.depth[10, 20]) < 0.05
@@ -58,15 +58,15 @@ def test_colour_depth_and_size():
 def test_nothing_is_background_and_hides_nothing():
     away = Look((0.0, 0.0, 3.0), (1.0, 0.0, 0.0, 0.0), fov=0.5, aspect=1.0)
     frame = render(renderer(), SCENE, away, 16, Style(background=0.2, occlude=True), device=CPU)
-    assert (frame.colour == 51).all()
+    assert (frame.color == 51).all()
     assert (frame.depth == NOWHERE).all()
     assert render(renderer(), SCENE, away, 16, Style(depth=True), device=CPU).depth is None
 
 
-def test_depth_as_colours_tells_near_from_far():
+def test_depth_as_colors_tells_near_from_far():
     tilted = Look((0.0, -1.0, 1.0), (0.383, -0.924, 0.0, 0.0), fov=0.8, aspect=1.0)
     frame = render(renderer(), SCENE, tilted, 32, Style(depth=True), device=CPU)
-    assert len({tuple(pixel) for pixel in frame.colour.reshape(-1, 3).tolist()}) > 20
+    assert len({tuple(pixel) for pixel in frame.color.reshape(-1, 3).tolist()}) > 20
 
 
 def test_a_picture_that_nobody_wants_any_more_is_given_up():
@@ -93,7 +93,7 @@ def test_the_field_is_left_as_it_was():
 
 
 @pytest.mark.parametrize("direction", [1.0, -1.0])
-def test_normalised_device_coordinates_see_nothing_backwards(tmp_path, direction):
+def test_normalized_device_coordinates_see_nothing_backwards(tmp_path, direction):
     scene = read_scene(write_llff(tmp_path))
     assert scene.ndc is not None
     field = field_for(scene.bounds, levels=2, log2_table_size=8, finest_resolution=16)
@@ -105,8 +105,8 @@ def test_normalised_device_coordinates_see_nothing_backwards(tmp_path, direction
     frame = render(Renderer(field, Photos(scene)), scene, look, 16, style, device=CPU)
     assert np.isfinite(frame.depth).all()
     if direction > 0:
-        assert (frame.colour == 0).all()
+        assert (frame.color == 0).all()
         assert (frame.depth == NOWHERE).all()
     else:
-        assert (frame.colour > 0).any()
+        assert (frame.color > 0).any()
         assert (frame.depth < NOWHERE).any()

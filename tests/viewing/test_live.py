@@ -13,9 +13,9 @@ from softmine.training.budget import Budget
 from softmine.training.run_folder import RunFolder
 from softmine.training.trainer import Trainer
 from softmine.viewing import live as module
+from softmine.viewing.browser_camera import Look
 from softmine.viewing.frames import Frame
 from softmine.viewing.live import Live, train_in_slices
-from softmine.viewing.look import Look
 from softmine.viewing.requests import Requests
 from softmine.viewing.server import Page
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from softmine.viewing.look import Look
+from softmine.viewing.browser_camera import Look
 from softmine.viewing.requests import COARSEST, FINER, Requests
 
 

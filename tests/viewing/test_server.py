@@ -13,8 +13,8 @@ from softmine.radiance.field import field_for
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.procedural import procedural
+from softmine.viewing.browser_camera import Look
 from softmine.viewing.frames import Frame
-from softmine.viewing.look import Look
 from softmine.viewing.radiance_view import MODES, RadianceView
 from softmine.viewing.requests import Requests
 from softmine.viewing.server import Page, make_picture
@@ -96,10 +96,10 @@ def test_a_radiance_field_and_its_views(page):
     view = RadianceView(page, field, photos, sampler, "still-life", snap=True)
     look = Look((0.0, 0.0, -4.0), (1.0, 0.0, 0.0, 0.0), 0.7, 1.0)
     # Nothing is trained yet.
-    assert len(np.unique(view.paint(look, 8, lambda: False).colour)) == 1
+    assert len(np.unique(view.paint(look, 8, lambda: False).color)) == 1
     assert not view.idle()
     view.renew()
-    assert view.paint(look, 8, lambda: False).colour.shape == (8, 8, 3)
+    assert view.paint(look, 8, lambda: False).color.shape == (8, 8, 3)
     assert view.idle()
     assert view.heat.rays >= 64
     assert "its even share of rays" in view._words.content
@@ -107,7 +107,7 @@ def test_a_radiance_field_and_its_views(page):
     view._mode.value = MODES[0]
     until(lambda: not np.array_equal(view._picture.image, before))
     view._background.value = 0.0
-    assert view.paint(look, 8, lambda: False).colour.max() < 255
+    assert view.paint(look, 8, lambda: False).color.max() < 255
 
 
 def test_without_viser_the_extra_is_named(monkeypatch):

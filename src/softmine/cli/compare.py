@@ -25,7 +25,7 @@ from softmine.study.report import write_compare_report
 from softmine.study.report_compare import NOW_AND_THEN
 from softmine.study.shorter import name_of, shorter_of
 from softmine.study.stored import check_machine, check_tuned, grown, read_results, stored_settings
-from softmine.tasks import KINDS, module, plain
+from softmine.tasks import KINDS, plain
 from softmine.training import devices, new_folder
 from softmine.training.build import edges_of
 from softmine.training.environment import versions
@@ -65,7 +65,7 @@ def compare_command(
         batch_share: the default batch size as a share of the signal's cells.
     """
     flags = _flags(kind)
-    own = getattr(module(kind), "BATCH_SIZE", None)
+    own = KINDS[kind].batch_size
     start = default
     if start is None and own is not None:
         start = CompareSettings(batch_sizes=(own,))

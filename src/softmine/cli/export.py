@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated
 
-import torch
-from torch import nn
 from tyro.conf import Positional, arg
 
 from softmine.cli.console import PlainConsole
@@ -15,50 +13,13 @@ from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
 from softmine.tasks import KINDS
+from softmine.tasks.abilities import ExportsMesh, ExportsRadiance
 from softmine.tasks.meshing import check_resolution, check_smallest, check_writable
 from softmine.training import devices
 from softmine.training.checkpoint import load_field
 from softmine.training.interrupt import Interrupted, at_once, stop_if
 from softmine.training.progress import Progress
 from softmine.training.run_folder import RunFolder
-from softmine.training.task import Report
-
-
-@runtime_checkable
-class ExportsMesh(Protocol):
-    """A task whose field can be written as a mesh."""
-
-    def export(
-        self, field: nn.Module, path: Path, device: torch.device, resolution: int, report: Report
-    ) -> str:
-        """Writes ``field`` to ``path``, as its name's end says, from ``resolution``^3 cells; says what it wrote."""
-        ...
-
-
-@runtime_checkable
-class ExportsRadiance(Protocol):
-    """A task whose fields are made of density, seen from somewhere."""
-
-    def export(
-        self,
-        field: nn.Module,
-        path: Path,
-        device: torch.device,
-        resolution: int,
-        report: Report,
-        *,
-        level: float | None,
-        smallest: int,
-    ) -> str:
-        """As of ``ExportsMesh``: the surface at a density, without pieces of fewer triangles than ``smallest``."""
-        ...
-
-    def export_points(
-        self, field: nn.Module, path: Path, device: torch.device, count: int, report: Report
-    ) -> str:
-        """Writes at most ``count`` points of what is seen to ``path``; says what it wrote."""
-        ...
-
 
 EXPORTS: dict[str, type[ExportsMesh] | type[ExportsRadiance]] = {
     "shape": ExportsMesh,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+from rich.console import Console
+from rich.progress import Progress, TaskID
 from tyro.conf import Positional, arg
 
 from softmine import tasks
-from softmine.training.task import Task
+from softmine.training.task import Report, Task
 
 T = TypeVar("T")
 
@@ -47,7 +51,23 @@ def read(kind: str, path: str | None, options: Any) -> Task:
     Raises:
         SoftmineError: there is none, or it cannot be read.
     """
-    return tasks.module(kind).read(path, options)
+    with _decoding() as report:
+        return tasks.module(kind).read(path, options, report)
+
+
+@contextmanager
+def _decoding() -> Iterator[Report]:
+    """A bar on the terminal, once something takes long enough to report how far it is."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bars: list[TaskID] = []
+
+        def report(share: float) -> None:
+            if not bars:
+                bars.append(progress.add_task("decoding", total=1.0))
+            progress.update(bars[0], completed=share)
+
+        yield report
 
 
 def stem(task: Task) -> str:

@@ -78,8 +78,9 @@ def render_command(arguments: list[str], interrupted: Interrupted) -> int:
     if not run.checkpoints:
         raise SoftmineError(f"{run.path} has no checkpoint yet: train it first")
     from softmine.signals.libraries import require
-    from softmine.tasks import nerf, nerf_evaluation
-    from softmine.tasks.nerf_renders import Stage, write_flight, write_photos
+    from softmine.tasks.nerf import evaluation as nerf_evaluation
+    from softmine.tasks.nerf import task as nerf
+    from softmine.tasks.nerf.render_files import Stage, write_flight, write_photos
 
     if args.views in ("orbit", "spiral"):
         require("av", "video", "or writing a video", f"cannot write a film of the {args.views}")

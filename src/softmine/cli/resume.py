@@ -87,7 +87,7 @@ def same_signal(run: RunFolder, kind: str, given: str | None, stored: Any, optio
         raise
     if task.signal.fingerprint != signal["fingerprint"]:
         raise SoftmineError(
-            f"{source} is not the {tasks.KINDS[kind].name.partition(' ')[2]} that the run in {run.path} was started with "
+            f"{source} is not the {tasks.KINDS[kind].noun} that the run in {run.path} was started with "
             f"({task.describe()['shape']} against {signal.get('shape')}, other contents): give the PATH of that"
         )
     return task

@@ -30,8 +30,8 @@ from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
 from softmine.training.task import Task, batch_size_for
 from softmine.viewing.follow import Follower
+from softmine.viewing.image_view import PictureView
 from softmine.viewing.live import Live, train_in_slices
-from softmine.viewing.picture_view import PictureView
 from softmine.viewing.ports import free_port
 from softmine.viewing.radiance_view import RadianceView
 from softmine.viewing.requests import Requests

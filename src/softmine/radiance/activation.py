@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from softmine.radiance.shapes import PerRay
+from softmine.radiance.ray_types import PerRay
 
 STEEPEST = 15.0
 """Where the gradient stops growing."""

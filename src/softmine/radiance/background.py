@@ -1,7 +1,7 @@
-"""Transparent pictures: colours whose squared error is what a random background gives on average.
+"""Transparent pictures: colors whose squared error is what a random background gives on average.
 
 A picture with opacity says nothing of what lies behind it, so fields are trained before backgrounds drawn at random;
-else a field paints the background colour into the air. With premultiplied colour p and opacity a, the error before a
+else a field paints the background color into the air. With premultiplied color p and opacity a, the error before a
 background b is d = (p - p') - b (a - a'). For b uniform in [0, 1], E d^2 = (dp - da/2)^2 + da^2/12, because b has mean
 1/2 and variance 1/12. The channels here have exactly this as their squared error, without drawing anything.
 """
@@ -14,18 +14,18 @@ from torch import Tensor
 
 from softmine.domain import PerSample
 
-Colours = Float[Tensor, "n 3"]
+Colors = Float[Tensor, "n 3"]
 Channels = Float[Tensor, "n c"]
 
 
-def to_channels(premultiplied: Colours, opacity: PerSample) -> Float[Tensor, "n 4"]:
-    """Colour before mid-grey, p + (1 - a)/2, and half the opacity, a/2; all in [0, 1].
+def to_channels(premultiplied: Colors, opacity: PerSample) -> Float[Tensor, "n 4"]:
+    """Color before mid-gray, p + (1 - a)/2, and half the opacity, a/2; all in [0, 1].
 
-    The sum of squared differences of two such rows is the expected squared error, summed over colours, before a
-    background uniform in [0, 1]^3; their mean is 3/4 of the mean over colours.
+    The sum of squared differences of two such rows is the expected squared error, summed over colors, before a
+    background uniform in [0, 1]^3; their mean is 3/4 of the mean over colors.
 
     Args:
-        premultiplied: colour times opacity, (N, 3).
+        premultiplied: color times opacity, (N, 3).
         opacity: (N,).
 
     Example:
@@ -36,18 +36,18 @@ def to_channels(premultiplied: Colours, opacity: PerSample) -> Float[Tensor, "n 
     return torch.cat((premultiplied + (1 - alpha) / 2, alpha / 2), -1)
 
 
-def from_channels(channels: Float[Tensor, "n 4"]) -> tuple[Colours, PerSample]:
-    """Premultiplied colour (N, 3) and opacity (N,) of ``to_channels``."""
+def from_channels(channels: Float[Tensor, "n 4"]) -> tuple[Colors, PerSample]:
+    """Premultiplied color (N, 3) and opacity (N,) of ``to_channels``."""
     alpha = 2 * channels[:, 3:]
     return channels[:, :3] - (1 - alpha) / 2, alpha[:, 0]
 
 
-def composite(channels: Channels, background: Float[Tensor, "#n 3"] | float) -> Colours:
-    """Colour (N, 3) of channels (N, 4) laid over a background; channels (N, 3) have none and stay as they are.
+def composite(channels: Channels, background: Float[Tensor, "#n 3"] | float) -> Colors:
+    """Color (N, 3) of channels (N, 4) laid over a background; channels (N, 3) have none and stay as they are.
 
     Args:
-        channels: what ``to_channels`` gives, or plain colour.
-        background: colour in [0, 1]: one number, (1, 3) or (N, 3).
+        channels: what ``to_channels`` gives, or plain color.
+        background: color in [0, 1]: one number, (1, 3) or (N, 3).
 
     Example:
         >>> composite(to_channels(torch.tensor([[0.2, 0.0, 0.0]]), torch.tensor([0.5])), 1.0)

@@ -2,10 +2,10 @@
 
 One convention, kept everywhere past the readers:
 
-- pixels are (row, column) from the picture's upper left corner; the centre of pixel (i, j) is (i + 0.5, j + 0.5);
+- pixels are (row, column) from the picture's upper left corner; the center of pixel (i, j) is (i + 0.5, j + 0.5);
 - a camera looks along its +z, with +x to the right and +y down (the axes of OpenCV and COLMAP). Files with the axes
   of OpenGL (+y up, looking along -z) are turned by their readers, with ``from_opengl``;
-- a pose (3, 4) takes points of the camera to the world: [R | centre].
+- a pose (3, 4) takes points of the camera to the world: [R | center].
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from torch import Tensor, nn
 
 from softmine.domain import PerSample
 from softmine.errors import SoftmineError
-from softmine.radiance.distortion import distort, folds, undistort
+from softmine.radiance.lens_distortion import distort, folds, undistort
 
 Pose = Float[np.ndarray, "3 4"]
 Pixels = Float[Tensor, "n 2"]
 Vectors = Float[Tensor, "n 3"]
 Views = Int[Tensor, "n"]
+Indices = Int[Tensor, "n"]
 
 
 class Rays(NamedTuple):
@@ -44,14 +45,14 @@ class Camera:
         width: pixels across.
         height: pixels down.
         focal: focal length along x and y, in pixels.
-        centre: principal point (x, y) in pixels from the upper left corner.
-        distortion: k1, k2, k3, k4, p1, p2 (see ``softmine.radiance.distortion``).
+        center: principal point (x, y) in pixels from the upper left corner.
+        distortion: k1, k2, k3, k4, p1, p2 (see ``softmine.radiance.lens_distortion``).
     """
 
     width: int
     height: int
     focal: tuple[float, float]
-    centre: tuple[float, float]
+    center: tuple[float, float]
     distortion: tuple[float, float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
     def downscaled(self, factor: int) -> Camera:
@@ -65,13 +66,13 @@ class Camera:
                 f"downscale is {factor}, but the pictures are {self.width} x {self.height}: "
                 f"give a number from 1 to {min(self.width, self.height)}"
             )
-        # Lengths from the corner of the picture: nothing is added for the centres of pixels.
+        # Lengths from the corner of the picture: nothing is added for the centers of pixels.
         return replace(
             self,
             width=self.width // factor,
             height=self.height // factor,
             focal=(self.focal[0] / factor, self.focal[1] / factor),
-            centre=(self.centre[0] / factor, self.centre[1] / factor),
+            center=(self.center[0] / factor, self.center[1] / factor),
         )
 
     def resized(self, width: int, height: int) -> Camera:
@@ -82,8 +83,32 @@ class Camera:
             width=width,
             height=height,
             focal=(self.focal[0] * across, self.focal[1] * down),
-            centre=(self.centre[0] * across, self.centre[1] * down),
+            center=(self.center[0] * across, self.center[1] * down),
         )
+
+
+def strided(length: int, stride: int) -> Indices:
+    """Every ``stride``-th of ``length`` rows or columns of pixels, from the middle of the first stride; at least one.
+
+    Example:
+        >>> strided(10, 4), strided(1, 4)
+        (tensor([2, 6]), tensor([0]))
+    """
+    count = max(1, (length + (stride - 1) // 2) // stride)
+    return (torch.arange(count) * stride + stride // 2).clamp(max=length - 1)
+
+
+def focus(poses: Sequence[Pose]) -> Float[np.ndarray, "3"]:
+    """The point nearest to all optical axes in the least-squares sense, drawn to the cameras' mean with a weight of 1%.
+
+    That weight decides where the axes do not: where all are parallel.
+    """
+    centers = np.stack([pose[:, 3] for pose in poses])
+    axes = np.stack([pose[:, 2] for pose in poses])
+    mean = centers.mean(0)
+    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
+    pulled = (across @ (centers - mean)[:, :, None]).mean(0)[:, 0]
+    return mean + np.linalg.solve(across.mean(0) + 0.01 * np.eye(3), pulled)
 
 
 def from_opengl(pose: Pose) -> Pose:
@@ -110,7 +135,7 @@ class Cameras(nn.Module):
     """
 
     focal: Tensor
-    centre: Tensor
+    center: Tensor
     coefficients: Tensor
     poses: Tensor
 
@@ -125,7 +150,7 @@ class Cameras(nn.Module):
                     "check its coefficients (k1, k2, k3, k4, p1, p2), or undistort the pictures first"
                 )
         self.register_buffer("focal", _tensor([camera.focal for camera in cameras]), persistent=False)
-        self.register_buffer("centre", _tensor([camera.centre for camera in cameras]), persistent=False)
+        self.register_buffer("center", _tensor([camera.center for camera in cameras]), persistent=False)
         self.register_buffer(
             "coefficients", _tensor([camera.distortion for camera in cameras]), persistent=False
         )
@@ -136,7 +161,7 @@ class Cameras(nn.Module):
 
         Differentiable in ``pixels``, through distortion too.
         """
-        points = (pixels.flip(-1) - self.centre[views]) / self.focal[views]
+        points = (pixels.flip(-1) - self.center[views]) / self.focal[views]
         if self.distorted:
             points = undistort(points, self.coefficients[views])
         poses = self.poses[views]
@@ -154,11 +179,11 @@ class Cameras(nn.Module):
         plane = local[:, :2] / local[:, 2:]
         if self.distorted:
             plane = distort(plane, self.coefficients[views])
-        return (plane * self.focal[views] + self.centre[views]).flip(-1), local[:, 2]
+        return (plane * self.focal[views] + self.center[views]).flip(-1), local[:, 2]
 
 
 def to_ndc(rays: Rays, scale: tuple[float, float], near: float) -> Rays:
-    """Rays in normalised device coordinates: from the near plane at t = 0 to infinity at t = 1.
+    """Rays in normalized device coordinates: from the near plane at t = 0 to infinity at t = 1.
 
     For cameras that all look about along the world's -z, whose +y is up. The plane z = -near becomes z' = -1, infinity
     becomes z' = 1, and what the reference camera at the origin sees lies in [-1, 1]^3. Straight lines stay straight, so a
@@ -194,5 +219,5 @@ def _folds(camera: Camera) -> bool:
         [torch.stack(side, -1) for side in ((share, zero), (share, one), (zero, share), (one, share))]
     )
     size = border.new_tensor([camera.width, camera.height])
-    points = (border * size - border.new_tensor(camera.centre)) / border.new_tensor(camera.focal)
+    points = (border * size - border.new_tensor(camera.center)) / border.new_tensor(camera.focal)
     return folds(points, border.new_tensor(camera.distortion).expand(len(points), 6))

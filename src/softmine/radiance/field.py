@@ -1,4 +1,4 @@
-"""A radiance field: density and colour from a hash grid, rendered along rays (arXiv 2003.08934, 2201.05989)."""
+"""A radiance field: density and color from a hash grid, rendered along rays (arXiv 2003.08934, 2201.05989)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from softmine.domain import SoftmineError
 from softmine.fields import HashGrid
 from softmine.fields.mlp import evaluate, mlp
 from softmine.radiance.activation import truncated_exponential
-from softmine.radiance.bounded import BoundedRays
+from softmine.radiance.bounded_rays import BoundedRays
+from softmine.radiance.compositing import Rendered
 from softmine.radiance.contraction import contract
-from softmine.radiance.harmonics import HARMONICS, spherical_harmonics
-from softmine.radiance.rendering import Rendered
+from softmine.radiance.ray_types import Counts, PerPoint
 from softmine.radiance.scenes.scene import Bounds
-from softmine.radiance.shapes import Counts, PerPoint
-from softmine.radiance.unbounded import UnboundedRays
+from softmine.radiance.spherical_harmonics import HARMONICS, spherical_harmonics
+from softmine.radiance.unbounded_rays import UnboundedRays
 
 GEOMETRY = 16
 """Outputs of the density's perceptron; the first is the logarithm of the density."""
@@ -28,16 +28,16 @@ GRID = {"levels": 12, "features": 2, "log2_table_size": 18, "finest_resolution":
 
 
 class RadianceField(nn.Module):
-    """Density and direction-dependent colour in a box, or in all of space.
+    """Density and direction-dependent color in a box, or in all of space.
 
     A hash grid and a perceptron of one hidden layer give density and 15 numbers more; with these and the spherical
-    harmonics of the direction, a second perceptron gives the colour (as instant-ngp). Densities are per side of the box.
+    harmonics of the direction, a second perceptron gives the color (as instant-ngp). Densities are per side of the box.
 
     Where points on the rays lie:
 
-    - in a box: at equal steps in the cells of an occupancy grid; see ``softmine.radiance.bounded``;
+    - in a box: at equal steps in the cells of an occupancy grid; see ``softmine.radiance.bounded_rays``;
     - ``unbounded``: where a proposal density says, in a stretch from ``near`` to ``far``, all of space drawn into a ball
-      (mip-NeRF 360); see ``softmine.radiance.unbounded``. With a ``box`` too, as for normalised device coordinates,
+      (mip-NeRF 360); see ``softmine.radiance.unbounded_rays``. With a ``box`` too, as for normalized device coordinates,
       space is that box, and ``near`` and ``far`` count in lengths of the directions.
 
     Args:
@@ -46,7 +46,7 @@ class RadianceField(nn.Module):
         near: distance before which there is nothing, in the world's units, at least 0.
         far: where an unbounded ray ends.
         hidden: width of the perceptrons' layers.
-        layers: hidden layers of the colour's perceptron.
+        layers: hidden layers of the color's perceptron.
         steps: points along the diagonal of the box at the finest step; what a pixel sees of it tells how many.
         seed: of the shifts of points in training; None takes one from torch.
         **grid: arguments of ``HashGrid``, over those in ``GRID``.
@@ -54,7 +54,7 @@ class RadianceField(nn.Module):
     Attributes:
         opaque: every unbounded ray ends in matter, as in a photo without holes: the light that is left ends in its last
             interval. A ``Renderer`` sets it where pictures have no opacity. Without it, what a photo shows would be
-            learned as thin matter before the mid-grey that lies behind.
+            learned as thin matter before the mid-gray that lies behind.
 
     Raises:
         SoftmineError: corners or distances are the wrong way round, or there is no box and not ``unbounded``.
@@ -62,11 +62,11 @@ class RadianceField(nn.Module):
     Example:
         >>> field = RadianceField(((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0)), log2_table_size=10)
         >>> rendered = field(torch.tensor([[0.0, 0.0, -3.0]]), torch.tensor([[0.0, 0.0, 1.0]]))
-        >>> rendered.colour.shape, rendered.opacity.shape
+        >>> rendered.color.shape, rendered.opacity.shape
         (torch.Size([1, 3]), torch.Size([1]))
     """
 
-    centre: Tensor
+    center: Tensor
 
     def __init__(
         self,
@@ -94,12 +94,13 @@ class RadianceField(nn.Module):
         self.side = float((high - low).max())
         self.contracts = box is None
         self.opaque = False
-        self.register_buffer("centre", (low + high) / 2, persistent=False)
+        self.register_buffer("center", (low + high) / 2, persistent=False)
         self.encoding = HashGrid(3, **{**GRID, **grid})
         self.density_network = mlp(self.encoding.outputs, GEOMETRY, hidden=hidden, layers=1)
-        self.colour_network = mlp(GEOMETRY + HARMONICS, 3, hidden=hidden, layers=layers)
+        self.color_network = mlp(GEOMETRY + HARMONICS, 3, hidden=hidden, layers=layers)
+        self.rays: BoundedRays | UnboundedRays
         if unbounded:
-            self.rays: nn.Module = UnboundedRays(near, far, inverse=self.contracts, seed=seed)
+            self.rays = UnboundedRays(near, far, inverse=self.contracts, seed=seed)
         else:
             self.rays = BoundedRays(near / self.side, steps, seed=seed)
 
@@ -112,7 +113,7 @@ class RadianceField(nn.Module):
 
         Returns:
             ``Rendered``; depths in lengths of the directions. Differentiable in origins and directions through the points'
-            positions and the colours' directions; the distances of the points from the origins count as constant.
+            positions and the colors' directions; the distances of the points from the origins count as constant.
         """
         return self.rays(self, origins, directions)
 
@@ -120,37 +121,37 @@ class RadianceField(nn.Module):
         """World points (P, 3) in the unit cube that the grid covers."""
         if self.contracts:
             points = contract(points)
-        return (points - self.centre) / self.side + 0.5
+        return (points - self.center) / self.side + 0.5
 
     def density(self, points: Float[Tensor, "p 3"]) -> PerPoint:
         """Density (P,) per side of the cube, at points (P, 3) of the unit cube."""
         return self.geometry(points)[0]
 
     def geometry(self, points: Float[Tensor, "p 3"]) -> tuple[PerPoint, Float[Tensor, "p 16"]]:
-        """Density (P,), and what the colour needs to know of points (P, 3) of the unit cube, (P, 16)."""
+        """Density (P,), and what the color needs to know of points (P, 3) of the unit cube, (P, 16)."""
         geometry = evaluate(self.density_network, self.encoding(points))
         return truncated_exponential(geometry[:, 0]), geometry
 
-    def colours(
+    def colors(
         self, geometry: Float[Tensor, "p 16"], directions: Float[Tensor, "n 3"], rays: Tensor
     ) -> Float[Tensor, "p 3"]:
-        """Colours (P, 3) in [0, 1] of points on ``rays``, int64 (P,), with directions (N, 3) of length 1."""
+        """Colors (P, 3) in [0, 1] of points on ``rays``, int64 (P,), with directions (N, 3) of length 1."""
         # Harmonics of rays, not of their points, which are many.
         harmonics = spherical_harmonics(directions).index_select(0, rays)
-        return evaluate(self.colour_network, torch.cat((geometry, harmonics), 1)).sigmoid()
+        return evaluate(self.color_network, torch.cat((geometry, harmonics), 1)).sigmoid()
 
     def regularisation(self) -> Tensor | None:
-        """A loss () that the last forward with gradient asks for besides that of its colours, or None."""
-        return self.rays.regularisation()  # pyright: ignore[reportCallIssue]
+        """A loss () that the last forward with gradient asks for besides that of its colors, or None."""
+        return self.rays.regularisation()
 
     def after_step(self, step: int) -> None:
         """To be called after training step ``step`` (the first is 1): the occupancy grid learns what has changed."""
-        self.rays.after_step(self, step)  # pyright: ignore[reportCallIssue]
+        self.rays.after_step(self, step)
 
     @property
     def costs(self) -> Counts:
-        """Points of each ray of the last forward with gradient that colours were asked for, int64 (N,)."""
-        return self.rays.costs  # pyright: ignore[reportReturnType]
+        """Points of each ray of the last forward with gradient that colors were asked for, int64 (N,)."""
+        return self.rays.costs
 
 
 def field_for(bounds: Bounds, **settings: Any) -> RadianceField:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from softmine.radiance.shapes import PerRay
+from softmine.radiance.ray_types import PerRay
 
 
 def distortion(weights: Float[Tensor, "n s"], edges: Float[Tensor, "n edges"]) -> PerRay:
@@ -17,7 +17,7 @@ def distortion(weights: Float[Tensor, "n s"], edges: Float[Tensor, "n edges"]) -
 
     Args:
         weights: of the intervals, (N, S).
-        edges: of the intervals, ascending, in the normalised distance from 0 to 1, (N, S + 1).
+        edges: of the intervals, ascending, in the normalized distance from 0 to 1, (N, S + 1).
 
     Returns:
         Loss of each ray, (N,), differentiable in the weights.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from softmine.domain import SoftmineError
 from softmine.kernels import backend_for, team
-from softmine.radiance.shapes import Counts, PerPoint, PerRay, Places, RayOfPoint, Starts
+from softmine.radiance.ray_types import Counts, PerPoint, PerRay, Places, RayOfPoint, Starts
 
 
 class Packed(NamedTuple):
@@ -69,16 +69,16 @@ def march(
     jitter = torch.full_like(origins[:, 0], 0.5) if jitter is None else jitter.contiguous()
     if torch.compiler.is_compiling() or backend_for(origins, origins) != "numba":
         return march_twin(origins, directions, occupied, step, near, jitter)
-    from softmine.radiance import loops
+    from softmine.radiance import cpu_kernels
 
     starts = torch.zeros(len(origins) + 1, dtype=torch.int64)
     rays = (origins.numpy(), directions.numpy(), occupied.numpy(), step, near, jitter.numpy(), starts.numpy())
-    parts = -(-len(origins) // loops.RAYS)
+    parts = -(-len(origins) // cpu_kernels.RAYS)
     nothing = _room(0, origins)
-    team.run(loops.march, *rays, False, *(tensor.numpy() for tensor in nothing), parts=parts)
+    team.run(cpu_kernels.march, *rays, False, *(tensor.numpy() for tensor in nothing), parts=parts)
     torch.cumsum(starts, 0, out=starts)
     distances, points, indices = _room(int(starts[-1]), origins)
-    team.run(loops.march, *rays, True, distances.numpy(), points.numpy(), indices.numpy(), parts=parts)
+    team.run(cpu_kernels.march, *rays, True, distances.numpy(), points.numpy(), indices.numpy(), parts=parts)
     return Packed(starts, indices, distances, points)
 
 

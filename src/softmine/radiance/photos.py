@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, SoftmineError, Values
 from softmine.radiance.background import to_channels
-from softmine.radiance.cameras import Cameras, Rays, Views, to_ndc
-from softmine.radiance.pictures import load, load_mask
+from softmine.radiance.cameras import Camera, Cameras, Rays, Views, strided, to_ndc
+from softmine.radiance.photo_files import load, load_mask
 from softmine.radiance.scenes.scene import Scene, View
 from softmine.signals.fingerprint import hash_array, hash_file
 from softmine.signals.grid import check_coords, corners, gather
@@ -26,11 +26,11 @@ CHUNK = 2**14
 class Photos(nn.Module):
     """Posed pictures that answer at any (view, row, column), by bilinear look-up within a view.
 
-    Pixels stay uint8, with premultiplied colour, and become floats a batch at a time. They are buffers, so
+    Pixels stay uint8, with premultiplied color, and become floats a batch at a time. They are buffers, so
     ``.to(device)`` moves them; they are not part of the ``state_dict``.
 
-    Pictures with opacity have 4 channels: colour before mid-grey and half the opacity, whose squared error is that
-    before a random background (see ``softmine.radiance.background``). Photos have 3, their colours.
+    Pictures with opacity have 4 channels: color before mid-gray and half the opacity, whose squared error is that
+    before a random background (see ``softmine.radiance.background``). Photos have 3, their colors.
 
     Args:
         scene: what ``read_scene`` gives.
@@ -88,7 +88,7 @@ class Photos(nn.Module):
     def forward(self, coords: Coords) -> Values:
         """Values (N, C) at unit coordinates (N, 3), in [0, 1] and in the dtype of ``coords``.
 
-        Linear between the centres of a view's pixels, constant beyond the outermost ones; differentiable in row and
+        Linear between the centers of a view's pixels, constant beyond the outermost ones; differentiable in row and
         column. A view is the whole cell of the first axis.
 
         Raises:
@@ -119,51 +119,46 @@ class Photos(nn.Module):
     def rays(self, coords: Coords) -> Rays:
         """Rays through unit coordinates (N, 3): origins (N, 3), directions (N, 3); differentiable in row and column.
 
-        Directions have length 1, but for a scene in normalised device coordinates, where rays run from t = 0 to 1.
+        Directions have length 1, but for a scene in normalized device coordinates, where rays run from t = 0 to 1.
         """
         rays = self.cameras.rays(*self.locate(coords))
         ndc = self.scene.ndc
         return to_ndc(rays, ndc.scale, ndc.near) if ndc else rays
 
     def view_coords(self, view: int, stride: int = 1, chunk: int = CHUNK) -> Iterator[Coords]:
-        """Unit coordinates of a view's pixel centres, row by row, in pieces of at most ``chunk`` (N, 3).
+        """Unit coordinates of a view's pixel centers, row by row, in pieces of at most ``chunk`` (N, 3).
 
         Args:
             view: index into ``views``.
             stride: take every ``stride``-th row and column only; see ``view_shape``.
             chunk: coordinates a piece.
         """
-        rows, columns = self.view_shape(view, stride)
-        camera, (_, height, width) = self.views[view].camera, self.domain.shape
-        for start in range(0, rows * columns, chunk):
-            flat = torch.arange(start, min(start + chunk, rows * columns))
-            row = ((flat // columns) * stride + stride // 2).clamp(max=camera.height - 1)
-            column = ((flat % columns) * stride + stride // 2).clamp(max=camera.width - 1)
+        _, height, width = self.domain.shape
+        rows, columns = self._strided(view, stride)
+        for flat in torch.arange(len(rows) * len(columns)).split(chunk):
+            row, column = rows[flat // len(columns)], columns[flat % len(columns)]
             yield self.domain.centres((view * height + row) * width + column)
 
     def view_shape(self, view: int, stride: int = 1) -> tuple[int, int]:
         """Rows and columns that ``view_coords`` goes through."""
-        camera = self.views[view].camera
-        return max(1, (camera.height + (stride - 1) // 2) // stride), max(
-            1, (camera.width + (stride - 1) // 2) // stride
-        )
+        rows, columns = self._strided(view, stride)
+        return len(rows), len(columns)
 
     def picture(self, view: int, stride: int = 1) -> Float[Tensor, "h w c"]:
         """A view's values, (h, w, C), float32 on the CPU: the pixels of ``view_coords``."""
-        height, width = self.view_shape(view, stride)
-        camera, start, half = self.views[view].camera, int(self.starts[view]), stride // 2
+        camera, start = self.views[view].camera, int(self.starts[view])
+        rows, columns = self._strided(view, stride)
         pixels = self.pixels[start : start + camera.height * camera.width].view(
             camera.height, camera.width, -1
         )
-        rows = (torch.arange(height) * stride + half).clamp(max=camera.height - 1).to(pixels.device)
-        columns = (torch.arange(width) * stride + half).clamp(max=camera.width - 1).to(pixels.device)
-        values = pixels[rows[:, None], columns].cpu().float().view(-1, self.channels) / 255
-        return self._to_channels(values).view(height, width, self.channels)
+        chosen = pixels[rows[:, None].to(pixels.device), columns.to(pixels.device)].cpu()
+        values = self._to_channels(chosen.float().view(-1, self.channels) / 255)
+        return values.view(len(rows), len(columns), self.channels)
 
     def edges(self, max_cells: int = 2**20) -> Float[Tensor, "views h w"]:
         """Sobel magnitude of each view on a coarse grid over the domain, (V, h, w), on the CPU.
 
-        Of the grey picture, and with opacity of that too. No difference is taken across views; cells beyond a smaller
+        Of the gray picture, and with opacity of that too. No difference is taken across views; cells beyond a smaller
         view hold 0, and masked pixels count as 0. A view has at least one cell, even if ``max_cells`` is fewer.
 
         Raises:
@@ -202,9 +197,17 @@ class Photos(nn.Module):
             raise SoftmineError(f"the masks of the scene {self.name!r} leave out every pixel of {self.split}")
         return mask
 
-    def valid(self, view: int) -> np.ndarray | None:
-        """Which pixels (h, w) of a view its mask leaves, bool; None where it has no mask."""
-        return self._masks.get(view)
+    def valid(self, view: int, stride: int = 1) -> Bool[np.ndarray, "h w"] | None:
+        """Which of the pixels of ``picture`` a view's mask leaves; None where it has no mask."""
+        mask = self._masks.get(view)
+        if mask is None:
+            return None
+        rows, columns = self._strided(view, stride)
+        return mask[rows.numpy()[:, None], columns.numpy()]
+
+    def _strided(self, view: int, stride: int) -> tuple[Tensor, Tensor]:
+        camera = self.views[view].camera
+        return strided(camera.height, stride), strided(camera.width, stride)
 
     def _hash(self) -> str:
         digest = hashlib.sha256(f"{self.split} {self.scene.downscale}".encode())
@@ -212,11 +215,19 @@ class Photos(nn.Module):
             digest.update(hash_file(file).encode())
         # The other split too: what is measured belongs to what a run was.
         for view in self.scene.views:
-            digest.update(f"{view.name} {view.camera} {view.pose.tolist()}".encode())
+            digest.update(f"{view.name} {_camera_text(view.camera)} {view.pose.tolist()}".encode())
             digest.update(_hash_picture(view).encode())
             if view.mask:
                 digest.update(hash_file(view.mask).encode())
         return digest.hexdigest()
+
+
+def _camera_text(camera: Camera) -> str:
+    """What a camera adds to a fingerprint; it must stay as it is, or runs would not find their scenes again."""
+    return (
+        f"Camera(width={camera.width}, height={camera.height}, focal={camera.focal}, "
+        f"centre={camera.center}, distortion={camera.distortion})"
+    )
 
 
 def _hash_picture(view: View) -> str:

@@ -1,6 +1,6 @@
 """Where along a ray without bounds to look: a small density proposes, and points are drawn by its weights.
 
-Intervals are kept in a normalised distance from 0 to 1, in which they begin with equal lengths.
+Intervals are kept in a normalized distance from 0 to 1, in which they begin with equal lengths.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from softmine.domain import SoftmineError
 from softmine.fields import HashGrid
 from softmine.fields.mlp import evaluate, mlp
 from softmine.radiance.activation import truncated_exponential
-from softmine.radiance.shapes import PerRay
+from softmine.radiance.ray_types import PerRay
 
 EDGE_LEAST = 1e-2
 """Weight that every interval is given before points are drawn, so that none is never looked at."""
@@ -44,7 +44,7 @@ class ProposalDensity(nn.Module):
 
 
 class Spacing:
-    """The normalised distance of rays: s = 0 at the nearest distance, 1 at the farthest.
+    """The normalized distance of rays: s = 0 at the nearest distance, 1 at the farthest.
 
     Linear, or for rays that go far (``inverse``) linear in t up to t = 1 and in 1 / t beyond: as much of s for all that
     lies behind 1 as for what lies before it (as in nerfacto, whose cameras too stand in the unit ball).
@@ -60,9 +60,9 @@ class Spacing:
         self.first = self._spread(torch.as_tensor(near))
         self.last = self._spread(torch.as_tensor(far))
 
-    def distances(self, normalised: Float[Tensor, "n s"]) -> Float[Tensor, "n s"]:
+    def distances(self, normalized: Float[Tensor, "n s"]) -> Float[Tensor, "n s"]:
         """Distances along the rays, in their units."""
-        spread = self.first + normalised * (self.last - self.first)
+        spread = self.first + normalized * (self.last - self.first)
         if not self.inverse:
             return spread
         return torch.where(spread < 0.5, 2 * spread, 0.5 / (1 - spread.clamp(min=0.5)))

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from softmine.domain import Coords, SoftmineError, Values
 from softmine.radiance.background import to_channels
+from softmine.radiance.compositing import Rendered
 from softmine.radiance.field import RadianceField
-from softmine.radiance.rendering import Rendered
-from softmine.radiance.shapes import Counts
+from softmine.radiance.ray_types import Counts
 
 CHUNK = 1 << 13
 """Rays at a time when nothing is trained."""
@@ -31,8 +31,8 @@ class HasRays(Protocol):
 class Renderer(nn.Module):
     """What a radiance field shows at the pixels of pictures: coordinates (N, 3) to values (N, C).
 
-    Pictures with opacity have 4 channels, colour before mid-grey and half the opacity, as ``Photos`` answers; others have
-    3, their colour, and what a ray sees past a field in a box is mid-grey; unbounded fields become opaque.
+    Pictures with opacity have 4 channels, color before mid-gray and half the opacity, as ``Photos`` answers; others have
+    3, their color, and what a ray sees past a field in a box is mid-gray; unbounded fields become opaque.
 
     In training, points are shifted at random along their rays; in evaluation mode the same coordinates give the same
     values.
@@ -74,13 +74,13 @@ class Renderer(nn.Module):
     def forward(self, coords: Coords) -> Values:
         """Values (N, C) at (view, row, column) coordinates (N, 3).
 
-        Differentiable in row and column, if they ask for it: through the rays' directions, to positions and colours.
+        Differentiable in row and column, if they ask for it: through the rays' directions, to positions and colors.
         """
         if self.training:
-            return self._channels(self.render(coords))
+            return self.channels_of(self.render(coords))
         parts, costs = [], []
         for part in coords.split(CHUNK):
-            parts.append(self._channels(self.render(part)))
+            parts.append(self.channels_of(self.render(part)))
             costs.append(self.field.costs)
         if len(parts) != 1 and torch.is_grad_enabled():
             self.field.rays.costs = torch.cat(costs)
@@ -100,7 +100,7 @@ class Renderer(nn.Module):
 
     @property
     def costs(self) -> Counts:
-        """Points of each ray of the last forward with gradient that colours were asked for, int64 (N,)."""
+        """Points of each ray of the last forward with gradient that colors were asked for, int64 (N,)."""
         return self.field.costs
 
     @property
@@ -108,7 +108,8 @@ class Renderer(nn.Module):
         """Points of the last forward with gradient."""
         return int(self.costs.sum())
 
-    def _channels(self, rendered: Rendered) -> Values:
+    def channels_of(self, rendered: Rendered) -> Values:
+        """Values (N, C) of what rays saw, as the pictures have them."""
         if self.photos.channels == 4:
-            return to_channels(rendered.colour, rendered.opacity)
-        return rendered.colour + (1 - rendered.opacity[:, None]) / 2
+            return to_channels(rendered.color, rendered.opacity)
+        return rendered.color + (1 - rendered.opacity[:, None]) / 2

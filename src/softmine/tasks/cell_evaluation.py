@@ -1,4 +1,4 @@
-"""How good a reconstruction of a signal on a grid is: PSNR at the centres of its cells, all or a fixed subset."""
+"""How good a reconstruction of a signal on a grid is: PSNR at the centers of its cells, all or a fixed subset."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import nn
 
 from softmine.domain import Values
 from softmine.signals import Signal
+from softmine.tasks.grids import predict
 from softmine.training.evaluation import peak_signal_to_noise, values_at
 from softmine.training.subset import evaluated_cells
 from softmine.training.task import Evaluation
@@ -22,7 +23,7 @@ def _nothing(prediction: Values, target: Values) -> dict[str, float]:
 
 
 class CellEvaluator:
-    """Evaluates fields against one signal, always at the centres of the same cells; those without data never count.
+    """Evaluates fields against one signal, always at the centers of the same cells; those without data never count.
 
     Up to 2^20 cells with data, all of them count; of more, 2^17 drawn once, uniformly, with a fixed seed. The peak of PSNR
     is the range of the signal's values. Predictions are clipped to that range first.
@@ -61,6 +62,6 @@ class CellEvaluator:
 
     def __call__(self, field: nn.Module) -> Evaluation:
         """Evaluates ``field``; leaves its parameters and random numbers untouched."""
-        prediction = values_at(field, self.coords, self.device).clamp_(0.0, 1.0)
+        prediction = predict(field, self.coords, self.device)
         psnr = peak_signal_to_noise(prediction, self.target)
         return Evaluation(psnr, None, len(self.cells), self.subset, self.more(prediction, self.target))

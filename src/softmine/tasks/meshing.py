@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from softmine.errors import SoftmineError
 from softmine.signals.libraries import require
 from softmine.signals.shape.mesh_tree import Faces, Points
+from softmine.tasks.grids import grid_coords
 from softmine.training.files import replacing
 from softmine.training.task import Report, silent
 
@@ -20,7 +21,7 @@ MOST = 2048
 """Cells a side up to which a mesh can be asked for."""
 SLAB = 16
 FORMATS = ("ply", "obj", "glb", "stl")
-Colours = UInt8[np.ndarray, "n 3"]
+Colors = UInt8[np.ndarray, "n 3"]
 """Red, green and blue of vertices or points, (N, 3), in sRGB."""
 _LEAST = 1e-4
 
@@ -94,8 +95,9 @@ def _plane(
     side = len(line)
     if x in (0, resolution):
         return np.full((side, side), -_LEAST, np.float32)
-    across = torch.stack(torch.meshgrid(line[x], line, line, indexing="ij"), -1).reshape(-1, 3)
-    values = inside(across).reshape(side, side).float().numpy(force=True).copy()
+    values = (
+        inside(grid_coords(line[x : x + 1], line, line)).reshape(side, side).float().numpy(force=True).copy()
+    )
     values[:, [0, -1]] = values[[0, -1], :] = -_LEAST
     return np.where(values > 0, values.clip(_LEAST), values.clip(max=-_LEAST))
 
@@ -104,7 +106,7 @@ def _join(vertices: Points, faces: Faces, resolution: int) -> tuple[Float[np.nda
     """One mesh of the slabs': vertices on the planes between them, which both have, become one."""
     border = (vertices[:, 0] % SLAB == 0).nonzero()[0]
     plane = vertices[border]
-    # Such a vertex lies on an edge between two corners of cells; which one, tells its neighbour.
+    # Such a vertex lies on an edge between two corners of cells; which one, tells its neighbor.
     fraction = np.abs(plane[:, 1:] - plane[:, 1:].round())
     along = fraction.argmax(-1)
     edge = plane[:, 1:].round()
@@ -117,45 +119,45 @@ def _join(vertices: Points, faces: Faces, resolution: int) -> tuple[Float[np.nda
     return vertices[used] / resolution, faces.reshape(-1, 3)
 
 
-def write_mesh(path: Path, vertices: Points, faces: Faces, colours: Colours | None = None) -> None:
+def write_mesh(path: Path, vertices: Points, faces: Faces, colors: Colors | None = None) -> None:
     """Writes a mesh as PLY, OBJ, GLB or STL, told by the name's end; all but PLY need the extra ``softmine[shape]``.
 
     Args:
         path: the file.
         vertices: (V, 3).
         faces: (F, 3).
-        colours: of the vertices, (V, 3); STL cannot hold them.
+        colors: of the vertices, (V, 3); STL cannot hold them.
 
     Raises:
         SoftmineError: the name ends in something else, or trimesh is not installed.
     """
     kind = _format_of(path)
     if kind == "ply":
-        _write_ply(path, vertices, faces, colours)
+        _write_ply(path, vertices, faces, colors)
         return
     trimesh = _trimesh(path)
     # What glTF keeps in vertices is light, not its sRGB code.
-    shown = _to_light(colours) if kind == "glb" and colours is not None else colours
+    shown = _to_light(colors) if kind == "glb" and colors is not None else colors
     data = trimesh.Trimesh(vertices, faces, vertex_colors=shown, process=False).export(file_type=kind)
     content = data.encode() if isinstance(data, str) else data
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
-def write_points(path: Path, points: Points, colours: Colours) -> None:
-    """Writes points (N, 3) with colours (N, 3) as PLY."""
-    _write_ply(path, points, None, colours)
+def write_points(path: Path, points: Points, colors: Colors) -> None:
+    """Writes points (N, 3) with colors (N, 3) as PLY."""
+    _write_ply(path, points, None, colors)
 
 
-def _write_ply(path: Path, vertices: Points, faces: Faces | None, colours: Colours | None) -> None:
+def _write_ply(path: Path, vertices: Points, faces: Faces | None, colors: Colors | None) -> None:
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
     header += "".join(f"property float {axis}\n" for axis in "xyz")
-    if colours is None:
+    if colors is None:
         content = [vertices.astype("<f4").tobytes()]
     else:
         header += "".join(f"property uchar {name}\n" for name in ("red", "green", "blue"))
-        row = np.empty(len(vertices), [("place", "<f4", 3), ("colour", "u1", 3)])
-        row["place"], row["colour"] = vertices, colours
+        row = np.empty(len(vertices), [("place", "<f4", 3), ("color", "u1", 3)])
+        row["place"], row["color"] = vertices, colors
         content = [row.tobytes()]
     if faces is not None:
         header += f"element face {len(faces)}\nproperty list uchar int vertex_indices\n"
@@ -168,9 +170,9 @@ def _write_ply(path: Path, vertices: Points, faces: Faces | None, colours: Colou
             file.write(part)
 
 
-def _to_light(colours: Colours) -> Colours:
-    """Linear light, (N, 3), of sRGB colours (IEC 61966-2-1)."""
-    share = colours / 255.0
+def _to_light(colors: Colors) -> Colors:
+    """Linear light, (N, 3), of sRGB colors (IEC 61966-2-1)."""
+    share = colors / 255.0
     light = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
     return (light * 255).round().astype(np.uint8)
 

@@ -7,16 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from PIL import Image as Pillow
 
+from softmine.training.colors import DENSITY_RANGE, density_colors, error_colors, to_bytes
 from softmine.training.files import replacing, write_json
 from softmine.training.record import SampleRecord
 from softmine.training.task import Array, Output, Reconstruction
 
 MAP_SIDE = 960
-DENSITY_RANGE = 8.0
 EARLY = 0.1
 
 
@@ -31,8 +30,7 @@ def error_scale(result: Reconstruction) -> float:
 def write_error(error: Array, path: Path, scale: float) -> None:
     """Writes an error map (h, w), averaged down to at most 960 pixels a side; ``scale`` gets the brightest colour."""
     small = block_mean(error, max(1, math.ceil(max(error.shape) / MAP_SIDE)))
-    colours = matplotlib.colormaps["magma"](np.clip(small / scale, 0, 1), bytes=True)[..., :3]
-    _save(Pillow.fromarray(colours), path)
+    _save(Pillow.fromarray(error_colors(small, scale)), path)
 
 
 def write_samples(record: SampleRecord, folder: Path, prefix: str = "samples") -> list[dict[str, Any]]:
@@ -44,11 +42,9 @@ def write_samples(record: SampleRecord, folder: Path, prefix: str = "samples") -
     entries = []
     for name, (first, last, counts) in _phases(record):
         density = _as_picture(_density(counts))
-        shade = np.log2(np.clip(density, 1 / DENSITY_RANGE, DENSITY_RANGE)) / np.log2(DENSITY_RANGE)
-        colours = matplotlib.colormaps["RdBu_r"](0.5 + 0.5 * shade, bytes=True)[..., :3]
         height, width = density.shape
         enlarge = max(1, MAP_SIDE // 2 // max(height, width))
-        picture = Pillow.fromarray(colours).resize(
+        picture = Pillow.fromarray(density_colors(density)).resize(
             (width * enlarge, height * enlarge), Pillow.Resampling.NEAREST
         )
         file = f"{prefix}_{name}.png"
@@ -81,7 +77,7 @@ def write_pictures(result: Reconstruction, outputs: list[Output], record: Sample
 
 def write_picture(values: Array, path: Path) -> None:
     """Writes values (h, w, C) in [0, 1] as an 8-bit PNG: grey, grey and alpha, RGB or RGBA."""
-    pixels = (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
+    pixels = to_bytes(values)
     _save(Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), path)
 
 

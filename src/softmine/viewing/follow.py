@@ -38,6 +38,20 @@ class Status:
     measured: int | None = None
     curve: list[tuple[float, float]] = field(default_factory=list)
 
+    @classmethod
+    def of(
+        cls,
+        state: str,
+        evaluations: list[dict[str, Any]],
+        step: int | None = None,
+        seconds: float | None = None,
+    ) -> Status:
+        """The status at a step, from the lines of ``metrics.jsonl``."""
+        curve = [(line["seconds"], _psnr(line)) for line in evaluations]
+        past = [line for line in evaluations if step is not None and line["step"] <= step]
+        measured = (_psnr(past[-1]), past[-1]["step"]) if past else (None, None)
+        return cls(state, step, seconds, *measured, curve)
+
 
 class Follower:
     """Tells what is new in a run folder that another process may be writing to.
@@ -89,12 +103,9 @@ class Follower:
         """How far the run is, as its files say."""
         shown = self.snapshot
         lines = _metrics(self.run.path / "metrics.jsonl")
-        curve = [(line["seconds"], _psnr(line)) for line in lines]
         if shown is None:
-            return Status(self._state(), curve=curve)
-        past = [line for line in lines if line["step"] <= shown.step]
-        measured = (_psnr(past[-1]), past[-1]["step"]) if past else (None, None)
-        return Status(self._state(), shown.step, shown.seconds, *measured, curve)
+            return Status.of(self._state(), lines)
+        return Status.of(self._state(), lines, shown.step, shown.seconds)
 
     def _state(self) -> str:
         try:

@@ -11,14 +11,15 @@ from jaxtyping import Float, UInt8
 
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
-from softmine.tasks.nerf_pictures import depth_colours
-from softmine.tasks.nerf_rendering import take
-from softmine.viewing.look import Look
+from softmine.tasks.nerf.depth import depth_colors
+from softmine.tasks.nerf.rendering import take
+from softmine.training.colors import to_bytes
+from softmine.viewing.browser_camera import Look
 
 NOWHERE = 160.0
 """Depth where there is nothing: near the largest that the page can be told."""
 BACKWARDS = -1e-2
-"""In normalised device coordinates, rays whose z is above this see nothing."""
+"""In normalized device coordinates, rays whose z is above this see nothing."""
 
 Picture = UInt8[np.ndarray, "_ _ 3"]
 """8-bit RGB; of no size in particular, since one is made from another."""
@@ -30,12 +31,12 @@ class Frame:
     """A picture for a browser.
 
     Attributes:
-        colour: (h, w, 3), 8 bits.
+        color: (h, w, 3), 8 bits.
         depth: distance along the camera's axis in the world's units, (h, w), 160 where there is nothing; None where the
             cameras and other things on the page need not be hidden behind the picture.
     """
 
-    colour: Picture
+    color: Picture
     depth: Depth | None = None
 
 
@@ -44,8 +45,8 @@ class Style:
     """How radiance is shown.
 
     Attributes:
-        background: grey behind everything, 0 to 1.
-        depth: show distances as colours, near is yellow and far is blue, instead of colours.
+        background: gray behind everything, 0 to 1.
+        depth: show distances as colors, near is yellow and far is blue, instead of colors.
         occlude: give the depth with the picture, so that it hides what lies behind.
     """
 
@@ -75,7 +76,7 @@ def render(
         scene: what it was trained on.
         look: the camera.
         side: pixels along the longer side of the picture.
-        style: background, and colours or distances.
+        style: background, and colors or distances.
         device: where the field is.
         stop: whether to give up.
     """
@@ -89,18 +90,17 @@ def render(
         shot = take(field, scene, camera, pose, background=style.background, device=device, pause=pause)
     except Unwanted:
         return None
-    across = (np.arange(camera.width) + 0.5 - camera.centre[0]) / camera.focal[0]
-    down = (np.arange(camera.height) + 0.5 - camera.centre[1]) / camera.focal[1]
+    across = (np.arange(camera.width) + 0.5 - camera.center[0]) / camera.focal[0]
+    down = (np.arange(camera.height) + 0.5 - camera.center[1]) / camera.focal[1]
     x, y = np.meshgrid(across, down)
     # From distances along the rays to those along the camera's axis.
     depth = shot.depth / np.sqrt(1 + x * x + y * y)
     there = np.isfinite(depth) & (depth > 0)
-    colour = np.nan_to_num(shot.colour)
+    color = shot.color
     if scene.ndc:
         seen = (np.stack((x, y, np.ones_like(x)), -1) @ pose[2, :3]) < BACKWARDS
-        there, colour = there & seen, np.where(seen[..., None], colour, style.background)
+        there, color = there & seen, np.where(seen[..., None], color, style.background)
     if style.depth:
-        colour = depth_colours([np.where(there, depth, np.inf)])[0]
-    picture = (colour.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        color = depth_colors([np.where(there, depth, np.inf)])[0]
     hiding = np.where(there, depth, NOWHERE).clip(0, NOWHERE).astype(np.float32)
-    return Frame(picture, hiding if style.occlude else None)
+    return Frame(to_bytes(color), hiding if style.occlude else None)

@@ -10,9 +10,9 @@ from typing import Any
 from softmine.training.interrupt import Interrupted
 from softmine.training.run_folder import RunFolder
 from softmine.training.trainer import Trainer
+from softmine.viewing.browser_camera import Look
 from softmine.viewing.follow import Status
 from softmine.viewing.frames import Frame
-from softmine.viewing.look import Look
 from softmine.viewing.server import Page, make_picture
 from softmine.viewing.watch import View
 
@@ -123,8 +123,5 @@ class Live:
         return self.view.paint(look, side, lambda: stop() or self.interrupted())
 
     def _tell(self) -> None:
-        trainer, lines = self.trainer, self.run.metrics
-        curve = [(line["seconds"], line["psnr"]) for line in lines]
-        measured = (lines[-1]["psnr"], lines[-1]["step"]) if lines else (None, None)
-        state = "paused" if self.paused else "training"
-        self.view.set_status(Status(state, trainer.step, trainer.clock.seconds, *measured, curve))
+        state, trainer = "paused" if self.paused else "training", self.trainer
+        self.view.set_status(Status.of(state, self.run.metrics, trainer.step, trainer.clock.seconds))

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from softmine.radiance.cameras import focus
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.sampling import Sampler
 from softmine.training.checkpoint import Snapshot
+from softmine.viewing.browser_camera import Look, look_of, point, upward
 from softmine.viewing.follow import Status
 from softmine.viewing.frames import Frame, Picture, Style, render
-from softmine.viewing.heat import RayHeat, TooManyProbes, draw_rays
-from softmine.viewing.look import Look, focus, look_of, point, upward
+from softmine.viewing.ray_map import RayHeat, TooManyProbes, draw_rays
 from softmine.viewing.server import Page
 from softmine.viewing.status import StatusPanel
 
@@ -26,7 +27,7 @@ CAMERA_SIZE = 0.06
 PHOTO_SIDE = 128
 PANEL_SIDE = 480
 MODES = ("photo", "rays over photo", "rays")
-TRAIN_COLOUR, CHOSEN_COLOUR = (60, 66, 76), (230, 120, 20)
+TRAIN_COLOR, CHOSEN_COLOR = (60, 66, 76), (230, 120, 20)
 
 
 class RadianceView:
@@ -38,7 +39,7 @@ class RadianceView:
         photos: the training views.
         sampler: whose rays are shown.
         name: of the scene.
-        snap: whether rays are trained at pixel centres.
+        snap: whether rays are trained at pixel centers.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class RadianceView:
         gui, resolution = page.gui, page.requests.resolution
         self.status = StatusPanel(gui, name, "test PSNR")
         with gui.add_folder("Picture"):
-            self._kind = gui.add_dropdown("show", ("colour", "depth"))
+            self._kind = gui.add_dropdown("show", ("color", "depth"))
             self._resolution = gui.add_slider("resolution", 64, 1536, 32, resolution)
             transparent = photos.channels == 4
             self._background = gui.add_slider(
@@ -69,7 +70,7 @@ class RadianceView:
                 0.05,
                 1.0 if transparent else 0.5,
                 disabled=not transparent,
-                hint="grey behind what is transparent; photos have nothing transparent",
+                hint="gray behind what is transparent; photos have nothing transparent",
             )
         with gui.add_folder("Training views"):
             self._mode = gui.add_dropdown("show", MODES, initial_value=MODES[1])
@@ -178,7 +179,7 @@ class RadianceView:
                 look.fov,
                 look.aspect,
                 scale=scale,
-                color=TRAIN_COLOUR,
+                color=TRAIN_COLOR,
                 image=self._camera_picture(index),
                 format="jpeg",
                 wxyz=look.wxyz,
@@ -225,4 +226,4 @@ class RadianceView:
             words += f", {self.heat.share(view):.2f} x its even share of rays"
         self._words.content = words
         for index, handle in self._frustums.items():
-            handle.color = CHOSEN_COLOUR if index == view else TRAIN_COLOUR
+            handle.color = CHOSEN_COLOR if index == view else TRAIN_COLOR

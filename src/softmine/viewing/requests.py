@@ -6,7 +6,7 @@ import math
 import threading
 from dataclasses import dataclass, field
 
-from softmine.viewing.look import Look
+from softmine.viewing.browser_camera import Look
 
 AT_ONCE = 0.1
 """Seconds that a first, coarse picture may take."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from softmine.signals.libraries import require
+from softmine.viewing.browser_camera import Look, Point, point
 from softmine.viewing.frames import Frame
-from softmine.viewing.look import Look, Point, point
 from softmine.viewing.ports import free_port, url
 from softmine.viewing.requests import Requests
 
@@ -89,7 +89,7 @@ class Page:
         if handle is not None:
             quality = FINE_QUALITY if final else COARSE_QUALITY
             handle.scene.set_background_image(
-                frame.colour, format="jpeg", jpeg_quality=quality, depth=frame.depth
+                frame.color, format="jpeg", jpeg_quality=quality, depth=frame.depth
             )
 
     def move(self, client: int | None, look: Look) -> None:

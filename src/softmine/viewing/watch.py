@@ -9,9 +9,9 @@ from typing import Protocol, runtime_checkable
 
 from softmine.training.checkpoint import Snapshot
 from softmine.training.interrupt import Interrupted
+from softmine.viewing.browser_camera import Look
 from softmine.viewing.follow import Follower, Status
 from softmine.viewing.frames import Frame
-from softmine.viewing.look import Look
 from softmine.viewing.server import Page, make_picture
 
 EVERY = 1.0

@@ -20,17 +20,17 @@ def test_model(tmp_path, binary):
     for view in scene.views:
         index = int(view.name[-6:-4])
         np.testing.assert_allclose(view.pose[:, :3], poses[index][:, :3], atol=1e-9)
-        old = view.pose[:, 3] / scene.scale + np.array(scene.centre)
+        old = view.pose[:, 3] / scene.scale + np.array(scene.center)
         np.testing.assert_allclose(old, poses[index][:, 3], atol=1e-9)
     views = {view.name: view.camera for view in scene.views}
     assert views["images/00.png"].focal == (9.0, 9.0)
     assert views["images/01.png"].focal == (9.0, 9.5)
-    assert views["images/01.png"].centre == (4.1, 2.9)
+    assert views["images/01.png"].center == (4.1, 2.9)
     assert views["images/02.png"].distortion == (0.01, 0.0, 0.0, 0.0, 0.0, 0.0)
     assert views["images/03.png"].distortion == (0.01, -0.002, 0.0, 0.0, 0.0, 0.0)
     assert views["images/04.png"].distortion == (0.01, -0.002, 0.0, 0.0, 0.003, 0.004)
     assert scene.points is not None
-    np.testing.assert_allclose(scene.points / scene.scale + np.array(scene.centre), POINTS, atol=1e-9)
+    np.testing.assert_allclose(scene.points / scene.scale + np.array(scene.center), POINTS, atol=1e-9)
     depths = [(pose[:, 2] * (POINTS - pose[:, 3])).sum(-1).min() * scene.scale for pose in poses]
     assert scene.bounds.near == pytest.approx(0.5 * min(depths), rel=0.01)
 

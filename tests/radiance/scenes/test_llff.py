@@ -14,7 +14,7 @@ def test_sizes_are_those_of_the_folder_of_pictures(tmp_path):
     scene = read_scene(write_llff(tmp_path / "leaf"))
     assert [view.name for view in scene.split("test")] == ["images_4/00.png", "images_4/08.png"]
     camera = scene.views[0].camera
-    assert (camera.width, camera.height, camera.focal, camera.centre) == (8, 6, (7.5, 7.5), (4.0, 3.0))
+    assert (camera.width, camera.height, camera.focal, camera.center) == (8, 6, (7.5, 7.5), (4.0, 3.0))
     assert not scene.has_alpha
 
 

@@ -7,8 +7,8 @@ from softmine.radiance.scenes.procedural import trace
 
 
 def down(x, y):
-    colour, opacity = trace(np.array([[x, y, 5.0]], np.float32), np.array([[0.0, 0.0, -1.0]], np.float32))
-    return colour[0], opacity[0]
+    color, opacity = trace(np.array([[x, y, 5.0]], np.float32), np.array([[0.0, 0.0, -1.0]], np.float32))
+    return color[0], opacity[0]
 
 
 def test_rays_from_above_meet_ball_box_floor_and_nothing():
@@ -17,10 +17,10 @@ def test_rays_from_above_meet_ball_box_floor_and_nothing():
     assert box[0] > 2 * box[2]  # the yellow top
     floor, opacity = down(0.0, -1.0)
     assert opacity == 1
-    assert np.ptp(floor) < 0.1  # grey
-    colour, opacity = down(1.4, 0.0)
+    assert np.ptp(floor) < 0.1  # gray
+    color, opacity = down(1.4, 0.0)
     assert opacity == 0
-    assert (colour == 0).all()
+    assert (color == 0).all()
 
 
 def test_the_box_shades_the_floor():

@@ -24,7 +24,7 @@ def test_blender(tmp_path):
     view = scene.views[2]
     assert view.name == "train/r_2.png"
     assert view.image == tmp_path / "toy" / "train" / "r_2.png"
-    assert (view.camera.width, view.camera.height, view.camera.centre) == (8, 6, (4.0, 3.0))
+    assert (view.camera.width, view.camera.height, view.camera.center) == (8, 6, (4.0, 3.0))
     assert view.camera.focal == pytest.approx((4 / np.tan(0.4),) * 2)
     np.testing.assert_allclose(view.pose, look(2)[:3] * [1, -1, -1, 1], atol=1e-12)
     np.testing.assert_allclose(view.pose[:, 2], -view.pose[:, 3] / 4, atol=1e-12)  # it looks at the origin
@@ -65,7 +65,7 @@ def test_nerfstudio(tmp_path):
     assert len(views) == 10
     assert views["images/01.png"].camera.distortion == (0.01, 0.0, 0.0, 0.0, 0.0, -0.002)
     assert views["images/01.png"].camera.focal == (9.0, 9.5)
-    assert views["images/01.png"].camera.centre == (4.1, 2.9)
+    assert views["images/01.png"].camera.center == (4.1, 2.9)
     assert views["images/03.png"].camera.distortion == (0.02, 0.0, 0.0, 0.0, 0.0, -0.002)
     assert views["images/03.png"].camera.focal == (8.0, 9.5)
     assert views["images/03.png"].mask == tmp_path / "masks" / "3.png"
@@ -82,12 +82,12 @@ def test_unbounded_scenes_are_moved_to_what_the_cameras_look_at(tmp_path):
     write_json(tmp_path / "transforms.json", content)
     scene = read_scene(tmp_path)
     # All axes meet in (5, -3, 2); a hundredth of the weight draws it to the cameras' mean.
-    np.testing.assert_allclose(scene.centre, [5, -3, 2], atol=0.1)
-    centres = np.stack([view.pose[:, 3] for view in scene.views])
-    assert np.linalg.norm(centres, axis=-1).max() == pytest.approx(1)
+    np.testing.assert_allclose(scene.center, [5, -3, 2], atol=0.1)
+    centers = np.stack([view.pose[:, 3] for view in scene.views])
+    assert np.linalg.norm(centers, axis=-1).max() == pytest.approx(1)
     for view in scene.views:
         index = int(view.name[-6:-4])
-        old = view.pose[:, 3] / scene.scale + np.array(scene.centre)
+        old = view.pose[:, 3] / scene.scale + np.array(scene.center)
         np.testing.assert_allclose(old, look(0.6 * index)[:3, 3] + [5, -3, 2], atol=1e-9)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from softmine.errors import SoftmineError
-from softmine.radiance.scenes.scene import CAMERA_FAR, CAMERA_NEAR, Bounds, Scene, View, hold_out, normalise
+from softmine.radiance.scenes.scene import CAMERA_FAR, CAMERA_NEAR, Bounds, Scene, View, hold_out, normalize
 from softmine.radiance.scenes.transforms import read_frames
 
 HALF_SIDE = 1.5
@@ -43,10 +43,10 @@ def read(folder: Path, downscale: int = 1) -> Scene:
         return Scene(
             name, folder, views, True, bounds, downscale=downscale, files=tuple(files), notes=tuple(notes)
         )
-    views, centre, scale = normalise(views, str(train))
+    views, center, scale = normalize(views, str(train))
     bounds = Bounds("unbounded", CAMERA_NEAR, CAMERA_FAR)
     return Scene(
-        name, folder, views, False, bounds, None, centre, scale, downscale, None, tuple(files), tuple(notes)
+        name, folder, views, False, bounds, None, center, scale, downscale, None, tuple(files), tuple(notes)
     )
 
 
@@ -56,11 +56,11 @@ def box_bounds(views: tuple[View, ...], half: float, where: str) -> Bounds:
     Raises:
         SoftmineError: no camera looks at the box.
     """
-    centres = np.stack([view.pose[:, 3] for view in views])
+    centers = np.stack([view.pose[:, 3] for view in views])
     axes = np.stack([view.pose[:, 2] for view in views])
-    distance = np.linalg.norm(centres, axis=-1)
+    distance = np.linalg.norm(centers, axis=-1)
     reach = half * math.sqrt(3)
-    ahead = -(centres * axes).sum(-1)
+    ahead = -(centers * axes).sum(-1)
     if not ((ahead > 0) | (distance < reach)).any():
         raise SoftmineError(
             f"{where}: no camera looks at the origin, where the object must be; its axes are not those of OpenGL"

@@ -9,7 +9,7 @@ import torch
 
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Camera, Cameras, Pose
-from softmine.radiance.scenes import checks, folders
+from softmine.radiance.scenes import checks, image_folders
 from softmine.radiance.scenes.colmap_files import (
     StoredCamera,
     StoredImage,
@@ -17,7 +17,7 @@ from softmine.radiance.scenes.colmap_files import (
     read_images,
     read_points,
 )
-from softmine.radiance.scenes.scene import CAMERA_FAR, CAMERA_NEAR, Bounds, Scene, View, hold_out, normalise
+from softmine.radiance.scenes.scene import CAMERA_FAR, CAMERA_NEAR, Bounds, Scene, View, hold_out, normalize
 
 PLACES = ("sparse/0", "sparse", "colmap/sparse/0", ".")
 LENSES = {
@@ -47,7 +47,7 @@ def read(folder: Path, model: Path, downscale: int = 1) -> Scene:
     Raises:
         SoftmineError: a file is damaged, a camera model is not one of ``LENSES``, or pictures do not fit.
     """
-    pictures = folders.choose(folder, downscale)
+    pictures = image_folders.choose(folder, downscale)
     cameras = read_cameras(model)
     stored = read_images(model)
     if not stored:
@@ -67,17 +67,17 @@ def read(folder: Path, model: Path, downscale: int = 1) -> Scene:
         size = checks.smaller(image, camera.width, camera.height, pictures.factor, here)
         camera = camera.resized(*size).downscaled(pictures.downscale)
         views.append(View(image.relative_to(folder).as_posix(), camera, _pose(entry, here), "train", image))
-    moved, centre, scale = normalise(hold_out(views), str(model))
+    moved, center, scale = normalize(hold_out(views), str(model))
     points = read_points(model)
     if points is not None:
-        points = (points - np.array(centre)) * scale
+        points = (points - np.array(center)) * scale
     return Scene(
         name=folder.resolve().name,
         path=folder,
         views=moved,
         has_alpha=any(checks.header(image).has_alpha for image in images),
         bounds=Bounds("unbounded", _near(moved, points), CAMERA_FAR),
-        centre=centre,
+        center=center,
         scale=scale,
         downscale=pictures.downscale,
         points=points,

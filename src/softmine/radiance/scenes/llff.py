@@ -12,8 +12,8 @@ import torch
 
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Camera, Cameras, to_ndc
-from softmine.radiance.scenes import checks, folders
-from softmine.radiance.scenes.scene import CAMERA_FAR, Bounds, Ndc, Scene, View, hold_out, normalise
+from softmine.radiance.scenes import checks, image_folders
+from softmine.radiance.scenes.scene import CAMERA_FAR, Bounds, Ndc, Scene, View, hold_out, normalize
 
 NEAREST = 4 / 3
 """Distance of the nearest point after scaling, so that the near plane at 1 lies before all points (as in NeRF)."""
@@ -23,11 +23,11 @@ NEAR_PLANE = 1.0
 def read(folder: Path, downscale: int = 1) -> Scene:
     """Reads ``poses_bounds.npy`` (N, 17) and the N pictures, sorted by name; every eighth is for testing.
 
-    A row is a pose (3, 5), whose columns are the camera's down, right and backward axes, its centre, and
+    A row is a pose (3, 5), whose columns are the camera's down, right and backward axes, its center, and
     (height, width, focal length) at full size, then the depths of the nearest and farthest point.
 
     Where all cameras look one way, the world becomes that of their mean camera (+y up, looking along -z), scaled so
-    that the nearest depth is 4/3, and rays go to normalised device coordinates (Mildenhall et al. 2020). Where they
+    that the nearest depth is 4/3, and rays go to normalized device coordinates (Mildenhall et al. 2020). Where they
     look around, the scene is unbounded.
 
     Raises:
@@ -35,7 +35,7 @@ def read(folder: Path, downscale: int = 1) -> Scene:
     """
     file = folder / "poses_bounds.npy"
     table = _table(file)
-    pictures = folders.choose(folder, downscale)
+    pictures = image_folders.choose(folder, downscale)
     images = sorted(path for path in pictures.folder.iterdir() if path.suffix.lower() in checks.PICTURES)
     if len(images) != len(table):
         raise SoftmineError(
@@ -56,13 +56,13 @@ def read(folder: Path, downscale: int = 1) -> Scene:
     facing = _face_forward(hold_out(views), float(NEAREST / table[:, 15].min()), scene)
     if facing:
         return facing
-    moved, centre, scale = normalise(hold_out(views), str(file))
+    moved, center, scale = normalize(hold_out(views), str(file))
     near = 0.5 * float(table[:, 15].min()) * scale
     return replace(
         scene,
         views=moved,
         bounds=Bounds("unbounded", near, CAMERA_FAR),
-        centre=centre,
+        center=center,
         scale=scale,
         notes=("the cameras do not all look one way, so the scene is unbounded and not in NDC",),
     )
@@ -111,7 +111,7 @@ def _camera(size: np.ndarray, image: Path, factor: int, where: str) -> Camera:
 def _face_forward(views: list[View], scale: float, scene: Scene) -> Scene | None:
     """The scene in the frame of its mean camera, or None where a pixel looks sideways or backwards."""
     poses = np.stack([view.pose for view in views])
-    centre = poses[:, :, 3].mean(0)
+    center = poses[:, :, 3].mean(0)
     back = -poses[:, :, 2].sum(0)
     right = np.cross(-poses[:, :, 1].sum(0), back)
     if min(np.linalg.norm(back), np.linalg.norm(right)) < 1e-6 * len(views):
@@ -122,7 +122,7 @@ def _face_forward(views: list[View], scale: float, scene: Scene) -> Scene | None
         replace(
             view,
             pose=np.concatenate(
-                (turn @ view.pose[:, :3], turn @ (view.pose[:, 3:] - centre[:, None]) * scale), 1
+                (turn @ view.pose[:, :3], turn @ (view.pose[:, 3:] - center[:, None]) * scale), 1
             ),
         )
         for view in views
@@ -135,8 +135,8 @@ def _face_forward(views: list[View], scale: float, scene: Scene) -> Scene | None
         return None
     low, high = corners.min(0).tolist(), corners.max(0).tolist()
     bounds = Bounds("ndc", 0.0, 1.0, (low[0], low[1], -1.0), (high[0], high[1], 1.0))
-    x, y, z = centre.tolist()
-    return replace(scene, views=moved, bounds=bounds, ndc=ndc, centre=(x, y, z), scale=scale)
+    x, y, z = center.tolist()
+    return replace(scene, views=moved, bounds=bounds, ndc=ndc, center=(x, y, z), scale=scale)
 
 
 def _corners(views: tuple[View, ...], ndc: Ndc) -> np.ndarray | None:

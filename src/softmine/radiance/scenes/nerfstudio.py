@@ -8,7 +8,7 @@ from typing import Any
 
 from softmine.errors import SoftmineError
 from softmine.radiance.scenes import checks
-from softmine.radiance.scenes.scene import CAMERA_FAR, CAMERA_NEAR, Bounds, Scene, View, hold_out, normalise
+from softmine.radiance.scenes.scene import CAMERA_FAR, CAMERA_NEAR, Bounds, Scene, View, hold_out, normalize
 from softmine.radiance.scenes.transforms import read_frames
 
 
@@ -24,7 +24,7 @@ def read(file: Path, downscale: int = 1) -> Scene:
     views, has_alpha, content = read_frames(file, "train")
     views = _split(views, content, file)
     views = [replace(view, camera=view.camera.downscaled(downscale)) for view in views]
-    moved, centre, scale = normalise(views, str(file))
+    moved, center, scale = normalize(views, str(file))
     used = [view.image for view in views if view.image]
     return Scene(
         name=file.resolve().parent.name,
@@ -32,7 +32,7 @@ def read(file: Path, downscale: int = 1) -> Scene:
         views=moved,
         has_alpha=has_alpha,
         bounds=Bounds("unbounded", CAMERA_NEAR, CAMERA_FAR),
-        centre=centre,
+        center=center,
         scale=scale,
         downscale=downscale,
         files=(file,),

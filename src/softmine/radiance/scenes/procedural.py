@@ -32,10 +32,10 @@ Flags = Bool[np.ndarray, "n"]
 
 
 class Paint(NamedTuple):
-    """Surfaces at points: unit normals, colours, and how much they gleam."""
+    """Surfaces at points: unit normals, colors, and how much they gleam."""
 
     normal: Vectors
-    colour: Vectors
+    color: Vectors
     gloss: float
 
 
@@ -43,9 +43,9 @@ class Paint(NamedTuple):
 def procedural(size: int = SIZE, train: int = TRAIN, test: int = TEST) -> Scene:
     """The built-in scene: RGBA views of known geometry from exact poses, in [-1.5, 1.5]^3.
 
-    Cameras stand on the upper half of a sphere and look at its centre: those to train on spread evenly along a
+    Cameras stand on the upper half of a sphere and look at its center: those to train on spread evenly along a
     spiral, those to test on along a circle between them. One sun, hard shadows, and a gloss on the ball, whose
-    colour so depends on the direction it is seen from.
+    color so depends on the direction it is seen from.
 
     Args:
         size: pixels along each side of a view.
@@ -69,20 +69,20 @@ def procedural(size: int = SIZE, train: int = TRAIN, test: int = TEST) -> Scene:
 
 
 def trace(origins: Vectors, directions: Vectors) -> tuple[Vectors, Numbers]:
-    """Colours (N, 3) in [0, 1], black where there is nothing, and opacities (N,) of rays with unit directions."""
-    colour, opacity = np.zeros(directions.shape, np.float32), np.zeros(len(directions), np.float32)
+    """Colors (N, 3) in [0, 1], black where there is nothing, and opacities (N,) of rays with unit directions."""
+    color, opacity = np.zeros(directions.shape, np.float32), np.zeros(len(directions), np.float32)
     distances = np.stack([_ball(origins, directions), _box(origins, directions), _floor(origins, directions)])
     first, distance = distances.argmin(0), distances.min(0)
     for index, surface in enumerate((_paint_ball, _paint_box, _paint_floor)):
         here = np.flatnonzero((first == index) & np.isfinite(distance))
         points = origins[here] + distance[here, None] * directions[here]
-        colour[here] = _light(surface(points), points, directions[here])
+        color[here] = _light(surface(points), points, directions[here])
         opacity[here] = 1
-    return colour, opacity
+    return color, opacity
 
 
 def _light(paint: Paint, points: Vectors, directions: Vectors) -> Vectors:
-    """Colours (N, 3) of surface points (N, 3) seen along unit directions (N, 3): a sun, its shadows and an even sky."""
+    """Colors (N, 3) of surface points (N, 3) seen along unit directions (N, 3): a sun, its shadows and an even sky."""
     above = points + np.float32(1e-3) * paint.normal
     sun = np.broadcast_to(_SUN, points.shape)
     lit = np.minimum(_ball(above, sun), _box(above, sun)) == np.inf
@@ -90,17 +90,17 @@ def _light(paint: Paint, points: Vectors, directions: Vectors) -> Vectors:
     half /= np.sqrt(_dot(half, half))[:, None]
     light = _AMBIENT + (1 - _AMBIENT) * lit * (paint.normal @ _SUN).clip(0, 1)
     gleam = paint.gloss * lit * _dot(paint.normal, half).clip(0, 1) ** _SHARPNESS
-    return (paint.colour * light[:, None] + gleam[:, None]).clip(0, 1)
+    return (paint.color * light[:, None] + gleam[:, None]).clip(0, 1)
 
 
 def _look(height: float, turn: float) -> Pose:
     """A camera at ``height`` (sine of its elevation) and ``turn`` that looks at the origin, +z of the world up."""
     level = math.sqrt(1 - height * height)
-    centre = DISTANCE * np.array([level * math.cos(turn), level * math.sin(turn), height])
-    forward = -centre / DISTANCE
+    center = DISTANCE * np.array([level * math.cos(turn), level * math.sin(turn), height])
+    forward = -center / DISTANCE
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
-    return np.stack((right, np.cross(forward, right), forward, centre), 1)
+    return np.stack((right, np.cross(forward, right), forward, center), 1)
 
 
 def _view(split: str, index: int, camera: Camera, pose: Pose) -> View:
@@ -111,19 +111,19 @@ def _render(camera: Camera, pose: Pose) -> UInt8[np.ndarray, "h w 4"]:
     count = camera.width * SAMPLES
     steps = (np.arange(count) + 0.5) / SAMPLES
     x, y = np.meshgrid(
-        (steps - camera.centre[0]) / camera.focal[0], (steps - camera.centre[1]) / camera.focal[1]
+        (steps - camera.center[0]) / camera.focal[0], (steps - camera.center[1]) / camera.focal[1]
     )
     local = np.stack((x, y, np.ones_like(x)), -1).reshape(-1, 3)
     directions = local @ pose[:, :3].T
     directions = (directions / np.linalg.norm(directions, axis=-1, keepdims=True)).astype(np.float32)
-    centre = pose[:, 3].astype(np.float32)
+    center = pose[:, 3].astype(np.float32)
     parts = []
     for start in range(0, len(directions), _CHUNK):
         chunk = directions[start : start + _CHUNK]
-        parts.append(np.column_stack(trace(np.broadcast_to(centre, chunk.shape), chunk)))
+        parts.append(np.column_stack(trace(np.broadcast_to(center, chunk.shape), chunk)))
     side = camera.width
     values = np.concatenate(parts).reshape(side, SAMPLES, side, SAMPLES, 4).mean((1, 3))
-    # Stored as pictures are: colour not multiplied by opacity.
+    # Stored as pictures are: color not multiplied by opacity.
     values[..., :3] /= np.maximum(values[..., 3:], 1e-9)
     return np.rint(values * 255).clip(0, 255).astype(np.uint8)
 

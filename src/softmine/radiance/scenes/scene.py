@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from softmine.errors import SoftmineError
-from softmine.radiance.cameras import Camera, Pose
+from softmine.radiance.cameras import Camera, Pose, focus
 
 HOLD_OUT = 8
 """Where a scene names no test views, every eighth is one, beginning with the first (the custom since LLFF)."""
@@ -48,7 +48,7 @@ class Bounds:
     """Where along the rays there is something.
 
     Attributes:
-        kind: ``box``: all of it lies in a box; ``ndc``: so it does in normalised device coordinates, where rays run from
+        kind: ``box``: all of it lies in a box; ``ndc``: so it does in normalized device coordinates, where rays run from
             t = 0 to t = 1; ``unbounded``: it goes on for ever, and the cameras lie in the unit ball.
         near: nearest distance along a ray.
         far: farthest distance along a ray.
@@ -65,7 +65,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Ndc:
-    """The reference camera of normalised device coordinates: arguments of ``to_ndc``."""
+    """The reference camera of normalized device coordinates: arguments of ``to_ndc``."""
 
     scale: tuple[float, float]
     near: float
@@ -81,8 +81,8 @@ class Scene:
         views: all of them, those of ``train`` first.
         has_alpha: whether the pictures say what is background (RGBA), or are photos.
         bounds: where there is something.
-        ndc: how rays become those of normalised device coordinates, or None where they do not.
-        centre: the point of the file's world that is the origin of this one.
+        ndc: how rays become those of normalized device coordinates, or None where they do not.
+        center: the point of the file's world that is the origin of this one.
         scale: lengths in this world over lengths in the file's (after any rotation, for LLFF).
         downscale: pictures are averaged over blocks of this many pixels a side as they are loaded.
         points: (P, 3) points known to lie on surfaces, in this world, or None.
@@ -96,7 +96,7 @@ class Scene:
     has_alpha: bool
     bounds: Bounds
     ndc: Ndc | None = None
-    centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    center: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: float = 1.0
     downscale: int = 1
     points: Float[np.ndarray, "p 3"] | None = None
@@ -132,35 +132,31 @@ def hold_out(views: Sequence[View]) -> list[View]:
     return sorted(split, key=lambda view: view.split == "test")
 
 
-def normalise(
+def normalize(
     views: Sequence[View], where: str
 ) -> tuple[tuple[View, ...], tuple[float, float, float], float]:
     """Moves and scales the world so that what the cameras look at is at the origin and they are in the unit ball.
 
-    The origin is the point nearest to all optical axes in the least-squares sense, drawn to the cameras' mean with a
-    weight of 1%, which decides where the axes do not (all parallel). The farthest camera gets distance 1.
+    The origin is their ``focus``; the farthest camera gets distance 1.
 
     Returns:
-        The views in the new world, and its centre and scale: new = (old - centre) * scale.
+        The views in the new world, and its center and scale: new = (old - center) * scale.
 
     Raises:
         SoftmineError: all cameras stand at one point.
     """
-    centres = np.stack([view.pose[:, 3] for view in views])
-    axes = np.stack([view.pose[:, 2] for view in views])
-    mean = centres.mean(0)
-    spread = np.linalg.norm(centres - mean, axis=-1).max()
+    centers = np.stack([view.pose[:, 3] for view in views])
+    mean = centers.mean(0)
+    spread = np.linalg.norm(centers - mean, axis=-1).max()
     if not spread > 1e-9 * (1 + np.abs(mean).max()):
         raise SoftmineError(f"{where}: all cameras stand at one point, which shows no depth; check the poses")
-    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
-    ridge = 0.01 * np.eye(3)
-    focus = mean + np.linalg.solve(
-        across.mean(0) + ridge, (across @ (centres - mean)[:, :, None]).mean(0)[:, 0]
-    )
-    scale = float(1 / np.linalg.norm(centres - focus, axis=-1).max())
+    middle = focus([view.pose for view in views])
+    scale = float(1 / np.linalg.norm(centers - middle, axis=-1).max())
     moved = tuple(
-        replace(view, pose=np.concatenate((view.pose[:, :3], (view.pose[:, 3:] - focus[:, None]) * scale), 1))
+        replace(
+            view, pose=np.concatenate((view.pose[:, :3], (view.pose[:, 3:] - middle[:, None]) * scale), 1)
+        )
         for view in views
     )
-    x, y, z = focus.tolist()
+    x, y, z = middle.tolist()
     return moved, (x, y, z), scale

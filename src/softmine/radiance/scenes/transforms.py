@@ -12,7 +12,7 @@ from softmine.radiance.scenes import checks
 from softmine.radiance.scenes.scene import View
 
 MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
-"""Camera models whose lens is one of ``softmine.radiance.distortion``."""
+"""Camera models whose lens is one of ``softmine.radiance.lens_distortion``."""
 FOCALS = (("fl_x", "camera_angle_x"), ("fl_y", "camera_angle_y"))
 """Two names each, of which one will do."""
 SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".PNG", ".JPG")
@@ -97,11 +97,11 @@ def _camera(content: dict[str, Any], found: checks.Header, where: str) -> Camera
     k1, k2, k3, k4, p1, p2 = (
         checks.number(content, key, where, 0.0) for key in ("k1", "k2", "k3", "k4", "p1", "p2")
     )
-    centre = (
+    center = (
         checks.number(content, "cx", where, width / 2),
         checks.number(content, "cy", where, height / 2),
     )
-    return Camera(width, height, (across, down), centre, (k1, k2, k3, k4, p1, p2))
+    return Camera(width, height, (across, down), center, (k1, k2, k3, k4, p1, p2))
 
 
 def _focal(content: dict[str, Any], key: str, angle_key: str, side: int, where: str) -> float | None:

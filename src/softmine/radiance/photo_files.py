@@ -1,0 +1,131 @@
+"""Loads the pictures of a scene as the training wants them: uint8, premultiplied, averaged down."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+from jaxtyping import Bool, UInt8
+
+from softmine.errors import SoftmineError
+from softmine.radiance.scenes.scene import View
+from softmine.signals.image import files as image_files
+from softmine.signals.image.mapped import MappedImage
+from softmine.signals.image.pixels import orient
+
+_ORIENTATION = 0x0112
+_ORIENTED_BY = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+"""What a PNG may keep its orientation in, as EXIF's own chunk, ImageMagick's text or XMP."""
+_BAND = 2**17
+"""Pixels that are floats at a time: few enough to stay in the cache."""
+
+
+def load(view: View, downscale: int, has_alpha: bool) -> UInt8[np.ndarray, "h w c"]:
+    """Pixels of a view, RGB or premultiplied RGBA, averaged over blocks of ``downscale`` x ``downscale`` pixels.
+
+    Color is multiplied by opacity before it is averaged, else the color of what is transparent would show at the
+    border of what is not. Rows and columns that fill no block are cut off.
+
+    Raises:
+        SoftmineError: the picture is damaged, not of its camera's size, or not of 8 or 16 bits.
+    """
+    pixels = _read(view.image) if view.image else view.pixels
+    assert pixels is not None
+    camera, where = view.camera, str(view.image or view.name)
+    height, width = pixels.shape[:2]
+    if (height // downscale, width // downscale) != (camera.height, camera.width):
+        raise SoftmineError(
+            f"{where} is {width} x {height} pixels, which at downscale {downscale} is not the "
+            f"{camera.width} x {camera.height} of its camera; use the pictures the cameras were estimated from"
+        )
+    parts = []
+    step = max(1, _BAND // (width * downscale))
+    for start in range(0, camera.height, step):
+        rows = pixels[start * downscale : min(start + step, camera.height) * downscale]
+        parts.append(_shrink(_premultiply(rows, has_alpha, where), downscale, camera.width))
+    return np.concatenate(parts)
+
+
+def load_mask(view: View, downscale: int) -> Bool[np.ndarray, "h w"]:
+    """Which pixels of a view count: those whose block is nowhere below half in its mask.
+
+    Raises:
+        SoftmineError: the mask is damaged, or not of the picture's size.
+    """
+    assert view.mask is not None
+    mask = _read(view.mask)
+    if mask.ndim == 3:
+        mask = mask[..., :1] if mask.shape[2] <= 2 else mask[..., :3]
+        mask = mask.max(-1)
+    top = np.iinfo(mask.dtype).max if mask.dtype.kind == "u" else 1
+    height, width = view.camera.height, view.camera.width
+    if (mask.shape[0] // downscale, mask.shape[1] // downscale) != (height, width):
+        raise SoftmineError(
+            f"{view.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, which is not the size of its picture; "
+            "a mask has a pixel for each of the picture's"
+        )
+    valid = mask[: height * downscale, : width * downscale] >= top / 2
+    return np.asarray(valid.reshape(height, downscale, width, downscale).all((1, 3)))
+
+
+def _read(path: Path) -> np.ndarray:
+    """Pixels in the order they are stored in: cameras are estimated from that, not from what EXIF says is upright."""
+    pixels = image_files.read(path)
+    if isinstance(pixels, MappedImage):
+        pixels = pixels.load()
+    turned = _orientation(path)
+    # Quarter turns are undone by each other, every other turn by itself.
+    return orient(pixels, {6: 8, 8: 6}.get(turned, turned)) if turned != 1 else pixels
+
+
+def _orientation(path: Path) -> int:
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start == b"\x89PNG\r\n\x1a\n":
+        content = path.read_bytes()
+        if not any(kept in content for kept in _ORIENTED_BY):
+            return 1  # Pillow would decode all of it to learn that
+    with warnings.catch_warnings(), contextlib.suppress(Exception):  # broken EXIF data turned nothing
+        warnings.simplefilter("ignore")
+        with PIL.Image.open(path) as image:
+            return int(image.getexif().get(_ORIENTATION, 1))
+    return 1
+
+
+def _premultiply(pixels: np.ndarray, has_alpha: bool, where: str) -> np.ndarray:
+    """Float32 RGB, or RGBA with color times opacity, in [0, 255]."""
+    if pixels.dtype.name not in ("uint8", "uint16", "bool"):
+        raise SoftmineError(f"{where}: its values are {pixels.dtype.name}; save it with 8 or 16 bits a color")
+    top = 1 if pixels.dtype.kind == "b" else np.iinfo(pixels.dtype).max
+    values = pixels.astype(np.float32)
+    if top != 255:
+        values *= np.float32(255 / top)
+    if values.ndim == 2:
+        values = values[..., None]
+    channels = values.shape[2]
+    color = values[..., :3] if channels >= 3 else np.repeat(values[..., :1], 3, -1)
+    if not has_alpha:
+        return color
+    if channels in (1, 3):
+        return np.concatenate((color, np.full_like(values[..., :1], 255.0)), -1)
+    opacity = values[..., -1:]
+    out = np.concatenate((color, opacity), -1)
+    share = opacity[..., 0] / 255
+    for channel in range(3):
+        out[..., channel] *= share
+    return out
+
+
+def _shrink(values: np.ndarray, factor: int, width: int) -> UInt8[np.ndarray, "h w c"]:
+    values = values[:, : width * factor]
+    if factor > 1:
+        channels = values.shape[2]
+        # Rows first, whole and contiguous: in one call numpy takes many times as long.
+        values = (
+            values.reshape(-1, factor, width * factor * channels).sum(1).reshape(-1, width, factor, channels)
+        )
+        values = sum(values[:, :, step] for step in range(factor)) * np.float32(1 / factor**2)
+    return np.rint(values).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Audio clips: how they are described, measured, shown and exported."""

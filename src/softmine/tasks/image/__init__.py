@@ -1,0 +1,1 @@
+"""Images: how they are described, measured, shown and exported."""

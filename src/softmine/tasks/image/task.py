@@ -1,0 +1,146 @@
+"""Fitting a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from torch import nn
+from tyro.conf import arg
+
+from softmine.signals import Image
+from softmine.tasks.builtin import builtin_name
+from softmine.tasks.grids import centers, grid_coords, predict
+from softmine.tasks.image.evaluation import ImageEvaluator
+from softmine.tasks.image.tiled_tiff import tiff_layout, write_tiled
+from softmine.tasks.measures import psnr
+from softmine.tasks.signal_task import SignalTask
+from softmine.training.evaluation import values_at
+from softmine.training.files import replacing
+from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
+
+DEFAULT = "astronaut"
+FULL_SIZE = 2**25
+SMALL_SIZE = 2**21
+"""Pixels up to which a reconstruction has every pixel, for a run and for a comparison."""
+TIFF_SIZE = 2**28
+"""Pixels up to which a larger one is written as a TIFF unasked: a core evaluates some 2 million a second."""
+REDUCED_SIDE = 2048
+BLOCK = 2**18
+
+
+@dataclass(frozen=True)
+class Options:
+    """Flags that only pictures take."""
+
+    full_tiff: Annotated[bool, arg(help_behavior_hint="")] = False
+    """Of a picture of more than 268 million pixels, too, have fit write every pixel as a tiled TIFF, which takes minutes."""
+
+
+def read(path: str | None, options: Options, report: Report = silent) -> ImageTask:
+    """The picture that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
+    del report
+    name = builtin_name(path, DEFAULT)
+    return ImageTask(Image.read(str(path)) if name is None else Image.builtin(name), options)
+
+
+class ImageTask(SignalTask[Image]):
+    """A picture to be fitted (see ``training/task.py``)."""
+
+    kind = "image"
+    unit = "pixels"
+
+    def __init__(self, image: Image, options: Options | None = None) -> None:
+        super().__init__(image)
+        self.options = options or Options()
+
+    def size(self) -> str:
+        """As in ``768 x 512 RGB uint8``."""
+        height, width, channels = self.signal.shape
+        colors = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGBA"}[channels]
+        return f"{width} x {height} {colors} {self.signal.dtype}"
+
+    def describe(self) -> dict[str, Any]:
+        """What a run must remember of its picture."""
+        image = self.signal
+        return super().describe() | {"dtype": image.dtype, "value_range": list(image.value_range)}
+
+    def make_evaluator(self, device: torch.device) -> ImageEvaluator:
+        """PSNR and SSIM."""
+        return ImageEvaluator(self.signal, device)
+
+    def reconstruct(
+        self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
+    ) -> Reconstruction:
+        """``field`` at every pixel, or on a reduced grid where there are too many."""
+        image = self.signal
+        rows, columns, _ = image.shape
+        full = rows * columns <= (SMALL_SIZE if small else FULL_SIZE)
+        values, target = _on_grid(field, image, device, full, report)
+        height, width = values.shape[:2]
+        note = "every pixel" if full else f"reduced to {width} x {height}"
+        if not (small or full or self._tiled):
+            note += ", --full-tiff writes every pixel"
+        error = mean_error(values, target)
+        return Reconstruction(values, target, error, psnr(values, target) if full else None, note)
+
+    def write_output(
+        self,
+        field: nn.Module,
+        result: Reconstruction,
+        folder: Path,
+        device: torch.device,
+        report: Report = silent,
+    ) -> list[Output]:
+        """``reconstruction.tif`` with the picture's own values, where they are finer than 8 bits or too many for a PNG.
+
+        The latter is tiled and holds smaller versions of itself; see ``tasks/image/tiled_tiff.py``.
+        """
+        image = self.signal
+        if self._tiled:
+            quality = write_tiled(field, image, folder / "reconstruction.tif", device, report)
+            label = f"every pixel, {self.size()}, PSNR {quality:.2f} dB"
+            return [Output("reconstruction.tif", label)]
+        if result.psnr is None or image.dtype == "uint8":
+            return []
+        import tifffile
+
+        raw = image.to_raw(result.values)
+        with replacing(folder / "reconstruction.tif") as temporary:
+            tifffile.imwrite(
+                temporary, raw[..., 0] if image.channels == 1 else raw, **tiff_layout(image.channels)
+            )
+        return [Output("reconstruction.tif", f"reconstruction as {image.dtype}")]
+
+    @property
+    def _tiled(self) -> bool:
+        """Whether every pixel is written, though too many for a PNG."""
+        pixels = self.signal.domain.cells
+        return pixels > FULL_SIZE and (pixels <= TIFF_SIZE or self.options.full_tiff)
+
+
+def _on_grid(
+    field: nn.Module, image: Image, device: torch.device, full: bool, report: Report
+) -> tuple[Array, Array]:
+    """Values of the field and of the picture, each (h, w, C)."""
+    rows, columns, channels = image.shape
+    reduce = 1.0 if full else min(1.0, REDUCED_SIDE / max(rows, columns))
+    shape = (max(1, round(rows * reduce)), max(1, round(columns * reduce)))
+    values = np.empty((*shape, channels), np.float32)
+    target = np.empty_like(values)
+    block = max(1, BLOCK // shape[1])
+    across = centers(shape[1])
+    for start in range(0, shape[0], block):
+        stop = min(start + block, shape[0])
+        coords = grid_coords(centers(shape[0], start, stop), across)
+        part = (stop - start, shape[1], channels)
+        values[start:stop] = predict(field, coords, device).numpy().reshape(part)
+        if full:
+            target[start:stop] = image.rows(start, stop)
+        else:
+            target[start:stop] = values_at(image, coords, device).numpy().reshape(part)
+        report(stop / shape[0])
+    return values, target

@@ -1,0 +1,1 @@
+"""Radiance fields: how they are described, measured, shown and exported."""

@@ -1,0 +1,96 @@
+"""What a radiance field looks like from a camera, in pieces that fit into memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from softmine.domain import PerSample
+from softmine.radiance.background import composite
+from softmine.radiance.cameras import Camera, Cameras, Pose, Rays, strided, to_ndc
+from softmine.radiance.renderer import Renderer
+from softmine.radiance.scenes.scene import Scene
+from softmine.training.evaluation import at_rest
+
+CHUNK = 2**13
+"""Rays at a time."""
+SOLID = 0.5
+"""Opacity from which a pixel has a depth."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One rendered picture.
+
+    Attributes:
+        color: over the background, clipped to [0, 1], (h, w, 3).
+        depth: mean distance from the camera of what is seen, in the scene's units, (h, w); infinite where the field is
+            mostly transparent.
+    """
+
+    color: Float[np.ndarray, "h w 3"]
+    depth: Float[np.ndarray, "h w"]
+
+
+@torch.no_grad()
+def take(
+    renderer: Renderer,
+    scene: Scene,
+    camera: Camera,
+    pose: Pose,
+    *,
+    background: float,
+    device: torch.device,
+    stride: int = 1,
+    pause: Callable[[], None] = lambda: None,
+) -> Shot:
+    """What ``renderer`` shows to a camera at ``pose`` (3, 4), before a gray ``background`` (1 is white).
+
+    Args:
+        renderer: the field; left in the mode it was in.
+        scene: what the field was trained on: tells whether rays run in normalized device coordinates.
+        camera: its size is the picture's.
+        pose: camera to world.
+        background: in [0, 1].
+        device: where the field is.
+        stride: take every ``stride``-th row and column only.
+        pause: called between pieces; may raise.
+    """
+    cameras = Cameras([camera], [pose])
+    rows, columns = strided(camera.height, stride), strided(camera.width, stride)
+    pixels = torch.cartesian_prod(rows, columns).float() + 0.5
+    colors, depths = [], []
+    with at_rest(renderer):
+        for part in pixels.split(CHUNK):
+            pause()
+            rays = cameras.rays(torch.zeros(len(part), dtype=torch.int64), part)
+            seen, depth = look(renderer, scene, rays, device)
+            colors.append(composite(seen, background).clamp_(0, 1))
+            depths.append(depth)
+    size = (len(rows), len(columns))
+    return Shot(torch.cat(colors).view(*size, 3).numpy(), torch.cat(depths).view(size).numpy())
+
+
+def look(
+    renderer: Renderer, scene: Scene, rays: Rays, device: torch.device
+) -> tuple[Float[Tensor, "n c"], PerSample]:
+    """Channels (N, C) as ``renderer`` gives them, and depths (N,) in the scene's units, on the CPU.
+
+    ``rays`` are in the world, with directions of length 1.
+    """
+    inside = to_ndc(rays, scene.ndc.scale, scene.ndc.near) if scene.ndc else rays
+    rendered = renderer.field(*(part.to(device) for part in inside))
+    channels = renderer.channels_of(rendered)
+    opacity = rendered.opacity.cpu()
+    depth = rendered.depth.cpu() / opacity.clamp(min=1e-6)
+    if scene.ndc:
+        # From t, which reaches infinity at 1, to distance: z = 2 near / (z' - 1).
+        z = 2 * scene.ndc.near / (inside.origins[:, 2] + depth * inside.directions[:, 2] - 1).clamp(max=-1e-6)
+        depth = (z - rays.origins[:, 2]) / rays.directions[:, 2]
+    return channels.cpu(), depth.masked_fill(opacity < SOLID, math.inf)

@@ -1,0 +1,272 @@
+"""Fitting a radiance field to posed photos."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from torch import nn
+from tyro.conf import arg
+
+from softmine.errors import SoftmineError
+from softmine.radiance.compositing import check_device
+from softmine.radiance.photos import Photos
+from softmine.radiance.renderer import Renderer
+from softmine.radiance.scenes import Scene, procedural, read_scene
+from softmine.tasks import KINDS
+from softmine.tasks.builtin import builtin_name
+from softmine.tasks.contact_sheet import contact_sheet
+from softmine.tasks.grids import spread
+from softmine.tasks.meshing import write_mesh, write_points
+from softmine.tasks.nerf import evaluation
+from softmine.tasks.nerf.depth import depth_colors
+from softmine.tasks.nerf.export import surface, visible_points
+from softmine.tasks.nerf.field import make_renderer
+from softmine.tasks.nerf.rendering import Shot, take
+from softmine.tasks.signal_task import identity
+from softmine.training.pictures import write_picture
+from softmine.training.settings import FieldSettings
+from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
+
+DEFAULT = "still-life"
+BACKGROUNDS = {"white": 1.0, "black": 0.0}
+SHEET, TILE = 8, 400
+SMALL_SHEET, SMALL_TILE = 4, 200
+"""Test views on a contact sheet, and pixels of their longer side, for a run and for a comparison."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Flags that only radiance fields take."""
+
+    downscale: Annotated[int, arg(metavar="N")] = 1
+    """Average the photos over N x N pixels as they are read."""
+    background: Annotated[str, arg(metavar="NAME")] = "white"
+    """What transparent pictures are measured and shown before: white, as published figures are, or black."""
+    test_views: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None
+    """Measure on N test views only, spread evenly: to render all of many takes minutes at the end."""
+
+
+def read(path: str | None, options: Options, report: Report = silent) -> NerfTask:
+    """The scene that a PATH names: a folder or file, or the built-in one for None or ``builtin:still-life``.
+
+    Raises:
+        SoftmineError: it cannot be read.
+    """
+    if options.background not in BACKGROUNDS:
+        raise SoftmineError(f"--background is {options.background}: choose white or black")
+    if options.test_views is not None and options.test_views < 1:
+        raise SoftmineError(f"--test-views is {options.test_views}: give at least 1")
+    del report
+    name = builtin_name(path, DEFAULT)
+    if name is None:
+        scene = read_scene(str(path), options.downscale)
+        return NerfTask(_with_test_views(scene, options.test_views), options.background)
+    scene = procedural()
+    if name != scene.name:
+        raise SoftmineError(f"there is no built-in scene '{name}'; try {scene.name}")
+    if options.downscale != 1:
+        raise SoftmineError("--downscale is for photos from files: give a PATH")
+    return NerfTask(_with_test_views(scene, options.test_views), options.background)
+
+
+def _with_test_views(scene: Scene, count: int | None) -> Scene:
+    """The scene with ``count`` of its test views, spread evenly; with all of them for None or where it has no more."""
+    found = [view for view in scene.views if view.split == "test"]
+    if count is None or count >= len(found):
+        return scene
+    kept = [found[index] for index in spread(len(found), count)]
+    return replace(scene, views=tuple(view for view in scene.views if view.split != "test") + tuple(kept))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views(Reconstruction):
+    """A contact sheet of test views, and what was measured of all of them.
+
+    Attributes:
+        shots: what is on the sheet, in full size: number of the view and its picture.
+        quality: of every test view; empty in comparisons.
+        depth: the sheet's depths as colors, (h, w, 3).
+    """
+
+    shots: list[tuple[int, Shot]]
+    quality: list[evaluation.ViewQuality]
+    depth: Array
+
+
+class NerfTask:
+    """A scene whose radiance field is to be fitted (see ``training/task.py``).
+
+    Trained on rays through the pixels of the training views, measured on the test views.
+    """
+
+    kind = "nerf"
+    unit = "pixels"
+    snaps = True
+    batch_size = KINDS["nerf"].batch_size
+
+    def __init__(self, scene: Scene, background: str = "white") -> None:
+        self.scene, self.signal = scene, Photos(scene, "train")
+        self.background = BACKGROUNDS[background]
+
+    @functools.cached_property
+    def test(self) -> Photos:
+        """The test views, which stay on the CPU."""
+        return Photos(self.scene, "test")
+
+    def size(self) -> str:
+        """As in ``100 views of 200 x 200 RGBA, 200 to test on``; what else one may want to know of the scene follows."""
+        count, height, width = self.signal.domain.shape
+        words = f"{count} views of {width} x {height} {'RGBA' if self.signal.channels == 4 else 'RGB'}"
+        return "; ".join([f"{words}, {len(self.scene.split('test'))} to test on", *self.scene.notes])
+
+    def describe(self) -> dict[str, Any]:
+        """What a run must remember of its scene; ``centre`` and ``scale`` lead from the file's world to the scene's."""
+        scene = self.scene
+        return identity(self.signal, scene.path) | {
+            "dtype": "uint8",
+            "value_range": [0.0, 255.0],
+            "measured": {
+                "cells": self.test.domain.valid,
+                "unit": f"pixels of {len(self.test.views)} test views",
+            },
+            "bounds": scene.bounds.kind,
+            "centre": list(scene.center),
+            "scale": scene.scale,
+            "notes": list(scene.notes),
+        }
+
+    def make_field(self, settings: FieldSettings) -> Renderer:
+        """An untrained radiance field, whose cells and steps are about as fine as the photos' pixels.
+
+        Raises:
+            SoftmineError: another field than a hash grid is asked for.
+        """
+        return make_renderer(self.scene, self.signal, settings)
+
+    def make_evaluator(self, device: torch.device) -> evaluation.NerfEvaluator:
+        """PSNR on the test views.
+
+        Raises:
+            SoftmineError: the device cannot render.
+        """
+        check_device(device)
+        return evaluation.NerfEvaluator(self.test, device, self.background)
+
+    def reconstruct(
+        self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
+    ) -> Views:
+        """Test views beside their photos; unless ``small``, all are rendered and measured, and some of them shown."""
+        assert isinstance(field, Renderer)
+        test, count = self.test, len(self.test.views)
+        chosen = spread(count, SMALL_SHEET if small else SHEET)
+        longest = max(test.domain.shape[1:])
+        step = max(1, -(-longest // (SMALL_TILE if small else TILE)))
+        shots, quality = [], []
+        values, targets, errors, depths = [], [], [], []
+        wanted = chosen if small else range(count)
+        for done, index in enumerate(wanted):
+            stride = step if small else 1
+            shot = self.shoot(field, index, device, stride=stride)
+            target, valid = self._photo(index, stride)
+            if not small:
+                quality.append(evaluation.measure_view(test.views[index].name, shot.color, target, valid))
+            if index in chosen:
+                shots.append((index, shot))
+                part = slice(None) if small else slice(step // 2, None, step)
+                values.append(shot.color[part, part])
+                targets.append(target[part, part])
+                error = mean_error(values[-1], targets[-1])
+                errors.append(error if valid is None else error * valid[part, part])
+                depths.append(shot.depth[part, part])
+            report((done + 1) / len(wanted))
+        names = ", ".join(test.views[index].name for index in chosen)
+        note = f"test views {names}" + (f", at 1/{step} of their size" if step > 1 else "")
+        return Views(
+            contact_sheet(values),
+            contact_sheet(targets),
+            contact_sheet(errors, fill=0.0),
+            None if small else evaluation.over_all(quality),
+            note,
+            shots=shots,
+            quality=quality,
+            depth=contact_sheet(depth_colors(depths)),
+        )
+
+    def shoot(self, field: Renderer, index: int, device: torch.device, *, stride: int = 1) -> Shot:
+        """What ``field`` shows in place of a test view."""
+        view = self.test.views[index]
+        return take(
+            field,
+            self.scene,
+            view.camera,
+            view.pose,
+            background=self.background,
+            device=device,
+            stride=stride,
+        )
+
+    def write_output(
+        self,
+        field: nn.Module,
+        result: Reconstruction,
+        folder: Path,
+        device: torch.device,
+        report: Report = silent,
+    ) -> list[Output]:
+        """Rendered test views, eight at most, the depths of the sheet, and what was measured of every view."""
+        del field, device, report
+        if not isinstance(result, Views) or not result.quality:
+            return []
+        write_picture(result.depth, folder / "depth.png")
+        outputs = [Output("depth.png", "depth of the test views shown, near to far from yellow to blue")]
+        for index, shot in result.shots:
+            write_picture(shot.color, folder / f"test_{index:03d}.png")
+            view = result.quality[index]
+            outputs.append(Output(f"test_{index:03d}.png", f"test view {view.name}, PSNR {view.psnr:.2f} dB"))
+        evaluation.write_views(result.quality, self.background, folder / "test_views.json")
+        worst = min(result.quality, key=lambda view: view.psnr)
+        ssim = evaluation.mean_ssim(result.quality)
+        label = f"each test view in numbers: PSNR {evaluation.mean_psnr(result.quality):.2f} dB on average"
+        label += f" ({worst.psnr:.2f} dB in the worst, {worst.name})"
+        label += "" if ssim is None else f", SSIM {ssim:.4f}"
+        return [*outputs, Output("test_views.json", label)]
+
+    def export(
+        self,
+        field: nn.Module,
+        path: Path,
+        device: torch.device,
+        resolution: int,
+        report: Report = silent,
+        *,
+        level: float | None = None,
+        smallest: int = 0,
+    ) -> str:
+        """Writes the surface where the field's density is ``level``, with colors, to ``path``; says what it wrote."""
+        assert isinstance(field, Renderer)
+        vertices, faces, colors, level = surface(
+            field, self.scene, device, resolution, level=level, smallest=smallest, report=report
+        )
+        write_mesh(path, vertices, faces, colors)
+        where = ", of the unit ball around what the cameras look at" if field.field.contracts else ""
+        where += ", without colors, for which STL has no place" if path.suffix.lower() == ".stl" else ""
+        return (
+            f"{len(vertices):,} vertices and {len(faces):,} triangles where the density is {level:.3g}{where}"
+        )
+
+    def export_points(
+        self, field: nn.Module, path: Path, device: torch.device, count: int, report: Report = silent
+    ) -> str:
+        """Writes at most ``count`` points of what the training views see, with colors, as PLY; says what it wrote."""
+        assert isinstance(field, Renderer)
+        points, colors = visible_points(field, self.signal, device, count, report)
+        write_points(path, points, colors)
+        frame = " (right, up and back of the mean camera, from where it stands)" if self.scene.ndc else ""
+        return f"{len(points):,} points{frame}"
+
+    def _photo(self, index: int, stride: int) -> tuple[Array, Array | None]:
+        return evaluation.photo(self.test, index, self.background, stride)

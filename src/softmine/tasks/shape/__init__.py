@@ -1,0 +1,1 @@
+"""Shapes: how they are described, measured, shown and exported."""

@@ -1,0 +1,1 @@
+"""Videos: how they are described, measured, shown and exported."""

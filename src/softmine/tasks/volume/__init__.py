@@ -1,0 +1,1 @@
+"""Volumes: how they are described, measured, shown and exported."""

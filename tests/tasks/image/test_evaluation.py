@@ -1,0 +1,75 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from softmine import Image
+from softmine.tasks.image.evaluation import ImageEvaluator
+from softmine.training import subset
+from softmine.training.evaluation import peak_signal_to_noise
+
+CPU = torch.device("cpu")
+
+
+class Shifted(torch.nn.Module):
+    """A picture made wrong by a known amount."""
+
+    def __init__(self, image, shift):
+        super().__init__()
+        self.image, self.shift = image, shift
+
+    def forward(self, coords):
+        return self.image(coords) + self.shift
+
+
+@pytest.fixture
+def picture():
+    return (np.random.default_rng(0).random((40, 30, 3)) * 200).astype(np.uint8)
+
+
+def test_metrics_over_all_pixels_are_those_of_scikit_image(picture):
+    image = Image(picture)
+    result = ImageEvaluator(image, CPU)(Shifted(image, 0.05))
+    exact, wrong = picture / 255, picture / 255 + 0.05
+    assert result.samples == 1200
+    assert not result.subset
+    assert result.psnr == pytest.approx(peak_signal_noise_ratio(exact, wrong, data_range=1), abs=1e-3)
+    ssim = structural_similarity(exact, wrong, data_range=1, channel_axis=-1, win_size=7)
+    assert result.ssim == pytest.approx(ssim, abs=1e-4)
+
+
+def test_predictions_are_clipped_like_the_picture_that_is_written(picture):
+    image = Image(np.zeros_like(picture))
+    assert ImageEvaluator(image, CPU)(Shifted(image, -3.0)).psnr == math.inf
+
+
+def test_a_large_picture_is_measured_on_a_fixed_subset(picture, monkeypatch):
+    monkeypatch.setattr(subset, "ALL", 1000)
+    monkeypatch.setattr(subset, "SUBSET", 700)
+    image = Image(picture)
+    one, two = ImageEvaluator(image, CPU), ImageEvaluator(image, CPU)
+    assert torch.equal(one.cells, two.cells)
+    assert len(one.cells.unique()) == 700
+    result = one(Shifted(image, 0.1))
+    assert result.subset
+    assert result.samples == 700
+    assert result.psnr == pytest.approx(20.0, abs=0.01)
+    assert result.ssim is not None
+    assert "fixed subset of 700 of 1,200 pixels" in one.describe()
+
+
+def test_a_picture_too_small_for_ssim_has_none():
+    image = Image(np.zeros((3, 5), np.uint8))
+    assert ImageEvaluator(image, CPU)(Shifted(image, 0.1)).ssim is None
+
+
+def test_a_field_that_is_not_finite_has_no_psnr(picture):
+    image = Image(picture)
+    assert math.isnan(ImageEvaluator(image, CPU)(Shifted(image, math.nan)).psnr)
+    assert math.isnan(peak_signal_to_noise(torch.tensor([math.nan]), torch.zeros(1)))
+
+
+def test_psnr_of_equal_tensors_is_infinite():
+    assert peak_signal_to_noise(torch.ones(3), torch.ones(3)) == math.inf
