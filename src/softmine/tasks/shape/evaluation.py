@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import nn
 
 from softmine.signals.shape import Shape
+from softmine.signals.shape.mesh_tree import Faces, MeshTree, Points
 from softmine.tasks.grids import centers, grid_coords
 from softmine.training.evaluation import peak_signal_to_noise, values_at
 from softmine.training.subset import SUBSET, evaluated_cells

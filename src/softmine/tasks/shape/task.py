@@ -13,6 +13,7 @@ from tyro.conf import arg
 
 from softmine.errors import SoftmineError
 from softmine.signals.shape import BAND, Shape
+from softmine.signals.shape.mesh_tree import Faces, Points
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.contact_sheet import in_rows
 from softmine.tasks.meshing import marching_cubes, write_mesh
