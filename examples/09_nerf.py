@@ -35,7 +35,7 @@ def main():
         residual = renderer(coords) - train(coords)
         weights = sampler.weigh(residual.detach().abs().mean(-1))
         loss = (weights * residual.square().mean(-1)).mean()
-        extra = renderer.regularisation()
+        extra = renderer.regularization()
         optimizer.zero_grad()
         (loss if extra is None else loss + extra).backward()
         optimizer.step()

@@ -1,0 +1,58 @@
+"""What fields and signals may be able to do, and training makes use of where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+from torch import Tensor
+
+P = TypeVar("P")
+
+
+@runtime_checkable
+class Regularized(Protocol):
+    """A field that asks for a loss besides that of its values."""
+
+    def regularization(self) -> Tensor | None:
+        """A loss () that the last forward pass with gradient asks for, or None; it is added to that of the values."""
+        ...
+
+
+@runtime_checkable
+class FollowsSteps(Protocol):
+    """A field that does something after each step: an occupancy grid is refreshed there."""
+
+    def after_step(self, step: int) -> None:
+        """Called after training step ``step``; the first is 1."""
+        ...
+
+
+@runtime_checkable
+class HasEdges(Protocol):
+    """A signal that knows where it changes most, for samplers with a prior."""
+
+    def edges(self) -> Tensor:
+        """Gradient magnitude on a grid over the domain, which may be coarser than its cells."""
+        ...
+
+
+@runtime_checkable
+class HasAutoOptions(Protocol):
+    """A signal for which the sampler ``auto`` has other options than its own.
+
+    Attributes:
+        auto_options: the options by name.
+    """
+
+    auto_options: Mapping[str, Any]
+
+
+def able(thing: object, ability: type[P]) -> P | None:
+    """``thing`` if it has what a Protocol declares, else None.
+
+    Unlike ``isinstance``, also finds what a wrapper passes on, as ``torch.compile`` does with a field's methods.
+    """
+    names = {*vars(ability), *ability.__annotations__}
+    declared = [name for name in names if not name.startswith("_")]
+    return cast(P, thing) if all(hasattr(thing, name) for name in declared) else None
