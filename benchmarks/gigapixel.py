@@ -30,9 +30,9 @@ import torch
 from softmine.signals import Image
 from softmine.signals.fractal import Fractal
 from softmine.tasks.image import ImageTask
-from softmine.training.build import build_trainer
 from softmine.training.devices import describe
-from softmine.training.settings import FieldSettings
+from softmine.training.run_build import build_run
+from softmine.training.settings import FitSettings
 from softmine.training.trainer import Trainer
 
 SIDE, SMALL = 32768, 1024
@@ -75,9 +75,7 @@ def open_picture(name: str, file: Path) -> Image:
 
 
 def build(task: ImageTask, sampler: str) -> Trainer:
-    return build_trainer(
-        task, FieldSettings(steps=10**6), sampler=sampler, batch_size=BATCHES[sampler], seed=0, device=CPU
-    )
+    return build_run(task, FitSettings(steps=10**6, sampler=sampler, batch_size=BATCHES[sampler]), CPU)
 
 
 def resident() -> tuple[float, float, float]:

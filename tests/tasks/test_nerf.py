@@ -21,8 +21,8 @@ from softmine.tasks.nerf_paths import film_camera, look_at, orbit, photo_camera,
 from softmine.tasks.nerf_pictures import depth_colours
 from softmine.tasks.nerf_rendering import take
 from softmine.training import checkpoint
-from softmine.training.build import build_trainer
-from softmine.training.settings import FieldSettings
+from softmine.training.run_build import build_run
+from softmine.training.settings import FieldSettings, FitSettings
 from softmine.training.task import batch_size_for
 
 CPU = torch.device("cpu")
@@ -42,13 +42,8 @@ def renderer_of(task, seed=0):
 
 
 def trainer_of(task, steps, sampler="uniform", batch_size=32):
-    return build_trainer(
-        task,
-        FieldSettings(steps=steps, log2_table_size=8),
-        sampler=sampler,
-        batch_size=batch_size,
-        seed=0,
-        device=CPU,
+    return build_run(
+        task, FitSettings(steps=steps, log2_table_size=8, sampler=sampler, batch_size=batch_size), CPU
     )
 
 

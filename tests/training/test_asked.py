@@ -8,6 +8,7 @@ from torch import nn
 
 from softmine import Box, SoftmineError
 from softmine.training.asked import TRIAL, Asked
+from softmine.training.protocols import HasAutoOptions, HasEdges, able
 
 CPU = torch.device("cpu")
 BOX = Box((8, 9))
@@ -77,8 +78,8 @@ def test_what_a_signal_brings_is_known():
 def test_a_plain_function_has_the_name_it_was_given_and_nothing_else(signal, name):
     asked = ask(signal)
     assert (asked.name, asked.fingerprint) == (name, "")
-    assert asked.edges is None
-    assert asked.auto_options is None
+    assert able(asked, HasEdges) is None
+    assert able(asked, HasAutoOptions) is None
 
 
 def test_it_is_tried_in_its_domain_with_the_same_coordinates_each_time():

@@ -8,7 +8,8 @@ from torch import nn
 
 import softmine
 from softmine import Box, SoftmineError
-from softmine.training.door import Point, fit
+from softmine.training.door import fit
+from softmine.training.loop import Point
 
 
 def waves(coords):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +29,6 @@ from softmine.training.interrupt import INTERRUPTED, Interrupted, at_once
 from softmine.training.new_folder import check_free
 from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
-from softmine.training.task import batch_size_for
 
 EXIT_CODES = {"finished": 0, "stopped-nan": 1, "interrupted": INTERRUPTED}
 
@@ -91,19 +90,17 @@ def fit_command(
             check_free(args.out)
         with at_once(interrupted):
             task = read(kind, getattr(args, "path", None), options)
-        size = settings.batch_size or batch_size_for(task, settings.sampler)
-        settings = replace(settings, batch_size=size)
     with at_once(interrupted):
         prepared = prepare(task, settings)
     command, resumed = shlex.join([*program.split(), *arguments]), run is not None
     if run is None:
         out = args.out or default_folder(stem(task), parse_spec(settings.sampler)[0])
-        run = new_run(out, task, settings, command, plain(options))
+        run = new_run(out, prepared, command, plain(options))
     console.print(
         Text.assemble((task.signal.name, "bold"), f"  {task.size()}  ->  {run.path}"), soft_wrap=True
     )
     with beside(args, run, prepared) if beside else nullcontext():
-        outcome = fit(run, prepared, settings, console, interrupted, command if resumed else None)
+        outcome = fit(run, prepared, console, interrupted, command if resumed else None)
         return _close(outcome, console)
 
 

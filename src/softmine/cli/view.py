@@ -26,9 +26,10 @@ from softmine.training import devices
 from softmine.training.build import make_sampler
 from softmine.training.fit import Prepared
 from softmine.training.interrupt import Interrupted, at_once, stop_if
+from softmine.training.run_build import with_batch_size
 from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
-from softmine.training.task import Task, batch_size_for
+from softmine.training.task import Task
 from softmine.viewing.follow import Follower
 from softmine.viewing.live import Live, train_in_slices
 from softmine.viewing.picture_view import PictureView
@@ -160,8 +161,8 @@ def _radiance_view(
 
 
 def _sampler(task: Task, settings: FitSettings) -> Sampler:
-    size = settings.batch_size or batch_size_for(task, settings.sampler)
-    return make_sampler(task, settings.sampler, size, settings.seed)
+    size = with_batch_size(settings, task).batch_size
+    return make_sampler(settings.sampler, task.signal, size, seed=settings.seed)
 
 
 def _need_viser() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any
 
 from tyro.conf import arg
@@ -12,7 +12,7 @@ from softmine.sampling import check_spec, default_batch_size
 from softmine.sampling.auto import AUTO
 from softmine.sampling.protocol import check_batch_size
 from softmine.study.shorter import shorter_of, split_shorter, with_shorter
-from softmine.training.settings import FieldSettings
+from softmine.training.settings import FieldSettings, FitSettings
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,13 @@ def shortened(settings: CompareSettings, shorter: float) -> CompareSettings:
         )
     seconds = None if settings.seconds is None else settings.seconds / shorter
     return settings if shorter == 1 else replace(settings, steps=steps, seconds=seconds)
+
+
+def run_settings(settings: CompareSettings, entry: Entry, seed: int) -> FitSettings:
+    """The settings of one run of a comparison."""
+    short = shortened(settings, entry.shorter)
+    shared = {field.name: getattr(short, field.name) for field in fields(FieldSettings)}
+    return FitSettings(**shared, sampler=entry.sampler, batch_size=entry.batch_size, seed=seed)
 
 
 def sized(settings: CompareSettings, domain: Box, batch_size: int | None = None) -> CompareSettings:

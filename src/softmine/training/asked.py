@@ -9,6 +9,7 @@ from torch import Tensor
 
 from softmine.domain import Box, Coords, SoftmineError, Values
 from softmine.training import devices
+from softmine.training.protocols import HasAutoOptions, HasEdges, able
 
 Ask = Callable[[Tensor], Tensor]
 """Values (N, C) at unit coordinates (N, D)."""
@@ -24,8 +25,11 @@ class Asked:
         devices.move(signal, device)
         self.name = str(getattr(signal, "name", None) or getattr(signal, "__name__", type(signal).__name__))
         self.fingerprint = str(getattr(signal, "fingerprint", ""))
-        self.edges = getattr(signal, "edges", None)
-        self.auto_options = getattr(signal, "auto_options", None)
+        # What it is able to do, this is too, and nothing else.
+        if edged := able(signal, HasEdges):
+            self.edges = edged.edges
+        if brings := able(signal, HasAutoOptions):
+            self.auto_options = brings.auto_options
         self.channels = 0
         self.channels = self.check(TRIAL)
 

@@ -10,33 +10,18 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from softmine import fields, sampling
+from softmine import fields
 from softmine.domain import Box, SoftmineError
-from softmine.sampling import Sampler, default_batch_size
+from softmine.sampling import Sampler
 from softmine.training import devices
 from softmine.training.asked import TRIAL, Ask, Asked
 from softmine.training.budget import SCHEDULES, Budget, evaluation_points
-from softmine.training.trainer import Diverged, Trainer
+from softmine.training.build import build_trainer, make_sampler
+from softmine.training.loop import Point, train_and_evaluate
+from softmine.training.trainer import Diverged
 
 _KINDS = {fields.HashGridField: "hashgrid", fields.Siren: "siren", fields.FourierField: "fourier"}
 _OTHER_RATE = 1e-3
-
-
-@dataclass(frozen=True)
-class Point:
-    """How far a fit is.
-
-    Attributes:
-        step: steps done.
-        seconds: of training, without evaluations.
-        loss: of the last batch, as it was weighted.
-        value: what ``evaluate`` said, or None.
-    """
-
-    step: int
-    seconds: float
-    loss: float
-    value: float | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +36,7 @@ class Fitted:
 
     field: nn.Module
     sampler: Sampler
-    curve: list[Point] = dataclasses.field(default_factory=list)
+    curve: list[Point[float | None]] = dataclasses.field(default_factory=list)
 
     @property
     def steps(self) -> int:
@@ -90,7 +75,7 @@ def fit(
     seed: int = 0,
     evaluate: Callable[[nn.Module], float] | None = None,
     evaluations: int = 20,
-    report: Callable[[Point], None] | None = None,
+    report: Callable[[Point[float | None]], None] | None = None,
 ) -> Fitted:
     """Fits a field to any function of 1 to 4 coordinates, trained where a sampler says.
 
@@ -136,35 +121,35 @@ def fit(
     chosen = _sampler(sampler, asked, batch_size, seed, snap)
     if learning_rate is not None and not 0 < learning_rate < math.inf:
         raise SoftmineError(f"learning_rate is {learning_rate}: it must be a positive number")
-    trainer = Trainer(
-        model.to(where),
+    rate = learning_rate or fields.LEARNING_RATES.get(kind, _OTHER_RATE)
+    trainer = build_trainer(
+        model,
         asked,
         chosen,
         budget=budget,
-        learning_rate=learning_rate or fields.LEARNING_RATES.get(kind, _OTHER_RATE),
+        learning_rate=rate,
         device=where,
         schedule=schedule,
         snap=snap,
     )
     _check_field(trainer.field, asked)
     fitted = Fitted(trainer.field, chosen)
-    for share in points:
-        if trainer.progress >= share and fitted.curve:
-            continue
-        try:
-            trainer.advance(lambda share=share: trainer.progress >= share)
-        except Diverged as error:
-            asked.check(TRIAL * 64)
-            raise SoftmineError(
-                f"the loss turned NaN or infinite at step {error.step}: start again with a lower learning_rate than "
-                f"{trainer.optimizers[-1].param_groups[0]['initial_lr']:g}"
-            ) from error
-        with torch.no_grad():
-            value = None if evaluate is None else float(evaluate(trainer.field))
-        point = Point(trainer.step, trainer.clock.seconds, trainer.loss.item(), value)
-        fitted.curve.append(point)
-        if report is not None:
-            report(point)
+
+    def measure(field: nn.Module) -> float | None:
+        return None if evaluate is None else float(evaluate(field))
+
+    try:
+        for point in train_and_evaluate(trainer, points, measure):
+            if point is None:
+                continue
+            fitted.curve.append(point)
+            if report is not None:
+                report(point)
+    except Diverged as error:
+        asked.check(TRIAL * 64)
+        raise SoftmineError(
+            f"the loss turned NaN or infinite at step {error.step}: start again with a lower learning_rate than {rate:g}"
+        ) from error
     return fitted
 
 
@@ -210,23 +195,17 @@ def _field(given: nn.Module | str, asked: Asked, seed: int) -> tuple[nn.Module, 
 
 def _sampler(given: Sampler | str, asked: Asked, batch_size: int | None, seed: int, snap: bool) -> Sampler:
     if isinstance(given, str):
-        size = default_batch_size(given, asked.domain) if batch_size is None else batch_size
-        suited = {"snapped": snap, **(asked.auto_options or {})}
-        chosen = sampling.create(given, asked.domain, size, seed=seed, edges=asked.edges, suited=suited)
-    else:
-        chosen = given
-        if batch_size not in (None, given.batch_size):
-            raise SoftmineError(
-                f"the sampler draws {given.batch_size} coordinates, but batch_size is {batch_size}: leave it out"
-            )
-        if given.domain.shape != asked.domain.shape:
-            raise SoftmineError(
-                f"the sampler lives on {given.domain}, but the signal on {asked.domain}: make one of them with the "
-                "other's domain"
-            )
-    if isinstance(chosen, nn.Module):
-        chosen.to(asked.device)
-    return chosen
+        return make_sampler(given, asked, batch_size, seed=seed, snap=snap)
+    if batch_size not in (None, given.batch_size):
+        raise SoftmineError(
+            f"the sampler draws {given.batch_size} coordinates, but batch_size is {batch_size}: leave it out"
+        )
+    if given.domain.shape != asked.domain.shape:
+        raise SoftmineError(
+            f"the sampler lives on {given.domain}, but the signal on {asked.domain}: make one of them with the "
+            "other's domain"
+        )
+    return given
 
 
 @torch.no_grad()

@@ -12,8 +12,9 @@ from rich.console import Console
 from softmine.errors import SoftmineError
 from softmine.training import checkpoint, devices
 from softmine.training.environment import versions
-from softmine.training.fit_loop import Fit, build
+from softmine.training.fit_loop import Fit
 from softmine.training.interrupt import Interrupted
+from softmine.training.run_build import build_run, with_batch_size
 from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
 from softmine.training.task import Evaluator, Task
@@ -37,21 +38,22 @@ class Prepared:
     """What takes time and memory to make, and is made before there is a folder."""
 
     task: Task
+    settings: FitSettings
     trainer: Trainer
     evaluator: Evaluator
 
 
 def prepare(task: Task, settings: FitSettings) -> Prepared:
-    """Builds field, sampler and evaluator for a signal."""
+    """Builds field, sampler and evaluator for a signal; the settings get the batch size that is used."""
     device = devices.choose(settings.device)
     devices.move(task.signal, device)
-    return Prepared(task, build(task, settings, device), task.make_evaluator(device))
+    settings = with_batch_size(settings, task)
+    return Prepared(task, settings, build_run(task, settings, device), task.make_evaluator(device))
 
 
-def new_run(
-    path: Path, task: Task, settings: FitSettings, command: str, options: dict[str, Any] | None = None
-) -> RunFolder:
-    """Creates the folder of a new run; ``options`` are the flags that only this kind of signal takes."""
+def new_run(path: Path, prepared: Prepared, command: str, options: dict[str, Any] | None = None) -> RunFolder:
+    """Creates the folder of a new run; ``options`` are those that only this kind of signal takes."""
+    task, settings = prepared.task, prepared.settings
     device = devices.choose(settings.device)
     config = {
         "schema": 1,
@@ -78,7 +80,6 @@ def describe(task: Task) -> dict[str, Any]:
 def fit(
     run: RunFolder,
     prepared: Prepared,
-    settings: FitSettings,
     console: Console,
     interrupted: Interrupted,
     resumed: str | None = None,
@@ -91,7 +92,6 @@ def fit(
     Args:
         run: its folder.
         prepared: what trains.
-        settings: of the run.
         console: where progress is shown.
         interrupted: tells whether a person wants to stop.
         resumed: the command that goes on with the run.
@@ -100,7 +100,7 @@ def fit(
         SoftmineError: a checkpoint is damaged, more than the budget is spent, or one part of it was raised while another
             is spent.
     """
-    trainer, evaluator = prepared.trainer, prepared.evaluator
+    trainer, evaluator, settings = prepared.trainer, prepared.evaluator, prepared.settings
     existing = run.checkpoints
     if existing:
         checkpoint.load(existing[-1], trainer)
