@@ -9,10 +9,9 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from softmine.cli.complain import complain
+from softmine.cli.complain import complain, message_of
 from softmine.errors import SoftmineError
 from softmine.tasks import KINDS
-from softmine.training.failures import sentence
 from softmine.training.interrupt import (
     INTERRUPTED,
     Interrupted,
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             send_nowhere()
             return 1
         except Exception as error:
-            message = sentence(error)
+            message = message_of(error)
             if message is None:
                 raise
             complain(message)

@@ -20,10 +20,12 @@ class Kind:
     Attributes:
         name: what people call one: ``a picture``.
         paths: what a PATH may be, as a sentence for the command line's help.
+        batch_size: coordinates per step by default; None for the default of sampler and signal.
     """
 
     name: str
     paths: str
+    batch_size: int | None = None
 
 
 KINDS: dict[str, Kind] = {
@@ -37,6 +39,7 @@ KINDS: dict[str, Kind] = {
     "nerf": Kind(
         "a scene",
         "PATH is a folder of posed photos (Blender, nerfstudio, instant-ngp, LLFF or COLMAP), or builtin:still-life.",
+        batch_size=1024,
     ),
 }
 """Kinds by the word after ``softmine fit``, which is also their module's name."""

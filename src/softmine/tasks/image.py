@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from tyro.conf import arg
 
 from softmine import fields
 from softmine.signals import Image
@@ -33,10 +32,13 @@ BLOCK = 2**18
 
 @dataclass(frozen=True)
 class Options:
-    """Flags that only pictures take."""
+    """What only images take.
 
-    full_tiff: Annotated[bool, arg(help_behavior_hint="")] = False
-    """Of a picture of more than 268 million pixels, too, have fit write every pixel as a tiled TIFF, which takes minutes."""
+    Attributes:
+        full_tiff: write every pixel as a tiled TIFF also for more than 268 million of them, which takes minutes.
+    """
+
+    full_tiff: bool = False
 
 
 def read(path: str | None, options: Options) -> ImageTask:

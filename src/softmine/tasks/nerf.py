@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from torch import nn
-from tyro.conf import arg
 
 from softmine.errors import SoftmineError
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.rendering import check_device
 from softmine.radiance.scenes import Scene, procedural, read_scene
+from softmine.tasks import KINDS
 from softmine.tasks import nerf_evaluation as evaluation
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.contact_sheet import contact_sheet
@@ -30,7 +30,6 @@ from softmine.training.task import Array, Output, Reconstruction, Report, mean_e
 
 DEFAULT = "still-life"
 BACKGROUNDS = {"white": 1.0, "black": 0.0}
-BATCH_SIZE = 1024
 """Rays a step where nobody says: on two cores, 40 seconds of the NeRF-Synthetic chair at 200 x 200 gave 29.6 dB with 1024,
 25.6 dB with 4096 (uniform, one seed). A GPU wants some thousands."""
 SHEET, TILE = 8, 400
@@ -40,14 +39,17 @@ SMALL_SHEET, SMALL_TILE = 4, 200
 
 @dataclass(frozen=True)
 class Options:
-    """Flags that only radiance fields take."""
+    """What only radiance fields take.
 
-    downscale: Annotated[int, arg(metavar="N")] = 1
-    """Average the photos over N x N pixels as they are read."""
-    background: Annotated[str, arg(metavar="NAME")] = "white"
-    """What transparent pictures are measured and shown before: white, as published figures are, or black."""
-    test_views: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None
-    """Measure on N test views only, spread evenly: to render all of many takes minutes at the end."""
+    Attributes:
+        downscale: averages the photos over so many pixels a side as they are read.
+        background: what transparent photos are measured and shown before: ``white``, as published figures are, or ``black``.
+        test_views: to measure on so many test views only, spread evenly; None for all.
+    """
+
+    downscale: int = 1
+    background: str = "white"
+    test_views: int | None = None
 
 
 def read(path: str | None, options: Options) -> NerfTask:
@@ -105,7 +107,7 @@ class NerfTask:
     kind = "nerf"
     unit = "pixels"
     snaps = True
-    batch_size = BATCH_SIZE
+    batch_size = KINDS["nerf"].batch_size
 
     def __init__(self, scene: Scene, background: str = "white") -> None:
         self.scene, self.signal = scene, Photos(scene, "train")

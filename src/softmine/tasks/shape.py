@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from tyro.conf import arg
 
 from softmine import fields
 from softmine.errors import SoftmineError
@@ -32,12 +31,15 @@ OUTPUT_CELLS = 192
 
 @dataclass(frozen=True)
 class Options:
-    """Flags that only shapes take."""
+    """What only shapes take.
 
-    target: Annotated[str, arg(metavar="NAME")] = "distance"
-    """What is learned: distance (signed, within the band) or occupancy (inside or not)."""
-    band: Annotated[float, arg(metavar="SIDES")] = BAND
-    """Distance from the surface at which distances are cut off, in sides of the box."""
+    Attributes:
+        target: what is learned: ``distance`` (signed, within the band) or ``occupancy`` (inside or not).
+        band: distance from the surface at which distances are cut off, in sides of the box.
+    """
+
+    target: str = "distance"
+    band: float = BAND
 
 
 def read(path: str | None, options: Options) -> ShapeTask:

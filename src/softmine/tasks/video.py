@@ -6,14 +6,13 @@ import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
 from torch import nn
-from tyro.conf import arg
 
 from softmine import fields
 from softmine.errors import SoftmineError
@@ -37,12 +36,15 @@ TILE, SMALL_TILE = 640, 240
 
 @dataclass(frozen=True)
 class Options:
-    """Flags that only videos take."""
+    """What only videos take.
 
-    downscale: Annotated[int, arg(metavar="N")] = 1
-    """Divide width and height by this before training."""
-    frames: Annotated[str, arg(metavar="A:B", help_behavior_hint="(default: all)")] = ""
-    """Frames to train on, from A up to but without B, counted from 0; either may be left out."""
+    Attributes:
+        downscale: divides width and height before training.
+        frames: ``A:B``, to train on frames from A up to but without B, counted from 0; either may be left out.
+    """
+
+    downscale: int = 1
+    frames: str = ""
 
 
 def read(path: str | None, options: Options) -> VideoTask:

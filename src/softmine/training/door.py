@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from softmine import fields
+from softmine.checks import check_choice, check_count, check_positive
 from softmine.domain import Box, SoftmineError
 from softmine.sampling import Sampler
 from softmine.training import devices
@@ -112,16 +112,15 @@ def fit(
         >>> fitted.field(torch.rand(5, 2)).shape, fitted.steps
         (torch.Size([5, 1]), 3)
     """
-    budget, points = _budget(steps, seconds), evaluation_points(_at_least_1("evaluations", evaluations))
+    budget, points = _budget(steps, seconds), evaluation_points(check_count("evaluations", evaluations))
     where = device if isinstance(device, torch.device) else devices.choose(device)
     asked = Asked(signal, _domain(signal, sampler, domain), where)
-    if schedule not in SCHEDULES:
-        raise SoftmineError(f"unknown schedule '{schedule}': choose one of {', '.join(SCHEDULES)}")
+    check_choice("schedule", schedule, SCHEDULES)
     model, kind = _field(field, asked, seed)
     chosen = _sampler(sampler, asked, batch_size, seed, snap)
-    if learning_rate is not None and not 0 < learning_rate < math.inf:
-        raise SoftmineError(f"learning_rate is {learning_rate}: it must be a positive number")
-    rate = learning_rate or fields.LEARNING_RATES.get(kind, _OTHER_RATE)
+    rate = fields.LEARNING_RATES.get(kind, _OTHER_RATE)
+    if learning_rate is not None:
+        rate = check_positive("learning_rate", learning_rate)
     trainer = build_trainer(
         model,
         asked,
@@ -156,17 +155,7 @@ def fit(
 def _budget(steps: int | None, seconds: float | None) -> Budget:
     if steps is None and seconds is None:
         raise SoftmineError("fit does not know when to end: give steps, seconds or both")
-    if steps is not None:
-        _at_least_1("steps", steps)
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise SoftmineError(f"seconds is {seconds}: it must be a positive number")
     return Budget(steps, seconds)
-
-
-def _at_least_1(name: str, number: int) -> int:
-    if number < 1:
-        raise SoftmineError(f"{name} is {number}: give at least 1")
-    return number
 
 
 def _domain(signal: Ask, sampler: Sampler | str, domain: Box | None) -> Box:

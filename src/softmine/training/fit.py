@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from softmine.errors import SoftmineError
+from softmine.errors import ArgumentError
 from softmine.training import checkpoint, devices
 from softmine.training.environment import versions
 from softmine.training.fit_loop import Fit
@@ -143,13 +143,17 @@ def _check_budget(run: RunFolder, trainer: Trainer, settings: FitSettings) -> No
     spent = {"steps": trainer.step, "seconds": trainer.clock.seconds}
     raised = [name for name in spent if getattr(settings, name) != before.get(name)]
     if "seconds" in raised and settings.seconds is not None and settings.seconds < trainer.clock.seconds:
-        raise SoftmineError(
-            f"--seconds is {settings.seconds:g}, but the run in {run.path} has already trained for "
-            f"{trainer.clock.seconds:.2f} s: give more than that"
+        raise ArgumentError(
+            "{seconds} is {given:g}, but the run in {folder} has already trained for {trained:.2f} s: give more than that",
+            given=settings.seconds,
+            folder=run.path,
+            trained=trainer.clock.seconds,
         )
     for name, used in spent.items():
         limit = getattr(settings, name)
         if raised and name not in raised and limit is not None and used >= limit:
-            raise SoftmineError(
-                f"the run in {run.path} has spent its --{name} {limit}, so that more --{raised[0]} change nothing: raise --{name}, too"
+            raise ArgumentError(
+                f"the run in {{folder}} has spent its {{{name}}} {limit}, so that more {{{raised[0]}}} change nothing: "
+                f"raise {{{name}}}, too",
+                folder=run.path,
             )

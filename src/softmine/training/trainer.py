@@ -24,7 +24,7 @@ class Diverged(SoftmineError):
     def __init__(self, step: int) -> None:
         super().__init__(
             f"the loss turned NaN or infinite at step {step}, so training has stopped: start again with a lower "
-            "--learning-rate"
+            "learning_rate"
         )
         self.step = step
 
