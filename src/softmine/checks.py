@@ -12,7 +12,7 @@ from softmine.errors import ArgumentError, SoftmineError
 
 def check_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """A whole number of at least ``least``, and at most ``most`` where that is given."""
-    if not isinstance(value, numbers.Integral):
+    if not _is(numbers.Integral, value):
         raise out_of_range(name, value, "give a whole number")
     if value < least or (most is not None and value > most):
         advice = f"give at least {least}" if most is None else f"give a number from {least} to {most}"
@@ -22,21 +22,21 @@ def check_count(name: str, value: Any, least: int = 1, most: int | None = None) 
 
 def check_share(name: str, value: Any) -> float:
     """A number in [0, 1]."""
-    if not isinstance(value, numbers.Real) or not 0.0 <= value <= 1.0:
+    if not _is(numbers.Real, value) or not 0.0 <= value <= 1.0:
         raise ArgumentError(f"{{{name}}} is {{given}}, but a share lies between 0 and 1", given=value)
     return float(value)
 
 
 def check_positive(name: str, value: Any) -> float:
     """A finite number above 0."""
-    if not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+    if not _is(numbers.Real, value) or not 0 < value < math.inf:
         raise out_of_range(name, value, "it must be a positive number")
     return float(value)
 
 
 def check_not_negative(name: str, value: Any) -> float:
     """A finite number of at least 0."""
-    if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+    if not _is(numbers.Real, value) or not 0 <= value < math.inf:
         raise out_of_range(name, value, "give 0 or more")
     return float(value)
 
@@ -52,3 +52,8 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
 def out_of_range(name: str, value: object, advice: str) -> ArgumentError:
     """The error about an argument whose value cannot be used, with what to do about it."""
     return ArgumentError(f"{{{name}}} is {{given}}: {{advice}}", given=value, advice=advice)
+
+
+def _is(kind: type, value: object) -> bool:
+    """Like ``isinstance``, without telling type checkers, which know no arithmetic of abstract numbers."""
+    return isinstance(value, kind)
