@@ -27,11 +27,11 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 import numpy as np
 import torch
 
+from softmine.runs.build import build_run
 from softmine.signals import Image
 from softmine.signals.fractal import Fractal
 from softmine.tasks.image import ImageTask
 from softmine.training.devices import describe
-from softmine.training.run_build import build_run
 from softmine.training.settings import FitSettings
 from softmine.training.trainer import Trainer
 

@@ -20,11 +20,11 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 import torch
 
 from softmine.kernels.backends import VARIABLE
+from softmine.runs.build import build_run
+from softmine.runs.task import Evaluator
 from softmine.signals import Image
 from softmine.tasks.image import ImageTask
-from softmine.training.run_build import build_run
 from softmine.training.settings import FitSettings
-from softmine.training.task import Evaluator
 
 BACKENDS = {"fused": "", "twin": "torch"}
 TOLERANCE = 0.1

@@ -26,10 +26,11 @@ ALLOWED = {
     "fields": {"domain", "errors", "kernels"},
     "radiance": FOUNDATION | {"sampling"},
     "training": FOUNDATION | {"sampling", "radiance"},
-    "tasks": FOUNDATION | {"sampling", "radiance", "training"},
-    "study": FOUNDATION | {"sampling", "radiance", "training", "tasks"},
-    "viewing": FOUNDATION | {"sampling", "radiance", "training", "tasks"},
-    "cli": FOUNDATION | {"sampling", "radiance", "training", "tasks", "study", "viewing"},
+    "runs": FOUNDATION | {"sampling", "radiance", "training"},
+    "tasks": FOUNDATION | {"sampling", "radiance", "training", "runs"},
+    "study": FOUNDATION | {"sampling", "radiance", "training", "runs", "tasks"},
+    "viewing": FOUNDATION | {"sampling", "radiance", "training", "runs", "tasks"},
+    "cli": FOUNDATION | {"sampling", "radiance", "training", "runs", "tasks", "study", "viewing"},
     "__main__": {"cli"},
 }
 

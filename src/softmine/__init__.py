@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from softmine.signals import Signal as Signal
     from softmine.signals import Video as Video
     from softmine.signals import Volume as Volume
-    from softmine.training.door import fit as fit
+    from softmine.training.fit import fit as fit
     from softmine.training.probe import FieldProbe as FieldProbe
 
 # Imported when first used, so that the command line answers mistakes and --help without waiting for torch.
@@ -73,7 +73,7 @@ _HOMES = {
     "Video": "signals",
     "Volume": "signals",
     "edge_prior": "sampling",
-    "fit": "training.door",
+    "fit": "training.fit",
 }
 
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -11,8 +11,8 @@ from PIL import Image as Pillow
 from softmine.cli.compare import _print_summary
 from softmine.cli.console import PlainConsole
 from softmine.cli.main import main
+from softmine.runs.build import build_run
 from softmine.training.budget import cosine_decay
-from softmine.training.run_build import build_run
 
 TINY = ["--log2-table-size", "8", "--batch-sizes", "64", "--evaluations", "4"]
 

@@ -11,9 +11,9 @@ import trimesh
 
 from scene_files import picture, write_blender, write_llff
 from softmine.cli.main import main
+from softmine.runs import files
 from softmine.tasks import nerf, nerf_evaluation
 from softmine.tasks import shape as shape_task
-from softmine.training import files
 
 TINY = ["--log2-table-size", "12", "--evaluations", "1", "--sampler", "uniform", "--device", "cpu"]
 

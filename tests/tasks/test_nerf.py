@@ -13,6 +13,9 @@ from softmine.radiance.background import composite
 from softmine.radiance.cameras import Camera
 from softmine.radiance.scenes import procedural
 from softmine.radiance.scenes.scene import Scene
+from softmine.runs import checkpoint
+from softmine.runs.build import build_run
+from softmine.runs.task import batch_size_for
 from softmine.tasks import nerf_evaluation
 from softmine.tasks.nerf import NerfTask, Options, read
 from softmine.tasks.nerf_evaluation import measure_view, over_all
@@ -20,10 +23,7 @@ from softmine.tasks.nerf_field import pixels_across
 from softmine.tasks.nerf_paths import film_camera, look_at, orbit, photo_camera, spiral
 from softmine.tasks.nerf_pictures import depth_colours
 from softmine.tasks.nerf_rendering import take
-from softmine.training import checkpoint
-from softmine.training.run_build import build_run
 from softmine.training.settings import FieldSettings, FitSettings
-from softmine.training.task import batch_size_for
 
 CPU = torch.device("cpu")
 SETTINGS = FieldSettings(steps=100, log2_table_size=8)

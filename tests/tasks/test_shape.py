@@ -7,13 +7,13 @@ import trimesh
 from torch import nn
 
 import softmine
+from softmine.runs.task import Evaluator, Task
 from softmine.signals import Shape
 from softmine.signals.mesh_files import tidy
 from softmine.tasks import shape as shape_task
 from softmine.tasks import shape_views
 from softmine.tasks.shape_evaluation import ShapeEvaluator, chamfer
 from softmine.training.build import make_sampler
-from softmine.training.task import Evaluator, Task
 
 CPU = torch.device("cpu")
 

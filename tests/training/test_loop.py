@@ -4,10 +4,10 @@ import torch
 from torch import nn
 
 from softmine import Box, Uniform
-from softmine.training.asked import Asked as UserSignal
 from softmine.training.budget import Budget
 from softmine.training.build import build_trainer
 from softmine.training.loop import evaluate_now, train_and_evaluate
+from softmine.training.user_signal import Asked as UserSignal
 
 CPU = torch.device("cpu")
 

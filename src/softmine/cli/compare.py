@@ -18,6 +18,13 @@ from softmine.cli.kinds import kind_command, options_of, read, settings_of, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options
 from softmine.errors import SoftmineError
+from softmine.runs import new_folder
+from softmine.runs.environment import versions
+from softmine.runs.files import remove_leftovers, write_json
+from softmine.runs.interrupt import INTERRUPTED, Interrupted, at_once, stop_if
+from softmine.runs.progress import decibels, in_terminal
+from softmine.runs.run_folder import RunFolder
+from softmine.runs.task import Task
 from softmine.sampling import create
 from softmine.study.compare import Results, compare, is_complete, new_results
 from softmine.study.matrix import CompareSettings, entries, sized
@@ -26,14 +33,8 @@ from softmine.study.report_compare import NOW_AND_THEN
 from softmine.study.shorter import name_of, shorter_of
 from softmine.study.stored import check_machine, check_tuned, grown, read_results, stored_settings
 from softmine.tasks import KINDS, plain
-from softmine.training import devices, new_folder
+from softmine.training import devices
 from softmine.training.build import edges_of
-from softmine.training.environment import versions
-from softmine.training.files import remove_leftovers, write_json
-from softmine.training.interrupt import INTERRUPTED, Interrupted, at_once, stop_if
-from softmine.training.progress import decibels, in_terminal
-from softmine.training.run_folder import RunFolder
-from softmine.training.task import Task
 
 FLAGS = (
     folder("out", "Folder for results.json, report.html and pictures. Default: a new folder under runs/."),

@@ -6,7 +6,7 @@ import contextlib
 import sys
 
 from softmine.errors import ArgumentError
-from softmine.training.failures import sentence
+from softmine.runs.os_errors import sentence
 
 
 def flag(name: str) -> str:

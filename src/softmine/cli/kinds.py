@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from softmine import tasks
 from softmine.cli.flags import OPTIONS, SETTINGS, About, Flag, command_type, flags_of
-from softmine.training.task import Task
+from softmine.runs.task import Task
 
 S = TypeVar("S")
 

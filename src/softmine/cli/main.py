@@ -11,13 +11,13 @@ from functools import partial
 
 from softmine.cli.complain import complain, message_of
 from softmine.errors import SoftmineError
-from softmine.tasks import KINDS
-from softmine.training.interrupt import (
+from softmine.runs.interrupt import (
     INTERRUPTED,
     Interrupted,
     at_once,
     interruptible,
 )
+from softmine.tasks import KINDS
 
 COMMANDS: dict[tuple[str, ...], str] = {
     **{("fit", kind): f"fit a neural field to {about.name}" for kind, about in KINDS.items()},

@@ -11,10 +11,10 @@ from softmine import tasks
 from softmine.cli.complain import flag
 from softmine.cli.kinds import read
 from softmine.errors import SoftmineError
+from softmine.runs.run_folder import RunFolder
+from softmine.runs.task import Task
 from softmine.tasks.builtin import BUILTIN
-from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
-from softmine.training.task import Task
 
 CHANGEABLE = ("steps", "seconds", "evaluations", "checkpoint_every", "device")
 

@@ -20,17 +20,17 @@ from softmine.cli.resume import same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
+from softmine.runs.build import with_batch_size
+from softmine.runs.fit import Prepared
+from softmine.runs.interrupt import Interrupted, at_once, stop_if
+from softmine.runs.run_folder import RunFolder
+from softmine.runs.task import Task
 from softmine.sampling import Sampler
 from softmine.signals.libraries import require
 from softmine.tasks import KINDS
 from softmine.training import devices
 from softmine.training.build import make_sampler
-from softmine.training.fit import Prepared
-from softmine.training.interrupt import Interrupted, at_once, stop_if
-from softmine.training.run_build import with_batch_size
-from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
-from softmine.training.task import Task
 from softmine.viewing.follow import Follower
 from softmine.viewing.live import Live, train_in_slices
 from softmine.viewing.picture_view import PictureView

@@ -10,6 +10,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from softmine.runs import pictures
+from softmine.runs.build import build_run
+from softmine.runs.environment import versions
+from softmine.runs.files import write_json
+from softmine.runs.interrupt import Interrupted
+from softmine.runs.task import Evaluator, Task
 from softmine.study import report_text as text
 from softmine.study.matrix import CompareSettings, Entry, ended, entries, entry_of, missing, run_settings
 from softmine.study.matrix_progress import MatrixProgress
@@ -17,13 +23,8 @@ from softmine.study.race import Contestant, race
 from softmine.study.shorter import with_shorter
 from softmine.study.summary import BASELINE, best_uniform, summarize
 from softmine.study.tuning import Search
-from softmine.training import devices, pictures
+from softmine.training import devices
 from softmine.training.budget import evaluation_points
-from softmine.training.environment import versions
-from softmine.training.files import write_json
-from softmine.training.interrupt import Interrupted
-from softmine.training.run_build import build_run
-from softmine.training.task import Evaluator, Task
 
 Results = dict[str, Any]
 """What ``results.json`` holds."""

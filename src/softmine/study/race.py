@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from softmine.runs.interrupt import Interrupted
+from softmine.runs.task import Evaluation, Evaluator, finite
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.training import devices
-from softmine.training.interrupt import Interrupted
 from softmine.training.loop import train_and_evaluate
-from softmine.training.task import Evaluation, Evaluator, finite
 from softmine.training.trainer import Diverged, Trainer
 
 SLICES = 40

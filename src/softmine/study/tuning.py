@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from softmine.runs.build import build_run
+from softmine.runs.interrupt import Interrupted
+from softmine.runs.task import Evaluator, Task
 from softmine.study.matrix import CompareSettings, Entry, run_settings
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.study.race import Contestant, race
 from softmine.study.summary import BASELINE
-from softmine.training.interrupt import Interrupted
-from softmine.training.run_build import build_run
-from softmine.training.task import Evaluator, Task
 
 SHARE = 1 / 6
 """Share of the comparison's budget that each run of the search gets."""

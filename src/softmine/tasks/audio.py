@@ -13,14 +13,14 @@ from torch import nn
 
 from softmine import fields
 from softmine.domain import Values
+from softmine.runs.files import replacing
+from softmine.runs.task import Array, Output, Reconstruction, Report, silent
 from softmine.signals import Audio, audio_files
 from softmine.tasks import audio_pictures
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.cell_evaluation import CellEvaluator
 from softmine.training.evaluation import CHUNK, decibels, peak_signal_to_noise, values_at
-from softmine.training.files import replacing
 from softmine.training.settings import FieldSettings
-from softmine.training.task import Array, Output, Reconstruction, Report, silent
 
 DEFAULT = "chimes"
 EXCERPT = 2**20
@@ -44,7 +44,7 @@ def read(path: str | None, options: Options) -> AudioTask:
 
 
 class AudioTask:
-    """A sound to be fitted (see ``training/task.py``)."""
+    """A sound to be fitted (see ``runs/task.py``)."""
 
     kind = "audio"
     unit = "samples"

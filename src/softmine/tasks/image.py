@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from softmine import fields
+from softmine.runs.files import replacing
+from softmine.runs.task import Array, Output, Reconstruction, Report, mean_error, silent
 from softmine.signals import Image
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.image_evaluation import ImageEvaluator
 from softmine.tasks.tiles import tiff_layout, write_tiled
 from softmine.training.evaluation import decibels, values_at
-from softmine.training.files import replacing
 from softmine.training.settings import FieldSettings
-from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
 
 DEFAULT = "astronaut"
 FULL_SIZE = 2**25
@@ -48,7 +48,7 @@ def read(path: str | None, options: Options) -> ImageTask:
 
 
 class ImageTask:
-    """A picture to be fitted (see ``training/task.py``)."""
+    """A picture to be fitted (see ``runs/task.py``)."""
 
     kind = "image"
     unit = "pixels"

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Coords, Values
+from softmine.runs.task import Evaluation
 from softmine.signals import Image
 from softmine.training import subset
 from softmine.training.evaluation import peak_signal_to_noise, values_at
-from softmine.training.task import Evaluation
 
 TILES, TILE = 16, 64
 SSIM_WINDOW = 7

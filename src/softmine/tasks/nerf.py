@@ -15,6 +15,8 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.rendering import check_device
 from softmine.radiance.scenes import Scene, procedural, read_scene
+from softmine.runs.pictures import write_picture
+from softmine.runs.task import Array, Output, Reconstruction, Report, mean_error, silent
 from softmine.tasks import KINDS
 from softmine.tasks import nerf_evaluation as evaluation
 from softmine.tasks.builtin import builtin_name
@@ -24,9 +26,7 @@ from softmine.tasks.nerf_export import surface, visible_points
 from softmine.tasks.nerf_field import make_renderer
 from softmine.tasks.nerf_pictures import depth_colours, write_views
 from softmine.tasks.nerf_rendering import Shot, take
-from softmine.training.pictures import write_picture
 from softmine.training.settings import FieldSettings
-from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
 
 DEFAULT = "still-life"
 BACKGROUNDS = {"white": 1.0, "black": 0.0}
@@ -99,7 +99,7 @@ class Views(Reconstruction):
 
 
 class NerfTask:
-    """A scene whose radiance field is to be fitted (see ``training/task.py``).
+    """A scene whose radiance field is to be fitted (see ``runs/task.py``).
 
     Trained on rays through the pixels of the training views, measured on the test views.
     """

@@ -17,11 +17,11 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
 from softmine.radiance.shapes import PerPoint
+from softmine.runs.task import Report, silent
 from softmine.signals.mesh_tree import Faces, Points
 from softmine.tasks.meshing import Colours, NoSurface, check_resolution, check_smallest, marching_cubes
 from softmine.tasks.nerf_rendering import CHUNK, look
 from softmine.training.evaluation import at_rest
-from softmine.training.task import Report, silent
 
 POINTS = 2**16
 """Points that the field is asked about at a time."""

@@ -7,9 +7,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from softmine.runs.files import write_json
+from softmine.runs.task import Array
 from softmine.tasks.nerf_evaluation import ViewQuality, mean_psnr, mean_ssim, over_all
-from softmine.training.files import write_json
-from softmine.training.task import Array
 
 
 def depth_colours(depths: list[Array], ends: tuple[float, float] | None = None) -> list[Array]:

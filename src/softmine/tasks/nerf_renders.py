@@ -17,14 +17,14 @@ from PIL import Image as Pillow
 from softmine.radiance.cameras import Camera, Pose
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
+from softmine.runs.files import write_json
+from softmine.runs.pictures import write_picture
+from softmine.runs.task import Array
 from softmine.tasks.nerf_evaluation import LPIPS_NETWORK
 from softmine.tasks.nerf_paths import film_camera, orbit, photo_camera, spiral
 from softmine.tasks.nerf_pictures import depth_colours, depth_ends
 from softmine.tasks.nerf_rendering import Shot, take
 from softmine.tasks.video_film import film
-from softmine.training.files import write_json
-from softmine.training.pictures import write_picture
-from softmine.training.task import Array
 
 LOOKED_AT, COARSE = 5, 64
 """Frames, and pixels of their longer side, from which the scale of a film's depths is taken."""

@@ -12,6 +12,7 @@ from torch import nn
 
 from softmine import fields
 from softmine.errors import SoftmineError
+from softmine.runs.task import Array, Output, Reconstruction, Report, silent
 from softmine.signals.mesh_tree import Faces, Points
 from softmine.signals.shape import BAND, Shape
 from softmine.tasks import shape_views
@@ -20,7 +21,6 @@ from softmine.tasks.meshing import marching_cubes, write_mesh
 from softmine.tasks.shape_evaluation import ShapeEvaluator, chamfer
 from softmine.training.evaluation import values_at
 from softmine.training.settings import FieldSettings
-from softmine.training.task import Array, Output, Reconstruction, Report, silent
 
 DEFAULT = "knot"
 VIEW_SIDE, VIEW_CELLS = 440, 160
@@ -50,7 +50,7 @@ def read(path: str | None, options: Options) -> ShapeTask:
 
 
 class ShapeTask:
-    """A shape to be fitted (see ``training/task.py``)."""
+    """A shape to be fitted (see ``runs/task.py``)."""
 
     kind = "shape"
     unit = "cells"

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from softmine.runs.task import Array, Reconstruction, Report, mean_error, silent
 from softmine.signals.volume import Volume
 from softmine.training.evaluation import values_at
-from softmine.training.task import Array, Reconstruction, Report, mean_error, silent
 
 SLICES = 9
 MOMENTS = 3

@@ -16,6 +16,7 @@ from torch import nn
 
 from softmine import fields
 from softmine.errors import SoftmineError
+from softmine.runs.task import Output, Reconstruction, Report, mean_error, silent
 from softmine.signals.libraries import require
 from softmine.signals.video import Video
 from softmine.signals.video_store import Frames
@@ -26,7 +27,6 @@ from softmine.tasks.video_evaluation import every_frame, frame_quality, frame_va
 from softmine.tasks.video_film import write_chart, write_film, write_frames
 from softmine.training.evaluation import decibels
 from softmine.training.settings import FieldSettings
-from softmine.training.task import Output, Reconstruction, Report, mean_error, silent
 
 DEFAULT = "discs"
 SHEET = 6
@@ -97,7 +97,7 @@ class Film(Reconstruction):
 
 
 class VideoTask:
-    """A video to be fitted (see ``training/task.py``)."""
+    """A video to be fitted (see ``runs/task.py``)."""
 
     kind = "video"
     unit = "voxels"

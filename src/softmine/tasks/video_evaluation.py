@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from softmine.domain import Coords, Values
+from softmine.runs.task import Report
 from softmine.signals.video import Video
 from softmine.signals.video_store import Frames, FrameStore
 from softmine.training.evaluation import decibels, values_at
-from softmine.training.task import Report
 
 
 def frame_quality(video: Video, prediction: Values, target: Values) -> dict[str, float]:

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from softmine.runs.files import replacing, write_json
+from softmine.runs.task import Report
 from softmine.signals.libraries import require
 from softmine.signals.video import Video
 from softmine.signals.video_store import Frames
-from softmine.training.files import replacing, write_json
-from softmine.training.task import Report
 
 Picture = UInt8[np.ndarray, "h w 3"]
 

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from softmine import fields
+from softmine.runs.files import replacing
+from softmine.runs.task import Array, Output, Reconstruction, Report, silent
 from softmine.signals import nifti
 from softmine.signals.volume import Volume
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.cell_evaluation import CellEvaluator
 from softmine.tasks.slices import montage
 from softmine.training.evaluation import decibels, values_at
-from softmine.training.files import replacing
 from softmine.training.settings import FieldSettings
-from softmine.training.task import Array, Output, Reconstruction, Report, silent
 
 DEFAULT = "phantom"
 BLOCK = 2**18
@@ -55,7 +55,7 @@ class Whole(Reconstruction):
 
 
 class VolumeTask:
-    """A volume to be fitted (see ``training/task.py``)."""
+    """A volume to be fitted (see ``runs/task.py``)."""
 
     kind = "volume"
     unit = "voxels"

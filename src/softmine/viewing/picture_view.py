@@ -12,10 +12,10 @@ from jaxtyping import Float
 from PIL import Image as Pillow
 from torch import nn
 
-from softmine.training.checkpoint import Snapshot
-from softmine.training.pictures import DENSITY_RANGE, error_scale
+from softmine.runs.checkpoint import Snapshot
+from softmine.runs.pictures import DENSITY_RANGE, error_scale
+from softmine.runs.task import Task
 from softmine.training.record import SampleRecord
-from softmine.training.task import Task
 from softmine.viewing.follow import Status
 from softmine.viewing.frames import Frame, Picture
 from softmine.viewing.look import Look

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from softmine import Box, SoftmineError
-from softmine.training.asked import TRIAL, Asked
 from softmine.training.protocols import HasAutoOptions, HasEdges, able
+from softmine.training.user_signal import TRIAL, Asked
 
 CPU = torch.device("cpu")
 BOX = Box((8, 9))

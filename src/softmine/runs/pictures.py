@@ -11,9 +11,9 @@ import matplotlib
 import numpy as np
 from PIL import Image as Pillow
 
-from softmine.training.files import replacing, write_json
+from softmine.runs.files import replacing, write_json
 from softmine.training.record import SampleRecord
-from softmine.training.task import Array, Output, Reconstruction
+from softmine.runs.task import Array, Output, Reconstruction
 
 MAP_SIDE = 960
 DENSITY_RANGE = 8.0

@@ -10,16 +10,16 @@ from safetensors import SafetensorError
 from torch import nn
 
 from softmine.errors import SoftmineError
-from softmine.training import checkpoint, pictures
+from softmine.runs import checkpoint, pictures
 from softmine.training.budget import evaluation_points
-from softmine.training.failures import first_line, sentence
-from softmine.training.interrupt import Interrupted
+from softmine.runs.os_errors import first_line, sentence
+from softmine.runs.interrupt import Interrupted
 from softmine.training.loop import Point, evaluate_now, train_and_evaluate
-from softmine.training.progress import Progress, decibels, duration
-from softmine.training.run_build import build_run
-from softmine.training.run_folder import RunFolder
+from softmine.runs.progress import Progress, decibels, duration
+from softmine.runs.build import build_run
+from softmine.runs.run_folder import RunFolder
 from softmine.training.settings import FitSettings
-from softmine.training.task import Evaluation, Evaluator, Task, finite
+from softmine.runs.task import Evaluation, Evaluator, Task, finite
 from softmine.training.trainer import Diverged, Trainer
 
 SAVE_WHEN_EVALUATED = 5.0

@@ -8,7 +8,7 @@ from torch import nn
 
 import softmine
 from softmine import Box, SoftmineError
-from softmine.training.door import fit
+from softmine.training.fit import fit
 from softmine.training.loop import Point
 
 
