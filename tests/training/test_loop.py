@@ -7,7 +7,7 @@ from softmine import Box, Uniform
 from softmine.training.budget import Budget
 from softmine.training.build import build_trainer
 from softmine.training.loop import evaluate_now, train_and_evaluate
-from softmine.training.user_signal import Asked as UserSignal
+from softmine.training.user_signal import UserSignal
 
 CPU = torch.device("cpu")
 

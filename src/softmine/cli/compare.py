@@ -40,7 +40,7 @@ FLAGS = (
     folder("out", "Folder for results.json, report.html and pictures. Default: a new folder under runs/."),
     folder(
         "resume",
-        "Folder of a comparison to go on with: what is finished stays, and --samplers, --batch-sizes and --seeds add "
+        "Folder of a comparison to resume: what is finished stays, and --samplers, --batch-sizes and --seeds add "
         "runs.",
     ),
 )

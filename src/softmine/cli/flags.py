@@ -47,11 +47,11 @@ SETTINGS = {
     "field": About("What learns the signal: hashgrid, siren or fourier.", "NAME"),
     "learning_rate": About("Adam's learning rate at the start.", "RATE", "(default: the field's own)"),
     "schedule": About(
-        "How the learning rate goes on: cosine falls to a twentieth over the budget, constant stays.", "NAME"
+        "Schedule of the learning rate: cosine decays to a twentieth over the budget, constant stays.", "NAME"
     ),
-    "log2_table_size": About("Base-2 logarithm of the rows of each hashed level of a hash grid.", "N"),
+    "log2_table_size": About("Base-2 logarithm of the entries of each hashed level of a hash grid.", "N"),
     "snap": About(
-        "Train at pixel centres, where quality is measured; --no-snap trains on the interpolation between them too."
+        "Train at pixel centers, where quality is measured; --no-snap trains on the interpolation between them too."
     ),
     "evaluations": About("Evaluations spread evenly over the run (a few more come early).", "N"),
     "device": About("Where to train: auto, cpu, cuda or mps.", "NAME"),
@@ -62,9 +62,9 @@ SETTINGS = {
         "NAME",
     ),
     "batch_size": About(
-        "Coordinates a step.", "N", "(default: 2048, of rays 1024; with auto, what suits a signal)"
+        "Coordinates per step.", "N", "(default: 2048, of rays 1024; with auto, that of the signal)"
     ),
-    "seed": About("Of the field's first parameters and of the sampler.", "N"),
+    "seed": About("Random seed of the field's parameters and of the sampler.", "N"),
     "checkpoint_every": About("Seconds between checkpoints, by the wall clock; 0 writes only the last.", "S"),
     "samplers": About(
         "Samplers to compare; uniform is the baseline. Options follow a colon, a batch size of its own follows @: "
@@ -73,13 +73,13 @@ SETTINGS = {
         "NAME ...",
     ),
     "batch_sizes": About(
-        "Coordinates a step; every sampler without a batch size of its own runs at every size. auto has one that suits "
+        "Coordinates per step; every sampler without a batch size of its own runs at every size. auto has a default for "
         "the signal.",
         "N ...",
     ),
     "seeds": About("Repeat everything with this many seeds: 0, 1, ...", "K"),
     "tune_uniform": About(
-        "Find the batch size that suits uniform best by a short search first; uniform then also runs at that size. With "
+        "Find the best batch size for uniform by a short search first; uniform then also runs at that size. With "
         "--seconds, every sampler's speed-up is measured against the uniform that ends highest, with --steps against "
         "that one."
     ),

@@ -21,7 +21,10 @@ from softmine.tasks import KINDS
 
 COMMANDS: dict[tuple[str, ...], str] = {
     **{("fit", kind): f"fit a neural field to {about.name}" for kind, about in KINDS.items()},
-    **{("compare", kind): f"compare samplers on {about.name}, honestly" for kind, about in KINDS.items()},
+    **{
+        ("compare", kind): f"compare samplers on {about.name}, at equal time and equal steps"
+        for kind, about in KINDS.items()
+    },
     ("study",): "ready-made comparisons: alpha, langevin, reinit, warmup, peers",
     ("export",): "write the surface that a run has learned as a mesh, or as points",
     ("render",): "render the views of a radiance field, or a flight through it",

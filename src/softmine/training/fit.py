@@ -1,4 +1,4 @@
-"""One call for a signal of any kind: ``softmine.fit``."""
+"""One call that fits a field to any signal: ``softmine.fit``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from softmine.training.budget import SCHEDULES, Budget, evaluation_points
 from softmine.training.build import build_trainer, make_sampler
 from softmine.training.loop import Point, train_and_evaluate
 from softmine.training.trainer import Diverged
-from softmine.training.user_signal import TRIAL, Ask, Asked
+from softmine.training.user_signal import TRIAL, SignalFunction, UserSignal
 
 _KINDS = {fields.HashGridField: "hashgrid", fields.Siren: "siren", fields.FourierField: "fourier"}
 _OTHER_RATE = 1e-3
@@ -55,13 +55,13 @@ class Fitted:
 
     @property
     def value(self) -> float | None:
-        """What ``evaluate`` said at the end, or None."""
+        """What ``evaluate`` returned at the end, or None."""
         return self.curve[-1].value
 
 
 def fit(
     field: nn.Module | str,
-    signal: Ask,
+    signal: SignalFunction,
     sampler: Sampler | str = "auto",
     *,
     domain: Box | None = None,
@@ -81,8 +81,8 @@ def fit(
 
     Args:
         field: a module from coordinates (N, D) to values (N, C), which is trained in place; or ``hashgrid``, ``siren`` or
-            ``fourier`` for a new one that suits the domain.
-        signal: called with unit coordinates (N, D), float32 in [0, 1)^D, answers values (N, C), which need not lie in
+            ``fourier`` for a new one that is sized for the domain.
+        signal: called with unit coordinates (N, D), float32 in [0, 1)^D, returns values (N, C), which need not lie in
             [0, 1]. A module is moved to the device. If its values have a gradient in the coordinates, ``langevin`` uses it.
         sampler: a sampler, or a name with options as in ``langevin:alpha=0.8``.
         domain: where the coordinates live: the finer the grid, the finer the steps of samplers and the cells of maps.
@@ -90,19 +90,19 @@ def fit(
         steps: end after so many steps.
         seconds: end after so many seconds of training; with ``steps`` too, whichever comes first. In a new process the
             first step may compile kernels, which counts.
-        batch_size: coordinates a step; by default the sampler's own, or 2048, or with ``auto`` what suits the
+        batch_size: coordinates per step; by default the sampler's own, or 2048, or with ``auto`` the default for the
             domain.
-        learning_rate: Adam's at the start; by default what suits the field, 0.001 for one of yours.
-        schedule: of the learning rate: ``cosine`` falls to a twentieth over the budget, ``constant`` stays.
+        learning_rate: Adam's at the start; by default that of the field, 0.001 for one of yours.
+        schedule: of the learning rate: ``cosine`` decays to a twentieth over the budget, ``constant`` stays.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or a torch device.
-        snap: train at the centres of cells only, for signals that are known there.
+        snap: train at the centers of cells only, for signals that are known there.
         seed: of a new field's parameters and of a new sampler.
-        evaluate: measures the field now and then, without gradient and off the clock.
+        evaluate: measures the field now and then, without gradient and not timed.
         evaluations: how many points of the curve there are, evenly over the budget; a few more come early.
-        report: told each point as it is reached.
+        report: receives each point as it is reached.
 
     Raises:
-        SoftmineError: there is neither a budget nor a domain; an argument is out of range; signal and field do not answer
+        SoftmineError: there is neither a budget nor a domain; an argument is out of range; signal and field do not return
             (N, C) each; the signal is NaN or infinite somewhere, and where; or the loss diverges.
 
     Example:
@@ -114,16 +114,16 @@ def fit(
     """
     budget, points = _budget(steps, seconds), evaluation_points(check_count("evaluations", evaluations))
     where = device if isinstance(device, torch.device) else devices.choose(device)
-    asked = Asked(signal, _domain(signal, sampler, domain), where)
+    source = UserSignal(signal, _domain(signal, sampler, domain), where)
     check_choice("schedule", schedule, SCHEDULES)
-    model, kind = _field(field, asked, seed)
-    chosen = _sampler(sampler, asked, batch_size, seed, snap)
+    model, kind = _field(field, source, seed)
+    chosen = _sampler(sampler, source, batch_size, seed, snap)
     rate = fields.LEARNING_RATES.get(kind, _OTHER_RATE)
     if learning_rate is not None:
         rate = check_positive("learning_rate", learning_rate)
     trainer = build_trainer(
         model,
-        asked,
+        source,
         chosen,
         budget=budget,
         learning_rate=rate,
@@ -131,7 +131,7 @@ def fit(
         schedule=schedule,
         snap=snap,
     )
-    _check_field(trainer.field, asked)
+    _check_field(trainer.field, source)
     fitted = Fitted(trainer.field, chosen)
 
     def measure(field: nn.Module) -> float | None:
@@ -145,7 +145,7 @@ def fit(
             if report is not None:
                 report(point)
     except Diverged as error:
-        asked.check(TRIAL * 64)
+        source.check(TRIAL * 64)
         raise SoftmineError(
             f"the loss turned NaN or infinite at step {error.step}: start again with a lower learning_rate than {rate:g}"
         ) from error
@@ -158,7 +158,7 @@ def _budget(steps: int | None, seconds: float | None) -> Budget:
     return Budget(steps, seconds)
 
 
-def _domain(signal: Ask, sampler: Sampler | str, domain: Box | None) -> Box:
+def _domain(signal: SignalFunction, sampler: Sampler | str, domain: Box | None) -> Box:
     found = domain or getattr(signal, "domain", None)
     if found is None and not isinstance(sampler, str):
         found = sampler.domain
@@ -170,41 +170,43 @@ def _domain(signal: Ask, sampler: Sampler | str, domain: Box | None) -> Box:
     return found
 
 
-def _field(given: nn.Module | str, asked: Asked, seed: int) -> tuple[nn.Module, str]:
+def _field(given: nn.Module | str, source: UserSignal, seed: int) -> tuple[nn.Module, str]:
     """The field, and which of ours it is, if any."""
     if isinstance(given, str):
         # Nobody else's random numbers are touched.
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return fields.create(given, asked.domain.shape, asked.channels), given
+            return fields.create(given, source.domain.shape, source.channels), given
     if not any(parameter.requires_grad for parameter in given.parameters()):
         raise SoftmineError(f"the field {type(given).__name__} has no parameters to train")
     return given, _KINDS.get(type(given), "")
 
 
-def _sampler(given: Sampler | str, asked: Asked, batch_size: int | None, seed: int, snap: bool) -> Sampler:
+def _sampler(
+    given: Sampler | str, source: UserSignal, batch_size: int | None, seed: int, snap: bool
+) -> Sampler:
     if isinstance(given, str):
-        return make_sampler(given, asked, batch_size, seed=seed, snap=snap)
+        return make_sampler(given, source, batch_size, seed=seed, snap=snap)
     if batch_size not in (None, given.batch_size):
         raise SoftmineError(
             f"the sampler draws {given.batch_size} coordinates, but batch_size is {batch_size}: leave it out"
         )
-    if given.domain.shape != asked.domain.shape:
+    if given.domain.shape != source.domain.shape:
         raise SoftmineError(
-            f"the sampler lives on {given.domain}, but the signal on {asked.domain}: make one of them with the "
+            f"the sampler lives on {given.domain}, but the signal on {source.domain}: make one of them with the "
             "other's domain"
         )
     return given
 
 
 @torch.no_grad()
-def _check_field(model: nn.Module, asked: Asked) -> None:
-    """Raises SoftmineError where the field does not answer as many values as the signal."""
+def _check_field(model: nn.Module, source: UserSignal) -> None:
+    """Raises SoftmineError where the field does not return as many values as the signal."""
     # Two coordinates, because a field may treat one in its own way.
-    coords = asked.domain.uniform(torch.full((2, asked.domain.dim), 0.5)).to(asked.device)
+    coords = source.domain.uniform(torch.full((2, source.domain.dim), 0.5)).to(source.device)
     shape = tuple(model(coords).shape)
-    if shape != (2, asked.channels):
+    if shape != (2, source.channels):
         raise SoftmineError(
-            f"the field answers the shape {shape} at 2 coordinates, but the signal has {asked.channels} values at each: "
-            f"it must answer (2, {asked.channels})"
+            f"the field returns the shape {shape} at 2 coordinates, but the signal has {source.channels} values at each: "
+            f"it must return (2, {source.channels})"
         )
