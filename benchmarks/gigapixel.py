@@ -27,12 +27,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 import numpy as np
 import torch
 
+from softmine.runs.build import build_run
 from softmine.signals import Image
 from softmine.signals.synthetic.fractal import Fractal
 from softmine.tasks.image.task import ImageTask
-from softmine.training.build import build_trainer
 from softmine.training.devices import describe
-from softmine.training.settings import FieldSettings
+from softmine.training.settings import FitSettings
 from softmine.training.trainer import Trainer
 
 SIDE, SMALL = 32768, 1024
@@ -75,9 +75,7 @@ def open_picture(name: str, file: Path) -> Image:
 
 
 def build(task: ImageTask, sampler: str) -> Trainer:
-    return build_trainer(
-        task, FieldSettings(steps=10**6), sampler=sampler, batch_size=BATCHES[sampler], seed=0, device=CPU
-    )
+    return build_run(task, FitSettings(steps=10**6, sampler=sampler, batch_size=BATCHES[sampler]), CPU)
 
 
 def resident() -> tuple[float, float, float]:

@@ -20,11 +20,11 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 import torch
 
 from softmine.kernels.backends import VARIABLE
+from softmine.runs.build import build_run
+from softmine.runs.task import Evaluator
 from softmine.signals import Image
 from softmine.tasks.image.task import ImageTask
-from softmine.training.build import build_trainer
-from softmine.training.settings import FieldSettings
-from softmine.training.task import Evaluator
+from softmine.training.settings import FitSettings
 
 BACKENDS = {"fused": "", "twin": "torch"}
 TOLERANCE = 0.1
@@ -34,11 +34,9 @@ TOLERANCE = 0.1
 def fit(task: ImageTask, evaluator: Evaluator, backend: str, seed: int, steps: int, batch_size: int) -> dict:
     """One fit from its start to its end."""
     os.environ[VARIABLE] = BACKENDS[backend]
-    settings = FieldSettings(steps=steps)
+    settings = FitSettings(steps=steps, sampler="uniform", batch_size=batch_size, seed=seed)
     device = torch.device("cpu")
-    trainer = build_trainer(
-        task, settings, sampler="uniform", batch_size=batch_size, seed=seed, device=device
-    )
+    trainer = build_run(task, settings, device)
     trainer.advance(lambda: False)
     result = evaluator(trainer.field)
     step_ms, _ = trainer.timer.medians()

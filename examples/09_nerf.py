@@ -37,7 +37,7 @@ def main():
         error = residual.detach().abs().mean(-1)
         weights = sampler.weigh(batch, error)
         loss = (weights * residual.square().mean(-1)).mean()
-        extra = renderer.regularisation()
+        extra = renderer.regularization()
         optimizer.zero_grad()
         (loss if extra is None else loss + extra).backward()
         optimizer.step()

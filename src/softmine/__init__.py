@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from softmine.signals import Signal as Signal
     from softmine.signals import Video as Video
     from softmine.signals import Volume as Volume
-    from softmine.training.door import fit as fit
+    from softmine.training.fit import fit as fit
     from softmine.training.probe import FieldProbe as FieldProbe
 
 # Imported when first used, so that the command line answers mistakes and --help without waiting for torch.
@@ -67,7 +67,7 @@ _HOMES = {
     "Volume": "signals",
     "auto": "registry",
     "edge_prior": "sampling",
-    "fit": "training.door",
+    "fit": "training.fit",
 }
 
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

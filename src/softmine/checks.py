@@ -1,39 +1,59 @@
-"""Arguments in range, or one sentence that names them."""
+"""Checks of arguments: each returns a good value, and raises an ``ArgumentError`` that names a bad one. Imports no torch."""
 
 from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable
+from typing import Any
 
-from softmine.errors import SoftmineError
-
-MOST = 2**31 - 1
+from softmine.errors import ArgumentError, SoftmineError
 
 
-def check_count(name: str, value: int, least: int = 1, most: int = MOST) -> int:
-    """Returns a whole number from ``least`` to ``most``, or raises SoftmineError."""
-    if not isinstance(value, numbers.Integral) or not least <= value <= most:
-        limit = "2^31 - 1" if most == MOST else f"{most:,}"
-        raise SoftmineError(f"{name} is {value}, but it must be a whole number from {least} to {limit}")
+def check_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """A whole number of at least ``least``, and at most ``most`` where that is given."""
+    if not _is(numbers.Integral, value):
+        raise out_of_range(name, value, "give a whole number")
+    if value < least or (most is not None and value > most):
+        advice = f"give at least {least}" if most is None else f"give a number from {least} to {most}"
+        raise out_of_range(name, value, advice)
     return int(value)
 
 
-def check_not_negative(name: str, value: float) -> float:
-    """Returns a finite number that is not negative, or raises SoftmineError."""
-    if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
-        raise SoftmineError(f"{name} is {value}, but it must be a finite number, not negative")
+def check_share(name: str, value: Any) -> float:
+    """A number in [0, 1]."""
+    if not _is(numbers.Real, value) or not 0.0 <= value <= 1.0:
+        raise ArgumentError(f"{{{name}}} is {{given}}, but a share lies between 0 and 1", given=value)
     return float(value)
 
 
-def check_share(name: str, value: float) -> float:
-    """Returns a share in [0, 1], or raises SoftmineError."""
-    if not isinstance(value, numbers.Real) or not 0.0 <= value <= 1.0:
-        raise SoftmineError(f"{name} is {value}, but a share lies between 0 and 1")
+def check_positive(name: str, value: Any) -> float:
+    """A finite number above 0."""
+    if not _is(numbers.Real, value) or not 0 < value < math.inf:
+        raise out_of_range(name, value, "it must be a positive number")
     return float(value)
 
 
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
-    """Returns one of the choices, or raises SoftmineError."""
-    if value not in choices:
-        raise SoftmineError(f"{name} is '{value}': choose one of {', '.join(choices)}")
+def check_not_negative(name: str, value: Any) -> float:
+    """A finite number of at least 0."""
+    if not _is(numbers.Real, value) or not 0 <= value < math.inf:
+        raise out_of_range(name, value, "give 0 or more")
+    return float(value)
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
+    """One of a few words."""
+    known = list(choices)
+    if value not in known:
+        raise SoftmineError(f"unknown {name} '{value}': choose one of {', '.join(known)}")
     return value
+
+
+def out_of_range(name: str, value: object, advice: str) -> ArgumentError:
+    """The error about an argument whose value cannot be used, with what to do about it."""
+    return ArgumentError(f"{{{name}}} is {{given}}: {{advice}}", given=value, advice=advice)
+
+
+def _is(kind: type, value: object) -> bool:
+    """Like ``isinstance``, without telling type checkers, which know no arithmetic of abstract numbers."""
+    return isinstance(value, kind)

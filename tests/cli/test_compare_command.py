@@ -12,7 +12,7 @@ from softmine.cli.compare import _print_summary
 from softmine.cli.console import PlainConsole
 from softmine.cli.main import main
 from softmine.optim import cosine_decay
-from softmine.training.build import build_trainer
+from softmine.runs.build import build_run
 
 TINY = ["--log2-table-size", "8", "--batch-sizes", "64", "--evaluations", "4"]
 
@@ -103,8 +103,8 @@ def test_samplers_run_at_batch_sizes_of_their_own(picture, tmp_path, capsys):
 def test_a_shorter_run_ends_its_schedule_within_its_own_budget(picture, tmp_path, capsys, monkeypatch):
     trained = []
     monkeypatch.setattr(
-        "softmine.study.compare.build_trainer",
-        lambda *words, **more: trained.append(build_trainer(*words, **more)) or trained[-1],
+        "softmine.study.compare.build_run",
+        lambda *words, **more: trained.append(build_run(*words, **more)) or trained[-1],
     )
     out = tmp_path / "out"
     samplers = ["uniform", "uniform/2.5", "langevin:alpha=0.8@32/4"]
@@ -194,7 +194,7 @@ def test_no_memory_for_the_first_trainer_leaves_no_folder(picture, tmp_path, cap
     def build(*words, **more):
         raise MemoryError
 
-    monkeypatch.setattr("softmine.study.compare.build_trainer", build)
+    monkeypatch.setattr("softmine.study.compare.build_run", build)
     out = tmp_path / "parent" / "out"
     assert main(["compare", "image", str(picture), "--out", str(out), *TINY, "--steps", "2"]) == 2
     assert "out of memory" in capsys.readouterr().err

@@ -11,10 +11,10 @@ import trimesh
 
 from scene_files import picture, write_blender, write_llff
 from softmine.cli.main import main
+from softmine.runs import files
 from softmine.tasks.nerf import evaluation as nerf_evaluation
 from softmine.tasks.nerf import task as nerf
 from softmine.tasks.shape import task as shape_task
-from softmine.training import files
 
 TINY = ["--log2-table-size", "12", "--evaluations", "1", "--sampler", "uniform", "--device", "cpu"]
 

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 
 from softmine.cli.main import main
-from softmine.training import checkpoint
+from softmine.runs import checkpoint
 from softmine.training.trainer import Trainer
 
 MEMORY = "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"

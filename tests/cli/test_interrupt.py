@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from softmine.training.interrupt import at_once, interruptible, stop_if
+from softmine.runs.interrupt import at_once, interruptible, stop_if
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
 
@@ -115,7 +115,7 @@ def outcome(code, *words, modules=None):
 
 
 IMPORT = """
-from softmine.training.interrupt import at_once, interruptible
+from softmine.runs.interrupt import at_once, interruptible
 with interruptible() as interrupted, at_once(interrupted):
     import takes_long
 """

@@ -43,7 +43,7 @@ def test_every_kind_renders_and_learns(changes):
     assert (rendered.color <= rendered.opacity[:, None] + 1e-5).all()
     assert field.costs.shape == (50,)
     loss = rendered.color.square().mean()
-    extra = field.regularisation()
+    extra = field.regularization()
     assert (extra is None) == (not changes)
     (loss if extra is None else loss + extra).backward()
     assert all((p.grad is not None and p.grad.abs().sum() > 0) for p in field.parameters())
@@ -176,7 +176,7 @@ def test_training_empties_space_early_and_learns_a_ball():
 )
 def test_a_scene_says_which_kind_it_is(bounds, unbounded, contracts):
     field = field_for(bounds, **SMALL)
-    assert (field.regularisation is not None, field.contracts) == (True, contracts)
+    assert (field.regularization is not None, field.contracts) == (True, contracts)
     assert hasattr(field.rays, "proposal") == unbounded
 
 

@@ -70,19 +70,19 @@ def test_evaluation_in_parts_gives_the_same(monkeypatch):
 
 def test_the_loss_of_the_proposal_is_there_until_the_step_is_done():
     renderer = renderer_of(unbounded=True)
-    assert renderer.regularisation() is None
+    assert renderer.regularization() is None
     renderer(coords_of(20))
-    loss = renderer.regularisation()
+    loss = renderer.regularization()
     assert loss is not None
     assert loss.item() > 0
     with torch.no_grad():
         renderer(coords_of(20, seed=1))
-    assert renderer.regularisation() is loss
+    assert renderer.regularization() is loss
     renderer.after_step(1)
-    assert renderer.regularisation() is None
+    assert renderer.regularization() is None
     renderer = renderer_of()
     renderer(coords_of(20))
-    assert renderer.regularisation() is None
+    assert renderer.regularization() is None
 
 
 def test_photos_without_opacity_have_no_holes():

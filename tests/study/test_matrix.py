@@ -80,7 +80,7 @@ def test_steps_and_seconds_are_both_shortened_and_nothing_else():
             "auto/2.5 at batch size 64 twice: once as auto/2.5 and once as auto/2.50",
         ),
         (("uniform/2", "uniform@64/2"), "twice: once as uniform/2 and once as uniform@64/2"),
-        (("auto/2", "auto/2"), "--samplers names auto/2 twice"),
+        (("auto/2", "auto/2"), "samplers names auto/2 twice"),
         (("auto@64/2/3",), "a batch size follows the @"),
         (("unifrom/2",), "unknown sampler 'unifrom'"),
     ],

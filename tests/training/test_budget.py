@@ -23,10 +23,10 @@ def test_evaluation_points_rise_and_end_with_the_budget(count):
     ("steps", "seconds", "message"),
     [
         (None, None, "needs a number"),
-        (0, None, "--steps is 0"),
-        (None, -1.0, "--seconds is -1"),
-        (None, float("nan"), "--seconds is nan"),
-        (None, float("inf"), "--seconds is inf"),
+        (0, None, "steps is 0"),
+        (None, -1.0, "seconds is -1"),
+        (None, float("nan"), "seconds is nan"),
+        (None, float("inf"), "seconds is inf"),
     ],
 )
 def test_impossible_budgets_are_refused(steps, seconds, message):

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from softmine import Box, HashGridField, Image, Langevin, SoftmineError, Uniform
+from softmine.runs import checkpoint
 from softmine.sampling import Hardest, create
-from softmine.training import checkpoint
 from softmine.training.budget import Budget
 from softmine.training.trainer import Diverged, Trainer
 

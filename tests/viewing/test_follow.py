@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from softmine import SoftmineError
+from softmine.runs import checkpoint
+from softmine.runs.run_folder import RunFolder
 from softmine.sampling import Uniform
 from softmine.signals import Image
-from softmine.training import checkpoint
 from softmine.training.budget import Budget
-from softmine.training.run_folder import RunFolder
 from softmine.training.trainer import Trainer
 from softmine.viewing.follow import Follower, Status
 from softmine.viewing.status import words

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from softmine.runs.run_folder import RunFolder
 from softmine.sampling import Uniform
 from softmine.signals import Image
 from softmine.training.budget import Budget
-from softmine.training.run_folder import RunFolder
 from softmine.training.trainer import Trainer
 from softmine.viewing import live as module
 from softmine.viewing.browser_camera import Look

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from tyro.conf import arg
 
 from softmine.cli.complain import complain
 from softmine.cli.console import PlainConsole
+from softmine.cli.flags import folder
 from softmine.cli.inputs import default_folder
-from softmine.cli.kinds import command_type, options_of, read, stem
+from softmine.cli.kinds import kind_command, options_of, read, settings_of, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options
 from softmine.errors import SoftmineError
 from softmine.registry import create
+from softmine.runs import new_folder
+from softmine.runs.environment import versions
+from softmine.runs.files import remove_leftovers, write_json
+from softmine.runs.interrupt import INTERRUPTED, Interrupted, at_once, stop_if
+from softmine.runs.progress import decibels, in_terminal
+from softmine.runs.run_folder import RunFolder
+from softmine.runs.task import Task
 from softmine.study.compare import Results, compare, is_complete, new_results
 from softmine.study.matrix import CompareSettings, entries, sized
 from softmine.study.report import write_compare_report
@@ -26,24 +33,17 @@ from softmine.study.report_compare import NOW_AND_THEN
 from softmine.study.shorter import name_of, shorter_of
 from softmine.study.stored import check_machine, check_tuned, grown, read_results, stored_settings
 from softmine.tasks import KINDS, plain
-from softmine.training import devices, new_folder
+from softmine.training import devices
 from softmine.training.build import edges_of
-from softmine.training.environment import versions
-from softmine.training.files import remove_leftovers, write_json
-from softmine.training.interrupt import INTERRUPTED, Interrupted, at_once, stop_if
-from softmine.training.progress import decibels, in_terminal
-from softmine.training.run_folder import RunFolder
-from softmine.training.task import Task
 
-
-@dataclass(frozen=True)
-class Compare(CompareSettings):
-    """Flags of ``softmine compare`` for every kind of signal."""
-
-    out: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
-    """Folder for results.json, report.html and pictures. Default: a new folder under runs/."""
-    resume: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
-    """Folder of a comparison to go on with: what is finished stays, and --samplers, --batch-sizes and --seeds add runs."""
+FLAGS = (
+    folder("out", "Folder for results.json, report.html and pictures. Default: a new folder under runs/."),
+    folder(
+        "resume",
+        "Folder of a comparison to resume: what is finished stays, and --samplers, --batch-sizes and --seeds add "
+        "runs.",
+    ),
+)
 
 
 def compare_command(
@@ -79,7 +79,7 @@ def compare_command(
         new_folder.check_free(args.out)
     options = options_of(args, kind)
     with at_once(interrupted):
-        task = read(kind, getattr(args, "path", None), options)
+        task = read(kind, args.path, options)
     domain = task.signal.domain
     if start is not None and batch_share is not None:
         batch_size = max(1, round(batch_share * domain.cells))
@@ -103,13 +103,13 @@ def compare_command(
     return _close(folder, results, console)
 
 
-def _flags(kind: str) -> type[Compare]:
+def _flags(kind: str) -> type:
     name = KINDS[kind].name
     text = (
         f"Compare samplers on {name}: PSNR at equal time and equal steps, with a report. Every run trains for --seconds "
         "or --steps; runs take turns, and only training is on the clock."
     )
-    return command_type(Compare, kind, text, f"What to fit: {name}.")
+    return kind_command(CompareSettings, kind, text, FLAGS)
 
 
 def _with_room(settings: CompareSettings, arguments: list[str]) -> CompareSettings:
@@ -132,7 +132,7 @@ def _resume(folder: Path, kind: str, program: str, arguments: list[str], interru
     if args.out and args.out.resolve() != folder.resolve():
         raise SoftmineError("--resume continues in its own folder: leave out --out")
     asked = _checked(args)
-    found, path = RunFolder(folder, results), getattr(args, "path", None)
+    found, path = RunFolder(folder, results), args.path
     with at_once(interrupted):
         task = same_signal(found, kind, path, options, options_of(args, kind))
     settings = grown(folder, stored, _for_signal(asked, task))
@@ -149,8 +149,8 @@ def _resume(folder: Path, kind: str, program: str, arguments: list[str], interru
     return _close(folder, results, console)
 
 
-def _checked(args: Compare) -> CompareSettings:
-    settings = CompareSettings(**{field.name: getattr(args, field.name) for field in fields(CompareSettings)})
+def _checked(args: Any) -> CompareSettings:
+    settings = settings_of(args, CompareSettings)
     settings.check()
     devices.choose(settings.device)
     return settings

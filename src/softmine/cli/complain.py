@@ -5,6 +5,19 @@ from __future__ import annotations
 import contextlib
 import sys
 
+from softmine.errors import ArgumentError
+from softmine.runs.os_errors import sentence
+
+
+def flag(name: str) -> str:
+    """The flag for an argument of the library."""
+    return "--" + name.replace("_", "-")
+
+
+def message_of(error: BaseException) -> str | None:
+    """What a person is told of an error, its arguments written as flags; None for one that is a bug."""
+    return error.naming(flag) if isinstance(error, ArgumentError) else sentence(error)
+
 
 def complain(message: str) -> None:
     """Prints one line to standard error, where there is one."""

@@ -12,14 +12,14 @@ from softmine.cli.console import PlainConsole
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
+from softmine.runs.checkpoint import load_field
+from softmine.runs.interrupt import Interrupted, at_once, stop_if
+from softmine.runs.progress import Progress
+from softmine.runs.run_folder import RunFolder
 from softmine.tasks import KINDS
 from softmine.tasks.abilities import ExportsMesh, ExportsRadiance
 from softmine.tasks.meshing import check_resolution, check_smallest, check_writable
 from softmine.training import devices
-from softmine.training.checkpoint import load_field
-from softmine.training.interrupt import Interrupted, at_once, stop_if
-from softmine.training.progress import Progress
-from softmine.training.run_folder import RunFolder
 
 EXPORTS: dict[str, type[ExportsMesh] | type[ExportsRadiance]] = {
     "shape": ExportsMesh,

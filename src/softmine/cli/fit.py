@@ -3,45 +3,42 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
-from tyro.conf import arg
 
 from softmine.cli.complain import complain
 from softmine.cli.console import PlainConsole
+from softmine.cli.flags import Flag, folder
 from softmine.cli.inputs import default_folder
-from softmine.cli.kinds import command_type, options_of, read, stem
+from softmine.cli.kinds import kind_command, options_of, read, settings_of, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import check_resumable, same_signal, stored_options, stored_settings
-from softmine.errors import SoftmineError
 from softmine.registry import Spec
+from softmine.runs.fit import Outcome, Prepared, fit, new_run, prepare
+from softmine.runs.interrupt import INTERRUPTED, Interrupted, at_once
+from softmine.runs.new_folder import check_free
+from softmine.runs.run_folder import RunFolder
 from softmine.study.report import write_fit_report
 from softmine.tasks import KINDS, plain
 from softmine.training import devices
-from softmine.training.fit import Outcome, Prepared, fit, new_run, prepare
-from softmine.training.interrupt import INTERRUPTED, Interrupted, at_once
-from softmine.training.new_folder import check_free
-from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
-from softmine.training.task import batch_size_for
 
 EXIT_CODES = {"finished": 0, "stopped-nan": 1, "interrupted": INTERRUPTED}
 
 
-@dataclass(frozen=True)
-class Fit(FitSettings):
-    """Flags of ``softmine fit`` for every kind of signal."""
-
-    out: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
-    """The run folder. Default: a new folder under runs/."""
-    resume: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="")] = None
-    """Run folder to continue; its settings are kept, and --steps or --seconds may be raised."""
+FLAGS = (
+    folder("out", "The run folder. Default: a new folder under runs/."),
+    folder(
+        "resume",
+        "Run folder to continue; its settings are kept, and --steps or --seconds may be raised.",
+        "RUN",
+    ),
+)
 
 
 def fit_command(
@@ -50,7 +47,7 @@ def fit_command(
     interrupted: Interrupted,
     *,
     program: str | None = None,
-    base: type[Fit] = Fit,
+    more: Sequence[Flag] = (),
     check: Callable[[Any], None] = lambda args: None,
     beside: Callable[[Any, RunFolder, Prepared], AbstractContextManager[None]] | None = None,
 ) -> int:
@@ -61,17 +58,13 @@ def fit_command(
         arguments: flags and PATH.
         interrupted: tells whether a person wants to stop.
         program: what the person typed before the arguments, where it is another command that trains.
-        base: its flags, if there are more.
+        more: flags of that command alone.
         check: raises SoftmineError for bad ones among them.
         beside: given all flags, the run and what trains, a context to train in.
     """
     program, name = program or f"softmine fit {kind}", KINDS[kind].name
-    flags = command_type(
-        base,
-        kind,
-        f"Fit a neural field to {name}, and write reconstruction, report and checkpoint.",
-        f"What to fit: {name}.",
-    )
+    text = f"Fit a neural field to {name}, and write reconstruction, report and checkpoint."
+    flags = kind_command(FitSettings, kind, text, (*FLAGS, *more))
     args = parse(flags, program, arguments)
     check(args)
     console = PlainConsole()
@@ -83,35 +76,31 @@ def fit_command(
         settings = _checked_settings(args)
         check_resumable(run, stored, settings, args.out)
         with at_once(interrupted):
-            task = same_signal(run, kind, getattr(args, "path", None), options, options_of(args, kind))
+            task = same_signal(run, kind, args.path, options, options_of(args, kind))
     else:
         run = None
         settings, options = _checked_settings(args), options_of(args, kind)
         if args.out:
             check_free(args.out)
         with at_once(interrupted):
-            task = read(kind, getattr(args, "path", None), options)
-        size = settings.batch_size or batch_size_for(task, settings.sampler)
-        settings = replace(settings, batch_size=size)
+            task = read(kind, args.path, options)
     with at_once(interrupted):
         prepared = prepare(task, settings)
     command, resumed = shlex.join([*program.split(), *arguments]), run is not None
     if run is None:
         out = args.out or default_folder(stem(task), Spec.parse(settings.sampler).name)
-        run = new_run(out, task, settings, command, plain(options))
+        run = new_run(out, prepared, command, plain(options))
     console.print(
         Text.assemble((task.signal.name, "bold"), f"  {task.size()}  ->  {run.path}"), soft_wrap=True
     )
     with beside(args, run, prepared) if beside else nullcontext():
-        outcome = fit(run, prepared, settings, console, interrupted, command if resumed else None)
+        outcome = fit(run, prepared, console, interrupted, command if resumed else None)
         return _close(outcome, console)
 
 
-def _checked_settings(args: Fit) -> FitSettings:
-    settings = FitSettings(**{field.name: getattr(args, field.name) for field in fields(FitSettings)})
+def _checked_settings(args: Any) -> FitSettings:
+    settings = settings_of(args, FitSettings)
     settings.check()
-    if not 0 <= settings.seed < 2**63:
-        raise SoftmineError(f"--seed is {settings.seed}: give a whole number from 0 to 2^63 - 1")
     devices.choose(settings.device)
     return settings
 

@@ -3,46 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
-from tyro.conf import Positional, arg
 
 from softmine import tasks
-from softmine.training.task import Report, Task
+from softmine.cli.flags import OPTIONS, SETTINGS, About, Flag, command_type, flags_of
+from softmine.runs.task import Report, Task
 
-T = TypeVar("T")
+S = TypeVar("S")
 
 
-def command_type(base: type[T], kind: str, text: str, path_help: str) -> type[T]:
-    """The dataclass of one command: the fields of ``base``, the flags that only ``kind`` takes, and PATH.
+def kind_command(settings: type, kind: str, text: str, own: Sequence[Flag]) -> type:
+    """The flags of a command for one kind of signal: all settings, its own, those that only the kind takes, and PATH.
 
     Args:
-        base: flags that the command takes whatever the kind.
+        settings: what can be chosen whatever the kind.
         kind: of signal.
         text: what the command does, shown by ``--help``.
-        path_help: what PATH is.
+        own: further flags of the command.
     """
-    path = Annotated[str | None, Positional, arg(metavar="[PATH]", help=path_help, help_behavior_hint="")]
-    made = dataclasses.make_dataclass(
-        base.__name__ + kind.title(),
-        [("path", path, dataclasses.field(default=None))],
-        # Both as bases, because the parser looks for a flag's help in the class that it is written in.
-        bases=(tasks.module(kind).Options, base),
-        frozen=True,
+    about = tasks.KINDS[kind]
+    path = Flag("path", str | None, None, About(f"What to fit: {about.name}.", "[PATH]", ""), positional=True)
+    options = flags_of(tasks.module(kind).Options, OPTIONS.get(kind, {}))
+    return command_type(
+        settings.__name__ + kind.title(),
+        f"{text}\n\n{about.paths} Without it, a built-in signal is used.",
+        [*flags_of(settings, SETTINGS), *own, *options, path],
     )
-    made.__doc__ = f"{text}\n\n{tasks.KINDS[kind].paths} Without it, a built-in signal is used."
-    return made
+
+
+def settings_of(args: Any, settings: type[S]) -> S:
+    """The settings out of all flags of a command."""
+    return settings(**{field.name: getattr(args, field.name) for field in dataclasses.fields(settings)})  # pyright: ignore[reportArgumentType]
 
 
 def options_of(args: Any, kind: str) -> Any:
-    """The flags that only ``kind`` takes, out of all flags of a command."""
-    options = tasks.module(kind).Options
-    return options(**{field.name: getattr(args, field.name) for field in dataclasses.fields(options)})
+    """The options that only ``kind`` takes, out of all flags of a command."""
+    return settings_of(args, tasks.module(kind).Options)
 
 
 def read(kind: str, path: str | None, options: Any) -> Task:

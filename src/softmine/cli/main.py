@@ -9,20 +9,22 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from softmine.cli.complain import complain
+from softmine.cli.complain import complain, message_of
 from softmine.errors import SoftmineError
-from softmine.tasks import KINDS
-from softmine.training.failures import sentence
-from softmine.training.interrupt import (
+from softmine.runs.interrupt import (
     INTERRUPTED,
     Interrupted,
     at_once,
     interruptible,
 )
+from softmine.tasks import KINDS
 
 COMMANDS: dict[tuple[str, ...], str] = {
     **{("fit", kind): f"fit a neural field to {about.name}" for kind, about in KINDS.items()},
-    **{("compare", kind): f"compare samplers on {about.name}, honestly" for kind, about in KINDS.items()},
+    **{
+        ("compare", kind): f"compare samplers on {about.name}, at equal time and equal steps"
+        for kind, about in KINDS.items()
+    },
     ("study",): "ready-made comparisons: alpha, langevin, reinit, warmup, peers",
     ("export",): "write the surface that a run has learned as a mesh, or as points",
     ("render",): "render the views of a radiance field, or a flight through it",
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             send_nowhere()
             return 1
         except Exception as error:
-            message = sentence(error)
+            message = message_of(error)
             if message is None:
                 raise
             complain(message)

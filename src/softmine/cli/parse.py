@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import difflib
-import io
 import re
 from collections.abc import Sequence
+from dataclasses import MISSING, dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
@@ -17,6 +17,7 @@ from softmine.errors import SoftmineError
 T = TypeVar("T")
 
 _NUMBER = re.compile(r"-[\d.]")
+_HELP = ("-h", "--help")
 
 
 def parse(kind: type[T], program: str, arguments: Sequence[str], default: T | None = None) -> T:
@@ -26,79 +27,122 @@ def parse(kind: type[T], program: str, arguments: Sequence[str], default: T | No
         SoftmineError: they cannot be read; names the word, and the nearest flag.
     """
     options: dict[str, Any] = {} if default is None else {"default": default}
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(kind, prog=program, args=list(arguments), **options)
-    except SystemExit as end:
-        if not end.code:
-            raise
-        mistake = _mistake(kind, list(arguments), _unboxed(complaint.getvalue()))
-        raise SoftmineError(f"{mistake} (see {program} --help)") from None
+    if any(word in _HELP for word in arguments):
+        arguments = ["--help"]
+    elif mistake := _mistake(_Table.of(kind), list(arguments)):
+        raise SoftmineError(f"{mistake} (see {program} --help)")
+    return tyro.cli(kind, prog=program, args=list(arguments), **options)
 
 
-def _mistake(kind: type, arguments: list[str], complaint: str) -> str:
-    """What is wrong, by looking for the mistakes people make; the parser's own words for any other."""
-    flags, positionals = _flags(kind)
-    names = list(flags) + ["--no-" + name[2:] for name, hint in flags.items() if hint is bool]
-    for word in arguments:
-        name = word.partition("=")[0].replace("_", "-")
-        if word.startswith("-") and not _NUMBER.match(word) and name not in names:
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"the flags are {', '.join(names) or '--help'}"
+@dataclass(frozen=True)
+class _Table:
+    """What a command takes.
+
+    Attributes:
+        flags: types by flag, as in ``--batch-size``.
+        positionals: types by name.
+        required: positionals that must be given.
+    """
+
+    flags: dict[str, Any]
+    positionals: dict[str, Any]
+    required: list[str]
+
+    @classmethod
+    def of(cls, kind: type) -> _Table:
+        flags, positionals, required = {}, {}, []
+        hints = get_type_hints(kind, include_extras=True)
+        for field in dataclasses.fields(kind):
+            hint = hints[field.name]
+            extras = hint.__metadata__ if get_origin(hint) is Annotated else ()
+            plain = hint.__origin__ if extras else hint
+            if Positional not in extras:
+                flags["--" + field.name.replace("_", "-")] = plain
+                continue
+            positionals[field.name] = plain
+            if field.default is MISSING and get_origin(plain) is not tuple:
+                required.append(field.name)
+        return cls(flags, positionals, required)
+
+    @property
+    def names(self) -> list[str]:
+        """All flags as they may be given."""
+        return list(self.flags) + ["--no-" + name[2:] for name, hint in self.flags.items() if hint is bool]
+
+
+def _mistake(table: _Table, words: list[str]) -> str | None:
+    """What is wrong with a command line, or None."""
+    end = words.index("--") if "--" in words else len(words)
+    words, after = words[:end], words[end + 1 :]
+    return _unknown_flag(table, words) or _wrong_value(table, words, after)
+
+
+def _unknown_flag(table: _Table, words: list[str]) -> str | None:
+    for name in (_name(word) for word in words if _is_flag(word)):
+        if name not in table.names:
+            near = difflib.get_close_matches(name, table.names, n=1, cutoff=0.5)
+            hint = (
+                f"did you mean {near[0]}?" if near else f"the flags are {', '.join(table.names) or '--help'}"
+            )
             return f"unknown flag '{name}': {hint}"
-    for index, word in enumerate(arguments):
-        name, equals, value = word.partition("=")
-        name = name.replace("_", "-")
-        if name not in flags or flags[name] is bool:
+    return None
+
+
+def _wrong_value(table: _Table, words: list[str], after: list[str]) -> str | None:
+    """A flag without its value or with another than it takes, or positional arguments that are too many or too few."""
+    given: list[str] = []
+    while words:
+        word = words.pop(0)
+        if not _is_flag(word):
+            given.append(word)
             continue
-        following = arguments[index + 1 : index + 2]
-        if not equals and (not following or _is_flag(following[0])):
+        name, (_, equals, value) = _name(word), word.partition("=")
+        hint = table.flags.get(name, bool)
+        if hint is bool:
+            if equals:
+                return f"{name} takes no value"
+            continue
+        values, many = [value] if equals else [], get_origin(hint) is tuple
+        while words and not _is_flag(words[0]) and (many or not values):
+            values.append(words.pop(0))
+        if not values and not many:
             return f"{name} needs a value"
-        if f"Error parsing {name}:" in complaint:
-            wrong = [value] if equals else _values(arguments[index + 1 :])
-            shown = next((v for v in wrong if not _reads(v, flags[name])), wrong[0])
-            return f"{name} is '{shown}', but it takes {_expected(flags[name])}"
-    unread = re.search(r"Unrecognized options: (.+?)(?= For full| Perhaps|$)", complaint)
-    if unread:
-        taken = f"one {positionals[0].upper()} at most" if positionals else "flags only"
-        return f"unexpected '{unread[1]}': give {taken}"
-    if "required" in complaint.lower() and positionals:
-        return f"{positionals[0].upper()} is missing"
-    return re.split(r" For full helptext| Argument helptext", complaint)[0].strip(" .") or "wrong arguments"
+        wrong = next((value for value in values if not _reads(value, hint)), None)
+        if wrong is not None:
+            return f"{name} is '{wrong}', but it takes {_expected(hint)}"
+    return _wrong_count(table, given + after)
 
 
-def _flags(kind: type) -> tuple[dict[str, Any], list[str]]:
-    """The flags of a dataclass with their types, and the names of its positional arguments."""
-    flags, positionals = {}, []
-    for name, hint in get_type_hints(kind, include_extras=True).items():
-        extras = hint.__metadata__ if get_origin(hint) is Annotated else ()
-        if any(extra is Positional for extra in extras):
-            positionals.append(name)
-        else:
-            flags["--" + name.replace("_", "-")] = hint.__origin__ if extras else hint
-    return flags, positionals
+def _wrong_count(table: _Table, given: list[str]) -> str | None:
+    if any(get_origin(hint) is tuple for hint in table.positionals.values()):
+        return None
+    names = [name.upper() for name in table.positionals]
+    if extra := given[len(names) :]:
+        taken = f"one {names[0]} at most" if names else "flags only"
+        return f"unexpected '{', '.join(extra)}': give {taken}"
+    if len(given) < len(table.required):
+        return f"{table.required[len(given)].upper()} is missing"
+    return None
 
 
 def _reads(text: str, hint: Any) -> bool:
     kinds = _simple(hint)
-    if str in kinds:
+    if type(None) in kinds and text == "None":
         return True
-    for kind in (int, float):
-        if kind in kinds:
-            try:
-                kind(text)
-            except ValueError:
-                continue
-            return True
-    return False
+    numbers = [kind for kind in (int, float) if kind in kinds]
+    for kind in numbers:
+        try:
+            kind(text)
+        except ValueError:
+            continue
+        return True
+    return not numbers
 
 
 def _expected(hint: Any) -> str:
-    kinds = _simple(hint)
-    if int in kinds:
+    if int in _simple(hint):
         return "a whole number" if get_origin(hint) is not tuple else "whole numbers"
-    return "a number" if float in kinds else "another value"
+    return "a number"
 
 
 def _simple(hint: Any) -> set[Any]:
@@ -106,17 +150,10 @@ def _simple(hint: Any) -> set[Any]:
     return set(get_args(hint)) or {hint}
 
 
-def _values(words: list[str]) -> list[str]:
-    """The words up to the next flag."""
-    count = next((i for i, word in enumerate(words) if _is_flag(word)), len(words))
-    return words[: max(1, count)]
+def _name(word: str) -> str:
+    """The flag that a word gives."""
+    return word.partition("=")[0].replace("_", "-")
 
 
 def _is_flag(word: str) -> bool:
-    return word.startswith("-") and not _NUMBER.match(word)
-
-
-def _unboxed(text: str) -> str:
-    """The text of a boxed message in one line."""
-    text = re.sub(r"\x1b\[[\d;]*m", "", text)
-    return " ".join(re.sub(r"[\u2500-\u257f]|-{3,}", " ", text).split())
+    return word.startswith("-") and word != "-" and not _NUMBER.match(word)

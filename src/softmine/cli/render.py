@@ -14,11 +14,12 @@ from softmine.cli.console import PlainConsole
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
-from softmine.training import devices, new_folder
-from softmine.training.checkpoint import load_field
-from softmine.training.interrupt import Interrupted, at_once, stop_if
-from softmine.training.progress import Progress, duration
-from softmine.training.run_folder import RunFolder
+from softmine.runs import new_folder
+from softmine.runs.checkpoint import load_field
+from softmine.runs.interrupt import Interrupted, at_once, stop_if
+from softmine.runs.progress import Progress, duration
+from softmine.runs.run_folder import RunFolder
+from softmine.training import devices
 
 VIEWS = ("test", "train", "orbit", "spiral")
 MOST_FRAMES, MOST_PIXELS = 100_000, 8192

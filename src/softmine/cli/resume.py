@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from softmine import tasks
+from softmine.cli.complain import flag
 from softmine.cli.kinds import read
 from softmine.errors import SoftmineError
+from softmine.runs.run_folder import RunFolder
+from softmine.runs.task import Task
 from softmine.tasks.builtin import BUILTIN
-from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
-from softmine.training.task import Task
 
 CHANGEABLE = ("steps", "seconds", "evaluations", "checkpoint_every", "device")
 
@@ -50,8 +51,8 @@ def check_resumable(run: RunFolder, stored: FitSettings, settings: FitSettings, 
     for field in fields(FitSettings):
         before, now = getattr(stored, field.name), getattr(settings, field.name)
         if before != now and field.name not in CHANGEABLE:
-            flag = "--" + field.name.replace("_", "-")
-            raise SoftmineError(f"a resumed run keeps its {flag} {before}: start a new run for {flag} {now}")
+            name = flag(field.name)
+            raise SoftmineError(f"a resumed run keeps its {name} {before}: start a new run for {name} {now}")
     if settings.steps is not None and settings.steps < run.done:
         raise SoftmineError(
             f"--steps is {settings.steps}, but the run in {run.path} has already done {run.done}: give at least that"
@@ -73,8 +74,8 @@ def same_signal(run: RunFolder, kind: str, given: str | None, stored: Any, optio
     for field in fields(stored):
         before, now = getattr(stored, field.name), getattr(options, field.name)
         if before != now:
-            flag = "--" + field.name.replace("_", "-")
-            raise SoftmineError(f"a resumed run keeps its {flag} {before}: start a new run for {flag} {now}")
+            name = flag(field.name)
+            raise SoftmineError(f"a resumed run keeps its {name} {before}: start a new run for {name} {now}")
     signal = run.config["signal"]
     source = given or signal["path"] or BUILTIN + signal["name"]
     try:

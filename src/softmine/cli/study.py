@@ -6,8 +6,8 @@ import difflib
 
 from softmine.cli.compare import compare_command
 from softmine.errors import SoftmineError
+from softmine.runs.interrupt import Interrupted
 from softmine.study.studies import STUDIES
-from softmine.training.interrupt import Interrupted
 
 
 def study_command(arguments: list[str], interrupted: Interrupted) -> int:

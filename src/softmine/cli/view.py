@@ -12,23 +12,25 @@ from torch import nn
 from tyro.conf import Positional, arg
 
 from softmine.cli.console import PlainConsole
-from softmine.cli.fit import Fit, fit_command
+from softmine.cli.fit import fit_command
+from softmine.cli.flags import HOST, PORT
 from softmine.cli.kinds import stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
+from softmine.runs.build import with_batch_size
+from softmine.runs.fit import Prepared
+from softmine.runs.interrupt import Interrupted, at_once, stop_if
+from softmine.runs.run_folder import RunFolder
+from softmine.runs.task import Task
 from softmine.sampling import Sampler
 from softmine.signals.libraries import require
 from softmine.tasks import KINDS
 from softmine.training import devices
 from softmine.training.build import make_sampler
-from softmine.training.fit import Prepared
-from softmine.training.interrupt import Interrupted, at_once, stop_if
-from softmine.training.run_folder import RunFolder
 from softmine.training.settings import FitSettings
-from softmine.training.task import Task, batch_size_for
 from softmine.viewing.follow import Follower
 from softmine.viewing.image_view import PictureView
 from softmine.viewing.live import Live, train_in_slices
@@ -39,7 +41,6 @@ from softmine.viewing.server import Page
 from softmine.viewing.watch import View, Watcher, watch
 
 VIEWABLE = ("nerf", "image")
-HOST, PORT = "127.0.0.1", 8080
 
 
 @dataclass(frozen=True)
@@ -51,24 +52,12 @@ class ViewRun:
 
     run: Annotated[Path, Positional, arg(metavar="RUN")]
     """A folder made by softmine fit nerf or softmine fit image."""
-    port: Annotated[int, arg(metavar="N")] = PORT
-    """Port to listen on; the next free one where it is taken."""
-    host: Annotated[str, arg(metavar="ADDRESS")] = HOST
-    """Address to listen on; 0.0.0.0 lets other machines in."""
+    port: Annotated[int, arg(metavar=PORT.about.value, help=PORT.about.text)] = PORT.default
+    host: Annotated[str, arg(metavar=HOST.about.value, help=HOST.about.text)] = HOST.default
     path: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """What the run was trained on, if it has moved since."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
     """Where to render: auto, cpu, cuda or mps."""
-
-
-@dataclass(frozen=True)
-class ViewFit(Fit):
-    """Flags of ``softmine view nerf``: those of ``softmine fit nerf``, and where to listen."""
-
-    port: Annotated[int, arg(metavar="N")] = PORT
-    """Port to listen on; the next free one where it is taken."""
-    host: Annotated[str, arg(metavar="ADDRESS")] = HOST
-    """Address to listen on; 0.0.0.0 lets other machines in."""
 
 
 def view_command(arguments: list[str], interrupted: Interrupted) -> int:
@@ -125,7 +114,7 @@ def _train(kind: str, arguments: list[str], interrupted: Interrupted) -> int:
     def beside(args: Any, run: RunFolder, prepared: Prepared) -> Iterator[None]:
         trainer = prepared.trainer
         with Page(args.host, args.port, "softmine", Requests()) as page:
-            view = _radiance_view(page, prepared.task, args, trainer.field, trainer.sampler)
+            view = _radiance_view(page, prepared.task, prepared.settings, trainer.field, trainer.sampler)
             live = Live(page, view, trainer, run, interrupted)
             train_in_slices(trainer, live.between)
             _announce(page)
@@ -144,7 +133,7 @@ def _train(kind: str, arguments: list[str], interrupted: Interrupted) -> int:
         arguments,
         interrupted,
         program=f"softmine view {kind}",
-        base=ViewFit,
+        more=(PORT, HOST),
         check=check,
         beside=beside,
     )
@@ -160,8 +149,8 @@ def _radiance_view(
 
 
 def _sampler(task: Task, settings: FitSettings) -> Sampler:
-    size = settings.batch_size or batch_size_for(task, settings.sampler)
-    return make_sampler(task, settings.sampler, size, settings.seed)
+    size = with_batch_size(settings, task).batch_size
+    return make_sampler(settings.sampler, task.signal, size, seed=settings.seed)
 
 
 def _need_viser() -> None:

@@ -88,7 +88,7 @@ class BoundedRays(nn.Module):
         distances = packed.distances * (field.side / lengths)[packed.rays]
         return composite(density, colors, widths[: len(density)], distances, packed.starts)
 
-    def regularisation(self) -> None:
+    def regularization(self) -> None:
         """Nothing: an occupancy grid has no loss."""
 
     def after_step(self, field: RadianceField, step: int) -> None:

@@ -140,9 +140,9 @@ class RadianceField(nn.Module):
         harmonics = spherical_harmonics(directions).index_select(0, rays)
         return evaluate(self.color_network, torch.cat((geometry, harmonics), 1)).sigmoid()
 
-    def regularisation(self) -> Tensor | None:
-        """A loss () that the last forward with gradient asks for besides that of its colors, or None."""
-        return self.rays.regularisation()
+    def regularization(self) -> Tensor | None:
+        """A loss () that the last forward with gradient adds to that of its colors, or None."""
+        return self.rays.regularization()
 
     def after_step(self, step: int) -> None:
         """To be called after training step ``step`` (the first is 1): the occupancy grid learns what has changed."""

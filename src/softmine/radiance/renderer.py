@@ -90,9 +90,9 @@ class Renderer(nn.Module):
         """All that rays through coordinates (N, 3) see, depth and weights too."""
         return self.field(*self.photos.rays(coords))
 
-    def regularisation(self) -> Tensor | None:
+    def regularization(self) -> Tensor | None:
         """A loss () that the last forward with gradient asks for besides that of its values, or None."""
-        return self.field.regularisation()
+        return self.field.regularization()
 
     def after_step(self, step: int) -> None:
         """To be called after training step ``step`` (the first is 1)."""

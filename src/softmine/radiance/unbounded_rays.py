@@ -82,7 +82,7 @@ class UnboundedRays(nn.Module):
             )
         return rendered
 
-    def regularisation(self) -> Tensor | None:
+    def regularization(self) -> Tensor | None:
         """The proposal's loss and the distortion loss of the last forward with gradient; mean over its rays."""
         return self._loss
 

@@ -10,20 +10,21 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from softmine.runs import pictures
+from softmine.runs.build import build_run
+from softmine.runs.environment import versions
+from softmine.runs.files import write_json
+from softmine.runs.interrupt import Interrupted
+from softmine.runs.task import Evaluator, Task
 from softmine.study import report_text as text
-from softmine.study.matrix import CompareSettings, Entry, ended, entries, entry_of, missing, shortened
+from softmine.study.matrix import CompareSettings, Entry, ended, entries, entry_of, missing, run_settings
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.study.race import Contestant, race
 from softmine.study.shorter import with_shorter
 from softmine.study.summary import BASELINE, best_uniform, summarize
 from softmine.study.tuning import Search
-from softmine.training import devices, pictures
+from softmine.training import devices
 from softmine.training.budget import evaluation_points
-from softmine.training.build import build_trainer
-from softmine.training.environment import versions
-from softmine.training.files import write_json
-from softmine.training.interrupt import Interrupted
-from softmine.training.task import Evaluator, Task
 
 Results = dict[str, Any]
 """What ``results.json`` holds."""
@@ -160,10 +161,7 @@ def _contestant(
     if tuning and tuning["steps"] and entry not in entries(settings):
         # A larger batch at as many steps would be given more time than all others.
         settings = replace(settings, steps=tuning["steps"])
-    settings = shortened(settings, entry.shorter)
-    trainer = build_trainer(
-        task, settings, sampler=entry.sampler, batch_size=entry.batch_size, seed=seed, device=device
-    )
+    trainer = build_run(task, run_settings(settings, entry, seed), device)
     points = evaluation_points(settings.evaluations)
     return Contestant(trainer, evaluator, entry.sampler, seed, points, entry.shorter)
 

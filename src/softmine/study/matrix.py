@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-from tyro.conf import arg
-
-from softmine.domain import Box, SoftmineError
-from softmine.registry import AUTO, Spec, default_batch_size
+from softmine.checks import out_of_range
+from softmine.domain import Box
+from softmine.errors import ArgumentError, SoftmineError
+from softmine.registry import AUTO, default_batch_size
 from softmine.sampling.base import check_batch_size
 from softmine.study.shorter import shorter_of, split_shorter, with_shorter
-from softmine.training.settings import FieldSettings
+from softmine.training.settings import FieldSettings, FitSettings, check_sampler
 
 
 @dataclass(frozen=True)
 class CompareSettings(FieldSettings):
-    """What is compared with what."""
+    """What is compared with what.
 
-    samplers: Annotated[tuple[str, ...], arg(metavar="NAME ...")] = ("uniform", "langevin", "auto")
-    """Samplers to compare; uniform is the baseline. Options follow a colon, a batch size of its own follows @:
-    langevin:alpha=0.8,prior=edges@512.
-    A number after / shortens that run's budget, learning rate and all: auto/2.5 trains 24 of 60 seconds."""
-    batch_sizes: Annotated[tuple[int, ...], arg(metavar="N ...")] = (2048,)
-    """Coordinates a step; every sampler without a batch size of its own runs at every size. auto has one that suits
-    the signal."""
-    seeds: Annotated[int, arg(metavar="K")] = 1
-    """Repeat everything with this many seeds: 0, 1, ..."""
+    Attributes:
+        samplers: as in ``langevin:alpha=0.8@512/2.5``: options, a batch size of its own, and how many times shorter its
+            budget is; uniform is the baseline.
+        batch_sizes: coordinates per step; every sampler without a batch size of its own runs at each.
+        seeds: everything runs with the seeds 0 to ``seeds`` - 1.
+        tune_uniform: whether a short search first finds the best batch size for uniform, which then also runs at that.
+    """
+
+    samplers: tuple[str, ...] = ("uniform", "langevin", "auto")
+    batch_sizes: tuple[int, ...] = (2048,)
+    seeds: int = 1
     tune_uniform: bool = False
-    """Find the batch size that suits uniform best by a short search first; uniform then also runs at that size. With
-    --seconds, every sampler's speed-up is measured against the uniform that ends highest, with --steps against that one."""
 
     def check(self) -> None:
         """Raises SoftmineError if a setting is out of range."""
@@ -38,23 +38,26 @@ class CompareSettings(FieldSettings):
             raise SoftmineError("a comparison needs at least one sampler and one batch size")
         for batch_size in self.batch_sizes:
             check_batch_size(batch_size)
-        for name, values in (("--samplers", self.samplers), ("--batch-sizes", self.batch_sizes)):
+        for name, values in (("samplers", self.samplers), ("batch_sizes", self.batch_sizes)):
             twice = sorted({str(value) for value in values if values.count(value) > 1})
             if twice:
-                raise SoftmineError(f"{name} names {', '.join(twice)} twice")
+                raise ArgumentError(f"{{{name}}} names {{names}} twice", names=", ".join(twice))
         found = entries(self)
         for sampler in dict.fromkeys(entry.sampler for entry in found):
-            Spec.parse(sampler).check()
+            check_sampler(sampler)
         for entry in found:
             check_batch_size(entry.batch_size)
             if found.count(entry) > 1:
                 name = with_shorter(entry.sampler, entry.shorter)
-                raise SoftmineError(
-                    f"--samplers names {name} at batch size {entry.batch_size} twice: {self._spellings(entry)}"
+                raise ArgumentError(
+                    "{samplers} names {name} at batch size {size} twice: {spellings}",
+                    name=name,
+                    size=entry.batch_size,
+                    spellings=self._spellings(entry),
                 )
             _ = shortened(self, entry.shorter)
         if not 1 <= self.seeds <= 1000:
-            raise SoftmineError(f"--seeds is {self.seeds}: give how many seeds to run, 1 to 1000")
+            raise out_of_range("seeds", self.seeds, "give how many seeds to run, 1 to 1000")
 
     def _spellings(self, entry: Entry) -> str:
         """The words that both name an entry."""
@@ -120,11 +123,20 @@ def shortened(settings: CompareSettings, shorter: float) -> CompareSettings:
     """
     steps = None if settings.steps is None else round(settings.steps / shorter)
     if steps == 0:
-        raise SoftmineError(
-            f"--steps is {settings.steps}, of which a budget {shorter:g} times shorter leaves none: give more steps"
+        raise ArgumentError(
+            "{steps} is {given}, of which a budget {shorter:g} times shorter leaves none: give more steps",
+            given=settings.steps,
+            shorter=shorter,
         )
     seconds = None if settings.seconds is None else settings.seconds / shorter
     return settings if shorter == 1 else replace(settings, steps=steps, seconds=seconds)
+
+
+def run_settings(settings: CompareSettings, entry: Entry, seed: int) -> FitSettings:
+    """The settings of one run of a comparison."""
+    short = shortened(settings, entry.shorter)
+    shared = {field.name: getattr(short, field.name) for field in fields(FieldSettings)}
+    return FitSettings(**shared, sampler=entry.sampler, batch_size=entry.batch_size, seed=seed)
 
 
 def sized(settings: CompareSettings, domain: Box, batch_size: int | None = None) -> CompareSettings:

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from rich.console import Console
 
-from softmine.training.progress import Progress, duration
+from softmine.runs.progress import Progress, duration
 
 
 class MatrixProgress:

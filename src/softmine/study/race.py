@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from torch import nn
+
+from softmine.runs.interrupt import Interrupted
+from softmine.runs.task import Evaluation, Evaluator, finite
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.training import devices
-from softmine.training.interrupt import Interrupted
-from softmine.training.task import Evaluator
+from softmine.training.loop import train_and_evaluate
 from softmine.training.trainer import Diverged, Trainer
 
 SLICES = 40
@@ -23,7 +25,7 @@ class Contestant:
         evaluator: measures its field, with the clock stopped.
         sampler: the sampler's description, for the record.
         seed: for the record.
-        points: shares of its budget at which to evaluate, rising.
+        points: shares of its budget at which to evaluate, rising; done after the last, or where the loss has diverged.
         shorter: how many times shorter its budget is than the comparison's, for the record.
     """
 
@@ -38,19 +40,18 @@ class Contestant:
     ) -> None:
         self.trainer, self.evaluator = trainer, evaluator
         self.sampler, self.seed, self.shorter = sampler, seed, shorter
-        self.points = list(points)
         self.curve: list[dict[str, Any]] = []
         self.diverged_at: int | None = None
+        self.done = False
+        self._last = points[-1]
+        self._until: float = 0.0
+        self._interrupted: Interrupted = lambda: False
+        self._loop = train_and_evaluate(trainer, points, self._measure, self._pause)
 
     @property
     def batch_size(self) -> int:
         """Coordinates a step."""
         return self.trainer.sampler.batch_size
-
-    @property
-    def done(self) -> bool:
-        """Whether all evaluations are made, or the loss has diverged."""
-        return not self.points
 
     @property
     def share(self) -> float:
@@ -59,28 +60,22 @@ class Contestant:
 
     def advance(self, share: float, interrupted: Interrupted) -> None:
         """Trains for ``share`` of its budget, or to the next evaluation, which is then made with the clock stopped."""
-        trainer = self.trainer
-        target = min(self.points[0], trainer.progress + share)
+        self._until, self._interrupted = self.trainer.progress + share, interrupted
         try:
-            trainer.advance(lambda: interrupted() or trainer.progress >= target)
+            point = next(self._loop)
         except Diverged as error:
-            self.diverged_at, self.points = error.step, []
+            self.diverged_at, self.done = error.step, True
             return
-        if self.points and trainer.progress >= self.points[0]:
-            while self.points and trainer.progress >= self.points[0]:
-                self.points.pop(0)
-            self.evaluate()
+        if point is not None:
+            known, result = {"step": point.step, "seconds": round(point.seconds, 4)}, point.value
+            self.curve.append({**known, "psnr": result.psnr, "ssim": result.ssim, **result.more})
+            self.done = self.trainer.progress >= self._last
 
-    def evaluate(self) -> None:
-        """Adds a point to the curve."""
-        trainer = self.trainer
-        trainer.record.close(trainer.step)
-        result = self.evaluator(trainer.field)
-        if math.isnan(result.psnr):
-            self.diverged_at, self.points = trainer.step, []
-            return
-        point = {"step": trainer.step, "seconds": round(trainer.clock.seconds, 4)}
-        self.curve.append({**point, "psnr": result.psnr, "ssim": result.ssim, **result.more})
+    def _pause(self) -> bool:
+        return self._interrupted() or self.trainer.progress >= self._until
+
+    def _measure(self, field: nn.Module) -> Evaluation:
+        return finite(self.evaluator(field), self.trainer)
 
     def result(self, race: int) -> dict[str, Any]:
         """The run as ``results.json`` has it; ``race`` tells which runs took turns with each other."""

@@ -13,8 +13,8 @@ from typing import Any
 import jinja2
 
 from softmine.domain import SoftmineError
+from softmine.runs.files import write_bytes
 from softmine.study import report_text as text
-from softmine.training.files import write_bytes
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from softmine.errors import SoftmineError
+from softmine.runs import new_folder
 from softmine.study import report_text as text
 from softmine.study.compare import Results
 from softmine.study.matrix import CompareSettings, Entry, entries
 from softmine.study.shorter import MOST
 from softmine.study.summary import BASELINE
-from softmine.training import devices, new_folder
+from softmine.training import devices
 
 GROWING = ("samplers", "batch_sizes", "seeds", "tune_uniform")
 """Settings that may grow when a comparison is resumed; all others stay."""

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from softmine.study.matrix import CompareSettings
+from softmine.runs.build import build_run
+from softmine.runs.interrupt import Interrupted
+from softmine.runs.task import Evaluator, Task
+from softmine.study.matrix import CompareSettings, Entry, run_settings
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.study.race import Contestant, race
 from softmine.study.summary import BASELINE
-from softmine.training.build import build_trainer
-from softmine.training.interrupt import Interrupted
-from softmine.training.task import Evaluator, Task
 
 SHARE = 1 / 6
 """Share of the comparison's budget that each run of the search gets."""
@@ -132,9 +132,7 @@ class Search:
     def _race(self, sizes: Sequence[int], settings: CompareSettings) -> list[Contestant]:
         contestants = [
             Contestant(
-                build_trainer(
-                    self.task, settings, sampler=BASELINE, batch_size=size, seed=SEED, device=self.device
-                ),
+                build_run(self.task, run_settings(settings, Entry(BASELINE, size), SEED), self.device),
                 self.evaluator,
                 BASELINE,
                 SEED,

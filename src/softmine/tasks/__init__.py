@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 from softmine.errors import SoftmineError
 
 if TYPE_CHECKING:
-    from softmine.training.task import Report, Task
+    from softmine.runs.task import Report, Task
 
 NERF_BATCH_SIZE = 1024
 """Rays, by default: on two cores, 40 seconds of the NeRF-Synthetic chair at 200 x 200 gave 29.6 dB with 1024, 25.6 dB with
@@ -26,17 +26,12 @@ class Kind:
     Attributes:
         noun: what people call one: ``picture``.
         paths: what a PATH may be, as a sentence for the command line's help.
-        batch_size: coordinates in a batch by default, or None for the default of sampler and signal.
+        batch_size: coordinates per step by default; None for the default of sampler and signal.
     """
 
     noun: str
     paths: str
     batch_size: int | None = None
-
-    @property
-    def name(self) -> str:
-        """The noun with its article: ``a picture``."""
-        return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
 
 
 KINDS: dict[str, Kind] = {
@@ -48,7 +43,7 @@ KINDS: dict[str, Kind] = {
     "nerf": Kind(
         "scene",
         "PATH is a folder of posed photos (Blender, nerfstudio, instant-ngp, LLFF or COLMAP), or builtin:still-life.",
-        NERF_BATCH_SIZE,
+        batch_size=NERF_BATCH_SIZE,
     ),
 }
 """Kinds by the word after ``softmine fit``, which is also their module's name."""

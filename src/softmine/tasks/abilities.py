@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from softmine.training.task import Report
+from softmine.runs.task import Report
 
 
 @runtime_checkable

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from softmine.domain import Values
+from softmine.runs.task import Evaluation
 from softmine.signals import Signal
 from softmine.tasks.grids import predict
 from softmine.training.evaluation import peak_signal_to_noise, values_at
 from softmine.training.subset import evaluated_cells
-from softmine.training.task import Evaluation
 
 More = Callable[[Values, Values], dict[str, float]]
 """Further measures by name, from a prediction and the signal, (M, C) each, in [0, 1]."""

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from softmine.training.task import Array
+from softmine.runs.task import Array
 
 GAP = 4
 """Pixels between two images."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from softmine.runs.files import replacing
 from softmine.signals.libraries import require
-from softmine.training.files import replacing
 
 Picture = UInt8[np.ndarray, "h w 3"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from softmine.runs.task import Array
 from softmine.training.evaluation import decibels
-from softmine.training.task import Array
 
 WINDOW, GAUSSIAN_WINDOW = 7, 11
 """Pixels across of the windows of SSIM: even weights, and Gaussian ones."""

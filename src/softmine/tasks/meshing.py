@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float, UInt8
 
 from softmine.errors import SoftmineError
+from softmine.runs.files import replacing
+from softmine.runs.task import Report, silent
 from softmine.signals.libraries import require
 from softmine.signals.shape.mesh_tree import Faces, Points
 from softmine.tasks.grids import grid_coords
-from softmine.training.files import replacing
-from softmine.training.task import Report, silent
 
 MOST = 2048
 """Cells a side up to which a mesh can be asked for."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from softmine.domain import SoftmineError
+from softmine.checks import check_count, check_positive
+from softmine.errors import SoftmineError
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class Budget:
     def __post_init__(self) -> None:
         if self.steps is None and self.seconds is None:
             raise SoftmineError("a budget needs a number of steps or of seconds")
-        if self.steps is not None and self.steps < 1:
-            raise SoftmineError(f"--steps is {self.steps}, but training needs at least 1 step")
-        if self.seconds is not None and not 0 < self.seconds < math.inf:
-            raise SoftmineError(f"--seconds is {self.seconds}, but it must be a positive number")
+        if self.steps is not None:
+            check_count("steps", self.steps)
+        if self.seconds is not None:
+            check_positive("seconds", self.seconds)
 
     def progress(self, step: int, seconds: float) -> float:
         """Share of the budget that is spent, 0 to 1."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from softmine.domain import SoftmineError
+from softmine.checks import check_choice
+from softmine.errors import ArgumentError, SoftmineError
 
 CHOICES = ("auto", "cpu", "cuda", "mps")
 
@@ -20,13 +21,12 @@ def choose(name: str) -> torch.device:
     Raises:
         SoftmineError: the name is unknown, or this machine or this build of torch has no such device.
     """
-    if name not in CHOICES:
-        raise SoftmineError(f"unknown device '{name}': choose one of {', '.join(CHOICES)}")
+    check_choice("device", name, CHOICES)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise SoftmineError(
-            "device 'cuda' was asked for, but torch finds no NVIDIA GPU here: use --device cpu, or install a "
+        raise ArgumentError(
+            "device 'cuda' was asked for, but torch finds no NVIDIA GPU here: use {device} cpu, or install a "
             "CUDA build of torch"
         )
     if name == "mps" and not torch.backends.mps.is_available():

@@ -1,155 +1,212 @@
-"""Fits one signal, from settings to a finished run folder."""
+"""One call that fits a field to any signal: ``softmine.fit``."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from rich.console import Console
+import torch
+from torch import nn
 
-from softmine.errors import SoftmineError
-from softmine.training import checkpoint, devices
-from softmine.training.environment import versions
-from softmine.training.fit_loop import Fit, build
-from softmine.training.interrupt import Interrupted
-from softmine.training.run_folder import RunFolder
-from softmine.training.settings import FitSettings
-from softmine.training.task import Evaluator, Task
-from softmine.training.trainer import Trainer
+from softmine import fields
+from softmine.checks import check_choice, check_count, check_positive
+from softmine.domain import Box, SoftmineError
+from softmine.sampling import Sampler
+from softmine.training import devices
+from softmine.training.budget import SCHEDULES, Budget, evaluation_points
+from softmine.training.build import build_trainer, make_sampler
+from softmine.training.loop import Point, train_and_evaluate
+from softmine.training.trainer import Diverged
+from softmine.training.user_signal import TRIAL, SignalFunction, UserSignal
+
+_KINDS = {fields.HashGridField: "hashgrid", fields.Siren: "siren", fields.FourierField: "fourier"}
+_OTHER_RATE = 1e-3
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a run ended: ``finished``, ``interrupted`` or ``stopped-nan``, and a sentence about it.
+class Fitted:
+    """What ``fit`` returns.
 
-    A new run that was interrupted before its first step has no folder any more.
+    Attributes:
+        field: the trained field, on the device it was trained on.
+        sampler: what chose the coordinates, as it is at the end.
+        curve: points in order, the last at the end.
     """
 
-    folder: Path
-    state: str
-    message: str
+    field: nn.Module
+    sampler: Sampler
+    curve: list[Point[float | None]] = dataclasses.field(default_factory=list)
 
+    @property
+    def steps(self) -> int:
+        """Steps done."""
+        return self.curve[-1].step
 
-@dataclass(frozen=True)
-class Prepared:
-    """What takes time and memory to make, and is made before there is a folder."""
+    @property
+    def seconds(self) -> float:
+        """Seconds of training."""
+        return self.curve[-1].seconds
 
-    task: Task
-    trainer: Trainer
-    evaluator: Evaluator
+    @property
+    def loss(self) -> float:
+        """Of the last batch."""
+        return self.curve[-1].loss
 
-
-def prepare(task: Task, settings: FitSettings) -> Prepared:
-    """Builds field, sampler and evaluator for a signal."""
-    device = devices.choose(settings.device)
-    devices.move(task.signal, device)
-    return Prepared(task, build(task, settings, device), task.make_evaluator(device))
-
-
-def new_run(
-    path: Path, task: Task, settings: FitSettings, command: str, options: dict[str, Any] | None = None
-) -> RunFolder:
-    """Creates the folder of a new run; ``options`` are the flags that only this kind of signal takes."""
-    device = devices.choose(settings.device)
-    config = {
-        "schema": 1,
-        "task": task.kind,
-        "unit": task.unit,
-        "options": options or {},
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": command,
-        "signal": describe(task),
-        "settings": asdict(settings),
-        "seed": settings.seed,
-        "device": devices.describe(device),
-        "versions": versions(),
-    }
-    return RunFolder.create(path, config)
-
-
-def describe(task: Task) -> dict[str, Any]:
-    """What a run must remember of its signal; its path is absolute, so that it is found from anywhere."""
-    signal = task.describe()
-    return {**signal, "path": str(Path(signal["path"]).absolute()) if signal["path"] else None}
+    @property
+    def value(self) -> float | None:
+        """What ``evaluate`` returned at the end, or None."""
+        return self.curve[-1].value
 
 
 def fit(
-    run: RunFolder,
-    prepared: Prepared,
-    settings: FitSettings,
-    console: Console,
-    interrupted: Interrupted,
-    resumed: str | None = None,
-) -> Outcome:
-    """Trains until the budget is spent, the person interrupts, or the loss diverges; writes everything but the report.
-
-    Goes on from the newest checkpoint in the folder, where there is one. The status says how it ended, whatever the
-    reason; a run that cannot be resumed is left as it was.
+    field: nn.Module | str,
+    signal: SignalFunction,
+    sampler: Sampler | str = "auto",
+    *,
+    domain: Box | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    schedule: str = "cosine",
+    device: str | torch.device = "auto",
+    snap: bool = False,
+    seed: int = 0,
+    evaluate: Callable[[nn.Module], float] | None = None,
+    evaluations: int = 20,
+    report: Callable[[Point[float | None]], None] | None = None,
+) -> Fitted:
+    """Fits a field to any function of 1 to 4 coordinates, trained where a sampler says.
 
     Args:
-        run: its folder.
-        prepared: what trains.
-        settings: of the run.
-        console: where progress is shown.
-        interrupted: tells whether a person wants to stop.
-        resumed: the command that goes on with the run.
+        field: a module from coordinates (N, D) to values (N, C), which is trained in place; or ``hashgrid``, ``siren`` or
+            ``fourier`` for a new one that is sized for the domain.
+        signal: called with unit coordinates (N, D), float32 in [0, 1)^D, returns values (N, C), which need not lie in
+            [0, 1]. A module is moved to the device. If its values have a gradient in the coordinates, ``langevin`` uses it.
+        sampler: a sampler, or a name with options as in ``langevin:alpha=0.8``.
+        domain: where the coordinates live: the finer the grid, the finer the steps of samplers and the cells of maps.
+            By default ``signal.domain``.
+        steps: end after so many steps.
+        seconds: end after so many seconds of training; with ``steps`` too, whichever comes first. In a new process the
+            first step may compile kernels, which counts.
+        batch_size: coordinates per step; by default the sampler's own, or 2048, or with ``auto`` the default for the
+            domain.
+        learning_rate: Adam's at the start; by default that of the field, 0.001 for one of yours.
+        schedule: of the learning rate: ``cosine`` decays to a twentieth over the budget, ``constant`` stays.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` or a torch device.
+        snap: train at the centers of cells only, for signals that are known there.
+        seed: of a new field's parameters and of a new sampler.
+        evaluate: measures the field now and then, without gradient and not timed.
+        evaluations: how many points of the curve there are, evenly over the budget; a few more come early.
+        report: receives each point as it is reached.
 
     Raises:
-        SoftmineError: a checkpoint is damaged, more than the budget is spent, or one part of it was raised while another
-            is spent.
+        SoftmineError: there is neither a budget nor a domain; an argument is out of range; signal and field do not return
+            (N, C) each; the signal is NaN or infinite somewhere, and where; or the loss diverges.
+
+    Example:
+        >>> def ring(coords):                       # coords (N, 2) to values (N, 1)
+        ...     return torch.exp(-((coords - 0.5).norm(dim=-1, keepdim=True) - 0.3).square() * 1e4)
+        >>> fitted = fit("hashgrid", ring, domain=Box((256, 256)), steps=3)
+        >>> fitted.field(torch.rand(5, 2)).shape, fitted.steps
+        (torch.Size([5, 1]), 3)
     """
-    trainer, evaluator = prepared.trainer, prepared.evaluator
-    existing = run.checkpoints
-    if existing:
-        checkpoint.load(existing[-1], trainer)
-        _check_budget(run, trainer, settings)
-    loop = Fit(run, prepared.task, trainer, evaluator, settings, console)
+    budget, points = _budget(steps, seconds), evaluation_points(check_count("evaluations", evaluations))
+    where = device if isinstance(device, torch.device) else devices.choose(device)
+    source = UserSignal(signal, _domain(signal, sampler, domain), where)
+    check_choice("schedule", schedule, SCHEDULES)
+    model, kind = _field(field, source, seed)
+    chosen = _sampler(sampler, source, batch_size, seed, snap)
+    rate = fields.LEARNING_RATES.get(kind, _OTHER_RATE)
+    if learning_rate is not None:
+        rate = check_positive("learning_rate", learning_rate)
+    trainer = build_trainer(
+        model,
+        source,
+        chosen,
+        budget=budget,
+        learning_rate=rate,
+        device=where,
+        schedule=schedule,
+        snap=snap,
+    )
+    _check_field(trainer.field, source)
+    fitted = Fitted(trainer.field, chosen)
+
+    def measure(field: nn.Module) -> float | None:
+        return None if evaluate is None else float(evaluate(field))
+
     try:
-        run.rewind(trainer.step)
-        parameters = sum(p.numel() for p in trainer.field.parameters())
-        # The machine that goes on may be another one.
-        machine = {"device": devices.describe(trainer.device), "versions": versions()}
-        again = [{"command": resumed, **machine}] if resumed and trainer.progress < 1 else []
-        run.set_config(
-            {
-                **run.config,
-                "signal": describe(prepared.task),
-                "settings": asdict(settings),
-                "parameters": parameters,
-                "resumed": [*run.config.get("resumed", []), *again],
-            }
-        )
-        console.print(
-            f"{settings.field} with {parameters:,} parameters, {settings.sampler} sampler, "
-            f"batch {trainer.sampler.batch_size:,}, on {trainer.device.type}; {evaluator.describe()}",
-            soft_wrap=True,
-        )
-        state, message = loop.train(interrupted)
-        if state == "interrupted" and loop.trainer.step == 0 and run.is_new:
-            run.discard()
-            return Outcome(run.path, state, "interrupted before the first step; nothing is kept")
-        message = loop.finish(state, message, interrupted)
-    except BaseException as error:
-        loop.note_failure(error)
-        raise
-    return Outcome(run.path, state, message)
-
-
-def _check_budget(run: RunFolder, trainer: Trainer, settings: FitSettings) -> None:
-    """Raises SoftmineError if fewer seconds are asked for than are spent, or more steps where the seconds are, or the reverse."""
-    before = run.config["settings"]
-    spent = {"steps": trainer.step, "seconds": trainer.clock.seconds}
-    raised = [name for name in spent if getattr(settings, name) != before.get(name)]
-    if "seconds" in raised and settings.seconds is not None and settings.seconds < trainer.clock.seconds:
+        for point in train_and_evaluate(trainer, points, measure):
+            if point is None:
+                continue
+            fitted.curve.append(point)
+            if report is not None:
+                report(point)
+    except Diverged as error:
+        source.check(TRIAL * 64)
         raise SoftmineError(
-            f"--seconds is {settings.seconds:g}, but the run in {run.path} has already trained for "
-            f"{trainer.clock.seconds:.2f} s: give more than that"
+            f"the loss turned NaN or infinite at step {error.step}: start again with a lower learning_rate than {rate:g}"
+        ) from error
+    return fitted
+
+
+def _budget(steps: int | None, seconds: float | None) -> Budget:
+    if steps is None and seconds is None:
+        raise SoftmineError("fit does not know when to end: give steps, seconds or both")
+    return Budget(steps, seconds)
+
+
+def _domain(signal: SignalFunction, sampler: Sampler | str, domain: Box | None) -> Box:
+    found = domain or getattr(signal, "domain", None)
+    if found is None and not isinstance(sampler, str):
+        found = sampler.domain
+    if not isinstance(found, Box):
+        raise SoftmineError(
+            "fit does not know where the signal lives: give a domain, such as softmine.Box((512, 512)) for one of two "
+            "coordinates that is to be resolved 512 times along each"
         )
-    for name, used in spent.items():
-        limit = getattr(settings, name)
-        if raised and name not in raised and limit is not None and used >= limit:
-            raise SoftmineError(
-                f"the run in {run.path} has spent its --{name} {limit}, so that more --{raised[0]} change nothing: raise --{name}, too"
-            )
+    return found
+
+
+def _field(given: nn.Module | str, source: UserSignal, seed: int) -> tuple[nn.Module, str]:
+    """The field, and which of ours it is, if any."""
+    if isinstance(given, str):
+        # Nobody else's random numbers are touched.
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return fields.create(given, source.domain.shape, source.channels), given
+    if not any(parameter.requires_grad for parameter in given.parameters()):
+        raise SoftmineError(f"the field {type(given).__name__} has no parameters to train")
+    return given, _KINDS.get(type(given), "")
+
+
+def _sampler(
+    given: Sampler | str, source: UserSignal, batch_size: int | None, seed: int, snap: bool
+) -> Sampler:
+    if isinstance(given, str):
+        return make_sampler(given, source, batch_size, seed=seed, snap=snap)
+    if batch_size not in (None, given.batch_size):
+        raise SoftmineError(
+            f"the sampler draws {given.batch_size} coordinates, but batch_size is {batch_size}: leave it out"
+        )
+    if given.domain.shape != source.domain.shape:
+        raise SoftmineError(
+            f"the sampler lives on {given.domain}, but the signal on {source.domain}: make one of them with the "
+            "other's domain"
+        )
+    return given
+
+
+@torch.no_grad()
+def _check_field(model: nn.Module, source: UserSignal) -> None:
+    """Raises SoftmineError where the field does not return as many values as the signal."""
+    # Two coordinates, because a field may treat one in its own way.
+    coords = source.domain.uniform(torch.full((2, source.domain.dim), 0.5)).to(source.device)
+    shape = tuple(model(coords).shape)
+    if shape != (2, source.channels):
+        raise SoftmineError(
+            f"the field returns the shape {shape} at 2 coordinates, but the signal has {source.channels} values at each: "
+            f"it must return (2, {source.channels})"
+        )

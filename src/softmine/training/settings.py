@@ -1,14 +1,11 @@
-"""What can be chosen about a run. The texts under the fields are the command line's help."""
+"""What can be chosen about a run, and the ranges of all of it."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Annotated
 
-from tyro.conf import arg
-
-from softmine.errors import SoftmineError
+from softmine.checks import check_choice, check_count, check_not_negative, check_positive, out_of_range
+from softmine.errors import ArgumentError, SoftmineError
 from softmine.fields import FIELDS
 from softmine.optim import SCHEDULES
 from softmine.registry import Spec
@@ -20,28 +17,29 @@ DEFAULT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class FieldSettings:
-    """The field, and how it is trained."""
+    """The field, and how it is trained.
 
-    steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
-    """End after this many steps."""
-    seconds: Annotated[float | None, arg(metavar="S", help_behavior_hint="")] = None
-    """End after this many seconds of training. With --steps too, whichever comes first; with neither, 60."""
-    field: Annotated[str, arg(metavar="NAME")] = "hashgrid"
-    """What learns the signal: hashgrid, siren or fourier."""
-    learning_rate: Annotated[
-        float | None, arg(metavar="RATE", help_behavior_hint="(default: the field's own)")
-    ] = None
-    """Adam's learning rate at the start."""
-    schedule: Annotated[str, arg(metavar="NAME")] = "cosine"
-    """How the learning rate goes on: cosine falls to a twentieth over the budget, constant stays."""
-    log2_table_size: Annotated[int, arg(metavar="N")] = 19
-    """Base-2 logarithm of the rows of each hashed level of a hash grid."""
+    Attributes:
+        steps: the run ends after so many.
+        seconds: it ends after so many of training; with ``steps`` too, whichever comes first, with neither 60.
+        field: ``hashgrid``, ``siren`` or ``fourier``.
+        learning_rate: Adam's at the start; None for the default of the field.
+        schedule: of the learning rate: ``cosine`` or ``constant``.
+        log2_table_size: base-2 logarithm of the entries of each hashed level of a hash grid, 1 to 24.
+        snap: whether to train at the centers of cells only, where quality is measured.
+        evaluations: spread evenly over the run, 1 to 10,000; a few more come early.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """
+
+    steps: int | None = None
+    seconds: float | None = None
+    field: str = "hashgrid"
+    learning_rate: float | None = None
+    schedule: str = "cosine"
+    log2_table_size: int = 19
     snap: bool = True
-    """Train at pixel centres, where quality is measured; --no-snap trains on the interpolation between them too."""
-    evaluations: Annotated[int, arg(metavar="N")] = 20
-    """Evaluations spread evenly over the run (a few more come early)."""
-    device: Annotated[str, arg(metavar="NAME")] = "auto"
-    """Where to train: auto, cpu, cuda or mps."""
+    evaluations: int = 20
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.steps is None and self.seconds is None:
@@ -55,41 +53,46 @@ class FieldSettings:
 
     def check(self) -> None:
         """Raises SoftmineError if a setting is out of range."""
-        if self.field not in FIELDS:
-            raise SoftmineError(f"unknown field '{self.field}': choose one of {', '.join(FIELDS)}")
-        if not 1 <= self.log2_table_size <= 24:
-            raise SoftmineError(f"--log2-table-size is {self.log2_table_size}: give a number from 1 to 24")
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise SoftmineError(f"--learning-rate is {self.learning_rate}: it must be a positive number")
-        if self.schedule not in SCHEDULES:
-            raise SoftmineError(f"unknown schedule '{self.schedule}': choose one of {', '.join(SCHEDULES)}")
-        if not 1 <= self.evaluations <= 10_000:
-            raise SoftmineError(f"--evaluations is {self.evaluations}: give a number from 1 to 10000")
+        check_choice("field", self.field, FIELDS)
+        check_count("log2_table_size", self.log2_table_size, 1, 24)
+        if self.learning_rate is not None:
+            check_positive("learning_rate", self.learning_rate)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_count("evaluations", self.evaluations, 1, 10_000)
         _ = self.budget
 
 
 @dataclass(frozen=True)
 class FitSettings(FieldSettings):
-    """Everything that defines one run."""
+    """Everything that defines one run.
 
-    sampler: Annotated[str, arg(metavar="NAME")] = "auto"
-    """Where to train: auto, uniform, shuffled, langevin, resampling, error-map, multinomial, edges, int, evos,
-    nint, expansive-supervision or quota-map, which auto is made of. Options follow a colon: langevin:alpha=0.8,prior=edges."""
-    batch_size: Annotated[
-        int | None,
-        arg(metavar="N", help_behavior_hint="(default: 2048, of rays 1024; with auto, what suits a signal)"),
-    ] = None
-    """Coordinates a step."""
-    seed: Annotated[int, arg(metavar="N")] = 0
-    """Of the field's first parameters and of the sampler."""
-    checkpoint_every: Annotated[float, arg(metavar="S")] = 30.0
-    """Seconds between checkpoints, by the wall clock; 0 writes only the last."""
+    Attributes:
+        sampler: where to train: a sampler's name, with options as in ``langevin:alpha=0.8``.
+        batch_size: coordinates per step; None for the default of signal and sampler.
+        seed: random seed of field and sampler, 0 to 2^63 - 1.
+        checkpoint_every: seconds between checkpoints, by the wall clock; 0 writes only the last.
+    """
+
+    sampler: str = "auto"
+    batch_size: int | None = None
+    seed: int = 0
+    checkpoint_every: float = 30.0
 
     def check(self) -> None:
         """Raises SoftmineError if a setting is out of range."""
         super().check()
-        Spec.parse(self.sampler).check()
+        check_sampler(self.sampler)
         if self.batch_size is not None:
             check_batch_size(self.batch_size)
-        if not 0 <= self.checkpoint_every < math.inf:
-            raise SoftmineError(f"--checkpoint-every is {self.checkpoint_every}: give seconds, 0 or more")
+        if not 0 <= self.seed < 2**63:
+            raise out_of_range("seed", self.seed, "give a whole number from 0 to 2^63 - 1")
+        check_not_negative("checkpoint_every", self.checkpoint_every)
+
+
+def check_sampler(spec: str) -> None:
+    """Raises SoftmineError where a sampler's description names none, or one of its options is out of range."""
+    try:
+        Spec.parse(spec).check()
+    except ArgumentError as error:
+        # The options inside of a description are no arguments of its caller.
+        raise SoftmineError(str(error)) from error

@@ -13,6 +13,7 @@ from softmine.sampling import Sampler
 from softmine.signals import Signal
 from softmine.training.budget import Budget
 from softmine.training.probe import FieldProbe
+from softmine.training.protocols import FollowsSteps, Regularized, able
 from softmine.training.record import SampleRecord
 from softmine.training.timing import StepTimer, TrainingClock
 
@@ -23,7 +24,7 @@ class Diverged(SoftmineError):
     def __init__(self, step: int) -> None:
         super().__init__(
             f"the loss turned NaN or infinite at step {step}, so training has stopped: start again with a lower "
-            "--learning-rate"
+            "learning_rate"
         )
         self.step = step
 
@@ -42,8 +43,7 @@ class Trainer:
         snap: train at the centres of cells (pixels) only, where the signal is known, instead of on the
             interpolation between them too.
 
-    A field may have ``regularisation() -> Tensor | None``, which is asked after each forward pass and added to the
-    loss, and ``after_step(step)``, which is called after each step (an occupancy grid is refreshed there).
+    A field may be ``Regularized`` and ``FollowsSteps`` (``training/protocols.py``).
     """
 
     def __init__(
@@ -71,8 +71,9 @@ class Trainer:
         self.timer = StepTimer(device)
         self.record = SampleRecord(signal.domain, device)
         self.loss = torch.zeros((), device=device)
-        self._regularisation = getattr(field, "regularisation", None)
-        self._after_step = getattr(field, "after_step", None)
+        regularized, follows = able(field, Regularized), able(field, FollowsSteps)
+        self._regularization = regularized.regularization if regularized else None
+        self._after_step = follows.after_step if follows else None
         self._first_bad = torch.full((), torch.iinfo(torch.int64).max, device=device)
         self._checked = False
 
@@ -112,7 +113,7 @@ class Trainer:
         weights = sampler.weigh(batch, error)
         mark()
         objective = (weights * loss).mean()
-        extra = self._regularisation() if self._regularisation else None
+        extra = self._regularization() if self._regularization else None
         if extra is not None:
             objective = objective + extra
         self.optimizer.zero_grad()

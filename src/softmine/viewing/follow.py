@@ -11,8 +11,8 @@ from typing import Any
 from torch import nn
 
 from softmine.domain import SoftmineError
-from softmine.training.checkpoint import Snapshot, read_snapshot
-from softmine.training.run_folder import RunFolder
+from softmine.runs.checkpoint import Snapshot, read_snapshot
+from softmine.runs.run_folder import RunFolder
 
 ENDED = ("finished", "interrupted", "stopped-nan", "failed")
 """States in which nobody writes checkpoints any more."""

@@ -11,11 +11,11 @@ from jaxtyping import Float
 from PIL import Image as Pillow
 from torch import nn
 
-from softmine.training.checkpoint import Snapshot
+from softmine.runs.checkpoint import Snapshot
+from softmine.runs.pictures import error_scale
+from softmine.runs.task import Task
 from softmine.training.colors import DENSITY_RANGE, density_colors, error_colors, to_bytes
-from softmine.training.pictures import error_scale
 from softmine.training.record import SampleRecord
-from softmine.training.task import Task
 from softmine.viewing.browser_camera import Look
 from softmine.viewing.follow import Status
 from softmine.viewing.frames import Frame, Picture

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from softmine.training.interrupt import Interrupted
-from softmine.training.run_folder import RunFolder
+from softmine.runs.interrupt import Interrupted
+from softmine.runs.run_folder import RunFolder
 from softmine.training.trainer import Trainer
 from softmine.viewing.browser_camera import Look
 from softmine.viewing.follow import Status

@@ -11,8 +11,8 @@ import numpy as np
 from softmine.radiance.cameras import focus
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
+from softmine.runs.checkpoint import Snapshot
 from softmine.sampling import Sampler
-from softmine.training.checkpoint import Snapshot
 from softmine.viewing.browser_camera import Look, look_of, point, upward
 from softmine.viewing.follow import Status
 from softmine.viewing.frames import Frame, Picture, Style, render

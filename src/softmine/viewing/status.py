@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from softmine.training.progress import decibels, duration
+from softmine.runs.progress import decibels, duration
 from softmine.viewing.follow import Status
 
 MOST_POINTS = 400

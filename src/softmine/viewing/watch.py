@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from softmine.training.checkpoint import Snapshot
-from softmine.training.interrupt import Interrupted
+from softmine.runs.checkpoint import Snapshot
+from softmine.runs.interrupt import Interrupted
 from softmine.viewing.browser_camera import Look
 from softmine.viewing.follow import Follower, Status
 from softmine.viewing.frames import Frame

@@ -13,6 +13,9 @@ from softmine.radiance.background import composite
 from softmine.radiance.cameras import Camera
 from softmine.radiance.scenes import procedural
 from softmine.radiance.scenes.scene import Scene
+from softmine.runs import checkpoint
+from softmine.runs.build import build_run
+from softmine.runs.task import batch_size_for
 from softmine.tasks.nerf import evaluation as nerf_evaluation
 from softmine.tasks.nerf.camera_paths import film_camera, look_at, orbit, photo_camera, spiral
 from softmine.tasks.nerf.depth import depth_colors
@@ -20,10 +23,7 @@ from softmine.tasks.nerf.evaluation import measure_view, over_all
 from softmine.tasks.nerf.field import pixels_across
 from softmine.tasks.nerf.rendering import take
 from softmine.tasks.nerf.task import NerfTask, Options, read
-from softmine.training import checkpoint
-from softmine.training.build import build_trainer
-from softmine.training.settings import FieldSettings
-from softmine.training.task import batch_size_for
+from softmine.training.settings import FieldSettings, FitSettings
 
 CPU = torch.device("cpu")
 SETTINGS = FieldSettings(steps=100, log2_table_size=8)
@@ -42,13 +42,8 @@ def renderer_of(task, seed=0):
 
 
 def trainer_of(task, steps, sampler="uniform", batch_size=32):
-    return build_trainer(
-        task,
-        FieldSettings(steps=steps, log2_table_size=8),
-        sampler=sampler,
-        batch_size=batch_size,
-        seed=0,
-        device=CPU,
+    return build_run(
+        task, FitSettings(steps=steps, log2_table_size=8, sampler=sampler, batch_size=batch_size), CPU
     )
 
 

@@ -7,13 +7,13 @@ import trimesh
 from torch import nn
 
 import softmine
+from softmine.runs.task import Evaluator, Task
 from softmine.signals import Shape
 from softmine.signals.shape.files import tidy
 from softmine.tasks.shape import task as shape_task
 from softmine.tasks.shape import views as shape_views
 from softmine.tasks.shape.evaluation import ShapeEvaluator, chamfer
 from softmine.training.build import make_sampler
-from softmine.training.task import Evaluator, Task
 
 CPU = torch.device("cpu")
 
@@ -45,9 +45,9 @@ def test_it_is_a_task():
 
 def test_auto_looks_far_from_the_surface_too_unless_told_otherwise():
     task = ball_task()
-    assert make_sampler(task, "auto", 1024, 0).uniform_share == 0.3
-    assert make_sampler(task, "auto:uniform_share=0.1", 1024, 0).uniform_share == 0.1
-    assert make_sampler(task, "quota-map", 1024, 0).uniform_share == 0.1
+    assert make_sampler("auto", task.signal, 1024, seed=0).uniform_share == 0.3
+    assert make_sampler("auto:uniform_share=0.1", task.signal, 1024, seed=0).uniform_share == 0.1
+    assert make_sampler("quota-map", task.signal, 1024, seed=0).uniform_share == 0.1
 
 
 def test_signed_distances_of_somebody_elses_loop_get_the_same_auto():

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from softmine.runs.task import Array
 from softmine.signals import Audio
-from softmine.training.task import Array
 
 SIZE = (960, 600)
 SMALL_SIZE = (640, 440)

@@ -13,6 +13,8 @@ from torch import nn
 
 from softmine import fields
 from softmine.domain import Values
+from softmine.runs.files import replacing
+from softmine.runs.task import Array, Output, Reconstruction, Report, mean_error, silent
 from softmine.signals import Audio
 from softmine.signals.audio import files as audio_files
 from softmine.tasks.audio import images
@@ -22,9 +24,7 @@ from softmine.tasks.grids import predict
 from softmine.tasks.measures import psnr
 from softmine.tasks.signal_task import SignalTask
 from softmine.training.evaluation import CHUNK, decibels, peak_signal_to_noise
-from softmine.training.files import replacing
 from softmine.training.settings import FieldSettings
-from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
 
 DEFAULT = "chimes"
 EXCERPT = 2**20
@@ -48,7 +48,7 @@ def read(path: str | None, options: Options, report: Report = silent) -> AudioTa
 
 
 class AudioTask(SignalTask[Audio]):
-    """A sound to be fitted (see ``training/task.py``)."""
+    """A sound to be fitted (see ``runs/task.py``)."""
 
     kind = "audio"
     unit = "samples"

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Coords
+from softmine.runs.task import Evaluation
 from softmine.signals import Image
 from softmine.tasks.grids import predict
 from softmine.tasks.measures import ssim
 from softmine.training import subset
 from softmine.training.evaluation import peak_signal_to_noise, values_at
-from softmine.training.task import Evaluation
 
 TILES, TILE = 16, 64
 

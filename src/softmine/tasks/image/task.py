@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from tyro.conf import arg
 
+from softmine.runs.files import replacing
+from softmine.runs.task import Array, Output, Reconstruction, Report, mean_error, silent
 from softmine.signals import Image
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.grids import centers, grid_coords, predict
@@ -19,8 +20,6 @@ from softmine.tasks.image.tiled_tiff import tiff_layout, write_tiled
 from softmine.tasks.measures import psnr
 from softmine.tasks.signal_task import SignalTask
 from softmine.training.evaluation import values_at
-from softmine.training.files import replacing
-from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
 
 DEFAULT = "astronaut"
 FULL_SIZE = 2**25
@@ -34,10 +33,13 @@ BLOCK = 2**18
 
 @dataclass(frozen=True)
 class Options:
-    """Flags that only pictures take."""
+    """What only images take.
 
-    full_tiff: Annotated[bool, arg(help_behavior_hint="")] = False
-    """Of a picture of more than 268 million pixels, too, have fit write every pixel as a tiled TIFF, which takes minutes."""
+    Attributes:
+        full_tiff: write every pixel as a tiled TIFF also for more than 268 million of them, which takes minutes.
+    """
+
+    full_tiff: bool = False
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> ImageTask:
@@ -48,7 +50,7 @@ def read(path: str | None, options: Options, report: Report = silent) -> ImageTa
 
 
 class ImageTask(SignalTask[Image]):
-    """A picture to be fitted (see ``training/task.py``)."""
+    """A picture to be fitted (see ``runs/task.py``)."""
 
     kind = "image"
     unit = "pixels"

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from softmine.runs.files import replacing
+from softmine.runs.task import Array, Report, silent
 from softmine.signals import Image
 from softmine.tasks.grids import centers, grid_coords, predict
 from softmine.training.evaluation import decibels
-from softmine.training.files import replacing
-from softmine.training.task import Array, Report, silent
 
 TILE = 512
 """Pixels along each side of a tile."""

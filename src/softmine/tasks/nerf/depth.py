@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 
-from softmine.training.task import Array
+from softmine.runs.task import Array
 
 
 def depth_colors(depths: list[Array], ends: tuple[float, float] | None = None) -> list[Array]:

@@ -17,12 +17,12 @@ from softmine.errors import SoftmineError
 from softmine.radiance.background import composite
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
+from softmine.runs.files import write_json
+from softmine.runs.task import Evaluation
 from softmine.signals.libraries import require
 from softmine.tasks.measures import ssim
 from softmine.tasks.nerf.rendering import CHUNK, look
 from softmine.training.evaluation import at_rest, decibels, peak_signal_to_noise
-from softmine.training.files import write_json
-from softmine.training.task import Evaluation
 
 RAYS = 2**14
 """Rays of an evaluation, at most, unless there are more views."""

@@ -17,12 +17,18 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.ray_types import PerPoint
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
+from softmine.runs.task import Report, silent
 from softmine.signals.shape.mesh_tree import Faces, Points
-from softmine.tasks.meshing import Colors, NoSurface, check_resolution, check_smallest, marching_cubes
+from softmine.tasks.meshing import (
+    Colors,
+    NoSurface,
+    check_resolution,
+    check_smallest,
+    marching_cubes,
+)
 from softmine.tasks.nerf.rendering import CHUNK, look
 from softmine.training.colors import to_bytes
 from softmine.training.evaluation import at_rest
-from softmine.training.task import Report, silent
 
 POINTS = 2**16
 """Points that the field is asked about at a time."""

@@ -17,15 +17,15 @@ from PIL import Image as Pillow
 from softmine.radiance.cameras import Camera, Pose
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
+from softmine.runs.files import write_json
+from softmine.runs.pictures import write_picture
+from softmine.runs.task import Array, Report
 from softmine.tasks.film import film
 from softmine.tasks.nerf.camera_paths import film_camera, orbit, photo_camera, spiral
 from softmine.tasks.nerf.depth import depth_colors, depth_ends
 from softmine.tasks.nerf.evaluation import LPIPS_NETWORK
 from softmine.tasks.nerf.rendering import Shot, take
 from softmine.training.colors import to_bytes
-from softmine.training.files import write_json
-from softmine.training.pictures import write_picture
-from softmine.training.task import Array, Report
 
 LOOKED_AT, COARSE = 5, 64
 """Frames, and pixels of their longer side, from which the scale of a film's depths is taken."""

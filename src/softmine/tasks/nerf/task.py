@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from torch import nn
-from tyro.conf import arg
 
 from softmine.errors import SoftmineError
 from softmine.radiance.compositing import check_device
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes import Scene, procedural, read_scene
+from softmine.runs.pictures import write_picture
+from softmine.runs.task import Array, Output, Reconstruction, Report, mean_error, silent
 from softmine.tasks import KINDS
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.contact_sheet import contact_sheet
@@ -27,9 +28,7 @@ from softmine.tasks.nerf.export import surface, visible_points
 from softmine.tasks.nerf.field import make_renderer
 from softmine.tasks.nerf.rendering import Shot, take
 from softmine.tasks.signal_task import identity
-from softmine.training.pictures import write_picture
 from softmine.training.settings import FieldSettings
-from softmine.training.task import Array, Output, Reconstruction, Report, mean_error, silent
 
 DEFAULT = "still-life"
 BACKGROUNDS = {"white": 1.0, "black": 0.0}
@@ -40,14 +39,17 @@ SMALL_SHEET, SMALL_TILE = 4, 200
 
 @dataclass(frozen=True)
 class Options:
-    """Flags that only radiance fields take."""
+    """What only radiance fields take.
 
-    downscale: Annotated[int, arg(metavar="N")] = 1
-    """Average the photos over N x N pixels as they are read."""
-    background: Annotated[str, arg(metavar="NAME")] = "white"
-    """What transparent pictures are measured and shown before: white, as published figures are, or black."""
-    test_views: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None
-    """Measure on N test views only, spread evenly: to render all of many takes minutes at the end."""
+    Attributes:
+        downscale: averages the photos over so many pixels a side as they are read.
+        background: what transparent photos are measured and shown before: ``white``, as published figures are, or ``black``.
+        test_views: to measure on so many test views only, spread evenly; None for all.
+    """
+
+    downscale: int = 1
+    background: str = "white"
+    test_views: int | None = None
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> NerfTask:
@@ -98,7 +100,7 @@ class Views(Reconstruction):
 
 
 class NerfTask:
-    """A scene whose radiance field is to be fitted (see ``training/task.py``).
+    """A scene whose radiance field is to be fitted (see ``runs/task.py``).
 
     Trained on rays through the pixels of the training views, measured on the test views.
     """

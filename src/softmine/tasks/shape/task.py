@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from tyro.conf import arg
 
 from softmine.errors import SoftmineError
+from softmine.runs.task import Output, Reconstruction, Report, silent
 from softmine.signals.shape import BAND, Shape
 from softmine.signals.shape.mesh_tree import Faces, Points
 from softmine.tasks.builtin import builtin_name
@@ -21,7 +21,6 @@ from softmine.tasks.shape import views
 from softmine.tasks.shape.evaluation import ShapeEvaluator, chamfer
 from softmine.tasks.signal_task import SignalTask
 from softmine.training.evaluation import values_at
-from softmine.training.task import Output, Reconstruction, Report, silent
 
 DEFAULT = "knot"
 VIEW_SIDE, VIEW_CELLS = 440, 160
@@ -32,12 +31,15 @@ OUTPUT_CELLS = 192
 
 @dataclass(frozen=True)
 class Options:
-    """Flags that only shapes take."""
+    """What only shapes take.
 
-    target: Annotated[str, arg(metavar="NAME")] = "distance"
-    """What is learned: distance (signed, within the band) or occupancy (inside or not)."""
-    band: Annotated[float, arg(metavar="SIDES")] = BAND
-    """Distance from the surface at which distances are cut off, in sides of the box."""
+    Attributes:
+        target: what is learned: ``distance`` (signed, within the band) or ``occupancy`` (inside or not).
+        band: distance from the surface at which distances are cut off, in sides of the box.
+    """
+
+    target: str = "distance"
+    band: float = BAND
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> ShapeTask:
@@ -49,7 +51,7 @@ def read(path: str | None, options: Options, report: Report = silent) -> ShapeTa
 
 
 class ShapeTask(SignalTask[Shape]):
-    """A shape to be fitted (see ``training/task.py``)."""
+    """A shape to be fitted (see ``runs/task.py``)."""
 
     kind = "shape"
     unit = "cells"

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from softmine.runs.task import Array
 from softmine.signals.shape import Shape, mesh_kernels
 from softmine.signals.shape.mesh_tree import Faces, Points
 from softmine.training.evaluation import values_at
-from softmine.training.task import Array
 
 AZIMUTHS = (35.0, 125.0, 215.0, 305.0)
 ELEVATION = 20.0

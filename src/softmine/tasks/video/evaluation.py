@@ -10,14 +10,14 @@ from jaxtyping import Float
 from torch import nn
 
 from softmine.domain import Values
+from softmine.runs.files import replacing, write_json
+from softmine.runs.task import Report
 from softmine.signals.video import Video
 from softmine.signals.video.store import Frames, FrameStore
 from softmine.tasks.grids import centers, grid_coords, predict
 from softmine.tasks.measures import psnr
 from softmine.training.colors import to_bytes
 from softmine.training.evaluation import decibels
-from softmine.training.files import replacing, write_json
-from softmine.training.task import Report
 
 
 def frame_quality(video: Video, prediction: Values, target: Values) -> dict[str, float]:

@@ -6,15 +6,15 @@ import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from tyro.conf import arg
 
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import strided
+from softmine.runs.task import Output, Reconstruction, Report, mean_error, silent
 from softmine.signals.libraries import require
 from softmine.signals.video import Video
 from softmine.signals.video.store import Frames
@@ -32,7 +32,6 @@ from softmine.tasks.video.evaluation import (
     write_frames,
 )
 from softmine.training.evaluation import decibels
-from softmine.training.task import Output, Reconstruction, Report, mean_error, silent
 
 DEFAULT = "discs"
 SHEET = 6
@@ -42,12 +41,15 @@ TILE, SMALL_TILE = 640, 240
 
 @dataclass(frozen=True)
 class Options:
-    """Flags that only videos take."""
+    """What only videos take.
 
-    downscale: Annotated[int, arg(metavar="N")] = 1
-    """Divide width and height by this before training."""
-    frames: Annotated[str, arg(metavar="A:B", help_behavior_hint="(default: all)")] = ""
-    """Frames to train on, from A up to but without B, counted from 0; either may be left out."""
+    Attributes:
+        downscale: divides width and height before training.
+        frames: ``A:B``, to train on frames from A up to but without B, counted from 0; either may be left out.
+    """
+
+    downscale: int = 1
+    frames: str = ""
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> VideoTask:
@@ -90,7 +92,7 @@ class Film(Reconstruction):
 
 
 class VideoTask(SignalTask[Video]):
-    """A video to be fitted (see ``training/task.py``).
+    """A video to be fitted (see ``runs/task.py``).
 
     A hash grid's finest level has a cell a frame, as it has a cell a pixel. With a quarter of that, 200 steps gave 6.7 dB
     less on the built-in clip, whose discs move fast; on a large, mostly still film it gave 2 dB more in the first 20

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from softmine.runs.task import Array, Reconstruction, Report, mean_error, silent
 from softmine.signals.volume import Volume
 from softmine.tasks.contact_sheet import in_rows
 from softmine.tasks.grids import predict, spread
 from softmine.training.evaluation import values_at
-from softmine.training.task import Array, Reconstruction, Report, mean_error, silent
 
 SLICES = 9
 MOMENTS = 3

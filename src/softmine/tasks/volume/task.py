@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from softmine.runs.files import replacing
+from softmine.runs.task import Array, Output, Reconstruction, Report, silent
 from softmine.signals.volume import Volume, nifti
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.cell_evaluation import CellEvaluator
@@ -20,8 +22,6 @@ from softmine.tasks.grids import predict
 from softmine.tasks.signal_task import SignalTask
 from softmine.tasks.volume.slices import montage
 from softmine.training.evaluation import decibels, values_at
-from softmine.training.files import replacing
-from softmine.training.task import Array, Output, Reconstruction, Report, silent
 
 DEFAULT = "phantom"
 BLOCK = 2**18
@@ -54,7 +54,7 @@ class Whole(Reconstruction):
 
 
 class VolumeTask(SignalTask[Volume]):
-    """A volume to be fitted (see ``training/task.py``)."""
+    """A volume to be fitted (see ``runs/task.py``)."""
 
     kind = "volume"
     unit = "voxels"

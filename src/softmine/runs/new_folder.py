@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from softmine.errors import SoftmineError
-from softmine.training.failures import shortened
-from softmine.training.files import TEMPORARY
+from softmine.errors import ArgumentError, SoftmineError
+from softmine.runs.files import TEMPORARY
+from softmine.runs.os_errors import shortened
 
 _STEM = 40
 """Characters of a folder's name that its starting folder repeats, so that a long name stays possible."""
@@ -86,8 +86,9 @@ def _check_free(path: Path) -> None:
     if path.is_dir():
         # A start that was killed while it wrote its first file into this folder left nothing of worth.
         if any(entry.name != f".config.json{TEMPORARY}" for entry in path.iterdir()):
-            raise SoftmineError(
-                f"the folder {path} exists and is not empty: choose another --out, or continue with --resume {path}"
+            raise ArgumentError(
+                "the folder {folder} exists and is not empty: choose another {out}, or continue with {resume} {folder}",
+                folder=path,
             )
         if not os.access(path, os.W_OK | os.X_OK):
             raise SoftmineError(f"cannot write the folder {path}: it is not writable")

@@ -8,7 +8,8 @@ from torch import nn
 
 import softmine
 from softmine import Box, SoftmineError
-from softmine.training.door import Point, fit
+from softmine.training.fit import fit
+from softmine.training.loop import Point
 
 
 def waves(coords):
@@ -141,9 +142,9 @@ def rarely_nan(coords):
             r"shape \(1024,\) at 1024 coordinates, .* \(1024, C\); add .unsqueeze\(-1\)",
         ),
         (lambda coords: coords.T, r"shape \(2, 1024\)"),
-        (lambda coords: coords.numpy(), "answers a ndarray"),
+        (lambda coords: coords.numpy(), "returns a ndarray"),
         (lambda coords: coords.long(), "torch.int64 values: convert"),
-        (lambda coords: coords.repeat(1, 2), r"the field answers the shape \(2, 2\) .* 4 values"),
+        (lambda coords: coords.repeat(1, 2), r"the field returns the shape \(2, 2\) .* 4 values"),
         (nan_below, r"NaN or infinite at \d+ of 1024 coordinates, first at \(0\.[01]|\(0\.2[0-4]"),
         (rarely_nan, r"first at \(0\.7"),
     ],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from softmine.training import pictures
+from softmine.runs import pictures
 
 
 @pytest.mark.parametrize(("mean", "side"), [(5.0, 1), (3.9, 2), (1.01, 2), (0.9, 4), (0.1, 8)])

@@ -2,8 +2,8 @@
 
 import pytest
 
+from softmine.runs.task import Task, batch_size_for
 from softmine.tasks import KINDS, module
-from softmine.training.task import Task, batch_size_for
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
+from softmine.runs.files import replacing, write_json
+from softmine.runs.task import Array, Output, Reconstruction
 from softmine.training.colors import DENSITY_RANGE, density_colors, error_colors, to_bytes
-from softmine.training.files import replacing, write_json
 from softmine.training.record import SampleRecord
-from softmine.training.task import Array, Output, Reconstruction
 
 MAP_SIDE = 960
 EARLY = 0.1

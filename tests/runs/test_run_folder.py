@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from softmine.errors import SoftmineError
-from softmine.training.new_folder import check_free, make
-from softmine.training.run_folder import RunFolder
+from softmine.runs.new_folder import check_free, make
+from softmine.runs.run_folder import RunFolder
 
 SIGNAL = {"name": "picture", "path": None, "fingerprint": "0"}
 CONFIG = {"schema": 1, "settings": {}, "signal": SIGNAL}

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from softmine.errors import SoftmineError
-from softmine.training import new_folder
-from softmine.training.files import remove_leftovers, write_json, write_json_lines
+from softmine.runs import new_folder
+from softmine.runs.files import remove_leftovers, write_json, write_json_lines
 
 KEPT_CHECKPOINTS = 2
 PARTS = ("checkpoints", "images")

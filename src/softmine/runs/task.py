@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import nn
 from softmine.registry import default_batch_size
 from softmine.signals import Signal
 from softmine.training.settings import FieldSettings
+from softmine.training.trainer import Diverged, Trainer
 
 Array = npt.NDArray[Any]
 Report = Callable[[float], None]
@@ -159,6 +161,13 @@ def batch_size_for(task: Task, sampler: str) -> int:
         sampler: its description.
     """
     return task.batch_size or default_batch_size(sampler, task.signal.domain)
+
+
+def finite(evaluation: Evaluation, trainer: Trainer) -> Evaluation:
+    """An evaluation of the field of ``trainer`` as it is; raises Diverged where a prediction was not finite."""
+    if math.isnan(evaluation.psnr):
+        raise Diverged(trainer.step)
+    return evaluation
 
 
 def mean_error(values: Array, target: Array) -> Array:

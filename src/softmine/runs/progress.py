@@ -6,11 +6,13 @@ import time
 from types import TracebackType
 from typing import Any
 
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.live import Live
+from rich.table import Column
 from rich.text import Text
 
-BAR = 20
+BAR, WIDE = 20, 100
+"""Characters of the bar, and of a terminal from which on it is shown."""
 
 
 def duration(seconds: float) -> str:
@@ -57,13 +59,20 @@ class Progress:
     def __init__(self, console: Console, *, steps: int | None) -> None:
         self.console, self.steps = console, steps
         self.psnr: float | None = None
-        self._live: Live | None = None
+        self._live: rich_progress.Progress | None = None
         self._shown = 0.0
         self._told = time.monotonic()
 
     def __enter__(self) -> Progress:
         if in_terminal(self.console) and not self.console.is_dumb_terminal:
-            self._live = Live(console=self.console, auto_refresh=False, transient=True)
+            text = rich_progress.TextColumn(
+                "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
+            )
+            columns = (_Bar(BAR), text) if self.console.width >= WIDE else (text,)
+            self._live = rich_progress.Progress(
+                *columns, console=self.console, auto_refresh=False, transient=True
+            )
+            self._live.add_task("", total=1.0)
             self._live.start()
         self._told = time.monotonic()
         return self
@@ -80,15 +89,13 @@ class Progress:
         now = time.monotonic()
         if self._live is not None and now - self._shown > 0.1:
             self._shown = now
-            line = self._line(step, samples, seconds, progress, self._live.console.width)
-            self._live.update(line, refresh=True)
+            width = self.console.width - (BAR + 1 if self.console.width >= WIDE else 0)
+            self._redraw(self._line(step, samples, seconds, progress, width), progress)
 
     def evaluated(self, step: int, samples: int, seconds: float, progress: float, psnr: float) -> None:
         """Notes a new PSNR; without a terminal, prints a line."""
         self.psnr = psnr
-        if self._live is None:
-            line = self._line(step, samples, seconds, progress, width=10_000)
-            self.console.print(line, soft_wrap=True)
+        self.line(self._line(step, samples, seconds, progress, width=10_000))
 
     def line(self, text: str) -> None:
         """Prints a line where there is no terminal to redraw one in."""
@@ -97,8 +104,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Shows what is being done when it is not training."""
-        if self._live is not None:
-            self._live.update(Text(text, style="dim", no_wrap=True, overflow="ellipsis"), refresh=True)
+        self._redraw(text)
 
     def wait(self, text: str) -> None:
         """Shows how far is what may take minutes; without a terminal, prints a line every ``QUIET`` seconds."""
@@ -108,26 +114,36 @@ class Progress:
             self._told = now
             self.line(text)
 
-    def _line(self, step: int, samples: int, seconds: float, progress: float, width: int) -> Text:
+    def _redraw(self, text: str, share: float | None = None) -> None:
+        """Shows ``text`` in the live line, if there is one, beside a bar where there is a share of a whole."""
+        if self._live is not None:
+            task = self._live.task_ids[0]
+            self._live.update(
+                task, description=text, completed=share or 0.0, refresh=True, bar=share is not None
+            )
+
+    def _line(self, step: int, samples: int, seconds: float, progress: float, width: int) -> str:
         each = 1 / seconds if seconds > 0 else 0.0
         left = seconds * (1 - progress) / progress if progress > 0 else None
         total = f"/{self.steps:,}" if self.steps else ""
-        parts: list[Any] = [
+        parts = [
             f"step {step:,}{total}",
             f"PSNR {decibels(self.psnr)} dB" if self.psnr is not None else "PSNR ...",
             f"ETA {duration(left)}" if left is not None else "ETA ...",
             f"{step * each:.3g} it/s",
             f"{quantity(samples * each)} samples/s",
         ]
-        line = Text(no_wrap=True, overflow="ellipsis")
-        if width >= 100 and self._live is not None:
-            done = round(BAR * progress)
-            line.append("━" * done, style="cyan")
-            line.append("━" * (BAR - done) + "  ", style="dim")
-        line.append(f"{progress:4.0%}  ")
-        for index, part in enumerate(parts):
+        line = f"{progress:4.0%}  {parts[0]}"
+        for part in parts[1:]:
             # Least important last: in a narrow terminal the end is left out.
-            if self._live is not None and line.cell_len + len(part) + 2 > width:
+            if len(line) + len(part) + 2 > width:
                 break
-            line.append(("  " if index else "") + part)
+            line += "  " + part
         return line
+
+
+class _Bar(rich_progress.BarColumn):
+    """A bar beside what is a share of a whole, and nothing beside other texts."""
+
+    def render(self, task: rich_progress.Task) -> Any:
+        return super().render(task) if task.fields.get("bar") else Text("")

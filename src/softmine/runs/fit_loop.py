@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
-from collections import deque
 
-import torch
 from rich.console import Console
 from safetensors import SafetensorError
+from torch import nn
 
 from softmine.errors import SoftmineError
-from softmine.training import checkpoint, pictures
+from softmine.runs import checkpoint, pictures
+from softmine.runs.build import build_run
+from softmine.runs.interrupt import Interrupted
+from softmine.runs.os_errors import first_line, sentence
+from softmine.runs.progress import Progress, decibels, duration
+from softmine.runs.run_folder import RunFolder
+from softmine.runs.task import Evaluation, Evaluator, Task, finite
 from softmine.training.budget import evaluation_points
-from softmine.training.build import build_trainer
-from softmine.training.failures import first_line, sentence
-from softmine.training.interrupt import Interrupted
-from softmine.training.progress import Progress, decibels, duration
-from softmine.training.run_folder import RunFolder
+from softmine.training.loop import Point, evaluate_now, train_and_evaluate
 from softmine.training.settings import FitSettings
-from softmine.training.task import Evaluator, Task, batch_size_for
 from softmine.training.trainer import Diverged, Trainer
 
 SAVE_WHEN_EVALUATED = 5.0
 """Seconds after a checkpoint from which an evaluation is followed by another, so that little good work is lost."""
-
-
-def build(task: Task, settings: FitSettings, device: torch.device) -> Trainer:
-    """A trainer for ``settings``, at its start."""
-    return build_trainer(
-        task,
-        settings,
-        sampler=settings.sampler,
-        batch_size=settings.batch_size or batch_size_for(task, settings.sampler),
-        seed=settings.seed,
-        device=device,
-    )
 
 
 class Fit:
@@ -59,29 +46,24 @@ class Fit:
     def train(self, interrupted: Interrupted) -> tuple[str, str]:
         """Trains and evaluates to the end; returns the state and a sentence."""
         trainer = self.trainer
-        points = deque(p for p in evaluation_points(self.settings.evaluations) if p > trainer.progress)
-        if trainer.step == 0 or points:
+        if trainer.progress < 1:
             self._set_status("running")
+        shares = evaluation_points(self.settings.evaluations)
         try:
             with self.progress:
-                while points:
-                    point = points[0]
-                    while trainer.progress < point and not interrupted():
-                        trainer.advance(lambda point=point: self._pause(point, interrupted))
-                        if self._checkpoint_due():
-                            self._save()
-                    if trainer.progress < point:
-                        break
-                    self._evaluate()
-                    # In a short run one step can pass several points.
-                    while points and points[0] <= trainer.progress:
-                        points.popleft()
-                    if self._checkpoint_due(evaluated=True):
+                for point in train_and_evaluate(
+                    trainer, shares, self._measure, lambda: self._pause(interrupted)
+                ):
+                    if point is not None:
+                        self._note(point)
+                    if self._checkpoint_due(evaluated=point is not None):
                         self._save()
+                    if interrupted():
+                        break
                 if trainer.step == 0 and self.run.is_new:
                     return "interrupted", ""
                 if not self.run.metrics or self.run.metrics[-1]["step"] < trainer.step:
-                    self._evaluate()
+                    self._note(evaluate_now(trainer, self._measure))
                 self._save()
         except Diverged as error:
             return self._recover(error)
@@ -137,10 +119,10 @@ class Fit:
         run.set_status(state, trainer.step, trainer.clock.seconds, message, psnr_in_all=result.psnr)
         return message
 
-    def _pause(self, point: float, interrupted: Interrupted) -> bool:
+    def _pause(self, interrupted: Interrupted) -> bool:
         trainer = self.trainer
         self.progress.tick(trainer.step, trainer.samples, trainer.clock.seconds, trainer.progress)
-        return interrupted() or trainer.progress >= point or self._checkpoint_due()
+        return interrupted() or self._checkpoint_due()
 
     def _checkpoint_due(self, *, evaluated: bool = False) -> bool:
         every = self.settings.checkpoint_every
@@ -151,21 +133,21 @@ class Fit:
             return True
         return time.monotonic() - self.saved_at >= (min(every, SAVE_WHEN_EVALUATED) if evaluated else every)
 
-    def _evaluate(self) -> None:
-        trainer = self.trainer
-        trainer.record.close(trainer.step)
+    def _measure(self, field: nn.Module) -> Evaluation:
         self.progress.say("evaluating")
-        result = self.evaluator(trainer.field)
-        if math.isnan(result.psnr):
-            raise Diverged(trainer.step)
+        return finite(self.evaluator(field), self.trainer)
+
+    def _note(self, point: Point[Evaluation]) -> None:
+        """Adds an evaluation to the metrics."""
+        trainer, result = self.trainer, point.value
         step_ms, sampler_ms = trainer.timer.medians()
         self.run.add_metrics(
             {
-                "step": trainer.step,
-                "seconds": round(trainer.clock.seconds, 4),
+                "step": point.step,
+                "seconds": round(point.seconds, 4),
                 "psnr": result.psnr,
                 "ssim": result.ssim,
-                "loss": trainer.loss.item(),
+                "loss": point.loss,
                 "samples": trainer.samples,
                 "evaluated": result.samples,
                 "subset": result.subset,
@@ -175,9 +157,7 @@ class Fit:
             }
         )
         self._set_status("running")
-        self.progress.evaluated(
-            trainer.step, trainer.samples, trainer.clock.seconds, trainer.progress, result.psnr
-        )
+        self.progress.evaluated(point.step, trainer.samples, point.seconds, trainer.progress, result.psnr)
 
     def _save(self) -> None:
         """Writes a checkpoint, unless nothing has happened since the last.
@@ -204,7 +184,7 @@ class Fit:
     def _recover(self, error: Diverged) -> tuple[str, str]:
         """Goes back to the last good checkpoint, so that what is written shows a working field."""
         good = self.run.checkpoints
-        fresh = build(self.task, self.settings, self.trainer.device)
+        fresh = build_run(self.task, self.settings, self.trainer.device)
         if good:
             checkpoint.load(good[-1], fresh)
             kept = f"the last good checkpoint, step {fresh.step:,}, is kept"

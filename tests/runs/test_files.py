@@ -3,7 +3,7 @@ import json
 import pytest
 
 from softmine.errors import SoftmineError
-from softmine.training.files import remove_leftovers, replacing, write_json, write_json_lines, write_text
+from softmine.runs.files import remove_leftovers, replacing, write_json, write_json_lines, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

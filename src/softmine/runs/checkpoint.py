@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from softmine.domain import SoftmineError
-from softmine.training.files import replacing
+from softmine.runs.files import replacing
 from softmine.training.trainer import Trainer
 
 SCHEMA = 2

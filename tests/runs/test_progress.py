@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from softmine.training import progress
-from softmine.training.progress import QUIET, Progress
+from softmine.runs import progress
+from softmine.runs.progress import QUIET, Progress
 
 
 @pytest.fixture

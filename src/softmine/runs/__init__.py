@@ -1,0 +1,1 @@
+"""Runs: their folder on disk, from its settings to checkpoints, pictures and how it ended."""
