@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from softmine.study import report_text as text
+from softmine.formatting import count, decibels, significant
 from softmine.study.matrix import CompareSettings, Entry, ended, entries, entry_of, missing, shortened
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.study.race import Contestant, race
+from softmine.study.results import RunResult
 from softmine.study.shorter import with_shorter
-from softmine.study.summary import BASELINE, best_uniform, summarize
+from softmine.study.summary import BASELINE, best_uniform, to_json
 from softmine.study.tuning import Search
 from softmine.training import devices, pictures
 from softmine.training.budget import evaluation_points
@@ -44,6 +45,7 @@ def new_results(
         "signal": task.describe(),
         "settings": asdict(settings),
         "density_range": [1 / pictures.DENSITY_RANGE, pictures.DENSITY_RANGE],
+        "color_maps": pictures.COLOR_MAPS,
         "device": devices.describe(devices.choose(settings.device)),
         "versions": versions(),
         "complete": False,
@@ -138,13 +140,13 @@ def is_complete(settings: CompareSettings, results: Results) -> bool:
 
 def describe_tuning(tuning: dict[str, Any]) -> str:
     """The search for uniform's batch size as lines of text: every run, then what was chosen."""
-    lines = [f"uniform at several batch sizes, {text.significant(tuning['seconds'])} s of training each:"]
+    lines = [f"uniform at several batch sizes, {significant(tuning['seconds'])} s of training each:"]
     for run in tuning["runs"]:
-        psnr = "diverged" if run["psnr"] is None else f"{run['psnr']:.2f} dB"
+        psnr = "diverged" if run["psnr"] is None else decibels(run["psnr"])
         lines.append(
-            f"  race {run['race']}  batch {run['batch_size']:>6,}  {psnr}  after {run['steps']:,} steps"
+            f"  race {run['race']}  batch {run['batch_size']:>6,}  {psnr}  after {count(run['steps'])} steps"
         )
-    return "\n".join([*lines, f"the search chose batch size {tuning['batch_size']:,} for uniform"])
+    return "\n".join([*lines, f"the search chose batch size {count(tuning['batch_size'])} for uniform"])
 
 
 def _contestant(
@@ -182,7 +184,7 @@ def _label(contestant: Contestant) -> str:
 
 
 def _write(folder: Path, settings: CompareSettings, results: Results) -> None:
-    results["summary"] = summarize(results["runs"], _baseline(settings, results))
+    results["summary"] = to_json(results["runs"], _baseline(settings, results))
     results["complete"] = is_complete(settings, results)
     write_json(folder / "results.json", results)
 
@@ -195,7 +197,7 @@ def _baseline(settings: CompareSettings, results: Results) -> int | None:
     tuning = results.get("tuning")
     if not tuning:
         return None
-    found = None if settings.steps else best_uniform(results["runs"])
+    found = None if settings.steps else best_uniform([RunResult.parse(run) for run in results["runs"]])
     return found or tuning["batch_size"]
 
 

@@ -2,235 +2,206 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from softmine.study import charts
 from softmine.study import report_text as text
-from softmine.study.report_page import read_lines, read_object, read_optional
+from softmine.study.json_fields import number
 from softmine.study.report_pictures import pictures
-
-MEASURES = ("step", "seconds", "psnr", "ssim", "loss", "samples", "evaluated", "step_ms_median")
-Record = dict[str, Any]
-"""One evaluation: the measures, each a number or ``None``, and whether it is of a subset."""
+from softmine.study.report_run import Evaluation, Run
 
 
-def evaluations(lines: list[dict[str, Any]]) -> list[Record]:
-    """The usable evaluations by step: those with numbers for ``step`` and ``seconds``."""
-    found: dict[float, Record] = {}
-    for line in lines:
-        record: Record = {key: text.number(line.get(key)) for key in MEASURES}
-        if record["step"] is not None and record["seconds"] is not None:
-            # A resumed run may repeat an evaluation: the newer one counts.
-            found[record["step"]] = {**record, "subset": line.get("subset") is True, "more": _more(line)}
-    return [found[step] for step in sorted(found)]
-
-
-def _more(line: Mapping[str, Any]) -> dict[str, float]:
-    """Measures that only some kinds of signal have, such as ``iou``."""
-    known = {*MEASURES, "subset", "sampler_ms_median"}
-    return {key: value for key in line if key not in known and (value := text.number(line[key])) is not None}
-
-
-def _result(records: list[Record], status: Mapping[str, Any]) -> Record | None:
-    """The figures to report: over every pixel where the run measured that at its end."""
-    measured = [record for record in records if record["psnr"] is not None]
+def _result(run: Run) -> Evaluation | None:
+    """The figures to report: over every cell where the run measured that at its end."""
+    measured = [one for one in run.evaluations if one.psnr is not None]
     if not measured:
         return None
-    last = measured[-1]
-    psnr, step = text.number(status.get("psnr_in_all")), text.number(status.get("step"))
-    seconds = text.number(status.get("seconds"))
-    if psnr is None or step is None or seconds is None:
+    last, status = measured[-1], run.status
+    if status.psnr_in_all is None or status.step is None or status.seconds is None:
         return last
     # After a divergence the field is that of an earlier step.
-    same = next((record for record in reversed(measured) if record["step"] <= step), last)
-    return {**same, "psnr": psnr, "step": step, "seconds": seconds, "subset": False}
+    same = next((one for one in reversed(measured) if one.step <= status.step), last)
+    return replace(same, psnr=status.psnr_in_all, step=status.step, seconds=status.seconds, subset=False)
 
 
-def _ended(status: Mapping[str, Any], last: Record | None, budget: Mapping[str, Any]) -> str:
+def _ended(run: Run) -> str:
     """How the run ended where it did not finish, as a sentence; empty where it did."""
-    state = str(status.get("state") or "")
-    step, seconds = text.number(status.get("step")), text.number(status.get("seconds"))
-    place = f" at step {text.count(step)}" if step is not None else ""
-    place += f", after {text.duration(seconds)} of training" if seconds is not None else ""
-    if state == "interrupted":
+    status = run.status
+    place = f" at step {text.count(status.step)}" if status.step is not None else ""
+    place += f", after {text.duration(status.seconds)} of training" if status.seconds is not None else ""
+    if status.state == "interrupted":
         return f"This run was interrupted{place}."
-    if state == "stopped-nan":
+    if status.state == "stopped-nan":
         return "This run stopped because its loss was no longer a number (NaN)."
-    if state == "running":
+    if status.state == "running":
         return f"This run was not finished when this page was written{place}."
-    if state == "finished":
+    if status.state == "finished":
         return ""
-    if state:
-        return f"This run ended as \u201c{state}\u201d{place}."
-    reached = [
-        last is not None and last[key] >= 0.98 * limit
-        for key, allowed in (("step", "steps"), ("seconds", "seconds"))
-        if (limit := text.number(budget.get(allowed))) is not None
-    ]
-    if any(reached):
+    if status.state:
+        return f"This run ended as \u201c{status.state}\u201d{place}."
+    steps, seconds = (number(run.settings.get(key)) for key in ("steps", "seconds"))
+    last = run.evaluations[-1] if run.evaluations else None
+    if last is not None and (
+        (steps is not None and last.step >= 0.98 * steps)
+        or (seconds is not None and last.seconds >= 0.98 * seconds)
+    ):
         return ""
     return "This run left no record of how it ended; it may have been cut off."
 
 
-def _message(status: Mapping[str, Any]) -> str:
-    """The run's own words about its end, less what the page already says."""
-    message = str(status.get("message") or "")
-    if message.startswith("interrupted at"):
-        message = message.partition("; ")[2]
-    return message[:1].upper() + message[1:]
+def _message(run: Run) -> str:
+    """What a person must know of the run's end beside how it ended."""
+    if run.status.state == "interrupted" and run.status.message:
+        return f"Continue with --resume {run.folder}"
+    return run.status.message[:1].upper() + run.status.message[1:]
 
 
-def _measured_on(records: list[Record], result: Record, cells: float | None, unit: str) -> str:
+def _measured_on(run: Run, result: Evaluation) -> str:
     """On which pixels (samples, voxels) the figures were measured, in words."""
-    subsets = [record for record in records if record["subset"] and record["psnr"] is not None]
+    unit = run.measured_unit
+    subsets = [one for one in run.evaluations if one.subset and one.psnr is not None]
     if not subsets:
         return f"PSNR was measured on all {unit}."
-    asked = subsets[-1]["evaluated"]
-    share = f", {100 * asked / cells:.2g}% of all" if asked and cells else ""
-    part = f"a fixed subset of {text.count(asked)} {unit}{share}" if asked else f"a fixed subset of {unit}"
-    if result["subset"]:
+    part, evaluated, cells = (
+        f"a fixed subset of {unit}",
+        subsets[-1].evaluated,
+        run.measured_cells or run.cells,
+    )
+    if evaluated:
+        share = f", {100 * evaluated / cells:.2g}% of all" if cells else ""
+        part = f"a fixed subset of {text.count(evaluated)} {unit}{share}"
+    if result.subset:
         return f"All figures were measured on {part}, not on all {unit}."
     return (
-        f"The final PSNR of {text.decibel(result['psnr'], 2)} is over all {unit}; "
+        f"The final PSNR of {text.decibels(result.psnr)} is over all {unit}; "
         f"during training it was measured on {part}."
     )
 
 
-def _facts(
-    result: Record | None, last: Record | None, cells: float | None, parameters: object, unit: str
-) -> list[tuple[str, str]]:
+def _facts(run: Run, result: Evaluation | None) -> list[tuple[str, str]]:
     """The figures under the headline: name and value."""
     facts = []
     if result is not None:
-        facts.append(("PSNR on a subset" if result["subset"] else "PSNR", text.decibel(result["psnr"], 2)))
-        if result["ssim"] is not None:
-            facts.append(("SSIM", text.fixed(result["ssim"], 3)))
-    if last is not None:
-        for key, value in last["more"].items():
+        facts.append(("PSNR on a subset" if result.subset else "PSNR", text.decibels(result.psnr)))
+        if result.ssim is not None:
+            facts.append(("SSIM", text.fixed(result.ssim, 3)))
+    if run.evaluations:
+        last = run.evaluations[-1]
+        for key, value in last.more.items():
             name = key.replace("_", " ")
             facts.append((name.upper() if len(name) <= 4 else name.capitalize(), text.significant(value)))
-        facts += [
-            ("Steps", text.count(last["step"])),
-            ("Training time", text.duration(last["seconds"])),
-        ]
-        step_ms = last["step_ms_median"]
-        if step_ms is None and last["step"] > 0:
-            step_ms = 1e3 * last["seconds"] / last["step"]
+        facts += [("Steps", text.count(last.step)), ("Training time", text.duration(last.seconds))]
+        step_ms = last.step_ms
+        if step_ms is None and last.step > 0:
+            step_ms = 1e3 * last.seconds / last.step
         if step_ms:
             facts.append(("Per step", f"{text.significant(step_ms)} ms"))
-        if last["samples"]:
-            facts.append(("Samples", text.compact(last["samples"])))
-            if cells:
-                facts.append(
-                    (f"Samples per {unit.removesuffix('s')}", text.significant(last["samples"] / cells))
-                )
-    if text.number(parameters) is not None:
-        facts.append(("Parameters", text.compact(parameters)))
+        if last.samples:
+            facts.append(("Samples", text.compact(last.samples)))
+            if run.cells:
+                cell = run.signal.unit.removesuffix("s")
+                facts.append((f"Samples per {cell}", text.significant(last.samples / run.cells)))
+    if run.parameters is not None:
+        facts.append(("Parameters", text.compact(run.parameters)))
     return facts
 
 
-def _charts(records: list[Record], mixed: bool) -> list[charts.Chart]:
+def _line(run: Run, quality: str, axis: str, unit: float, mixed: bool) -> charts.Line:
+    """A curve of ``psnr`` or ``ssim`` over ``seconds`` or ``step``, with a tooltip at every point."""
+    digits, ending = (1, " dB") if quality == "psnr" else (3, "")
+    points = [one for one in run.evaluations if getattr(one, quality) is not None]
+    values = [float(getattr(one, quality)) for one in points]
+    return charts.Line(
+        name="",
+        value=text.fixed(values[-1], digits) + ending if values else "",
+        x=[getattr(one, axis) / unit for one in points],
+        y=values,
+        marks=[
+            f"step {text.count(one.step)}, {text.duration(one.seconds)}: "
+            f"{text.fixed(value, digits + 1)}{ending}"
+            for one, value in zip(points, values, strict=True)
+        ],
+        hollow=[mixed and one.subset for one in points],
+    )
+
+
+def _charts(run: Run, mixed: bool) -> list[charts.Chart]:
     """PSNR against time and steps; SSIM against time where it was measured."""
-
-    def line(by: str, what: str, unit: float, digits: int, ending: str) -> charts.Line:
-        points = [record for record in records if record[what] is not None]
-        return charts.Line(
-            name="",
-            value=text.fixed(points[-1][what], digits) + ending if points else "",
-            x=[record[by] / unit for record in points],
-            y=[record[what] for record in points],
-            marks=[
-                f"step {text.count(record['step'])}, {text.duration(record['seconds'])}: "
-                f"{text.fixed(record[what], digits + 1)}{ending}"
-                for record in points
-            ],
-            hollow=[mixed and record["subset"] for record in points],
-        )
-
-    if sum(record["psnr"] is not None for record in records) < 2:
+    if sum(one.psnr is not None for one in run.evaluations) < 2:
         return []
-    unit, across = charts.time_axis(max((record["seconds"] for record in records), default=0.0))
+    unit, across = charts.time_axis(max(one.seconds for one in run.evaluations))
+    note = "dB, higher is better"
     drawn = [
         charts.draw(
-            [line("seconds", "psnr", unit, 1, " dB")],
-            title="PSNR against training time", note="dB, higher is better", across=across,
+            [_line(run, "psnr", "seconds", unit, mixed)],
+            title="PSNR against training time", note=note, across=across,
         ),
         charts.draw(
-            [line("step", "psnr", 1.0, 1, " dB")],
-            title="PSNR against steps", note="dB, higher is better", across="training steps",
+            [_line(run, "psnr", "step", 1.0, mixed)],
+            title="PSNR against steps", note=note, across="training steps",
         ),
         charts.draw(
-            [line("seconds", "ssim", unit, 3, "")],
+            [_line(run, "ssim", "seconds", unit, mixed)],
             title="SSIM", note="at most 1", across=across, least=0.02, ceiling=1.0,
         ),
     ]  # fmt: skip
     return [chart for chart in drawn if chart is not None]
 
 
-def _headline(result: Record | None, status: Mapping[str, Any], last: Record | None) -> str:
+def _headline(run: Run, result: Evaluation | None) -> str:
     if result is None:
-        steps = text.number(status.get("step")) or (last["step"] if last is not None else 0)
+        steps = run.status.step or (run.evaluations[-1].step if run.evaluations else 0)
         return f"No quality was measured{f' in {text.count(steps)} steps' if steps else ''}"
     return (
-        f"{text.decibel(result['psnr'])} after {text.several(round(result['step']), 'step')}, "
-        f"{text.duration(result['seconds'])} of training"
+        f"{text.decibels(result.psnr, 1)} after {text.several(result.step, 'step')}, "
+        f"{text.duration(result.seconds)} of training"
     )
 
 
-def fit_page(run: Path) -> dict[str, Any]:
+def fit_page(folder: Path) -> dict[str, Any]:
     """The context of ``fit.html``.
 
     Raises:
         SoftmineError: the folder or its ``config.json`` is missing or damaged.
     """
-    config = read_object(run / "config.json")
-    records = evaluations(read_lines(run / "metrics.jsonl"))
-    status = read_optional(run / "status.json")
-    signal = text.mapping(config.get("signal"))
-    chosen = text.mapping(config.get("settings"))
-    last = records[-1] if records else None
-    result = _result(records, status)
-    mixed = len({record["subset"] for record in records if record["psnr"] is not None}) > 1
-    shape = [text.number(item) for item in text.listing(signal.get("shape"))]
-    cells = math.prod(size or 0.0 for size in shape[:-1]) if len(shape) > 1 else None
-    unit = str(config.get("unit") or "pixels")
-    measured = text.mapping(signal.get("measured"))
-    where = text.number(measured.get("cells")) or cells, str(measured.get("unit") or unit)
-    extra = {key: config[key] for key in ("seed", "parameters") if key in config}
-    groups, rest = text.settings({**chosen, **extra})
-    resumed = [text.mapping(one) for one in text.listing(config.get("resumed"))]
+    run = Run.read(folder)
+    result = _result(run)
+    mixed = len({one.subset for one in run.evaluations if one.psnr is not None}) > 1
+    extra = {"seed": run.seed, "parameters": run.parameters}
+    groups, rest = text.settings(
+        {**run.settings, **{key: extra[key] for key in extra if extra[key] is not None}}
+    )
     return {
-        "title": str(signal.get("name") or "unnamed signal"),
-        "task": str(config.get("task") or "signal"),
-        "created": text.moment(config.get("created")),
-        "headline": _headline(result, status, last),
-        "sampler": text.in_prose(str(chosen.get("sampler") or "")),
-        "field": text.field_name(chosen.get("field")),
-        "machine": text.machines([config.get("device"), *(one.get("device") for one in resumed)]),
-        "facts": _facts(result, last, cells, config.get("parameters"), unit),
-        "uniform": str(chosen.get("sampler")).partition(":")[0] == "uniform",
-        "state": str(status.get("state") or ""),
-        "ended": _ended(status, last, chosen),
-        "message": _message(status),
-        "pictures": pictures(run, config),
-        "charts": _charts(records, mixed),
-        "records": records,
+        "title": run.signal.name,
+        "task": run.task,
+        "created": text.moment(run.created),
+        "headline": _headline(run, result),
+        "sampler": text.in_prose(run.sampler),
+        "field": text.field_name(run.settings.get("field")),
+        "machine": text.machines([run.device, *(one.device for one in run.resumed)]),
+        "facts": _facts(run, result),
+        "uniform": run.sampler.partition(":")[0] == "uniform",
+        "state": run.status.state,
+        "ended": _ended(run),
+        "message": _message(run),
+        "pictures": pictures(folder, run.signal, run.value_range),
+        "charts": _charts(run, mixed),
+        "records": run.evaluations,
         "mixed": mixed,
-        "unit": unit,
-        "measured_on": _measured_on(records, result, *where) if result is not None else "",
+        "unit": run.signal.unit,
+        "measured_on": _measured_on(run, result) if result is not None else "",
         "groups": groups,
         "rest": rest,
         "signal": {
-            "path": str(signal.get("path") or ("built in" if signal else text.NOTHING)),
-            "size": text.size(signal.get("shape"), unit),
-            "dtype": str(signal.get("dtype") or text.NOTHING),
-            "fingerprint": str(signal.get("fingerprint") or text.NOTHING),
+            "path": run.path or text.NOTHING,
+            "size": text.size(run.signal.shape, run.signal.unit),
+            "dtype": run.dtype or text.NOTHING,
+            "fingerprint": run.fingerprint or text.NOTHING,
         },
-        "versions": text.versions([config.get("versions"), *(one.get("versions") for one in resumed)]),
-        "command": str(config.get("command") or ""),
-        "resumed": [str(one.get("command") or "") for one in resumed],
-        "seed": config.get("seed"),
+        "versions": text.versions([run.versions, *(one.versions for one in run.resumed)]),
+        "command": run.command,
+        "resumed": [one.command for one in run.resumed],
+        "seed": run.seed,
     }

@@ -1,203 +1,146 @@
-"""The summary of a comparison: one row for every sampler, batch size and budget."""
+"""The rows of a comparison's page: the lines of its summary with names, curves, and gains over one baseline."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
-from statistics import fmean, median
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
 
 from softmine.study import report_text as text
-from softmine.study.report_curves import Spread, deviation, final_psnr, reach, read_points, spread
+from softmine.study.curves import Spread, spread
+from softmine.study.results import Comparison, Line, RunResult
 from softmine.study.shorter import with_shorter
-
-BASELINE = "uniform"
-Group = tuple[str, int | None, float]
-"""A sampler, its batch size, and how many times shorter its budget is."""
+from softmine.study.summary import BASELINE, baseline, gain, level, speedup
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the summary: a sampler at a batch size, with the budget or a shorter one.
+    """One row: a sampler at a batch size, with the budget or a shorter one.
 
     Args:
-        sampler: as the comparison names it, with its options.
-        batch_size: samples a step.
+        line: its figures.
         name: the sampler in short, and how many times shorter its budget is: ``auto/2.5``.
         label: its name in charts, with the batch size where one sampler has several.
         prose: its name in a sentence.
-        runs: its runs, as in the file.
+        runs: its runs.
         counted: those of the seeds that count, of which its figures and curves are.
-        psnr: mean final PSNR in dB, infinite with an exact fit.
-        deviation: standard deviation of that over seeds; ``None`` for one seed.
-        speedup_seconds: how many times sooner it reaches uniform's final PSNR; ``None`` for never.
+        gain: mean final PSNR above the baseline's; ``None`` for the baseline itself.
+        baseline: whether the others are measured against it.
+        own_baseline: whether its speed-up is against itself.
+        speedup_seconds: speed-up as the table shows it; ``None`` for never.
         speedup_steps: the same in steps.
-        overhead: step time over uniform's, minus 1.
-        overhead_in_all: the same of the mean step, with what the sampler does only now and then.
-        against: the batch size of the baseline that the file's speed-ups speak of; its own where the file does not say.
-        worst: PSNR above the baseline's at equal time where that is least, once a tenth of the budget is over.
-        oracle: share of exact sampling's gain over uniform sampling.
+        reached_seconds: speed-up to the final PSNR of the page's baseline.
+        reached_steps: the same in steps.
         step_ms: median time of a step.
         sampler_ms: the sampler's part of it.
         by_seconds: its curve over training time.
         by_step: its curve over steps.
-        gain: mean final PSNR above the baseline's; ``None`` for the baseline itself.
-        baseline: whether the others are measured against it.
-        shorter: how many times shorter its budget is than the comparison's.
     """
 
-    sampler: str
-    batch_size: int | None
+    line: Line
     name: str
     label: str
     prose: str
-    runs: list[dict[str, Any]]
-    counted: list[dict[str, Any]]
-    psnr: float | None
-    deviation: float | None
+    runs: list[RunResult]
+    counted: list[RunResult]
+    gain: float | None
+    baseline: bool
+    own_baseline: bool
     speedup_seconds: float | None
     speedup_steps: float | None
-    overhead: float | None
-    overhead_in_all: float | None
-    against: int | None
-    worst: float | None
-    oracle: float | None
+    reached_seconds: float | None
+    reached_steps: float | None
     step_ms: float | None
     sampler_ms: float | None
     by_seconds: Spread | None
     by_step: Spread | None
-    gain: float | None = None
-    baseline: bool = False
-    shorter: float = 1.0
+
+    @property
+    def sampler(self) -> str:
+        """The sampler, as the comparison names it."""
+        return self.line.sampler
+
+    @property
+    def batch_size(self) -> int | None:
+        """Coordinates per step."""
+        return self.line.batch_size
+
+    @property
+    def shorter(self) -> float:
+        """How many times shorter its budget is than the comparison's."""
+        return self.line.shorter
+
+    @property
+    def psnr(self) -> float | None:
+        """Mean final PSNR in dB."""
+        return self.line.psnr
+
+    @property
+    def against(self) -> int | None:
+        """The batch size of the baseline that the file's speed-ups speak of; its own where the file does not say."""
+        line = self.line
+        return line.batch_size if line.baseline_batch_size is None else line.baseline_batch_size
 
 
-def _level(row: Row) -> float:
-    return row.psnr if row.psnr is not None else -math.inf
+def _median_of(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(median(known)) if known else None
 
 
-def _group(item: dict[str, Any]) -> Group:
-    batch, shorter = text.number(item.get("batch_size")), text.number(item.get("shorter"))
-    size = None if batch is None else round(batch)
-    return str(item.get("sampler") or "unnamed"), size, max(1.0, shorter or 1.0)
+def table(comparison: Comparison) -> list[Row]:
+    """The rows of a comparison, best first."""
+    lines = comparison.lines
+    names = text.short_names(line.sampler for line in lines)
+    batches = Counter(sampler for sampler, _ in {line.group[:2] for line in lines})
+    base = baseline(comparison)
+    rows = [_row(comparison, line, names[line.sampler], batches[line.sampler] > 1, base) for line in lines]
+    return sorted(rows, key=lambda row: level(row.line), reverse=True)
 
 
-def _groups(data: dict[str, Any]) -> tuple[dict[Group, list[dict[str, Any]]], dict[Group, Any]]:
-    """Runs and summary lines by group, in the order of the file."""
-    runs: dict[Group, list[dict[str, Any]]] = {}
-    for item in text.listing(data.get("runs")):
-        if isinstance(item, dict):
-            runs.setdefault(_group(item), []).append(item)
-    stated: dict[Group, Any] = {}
-    for item in text.listing(data.get("summary")):
-        if isinstance(item, dict):
-            group = _group(item)
-            own = [other for other in runs if other[0] == group[0]]
-            # A line without a batch size speaks of the sampler's only group.
-            stated[own[0] if group[1] is None and len(own) == 1 else group] = item
-    return runs, stated
-
-
-def _median_of(runs: list[dict[str, Any]], key: str) -> float | None:
-    values = [value for run in runs if (value := text.number(run.get(key))) is not None]
-    return float(median(values)) if values else None
-
-
-def _row(group: Group, name: str, runs: list[dict[str, Any]], stated: dict[str, Any]) -> Row:
-    seeds = text.listing(stated.get("seeds"))
-    # Files of before lines had their seeds: all count.
-    counted = [run for run in runs if run.get("seed") in seeds] if seeds else runs
-    curves = [read_points(run.get("curve"), "seconds") for run in counted]
-    deficit, against = (
-        text.number(stated.get("worst_deficit")),
-        text.number(stated.get("baseline_batch_size")),
-    )
-    ends = [final_psnr(run) for run in counted if text.number(run.get("diverged_at")) is None]
-    finals = [psnr for psnr in ends if psnr is not None]
-    mean, over_seeds = text.number(stated.get("psnr_mean")), text.number(stated.get("psnr_std"))
-    if not stated and finals:
-        mean, over_seeds = fmean(finals), deviation(finals)
-    elif mean is None and math.inf in finals:
-        mean = math.inf
+def _row(comparison: Comparison, line: Line, name: str, several: bool, base: Line | None) -> Row:
+    name = label = prose = with_shorter(name, line.shorter)
+    if several:
+        size = text.count(line.batch_size)
+        label, prose = f"{name} {size}", f"{name} at batch {size}"
+    counted = comparison.counted(line)
+    curves = [run.curve for run in counted]
+    reached = None, None
+    if base is not None:
+        reached = speedup(comparison, line, base, "seconds"), speedup(comparison, line, base, "step")
+    shown = line.speedup_seconds, line.speedup_steps
+    sizes = {one.batch_size for one in comparison.lines if (one.sampler, one.shorter) == (BASELINE, 1)}
+    if line.batch_size not in sizes and shown[0] is None:
+        shown = reached
+    against = line.baseline_batch_size in (None, line.batch_size)
     return Row(
-        sampler=group[0],
-        batch_size=group[1],
+        line=line,
         name=name,
-        label=name,
-        prose=name,
-        runs=runs,
+        label=label,
+        prose=prose,
+        runs=comparison.runs_of(line),
         counted=counted,
-        shorter=group[2],
-        psnr=mean,
-        deviation=over_seeds if mean is not None and len(finals) != 1 else None,
-        speedup_seconds=text.number(stated.get("speedup_seconds")),
-        speedup_steps=text.number(stated.get("speedup_steps")),
-        overhead=text.number(stated.get("overhead")),
-        overhead_in_all=text.number(stated.get("overhead_in_all")),
-        against=group[1] if against is None else round(against),
-        worst=None if deficit is None else -deficit,
-        oracle=text.number(stated.get("oracle_share")),
-        step_ms=_median_of(counted, "step_ms_median"),
-        sampler_ms=_median_of(counted, "sampler_ms_median"),
-        by_seconds=spread(curves),
-        by_step=spread([read_points(run.get("curve"), "step") for run in counted]),
+        gain=None if line is base else gain(line, base),
+        baseline=line is base,
+        own_baseline=(line.sampler, line.shorter) == (BASELINE, 1) and against,
+        speedup_seconds=shown[0],
+        speedup_steps=shown[1],
+        reached_seconds=reached[0],
+        reached_steps=reached[1],
+        step_ms=_median_of(run.step_ms for run in counted),
+        sampler_ms=_median_of(run.sampler_ms for run in counted),
+        by_seconds=spread(curves, "seconds"),
+        by_step=spread(curves, "step"),
     )
-
-
-def speedup(row: Row, base: Row, by: str) -> float | None:
-    """How many times sooner ``row`` reaches the baseline's final PSNR, by "seconds" or "step".
-
-    The file's own figure where it speaks of this baseline; else from the median curves. ``None`` if it never does.
-    """
-    if row.against == base.batch_size:
-        return row.speedup_seconds if by == "seconds" else row.speedup_steps
-    curves = (row.by_seconds, base.by_seconds) if by == "seconds" else (row.by_step, base.by_step)
-    if curves[0] is None or curves[1] is None:
-        return None
-    when = reach(curves[0], curves[1].median[-1])
-    return curves[1].x[-1] / when if when else None
-
-
-def table(data: dict[str, Any]) -> list[Row]:
-    """The rows of ``results.json``, best first; runs that its summary leaves out get their own.
-
-    The baseline is uniform sampling with the whole budget: at the batch size that the comparison's
-    figures are against where it looked for one, else at that at which it ends highest.
-    """
-    runs, stated = _groups(data)
-    groups = list({**runs, **stated})
-    names = text.short_names(sampler for sampler, *_ in groups)
-    rows = [
-        _row(group, with_shorter(names[group[0]], group[2]), runs.get(group, []), stated.get(group, {}))
-        for group in groups
-    ]
-    uniform = [row for row in rows if row.sampler == BASELINE and row.shorter == 1]
-    named = {text.number(line.get("baseline_batch_size")) for line in stated.values()}
-    against = named if data.get("tuning") else set()
-    base = next((row for row in uniform if row.batch_size in against), max(uniform, key=_level, default=None))
-    sizes = {row.batch_size for row in uniform}
-    batches = Counter(sampler for sampler, _ in {group[:2] for group in groups})
-    finished = []
-    for row in rows:
-        changes: dict[str, Any] = {"baseline": row is base}
-        if batches[row.sampler] > 1:
-            size = text.count(row.batch_size)
-            changes.update(label=f"{row.name} {size}", prose=f"{row.name} at batch {size}")
-        if base is not None and row is not base:
-            if row.psnr is not None and base.psnr is not None:
-                # Two exact fits are level.
-                changes["gain"] = 0.0 if row.psnr == base.psnr else row.psnr - base.psnr
-            if row.batch_size not in sizes and row.speedup_seconds is None:
-                changes["speedup_seconds"] = speedup(row, base, "seconds")
-                changes["speedup_steps"] = speedup(row, base, "step")
-        finished.append(replace(row, **changes))
-    return sorted(finished, key=_level, reverse=True)
 
 
 def strip(rows: list[Row]) -> dict[str, dict[str, float]]:
     """Where each row's PSNR and spread lie between the lowest and the highest, in percent."""
     known = [
-        (row, row.psnr, row.deviation or 0.0) for row in rows if row.psnr is not None and row.psnr < math.inf
+        (row, row.psnr, row.line.deviation or 0.0)
+        for row in rows
+        if row.psnr is not None and row.psnr < math.inf
     ]
     low = min((psnr - wide for _, psnr, wide in known), default=0.0)
     span = max((psnr + wide for _, psnr, wide in known), default=0.0) - low

@@ -102,7 +102,8 @@ class ImageTask:
         note = "every pixel" if full else f"reduced to {width} x {height}"
         if not (small or full or self._tiled):
             note += ", --full-tiff writes every pixel"
-        return Reconstruction(values, target, error, psnr, note)
+        reduced = None if full else (width, height)
+        return Reconstruction(values, target, error, psnr, note, reduced_to=reduced)
 
     def write_output(
         self,

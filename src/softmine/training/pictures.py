@@ -18,6 +18,8 @@ from softmine.training.task import Array, Output, Reconstruction
 MAP_SIDE = 960
 DENSITY_RANGE = 8.0
 EARLY = 0.1
+COLOR_MAPS = {"error": "magma", "samples": "RdBu_r"}
+"""matplotlib's names of the color maps of what is written, for those who explain it."""
 
 
 def error_scale(result: Reconstruction) -> float:
@@ -31,7 +33,7 @@ def error_scale(result: Reconstruction) -> float:
 def write_error(error: Array, path: Path, scale: float) -> None:
     """Writes an error map (h, w), averaged down to at most 960 pixels a side; ``scale`` gets the brightest colour."""
     small = block_mean(error, max(1, math.ceil(max(error.shape) / MAP_SIDE)))
-    colours = matplotlib.colormaps["magma"](np.clip(small / scale, 0, 1), bytes=True)[..., :3]
+    colours = matplotlib.colormaps[COLOR_MAPS["error"]](np.clip(small / scale, 0, 1), bytes=True)[..., :3]
     _save(Pillow.fromarray(colours), path)
 
 
@@ -45,7 +47,7 @@ def write_samples(record: SampleRecord, folder: Path, prefix: str = "samples") -
     for name, (first, last, counts) in _phases(record):
         density = _as_picture(_density(counts))
         shade = np.log2(np.clip(density, 1 / DENSITY_RANGE, DENSITY_RANGE)) / np.log2(DENSITY_RANGE)
-        colours = matplotlib.colormaps["RdBu_r"](0.5 + 0.5 * shade, bytes=True)[..., :3]
+        colours = matplotlib.colormaps[COLOR_MAPS["samples"]](0.5 + 0.5 * shade, bytes=True)[..., :3]
         height, width = density.shape
         enlarge = max(1, MAP_SIDE // 2 // max(height, width))
         picture = Pillow.fromarray(colours).resize(
@@ -73,7 +75,9 @@ def write_pictures(result: Reconstruction, outputs: list[Output], record: Sample
             "samples": samples,
             "density_range": [1 / DENSITY_RANGE, DENSITY_RANGE],
             "error_scale": scale,
+            "color_maps": COLOR_MAPS,
             "reconstruction_note": result.note,
+            "reduced_to": result.reduced_to,
             "outputs": [asdict(output) for output in outputs],
         },
     )
