@@ -19,23 +19,25 @@ from softmine.study.summary import BASELINE
 
 FOCUS = 0.08
 """Share of the width where curves may leave the frame: their start would dwarf the differences."""
-STACKED = 106
+STACKED = 104
 """Height in pixels of what lies between two stacked charts: axis labels, a gap and a title."""
+LARGE, BESIDE = 604, 525
+"""Natural widths of the large chart and of those that are stacked beside it, in the ratio of the page's columns."""
 
-Style = tuple[str, str]
+Style = tuple[str, tuple[float, ...]]
 """Color and dash of a line."""
 
 
 def _styles(rows: list[Row]) -> dict[str, Style]:
     """The style of every row by its label: colors tell samplers apart, dashes batch sizes and shorter budgets."""
-    colours = charts.colours([row.sampler for row in rows], BASELINE)
+    colors = charts.colors([row.sampler for row in rows], BASELINE)
     styles = {}
     for row in rows:
-        colour, dash = colours[row.sampler]
+        color, dash = colors[row.sampler]
         alike = [other for other in rows if other.sampler == row.sampler]
         variants = sorted({(other.shorter, other.batch_size or 0) for other in alike})
         place = variants.index((row.shorter, row.batch_size or 0))
-        styles[row.label] = (colour, charts.DASHES[place % len(charts.DASHES)] if place else dash)
+        styles[row.label] = (color, charts.DASHES[place % len(charts.DASHES)] if place else dash)
     return styles
 
 
@@ -44,7 +46,7 @@ def _line(row: Row, style: Style, curve: Spread, unit: float) -> charts.Line:
     return charts.Line(
         name=row.label,
         value=text.fixed(curve.median[-1], 1),
-        colour=style[0],
+        color=style[0],
         dash=style[1],
         x=[x / unit for x in curve.x],
         y=curve.median,
@@ -65,6 +67,7 @@ def _charts(rows: list[Row], styles: dict[str, Style]) -> dict[str, charts.Chart
     by_step = charts.draw(
         [_line(row, styles[row.label], curve, 1.0) for row, curve in stepped],
         title="PSNR against steps", note=note, across="training steps", height=240, focus=FOCUS,
+        wide=BESIDE,
     )  # fmt: skip
 
     base = next((row for row in rows if row.baseline), None)
@@ -79,7 +82,7 @@ def _charts(rows: list[Row], styles: dict[str, Style]) -> dict[str, charts.Chart
     name = base.label if base is not None else BASELINE
     over = charts.draw(
         gains, title=f"Gain over {name} at equal time", note="dB, above the line is better",
-        across=across, height=200, focus=FOCUS, zero=name,
+        across=across, height=200, focus=FOCUS, zero=name, wide=BESIDE,
     )  # fmt: skip
     tall = by_step.height if by_step is not None else 240
     if over is not None:
@@ -91,6 +94,7 @@ def _charts(rows: list[Row], styles: dict[str, Style]) -> dict[str, charts.Chart
         across=across,
         height=tall,
         focus=FOCUS,
+        wide=LARGE if over is not None else BESIDE,
     )
     return {"time": by_time, "step": by_step, "gain": over}
 
