@@ -28,8 +28,9 @@ ALLOWED = {
     "training": FOUNDATION | {"sampling", "radiance"},
     "tasks": FOUNDATION | {"sampling", "radiance", "training"},
     "study": FOUNDATION | {"sampling", "radiance", "training", "tasks"},
+    "reports": FOUNDATION | {"sampling", "radiance", "training", "tasks", "study"},
     "viewing": FOUNDATION | {"sampling", "radiance", "training", "tasks"},
-    "cli": FOUNDATION | {"sampling", "radiance", "training", "tasks", "study", "viewing"},
+    "cli": FOUNDATION | {"sampling", "radiance", "training", "tasks", "study", "reports", "viewing"},
     "__main__": {"cli"},
 }
 

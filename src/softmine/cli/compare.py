@@ -19,10 +19,10 @@ from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options
 from softmine.errors import SoftmineError
 from softmine.formatting import count, fixed, percent, signed, speedup
+from softmine.reports import write_compare_report
 from softmine.sampling import create
 from softmine.study.compare import Results, compare, is_complete, new_results
 from softmine.study.matrix import CompareSettings, entries, sized
-from softmine.study.report import write_compare_report
 from softmine.study.results import Comparison, Line
 from softmine.study.shorter import name_of
 from softmine.study.stored import check_machine, check_tuned, grown, read_results, stored_settings

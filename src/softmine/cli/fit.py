@@ -20,8 +20,8 @@ from softmine.cli.kinds import command_type, options_of, read, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import check_resumable, same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
+from softmine.reports import write_fit_report
 from softmine.sampling import parse as parse_spec
-from softmine.study.report import write_fit_report
 from softmine.tasks import KINDS, plain
 from softmine.training import devices
 from softmine.training.fit import Outcome, Prepared, fit, new_run, prepare

@@ -11,7 +11,7 @@ import tyro
 from softmine.cli.console import PlainConsole
 from softmine.cli.parse import parse
 from softmine.errors import SoftmineError
-from softmine.study.report import write_compare_report, write_fit_report
+from softmine.reports import write_compare_report, write_fit_report
 from softmine.training.interrupt import Interrupted, stop_if
 from softmine.training.new_folder import unusable
 

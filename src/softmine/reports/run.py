@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from softmine.reports.page import read_lines, read_object, read_optional
 from softmine.study import json_fields as fields
-from softmine.study.report_page import read_lines, read_object, read_optional
 from softmine.study.results import Resumption, SignalInfo, parse_range
 
 

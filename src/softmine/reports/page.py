@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from softmine.domain import SoftmineError
-from softmine.study import report_text as text
+from softmine.reports import text
 from softmine.training.files import write_bytes
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from softmine.formatting import compact, fixed
-from softmine.study.report_text import typeset
+from softmine.reports.text import typeset
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

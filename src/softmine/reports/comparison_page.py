@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from softmine.study import charts
-from softmine.study import report_text as text
+from softmine.reports import charts, text
+from softmine.reports.gallery import gallery
+from softmine.reports.page import read_object
+from softmine.reports.rows import Row, best_figures, strip, table
+from softmine.reports.verdict import compared, given, verdict
 from softmine.study.curves import Spread, gain
-from softmine.study.report_gallery import gallery
-from softmine.study.report_page import read_object
-from softmine.study.report_summary import Row, best_figures, strip, table
-from softmine.study.report_verdict import compared, given, verdict
 from softmine.study.results import Comparison, machine
 from softmine.study.summary import BASELINE
 

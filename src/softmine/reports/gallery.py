@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image
 
-from softmine.study import report_images as images
-from softmine.study.report_summary import Row
+from softmine.reports import images
+from softmine.reports.rows import Row
 from softmine.study.results import Comparison, RunImages, RunResult
 
 BUDGET = 1_500_000

@@ -8,9 +8,9 @@ from typing import Any
 
 from PIL import Image
 
-from softmine.study import report_images as images
+from softmine.reports import images
+from softmine.reports.page import read_optional
 from softmine.study.json_fields import listing, mapping, number
-from softmine.study.report_page import read_optional
 from softmine.study.results import SignalInfo, parse_names, parse_range
 
 SAMPLE_MAPS = (

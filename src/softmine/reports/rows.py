@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
-from softmine.study import report_text as text
+from softmine.reports import text
 from softmine.study.curves import Spread, spread
 from softmine.study.results import Comparison, Line, RunResult
 from softmine.study.shorter import with_shorter

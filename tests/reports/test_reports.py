@@ -16,11 +16,10 @@ import pytest
 from PIL import Image
 
 from softmine import SoftmineError
-from softmine.study import charts, report_images, report_text
-from softmine.study.report import write_compare_report, write_fit_report
-from softmine.study.report_summary import Row
-from softmine.study.report_summary import table as rows_of
-from softmine.study.report_verdict import verdict
+from softmine.reports import charts, images, text, write_compare_report, write_fit_report
+from softmine.reports.rows import Row
+from softmine.reports.rows import table as rows_of
+from softmine.reports.verdict import verdict
 from softmine.study.results import Comparison
 
 NASTY = "a<script>alert(1)</script>&\"quoted'.png"
@@ -332,17 +331,17 @@ def test_large_pictures_are_reduced_and_do_not_trip_the_guard(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (1500, 900, 3), np.uint8))
     image.save(tmp_path / "noise.png")
-    opened = report_images.open_picture(tmp_path / "noise.png")
+    opened = images.open_picture(tmp_path / "noise.png")
     assert opened is not None
     assert Image.MAX_IMAGE_PIXELS == 1000
-    embedded = report_images.embed(opened, 1200, limit=100_000)
+    embedded = images.embed(opened, 1200, limit=100_000)
     assert max(embedded.width, embedded.height) <= 1200
     assert len(embedded.uri) < 140_000
 
 
 def test_sixteen_bit_pictures_are_opened(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 257, 65535]], np.uint16)).save(tmp_path / "deep.png")
-    opened = report_images.open_picture(tmp_path / "deep.png")
+    opened = images.open_picture(tmp_path / "deep.png")
     assert opened is not None
     assert np.asarray(opened).tolist() == [[0, 1, 255]]
 
@@ -837,21 +836,21 @@ def test_charts_of_a_page_share_no_identifiers() -> None:
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        (report_text.duration(48.2), "48 s"),
-        (report_text.duration(0.25), "250 ms"),
-        (report_text.duration(725), "12 min 5 s"),
-        (report_text.duration(7260), "2 h 1 min"),
-        (report_text.compact(12_599_920), "12.6 M"),
-        (report_text.compact(999_999), "1 M"),
-        (report_text.significant(2133.0), "2,130"),
-        (report_text.signed(-0.001), "+0.00"),
-        (report_text.signed(0.4), "+0.40"),
-        (report_text.signed(-0.4), "\u22120.40"),
-        (report_text.decibels(None), report_text.NOTHING),
-        (report_text.moment("2026-11-22T09:06:00Z"), "22 November 2026, 09:06 UTC"),
-        (report_text.moment("yesterday"), "yesterday"),
-        (report_text.short_names(["edges:a=1,b=2", "edges:b=2"])["edges:a=1,b=2"], "edges a=1"),
+        (text.duration(48.2), "48 s"),
+        (text.duration(0.25), "250 ms"),
+        (text.duration(725), "12 min 5 s"),
+        (text.duration(7260), "2 h 1 min"),
+        (text.compact(12_599_920), "12.6 M"),
+        (text.compact(999_999), "1 M"),
+        (text.significant(2133.0), "2,130"),
+        (text.signed(-0.001), "+0.00"),
+        (text.signed(0.4), "+0.40"),
+        (text.signed(-0.4), "\u22120.40"),
+        (text.decibels(None), text.NOTHING),
+        (text.moment("2026-11-22T09:06:00Z"), "22 November 2026, 09:06 UTC"),
+        (text.moment("yesterday"), "yesterday"),
+        (text.short_names(["edges:a=1,b=2", "edges:b=2"])["edges:a=1,b=2"], "edges a=1"),
     ],
 )
 def test_words(written: str, expected: str) -> None:
-    assert written.replace(report_text.GLUE, " ") == expected
+    assert written.replace(text.GLUE, " ") == expected

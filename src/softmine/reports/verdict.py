@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median_high
 
-from softmine.study import report_text as text
-from softmine.study.report_summary import Row
+from softmine.reports import text
+from softmine.reports.rows import Row
 from softmine.study.results import RunResult
 from softmine.study.summary import BASELINE
 

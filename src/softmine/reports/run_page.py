@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from softmine.study import charts
-from softmine.study import report_text as text
+from softmine.reports import charts, text
+from softmine.reports.run import Evaluation, Run
+from softmine.reports.run_images import pictures
 from softmine.study.json_fields import number
-from softmine.study.report_pictures import pictures
-from softmine.study.report_run import Evaluation, Run
 
 
 def _result(run: Run) -> Evaluation | None:
