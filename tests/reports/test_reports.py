@@ -183,7 +183,7 @@ def results(finals: dict[str, float], seeds: int = 2, **changes: Any) -> dict[st
 
 
 def tuned(finals: dict[str, float], **changes: Any) -> dict[str, Any]:
-    """Results with everything that a comparison may add: a search for uniform's batch size, races, the oracle."""
+    """Results with everything that a comparison may add: a search for uniform's batch size, groups, exact sampling."""
     data = results(finals, **changes)
     data["runs"] += [one_run("uniform", 27.0, seed, 8192) for seed in range(2)]
     data["summary"].append({"sampler": "uniform", "batch_size": 8192, "psnr_mean": 27.0, "psnr_std": 0.0})

@@ -174,17 +174,17 @@ def test_the_exact_gain_is_shared_at_equal_steps():
     assert figures(runs, "uniform")["oracle_share"] == 0
 
 
-def test_no_oracle_or_one_that_gains_nothing_has_nothing_to_share():
+def test_exact_share_needs_an_exact_gain():
     assert figures([run("uniform", [20, 24]), run("x", [20, 25])], "x")["oracle_share"] is None
-    for oracle in (24.05, 23.0):
-        runs = [run("uniform", [20, 24]), run("multinomial", [20, oracle]), run("x", [20, 25])]
+    for exact in (24.05, 23.0):
+        runs = [run("uniform", [20, 24]), run("multinomial", [20, exact]), run("x", [20, 25])]
         assert figures(runs, "x")["oracle_share"] is None
 
 
-def test_of_several_oracles_the_one_that_ends_highest_counts_wherever_it_stands():
+def test_highest_of_several_exact_samplings_counts():
     exact = [run("multinomial:alpha=1", [20, 26]), run("multinomial:alpha=0", [20, 28])]
-    for oracles in (exact, exact[::-1]):
-        runs = [run("uniform", [20, 24]), *oracles, run("x", [20, 25])]
+    for several in (exact, exact[::-1]):
+        runs = [run("uniform", [20, 24]), *several, run("x", [20, 25])]
         assert figures(runs, "x")["oracle_share"] == pytest.approx(0.25)
         assert figures(runs, "multinomial:alpha=1")["oracle_share"] == pytest.approx(0.5)
 
@@ -202,7 +202,7 @@ def lines_of(runs):
     return {(line["sampler"], line["shorter"]): line for line in summarize(runs)}
 
 
-def test_a_run_of_a_third_of_the_time_that_ends_at_the_baselines_end_is_three_times_sooner():
+def test_shorter_run_that_ends_level_has_its_speedup():
     runs = [run("uniform", [20, 22, 24, 26, 27, 28]), run("x", [21, 23, 25, 27, 28, 29])]
     lines = lines_of(
         [*runs, shorter("x", [24, 28], 3.0), shorter("y", [24, 29], 3.0), shorter("z", [24, 27.9], 3.0)]
