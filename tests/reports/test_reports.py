@@ -9,14 +9,13 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from softmine import SoftmineError
-from softmine.reports import charts, images, text, write_compare_report, write_fit_report
+from softmine.reports import charts, images, write_compare_report, write_fit_report
 from softmine.reports.rows import Row
 from softmine.reports.rows import table as rows_of
 from softmine.reports.verdict import verdict
@@ -785,72 +784,21 @@ def test_no_value_in_any_place_breaks_the_reports(tmp_path: Path) -> None:
         write_fit_report(write_run(tmp_path / "run", replaced(lines, path, JUNK[turn % len(JUNK)])))
 
 
-def test_labels_keep_apart_and_in_order() -> None:
-    placed = charts.place_labels([50.0, 52.0, 51.0, 200.0, 0.0], 17.0, 300.0)
-    assert sorted(placed) == [placed[i] for i in (4, 0, 2, 1, 3)]
-    assert min(np.diff(sorted(placed))) >= 17.0 - 1e-9
-    assert placed[3] == 200.0
-    assert np.mean([placed[i] for i in (0, 1, 2)]) == pytest.approx(51.0)
-    assert max(charts.place_labels([299.0] * 5, 17.0, 300.0)) <= 300.0
-
-
-def test_charts_of_little_data() -> None:
-    empty = charts.Line("none", [], [])
-    assert charts.draw([empty], title="t", note="n", across="x") is None
-    one = charts.draw([empty, charts.Line("one", [0.0], [25.0])], title="t", note="n", across="x")
-    assert one is not None
-    assert one.spoken == "t (n), against x. one ends at 25.0."
-    for svg in (one.wide, one.narrow):
-        assert "nan" not in svg
-        assert svg.count('class="label"') == 1
-
-
-def test_charts_have_bands_tooltips_and_whole_names() -> None:
-    name = "langevin alpha=0.8 prior=edges $x_1$ <&>"
-    band = charts.Line(name, [0.0, 1.0], [20.0, 25.0], [19.0, 24.0], [21.0, 26.0], value="25.0")
-    dots = charts.Line("dots", [0.0, 0.5], [20.0, 22.0], marks=["first", "last <b>"], hollow=[True, False])
-    chart = charts.draw([band, dots], title="t", note="n", across="time")
-    assert chart is not None
-    assert chart.wide != chart.narrow
-    for svg in (chart.wide, chart.narrow):
-        root = ElementTree.fromstring(svg)
-        assert len(root.findall(".//g[@class='band']")) == 1
-        assert [one.findtext("title") for one in root.findall(".//g[@class='mark']")] == ["first", "last <b>"]
-        labels = root.findall(".//g[@class='label']")
-        assert labels[0].findtext("title") == name
-        assert [one.text for one in labels[0].iter("tspan")] == ["25.0"]
-        assert "\u2026" in "".join(labels[0].itertext())
-        assert "time" in "".join(root.itertext())
-        assert not root.findall(".//style")
-
-
-def test_charts_of_a_page_share_no_identifiers() -> None:
-    line = charts.Line("one", [0.0, 1.0], [20.0, 25.0])
-    drawn = [charts.draw([line], title=title, note="n", across="x") for title in ("a", "b")]
-    svgs = [svg for chart in drawn if chart is not None for svg in (chart.wide, chart.narrow)]
-    found = [set(re.findall(r'id="([^"]+)"', svg)) for svg in svgs]
-    assert len(found) == 4
-    assert len(set.union(*found)) == sum(map(len, found))
-
-
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        (text.duration(48.2), "48 s"),
-        (text.duration(0.25), "250 ms"),
-        (text.duration(725), "12 min 5 s"),
-        (text.duration(7260), "2 h 1 min"),
-        (text.compact(12_599_920), "12.6 M"),
-        (text.compact(999_999), "1 M"),
-        (text.significant(2133.0), "2,130"),
-        (text.signed(-0.001), "+0.00"),
-        (text.signed(0.4), "+0.40"),
-        (text.signed(-0.4), "\u22120.40"),
-        (text.decibels(None), text.NOTHING),
-        (text.moment("2026-11-22T09:06:00Z"), "22 November 2026, 09:06 UTC"),
-        (text.moment("yesterday"), "yesterday"),
-        (text.short_names(["edges:a=1,b=2", "edges:b=2"])["edges:a=1,b=2"], "edges a=1"),
-    ],
-)
-def test_words(written: str, expected: str) -> None:
-    assert written.replace(text.GLUE, " ") == expected
+def test_colors_are_explained_by_what_the_files_say(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    write_images(
+        run, (64, 48), error_scale=0.2, density_range=[0.125, 8], reconstruction_note="reduced to 48 x 64"
+    )
+    page = fit(run)
+    assert "linear-gradient" not in page.html
+    assert "Reconstruction: reduced to 48 x 64." in page.text
+    notes = json.loads((run / "images" / "images.json").read_text())
+    notes.update(color_maps={"error": "magma", "samples": "RdBu_r"}, reduced_to=[48, 64])
+    (run / "images" / "images.json").write_text(json.dumps(notes))
+    page = fit(run)
+    assert page.html.count("linear-gradient") == 2
+    for words in ("1/8 of uniform", "8 times uniform", "where it is blue, fewer", "The image is large, so"):
+        assert words in page.text
+    notes.update(color_maps={"error": "unknown", "samples": "magma"})
+    (run / "images" / "images.json").write_text(json.dumps(notes))
+    assert "linear-gradient" not in fit(run).html

@@ -164,7 +164,7 @@ def worst_window(first: Image.Image, second: Image.Image, side: int = 256) -> Wi
 
     Windows start at multiples of an eighth of ``side``. ``None`` if the sizes differ or are below
     ``side``.
-    The mean absolute difference is a share of the value range, over colour channels.
+    The mean absolute difference is a share of the value range, over color channels.
     """
     if first.size != second.size or min(first.size) < side:
         return None
