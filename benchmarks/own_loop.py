@@ -60,7 +60,9 @@ def main():
             run = softmine.fit("hashgrid", image, name, steps=args.steps, snap=True, seed=seed, evaluations=1)
             fitted.append(psnr(run.field, image))
         medians = statistics.median(own), statistics.median(fitted)
-        print(f"{name:9} own loop {medians[0]:.2f} dB, softmine.fit {medians[1]:.2f} dB, {args.steps} steps, {args.seeds} seeds")
+        print(
+            f"{name:9} own loop {medians[0]:.2f} dB, softmine.fit {medians[1]:.2f} dB, {args.steps} steps, {args.seeds} seeds"
+        )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ def train(video, sampler, steps):
     optimizer = torch.optim.Adam(field.parameters(), lr=1e-2, eps=1e-15)
     for _ in range(steps):
         batch = sampler.draw()
-        points = video.domain.snap(batch.coords)  # (time, row, column), at the centres of pixels in their frames
+        points = video.domain.snap(
+            batch.coords
+        )  # (time, row, column), at the centres of pixels in their frames
         residual = field(points) - video(points)
         error = residual.detach().abs().mean(-1)
         weights = sampler.weigh(batch, error)

@@ -259,22 +259,22 @@ def test_what_was_cut_short_stays_until_there_is_more(finished, monkeypatch):
     def at(share):
         """Ctrl-C at a share of the run."""
 
-        def race_until(contestants, *words):
-            (one,) = contestants
-            race(contestants, *words[:-1], lambda: one.trainer.progress >= share)
+        def interleave_until(compared, *words):
+            (one,) = compared
+            interleave(compared, *words[:-1], lambda: one.trainer.progress >= share)
             os.kill(os.getpid(), signal.SIGINT)
 
-        race = compare.race
-        return race_until
+        interleave = compare.interleave
+        return interleave_until
 
     for share in (0.0, 0.005):
         with monkeypatch.context() as patch:
-            patch.setattr(compare, "race", at(share))
+            patch.setattr(compare, "interleave", at(share))
             assert resume(finished) == 130
         assert read(finished)["runs"] == [cut]
         assert read(finished)["summary"]
     with monkeypatch.context() as patch:
-        patch.setattr(compare, "race", at(0.9))
+        patch.setattr(compare, "interleave", at(0.9))
         assert resume(finished) == 130
     (further,) = read(finished)["runs"]
     assert len(further["curve"]) > len(cut["curve"])

@@ -2,7 +2,16 @@ import math
 
 import pytest
 
-from softmine.study.summary import best_uniform, summarize
+from softmine.study import summary
+from softmine.study.results import RunResult
+
+
+def summarize(runs, tuned=None):
+    return summary.to_json(runs, tuned)
+
+
+def best_uniform(runs):
+    return summary.best_uniform([RunResult.parse(run) for run in runs])
 
 
 def run(sampler, psnrs, seed=0, step_ms=10.0, finished=True, diverged_at=None, batch_size=64):
@@ -133,7 +142,7 @@ def test_a_uniform_that_diverged_hides_none_that_did_not():
     assert figures([gone, run("x", [20, 24, 26])], "x")["baseline_batch_size"] is None
 
 
-def test_the_worst_moment_is_the_deepest_after_the_first_tenth():
+def test_the_minimum_margin_is_the_deepest_after_the_first_tenth():
     base = [10, *[20.0] * 19]
     other = [1, 20, 19.5, *[20.3] * 17]
     assert figures([run("uniform", base), run("x", other)], "x")["worst_deficit"] == pytest.approx(0.5)
@@ -142,7 +151,7 @@ def test_the_worst_moment_is_the_deepest_after_the_first_tenth():
     assert figures(ahead, "uniform")["worst_deficit"] == 0
 
 
-def test_the_worst_moment_is_at_equal_seconds_not_at_equal_steps():
+def test_the_minimum_margin_is_at_equal_seconds_not_at_equal_steps():
     slow = run("x", [22, 24, 26, 28])
     for point in slow["curve"]:
         point["seconds"] *= 2
@@ -151,13 +160,13 @@ def test_the_worst_moment_is_at_equal_seconds_not_at_equal_steps():
     assert figures([base, slow], "x")["worst_deficit"] == pytest.approx(3.0)
 
 
-def test_the_worst_moment_is_the_medians_over_seeds():
+def test_the_minimum_margin_is_the_medians_over_seeds():
     runs = [run("uniform", [20, 24, 26], seed=seed) for seed in range(3)]
     runs += [run("x", [20, 24, 26 - dip], seed=seed) for seed, dip in enumerate((9.0, 0.0, 0.2))]
     assert figures(runs, "x")["worst_deficit"] == pytest.approx(0.2)
 
 
-def test_the_oracles_gain_is_shared_at_equal_steps():
+def test_the_exact_gain_is_shared_at_equal_steps():
     runs = [run("uniform", [20, 24]), run("multinomial", [20, 28]), run("x", [20, 25, 40])]
     # After 20 steps, the last that all have: 1 of 4 dB.
     assert figures(runs, "x")["oracle_share"] == pytest.approx(0.25)
@@ -165,22 +174,22 @@ def test_the_oracles_gain_is_shared_at_equal_steps():
     assert figures(runs, "uniform")["oracle_share"] == 0
 
 
-def test_no_oracle_or_one_that_gains_nothing_has_nothing_to_share():
+def test_exact_share_needs_an_exact_gain():
     assert figures([run("uniform", [20, 24]), run("x", [20, 25])], "x")["oracle_share"] is None
-    for oracle in (24.05, 23.0):
-        runs = [run("uniform", [20, 24]), run("multinomial", [20, oracle]), run("x", [20, 25])]
+    for exact in (24.05, 23.0):
+        runs = [run("uniform", [20, 24]), run("multinomial", [20, exact]), run("x", [20, 25])]
         assert figures(runs, "x")["oracle_share"] is None
 
 
-def test_of_several_oracles_the_one_that_ends_highest_counts_wherever_it_stands():
+def test_highest_of_several_exact_samplings_counts():
     exact = [run("multinomial:alpha=1", [20, 26]), run("multinomial:alpha=0", [20, 28])]
-    for oracles in (exact, exact[::-1]):
-        runs = [run("uniform", [20, 24]), *oracles, run("x", [20, 25])]
+    for several in (exact, exact[::-1]):
+        runs = [run("uniform", [20, 24]), *several, run("x", [20, 25])]
         assert figures(runs, "x")["oracle_share"] == pytest.approx(0.25)
         assert figures(runs, "multinomial:alpha=1")["oracle_share"] == pytest.approx(0.5)
 
 
-def test_the_oracle_of_another_batch_size_does_not_count():
+def test_exact_sampling_of_another_batch_size_does_not_count():
     runs = [run("uniform", [20, 24]), run("multinomial", [20, 28], batch_size=8), run("x", [20, 25])]
     assert figures(runs, "x")["oracle_share"] is None
 
@@ -193,7 +202,7 @@ def lines_of(runs):
     return {(line["sampler"], line["shorter"]): line for line in summarize(runs)}
 
 
-def test_a_run_of_a_third_of_the_time_that_ends_at_the_baselines_end_is_three_times_sooner():
+def test_shorter_run_that_ends_level_has_its_speedup():
     runs = [run("uniform", [20, 22, 24, 26, 27, 28]), run("x", [21, 23, 25, 27, 28, 29])]
     lines = lines_of(
         [*runs, shorter("x", [24, 28], 3.0), shorter("y", [24, 29], 3.0), shorter("z", [24, 27.9], 3.0)]
@@ -206,7 +215,7 @@ def test_a_run_of_a_third_of_the_time_that_ends_at_the_baselines_end_is_three_ti
     assert lines["z", 3.0]["psnr_mean"] == pytest.approx(27.9)
 
 
-def test_the_worst_moment_of_a_shorter_run_is_while_both_train():
+def test_the_minimum_margin_of_a_shorter_run_is_while_both_train():
     base = run("uniform", [20, 22, 24, 26, 27, 28])
     # Ahead by a decibel while it trains, and below the baseline's end.
     assert lines_of([base, shorter("x", [21, 23], 3.0)])["x", 3.0]["worst_deficit"] == pytest.approx(-1.0)
@@ -231,7 +240,7 @@ def test_a_shorter_uniform_is_a_row_and_never_the_baseline():
     )
 
 
-def test_a_shorter_run_shares_the_gain_of_an_oracle_that_had_as_much():
+def test_a_shorter_run_shares_the_gain_of_exact_sampling_that_had_as_much():
     whole = [run("uniform", [20, 22, 24, 26]), run("multinomial", [20, 24, 28, 30])]
     runs = [*whole, shorter("x", [20, 25], 2.0)]
     assert lines_of(runs)["x", 2.0]["oracle_share"] is None

@@ -18,19 +18,20 @@ from softmine.cli.kinds import kind_command, options_of, read, settings_of, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options
 from softmine.errors import SoftmineError
+from softmine.formatting import count, fixed, percent, signed, speedup
 from softmine.registry import create
+from softmine.reports import write_compare_report
 from softmine.runs import new_folder
 from softmine.runs.environment import versions
 from softmine.runs.files import remove_leftovers, write_json
 from softmine.runs.interrupt import INTERRUPTED, Interrupted, at_once, stop_if
-from softmine.runs.progress import decibels, in_terminal
+from softmine.runs.progress import in_terminal
 from softmine.runs.run_folder import RunFolder
 from softmine.runs.task import Task
 from softmine.study.compare import Results, compare, is_complete, new_results
 from softmine.study.matrix import CompareSettings, entries, sized
-from softmine.study.report import write_compare_report
-from softmine.study.report_compare import NOW_AND_THEN
-from softmine.study.shorter import name_of, shorter_of
+from softmine.study.results import Comparison, Line
+from softmine.study.shorter import name_of
 from softmine.study.stored import check_machine, check_tuned, grown, read_results, stored_settings
 from softmine.tasks import KINDS, plain
 from softmine.training import devices
@@ -183,28 +184,27 @@ def _close(folder: Path, results: Results, console: Console) -> int:
 
 
 def _print_summary(results: Results, console: Console) -> None:
+    comparison = Comparison.parse(results)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("sampler", overflow="fold", min_width=8)
-    oracle = any(line["oracle_share"] is not None for line in results["summary"])
-    names = ["batch", "PSNR dB", "sooner (time)", "sooner (steps)", "overhead", "worst dB"]
+    exact = any(line.exact_share is not None for line in comparison.lines)
+    names = ["batch", "PSNR dB", "speed-up (time)", "speed-up (steps)", "overhead", "margin dB"]
     rows = []
-    for line in results["summary"]:
-        spread = f" ±{line['psnr_std']:.2f}" if line["psnr_std"] else ""
-        share = "-" if line["oracle_share"] is None else f"{line['oracle_share']:.0%}"
+    for line in comparison.lines:
+        deviation = f" ±{fixed(line.deviation, 2)}" if line.deviation else ""
         rows.append(
             (
-                name_of(line),
-                f"{line['batch_size']:,}",
-                "diverged" if line["psnr_mean"] is None else decibels(line["psnr_mean"]) + spread,
-                _times(line["speedup_seconds"], line),
-                _times(line["speedup_steps"], line),
+                line.name,
+                count(line.batch_size),
+                "diverged" if line.psnr is None else fixed(line.psnr, 2) + deviation,
+                _speedup(line.speedup_seconds, line),
+                _speedup(line.speedup_steps, line),
                 _overhead(line),
-                # A zero has no minus.
-                "-" if line["worst_deficit"] is None else f"{round(-line['worst_deficit'], 2) + 0.0:+.2f}",
-                *([share] if oracle else []),
+                "-" if line.minimum_margin is None else signed(line.minimum_margin),
+                *([percent(line.exact_share)] if exact else []),
             )
         )
-    for number, name in enumerate([*names, "of oracle"] if oracle else names, 1):
+    for number, name in enumerate([*names, "of exact"] if exact else names, 1):
         words = " ".join([name, *(row[number] for row in rows)]).split()
         # Numbers stay whole: in a terminal that is too narrow for them, lines go on beyond its edge.
         table.add_column(name, justify="right", min_width=max(map(len, words)))
@@ -214,22 +214,21 @@ def _print_summary(results: Results, console: Console) -> None:
         # In a file or a pipe there is no edge to keep to.
         console.width = max(console.width, 160)
     console.print(table, crop=False)
-    if any(shorter_of(line) > 1 for line in results["summary"]):
+    if any(line.shorter > 1 for line in comparison.lines):
         console.print("/ and a number: trained for a budget that many times shorter", soft_wrap=True)
-    if results.get("tuning"):
-        size = next((line["baseline_batch_size"] for line in results["summary"]), None)
+    if comparison.tuning:
+        size = next((line.baseline_batch_size for line in comparison.lines), None)
         if size is not None:
-            console.print(f"sooner, worst: against uniform at its best batch size, {size:,}", soft_wrap=True)
+            console.print(
+                f"speed-up, margin: against uniform at its best batch size, {count(size)}", soft_wrap=True
+            )
 
 
-def _overhead(line: dict[str, Any]) -> str:
-    median, in_all = line["overhead"], line["overhead_in_all"]
-    if median is None:
-        return "-"
-    return f"{median:+.0%}" + (f" ({in_all:+.0%} in all)" if in_all - median > NOW_AND_THEN else "")
+def _overhead(line: Line) -> str:
+    occasional = line.occasional_overhead
+    in_all = "" if occasional is None else f" ({percent(occasional, sign=True)} in all)"
+    return percent(line.overhead, sign=True) + in_all
 
 
-def _times(speedup: float | None, line: dict[str, Any]) -> str:
-    if speedup is not None:
-        return f"{speedup:.2f}x"
-    return "-" if line["baseline_batch_size"] is None else "never"
+def _speedup(factor: float | None, line: Line) -> str:
+    return "-" if factor is None and line.baseline_batch_size is None else speedup(factor)

@@ -19,11 +19,11 @@ from softmine.cli.kinds import kind_command, options_of, read, settings_of, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import check_resumable, same_signal, stored_options, stored_settings
 from softmine.registry import Spec
+from softmine.reports import write_fit_report
 from softmine.runs.fit import Outcome, Prepared, fit, new_run, prepare
 from softmine.runs.interrupt import INTERRUPTED, Interrupted, at_once
 from softmine.runs.new_folder import check_free
 from softmine.runs.run_folder import RunFolder
-from softmine.study.report import write_fit_report
 from softmine.tasks import KINDS, plain
 from softmine.training import devices
 from softmine.training.settings import FitSettings

@@ -11,9 +11,9 @@ import tyro
 from softmine.cli.console import PlainConsole
 from softmine.cli.parse import parse
 from softmine.errors import SoftmineError
+from softmine.reports import write_compare_report, write_fit_report
 from softmine.runs.interrupt import Interrupted, stop_if
 from softmine.runs.new_folder import unusable
-from softmine.study.report import write_compare_report, write_fit_report
 
 
 @dataclass(frozen=True)

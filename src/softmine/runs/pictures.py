@@ -12,11 +12,12 @@ from PIL import Image as Pillow
 
 from softmine.runs.files import replacing, write_json
 from softmine.runs.task import Array, Output, Reconstruction
-from softmine.training.colors import DENSITY_RANGE, density_colors, error_colors, to_bytes
+from softmine.training.colors import COLOR_MAPS, DENSITY_RANGE, density_colors, error_colors, to_bytes
 from softmine.training.record import SampleRecord
 
 MAP_SIDE = 960
 EARLY = 0.1
+"""matplotlib's names of the color maps of what is written, for those who explain it."""
 
 
 def error_scale(result: Reconstruction) -> float:
@@ -69,7 +70,9 @@ def write_pictures(result: Reconstruction, outputs: list[Output], record: Sample
             "samples": samples,
             "density_range": [1 / DENSITY_RANGE, DENSITY_RANGE],
             "error_scale": scale,
+            "color_maps": COLOR_MAPS,
             "reconstruction_note": result.note,
+            "reduced_to": result.reduced_to,
             "outputs": [asdict(output) for output in outputs],
         },
     )

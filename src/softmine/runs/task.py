@@ -70,6 +70,7 @@ class Reconstruction:
         psnr: over the whole signal in dB, or None where only a part of it was asked.
         note: what the picture is, in a few words: ``every pixel``, ``9 slices``.
         least_error: error below which a map of it need not tell differences apart.
+        reduced_to: width and height of the grid that a large signal was reduced to, or None where it was not.
     """
 
     values: Array
@@ -78,6 +79,7 @@ class Reconstruction:
     psnr: float | None
     note: str
     least_error: float = 1 / 255
+    reduced_to: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

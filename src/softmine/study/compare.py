@@ -10,21 +10,31 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from softmine.formatting import count, decibels, significant
 from softmine.runs import pictures
 from softmine.runs.build import build_run
 from softmine.runs.environment import versions
 from softmine.runs.files import write_json
 from softmine.runs.interrupt import Interrupted
 from softmine.runs.task import Evaluator, Task
-from softmine.study import report_text as text
-from softmine.study.matrix import CompareSettings, Entry, ended, entries, entry_of, missing, run_settings
+from softmine.study.interleave import ComparedRun, interleave
+from softmine.study.matrix import (
+    CompareSettings,
+    Entry,
+    ended,
+    entries,
+    entry_of,
+    missing,
+    run_settings,
+)
 from softmine.study.matrix_progress import MatrixProgress
-from softmine.study.race import Contestant, race
+from softmine.study.results import RunResult
 from softmine.study.shorter import with_shorter
-from softmine.study.summary import BASELINE, best_uniform, summarize
+from softmine.study.summary import BASELINE, best_uniform, to_json
 from softmine.study.tuning import Search
 from softmine.training import devices
 from softmine.training.budget import evaluation_points
+from softmine.training.colors import COLOR_MAPS
 
 Results = dict[str, Any]
 """What ``results.json`` holds."""
@@ -45,6 +55,7 @@ def new_results(
         "signal": task.describe(),
         "settings": asdict(settings),
         "density_range": [1 / pictures.DENSITY_RANGE, pictures.DENSITY_RANGE],
+        "color_maps": COLOR_MAPS,
         "device": devices.describe(devices.choose(settings.device)),
         "versions": versions(),
         "complete": False,
@@ -64,8 +75,8 @@ def compare(
     """Makes the runs that ``results`` misses and writes ``results.json`` and pictures into ``folder``.
 
     The missing runs of one seed train in turns, a fortieth of their budget each, and the order turns by one every round,
-    so that a noisy machine slows all alike; runs that took turns have the same ``race``. ``results.json`` is written
-    again after every race, so that a comparison that is killed loses one race at most.
+    so that a noisy machine slows all alike; runs that were interleaved have the same ``race``. ``results.json`` is written
+    again after every group, so that a comparison that is killed loses one group at most.
 
     Args:
         folder: the comparison's folder, which exists.
@@ -82,7 +93,7 @@ def compare(
     results["measured"] = evaluator.describe()
     (folder / "images").mkdir(parents=True, exist_ok=True)
     if settings.tune_uniform and not results.get("tuning"):
-        console.print("looking for the batch size that suits uniform best", soft_wrap=True)
+        console.print("looking for the best batch size of uniform", soft_wrap=True)
         results["tuning"] = Search(task, settings, evaluator, device, console, interrupted).run()
         _write(folder, settings, results)
         if interrupted():
@@ -99,12 +110,12 @@ def compare(
         for seed in range(settings.seeds):
             ahead = missing(found, seed, results["runs"])
             if ahead and not interrupted():
-                contestants = [
-                    _contestant(entry, seed, task, settings, results, evaluator, device) for entry in ahead
+                compared = [
+                    _compared_run(entry, seed, task, settings, results, evaluator, device) for entry in ahead
                 ]
-                race(contestants, progress, _label, interrupted)
+                interleave(compared, progress, _label, interrupted)
                 number = 1 + max((run.get("race", 0) for run in results["runs"]), default=0)
-                trained = [one for one in contestants if _is_kept(one, results["runs"])]
+                trained = [one for one in compared if _is_kept(one, results["runs"])]
                 runs = [one.result(number) for one in trained]
                 # What was cut short starts again, and stays until there is more.
                 again = {entry_of(run) for run in runs}
@@ -113,7 +124,7 @@ def compare(
                 if seed == 0:
                     # What was trained is kept, whatever comes of its pictures.
                     _write(folder, settings, results)
-                    progress.say(float(len(contestants)), "writing the pictures")
+                    progress.say(float(len(compared)), "writing the pictures")
                     _write_pictures(folder, task, trained, runs, before)
                 progress.finished(sum(ended(run) for run in runs))
                 _write(folder, settings, results)
@@ -139,16 +150,16 @@ def is_complete(settings: CompareSettings, results: Results) -> bool:
 
 def describe_tuning(tuning: dict[str, Any]) -> str:
     """The search for uniform's batch size as lines of text: every run, then what was chosen."""
-    lines = [f"uniform at several batch sizes, {text.significant(tuning['seconds'])} s of training each:"]
+    lines = [f"uniform at several batch sizes, {significant(tuning['seconds'])} s of training each:"]
     for run in tuning["runs"]:
-        psnr = "diverged" if run["psnr"] is None else f"{run['psnr']:.2f} dB"
+        psnr = "diverged" if run["psnr"] is None else decibels(run["psnr"])
         lines.append(
-            f"  race {run['race']}  batch {run['batch_size']:>6,}  {psnr}  after {run['steps']:,} steps"
+            f"  group {run['race']}  batch {run['batch_size']:>6,}  {psnr}  after {count(run['steps'])} steps"
         )
-    return "\n".join([*lines, f"the search chose batch size {tuning['batch_size']:,} for uniform"])
+    return "\n".join([*lines, f"the search chose batch size {count(tuning['batch_size'])} for uniform"])
 
 
-def _contestant(
+def _compared_run(
     entry: Entry,
     seed: int,
     task: Task,
@@ -156,31 +167,31 @@ def _contestant(
     results: Results,
     evaluator: Evaluator,
     device: torch.device,
-) -> Contestant:
+) -> ComparedRun:
     tuning = results.get("tuning")
     if tuning and tuning["steps"] and entry not in entries(settings):
         # A larger batch at as many steps would be given more time than all others.
         settings = replace(settings, steps=tuning["steps"])
     trainer = build_run(task, run_settings(settings, entry, seed), device)
     points = evaluation_points(settings.evaluations)
-    return Contestant(trainer, evaluator, entry.sampler, seed, points, entry.shorter)
+    return ComparedRun(trainer, evaluator, entry.sampler, seed, points, entry.shorter)
 
 
-def _is_kept(contestant: Contestant, runs: list[dict[str, Any]]) -> bool:
-    """Whether a contestant was trained, and as far as an earlier run of the same that was cut short."""
-    entry = Entry(contestant.sampler, contestant.batch_size, contestant.shorter)
-    earlier = [run for run in runs if run["seed"] == contestant.seed and entry_of(run) == entry]
+def _is_kept(one: ComparedRun, runs: list[dict[str, Any]]) -> bool:
+    """Whether a run was trained, and as far as an earlier run of the same that was cut short."""
+    entry = Entry(one.sampler, one.batch_size, one.shorter)
+    earlier = [run for run in runs if run["seed"] == one.seed and entry_of(run) == entry]
     most = max((len(run["curve"]) for run in earlier), default=0)
-    return contestant.trainer.step > 0 and (contestant.done or len(contestant.curve) >= most)
+    return one.trainer.step > 0 and (one.done or len(one.curve) >= most)
 
 
-def _label(contestant: Contestant) -> str:
-    name = with_shorter(contestant.sampler, contestant.shorter)
-    return f"seed {contestant.seed}  {name}  batch {contestant.batch_size:,}"
+def _label(one: ComparedRun) -> str:
+    name = with_shorter(one.sampler, one.shorter)
+    return f"seed {one.seed}  {name}  batch {one.batch_size:,}"
 
 
 def _write(folder: Path, settings: CompareSettings, results: Results) -> None:
-    results["summary"] = summarize(results["runs"], _baseline(settings, results))
+    results["summary"] = to_json(results["runs"], _baseline(settings, results))
     results["complete"] = is_complete(settings, results)
     write_json(folder / "results.json", results)
 
@@ -193,24 +204,24 @@ def _baseline(settings: CompareSettings, results: Results) -> int | None:
     tuning = results.get("tuning")
     if not tuning:
         return None
-    found = None if settings.steps else best_uniform(results["runs"])
+    found = None if settings.steps else best_uniform([RunResult.parse(run) for run in results["runs"]])
     return found or tuning["batch_size"]
 
 
 def _write_pictures(
     folder: Path,
     task: Task,
-    contestants: list[Contestant],
+    compared: list[ComparedRun],
     runs: list[dict[str, Any]],
     before: list[dict[str, Any]],
 ) -> None:
-    """Writes reconstruction, error and samples of each contestant; one error scale for all, so that they compare."""
+    """Writes reconstruction, error and samples of each run; one error scale for all, so that they compare."""
     images = folder / "images"
     scale: float | None = next((run["images"]["error_scale"] for run in before if "images" in run), None)
-    for contestant, run in zip(contestants, runs, strict=True):
-        if contestant.diverged_at is not None:
+    for one, run in zip(compared, runs, strict=True):
+        if one.diverged_at is not None:
             continue
-        trainer = contestant.trainer
+        trainer = one.trainer
         result = task.reconstruct(trainer.field, trainer.device, small=True)
         scale = scale or pictures.error_scale(result)
         if result.target is not None and not (images / "target.png").exists():

@@ -10,9 +10,9 @@ from typing import Any
 
 from softmine.errors import SoftmineError
 from softmine.runs import new_folder
-from softmine.study import report_text as text
 from softmine.study.compare import Results
 from softmine.study.matrix import CompareSettings, Entry, entries
+from softmine.study.results import machine
 from softmine.study.shorter import MOST
 from softmine.study.summary import BASELINE
 from softmine.training import devices
@@ -123,7 +123,7 @@ def check_machine(folder: Path, results: Results, settings: CompareSettings) -> 
     here = devices.describe(devices.choose(settings.device))
     if results["device"] != here:
         raise SoftmineError(
-            f"the comparison in {folder} ran on {text.machine(results['device'])} and this is {text.machine(here)}: "
+            f"the comparison in {folder} ran on {machine(results['device'])} and this is {machine(here)}: "
             "their times do not compare, so start a new one here"
         )
 

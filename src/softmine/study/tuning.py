@@ -1,4 +1,4 @@
-"""The batch size that suits uniform sampling best: a gain over a badly chosen baseline is no gain."""
+"""The best batch size of uniform sampling: a gain over a badly chosen baseline is no gain."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rich.console import Console
 from softmine.runs.build import build_run
 from softmine.runs.interrupt import Interrupted
 from softmine.runs.task import Evaluator, Task
+from softmine.study.interleave import ComparedRun, interleave
 from softmine.study.matrix import CompareSettings, Entry, run_settings
 from softmine.study.matrix_progress import MatrixProgress
-from softmine.study.race import Contestant, race
 from softmine.study.summary import BASELINE
 
 SHARE = 1 / 6
@@ -78,7 +78,7 @@ class Search:
         self.console, self.interrupted = console, interrupted
         self.start = settings.batch_sizes[0]
         self.lines: list[dict[str, Any]] = []
-        self._races = 0
+        self._groups = 0
         self._seconds = 0.0
 
     def run(self) -> dict[str, Any] | None:
@@ -105,21 +105,21 @@ class Search:
             return SHARE * float(settings.seconds or 0.0)
         seconds = None if settings.seconds is None else SHARE * settings.seconds
         short = replace(settings, steps=math.ceil(SHARE * settings.steps), seconds=seconds)
-        alone = self._race([self.start], short)[0]
+        alone = self._interleave([self.start], short)[0]
         return max(alone.trainer.clock.seconds, 1e-3)
 
     def _measure(self, sizes: list[int]) -> dict[int, float]:
         if self.interrupted():
             return dict.fromkeys(sizes, 0.0)
-        contestants = self._race(sizes, replace(self.settings, steps=None, seconds=self._seconds))
-        self._races += 1
+        compared = self._interleave(sizes, replace(self.settings, steps=None, seconds=self._seconds))
+        self._groups += 1
         scores = {}
-        for one in contestants:
+        for one in compared:
             psnr = one.curve[-1]["psnr"] if one.curve and one.diverged_at is None else None
             self.lines.append(
                 {
                     "batch_size": one.batch_size,
-                    "race": self._races,
+                    "race": self._groups,
                     "steps": one.trainer.step,
                     "train_seconds": round(one.trainer.clock.seconds, 4),
                     "step_ms_median": one.trainer.timer.medians()[0],
@@ -129,9 +129,9 @@ class Search:
             scores[one.batch_size] = -math.inf if psnr is None else psnr
         return scores
 
-    def _race(self, sizes: Sequence[int], settings: CompareSettings) -> list[Contestant]:
-        contestants = [
-            Contestant(
+    def _interleave(self, sizes: Sequence[int], settings: CompareSettings) -> list[ComparedRun]:
+        compared = [
+            ComparedRun(
                 build_run(self.task, run_settings(settings, Entry(BASELINE, size), SEED), self.device),
                 self.evaluator,
                 BASELINE,
@@ -140,14 +140,14 @@ class Search:
             )
             for size in sizes
         ]
-        with MatrixProgress(self.console, len(contestants)) as progress:
-            race(
-                contestants,
+        with MatrixProgress(self.console, len(compared)) as progress:
+            interleave(
+                compared,
                 progress,
                 lambda one: f"finding uniform's batch size: {one.batch_size:,}",
                 self.interrupted,
             )
-        return contestants
+        return compared
 
     def _steps(self, chosen: int) -> int | None:
         """Steps at the chosen size that take as long as the budget's steps at the start; None without such a budget."""

@@ -59,9 +59,7 @@ def make_sampler(
     """
     brings = able(signal, HasSamplerDefaults)
     defaults = {"snapped": snap, **(brings.auto_options if brings else {})}
-    return create(
-        sampler, signal.domain, batch_size, seed=seed, edges=edges_of(signal), defaults=defaults
-    )
+    return create(sampler, signal.domain, batch_size, seed=seed, edges=edges_of(signal), defaults=defaults)
 
 
 def edges_of(signal: Signal) -> Callable[[], Tensor] | None:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, UInt8
 
+COLOR_MAPS = {"error": "magma", "samples": "RdBu_r"}
+"""What is drawn in which of matplotlib's color maps."""
 DENSITY_RANGE = 8.0
 """Times the mean density that gets the last color; the first is for one over that."""
 
@@ -25,10 +27,10 @@ def to_bytes(values: Values) -> Bytes:
 
 def error_colors(error: Map, scale: float) -> Rgb:
     """Errors (h, w) from black, none, to the brightest color at ``scale``."""
-    return matplotlib.colormaps["magma"](np.clip(error / scale, 0, 1), bytes=True)[..., :3]
+    return matplotlib.colormaps[COLOR_MAPS["error"]](np.clip(error / scale, 0, 1), bytes=True)[..., :3]
 
 
 def density_colors(density: Map) -> Rgb:
     """Samples a cell over their mean, (h, w), on a logarithmic scale: an eighth is blue, one white, eight times red."""
     shade = np.log2(np.clip(density, 1 / DENSITY_RANGE, DENSITY_RANGE)) / np.log2(DENSITY_RANGE)
-    return matplotlib.colormaps["RdBu_r"](0.5 + 0.5 * shade, bytes=True)[..., :3]
+    return matplotlib.colormaps[COLOR_MAPS["samples"]](0.5 + 0.5 * shade, bytes=True)[..., :3]

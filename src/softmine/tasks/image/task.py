@@ -87,7 +87,9 @@ class ImageTask(SignalTask[Image]):
         if not (small or full or self._tiled):
             note += ", --full-tiff writes every pixel"
         error = mean_error(values, target)
-        return Reconstruction(values, target, error, psnr(values, target) if full else None, note)
+        reduced = None if full else (width, height)
+        quality = psnr(values, target) if full else None
+        return Reconstruction(values, target, error, quality, note, reduced_to=reduced)
 
     def write_output(
         self,

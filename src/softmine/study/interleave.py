@@ -1,4 +1,4 @@
-"""Runs that train in turns, a short slice each, so that a noisy machine slows all alike."""
+"""Runs that are interleaved, a short slice each in turn, so that a noisy machine slows all alike."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from softmine.training.trainer import Diverged, Trainer
 SLICES = 40
 
 
-class Contestant:
+class ComparedRun:
     """One run of a comparison, advanced a slice at a time.
 
     Args:
@@ -77,15 +77,15 @@ class Contestant:
     def _measure(self, field: nn.Module) -> Evaluation:
         return finite(self.evaluator(field), self.trainer)
 
-    def result(self, race: int) -> dict[str, Any]:
-        """The run as ``results.json`` has it; ``race`` tells which runs took turns with each other."""
+    def result(self, group: int) -> dict[str, Any]:
+        """The run as ``results.json`` has it; ``group`` is the number of those that were interleaved with each other."""
         step_ms, sampler_ms = self.trainer.timer.medians()
         return {
             "sampler": self.sampler,
             "seed": self.seed,
             "batch_size": self.batch_size,
             "shorter": self.shorter,
-            "race": race,
+            "race": group,
             "steps": self.trainer.step,
             "train_seconds": round(self.trainer.clock.seconds, 4),
             "step_ms_median": step_ms,
@@ -97,34 +97,34 @@ class Contestant:
         }
 
 
-def race(
-    contestants: list[Contestant],
+def interleave(
+    compared: list[ComparedRun],
     progress: MatrixProgress,
-    label: Callable[[Contestant], str],
+    label: Callable[[ComparedRun], str],
     interrupted: Interrupted,
 ) -> None:
-    """Trains all contestants in turns, a fortieth of its budget each; the order turns by one every round.
+    """Trains all runs in turns, a fortieth of its budget each; the order turns by one every round.
 
     So those with a shorter budget are spread over as much of the wall clock as all others.
     """
     turn = 0
-    while not interrupted() and any(not contestant.done for contestant in contestants):
-        start = turn % len(contestants)
-        for contestant in contestants[start:] + contestants[:start]:
-            if contestant.done or interrupted():
+    while not interrupted() and any(not one.done for one in compared):
+        start = turn % len(compared)
+        for one in compared[start:] + compared[:start]:
+            if one.done or interrupted():
                 continue
-            share = sum(one.share for one in contestants)
-            progress.say(share, f"{label(contestant)}  {contestant.share:.0%}{_latest(contestant)}")
-            evaluations = len(contestant.curve)
-            contestant.advance(1 / SLICES, interrupted)
-            if len(contestant.curve) > evaluations:
-                share = sum(one.share for one in contestants)
-                progress.line(share, f"{label(contestant)}  {contestant.share:4.0%}{_latest(contestant)}")
+            share = sum(one.share for one in compared)
+            progress.say(share, f"{label(one)}  {one.share:.0%}{_latest(one)}")
+            evaluations = len(one.curve)
+            one.advance(1 / SLICES, interrupted)
+            if len(one.curve) > evaluations:
+                share = sum(one.share for one in compared)
+                progress.line(share, f"{label(one)}  {one.share:4.0%}{_latest(one)}")
         turn += 1
 
 
-def _latest(contestant: Contestant) -> str:
-    if not contestant.curve:
+def _latest(one: ComparedRun) -> str:
+    if not one.curve:
         return ""
-    point = contestant.curve[-1]
+    point = one.curve[-1]
     return f"  step {point['step']:,}  PSNR {point['psnr']:.2f} dB"

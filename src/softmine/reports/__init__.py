@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from softmine.study.report_compare import compare_page
-from softmine.study.report_fit import fit_page
-from softmine.study.report_page import write_page
+from softmine.reports.comparison_page import compare_page
+from softmine.reports.page import write_page
+from softmine.reports.run_page import fit_page
 
 
 def write_fit_report(run: Path) -> Path:

@@ -6,21 +6,18 @@ import base64
 import io
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageChops
 
-from softmine.study import report_text as text
-
 SMALL = 300
 """Pictures below this many pixels on the long side are kept exact and enlarged by the browser."""
-COLOUR_MAPS = ("magma", "inferno", "viridis", "plasma", "cividis", "turbo", "hot", "gray")
-DIVERGING = ("RdBu_r", "coolwarm")
+DIVERGING = "RdBu_r"
+"""The color map of sample densities that :func:`density_key` can explain."""
 _bomb_guard = threading.Lock()
 
 
@@ -167,7 +164,7 @@ def worst_window(first: Image.Image, second: Image.Image, side: int = 256) -> Wi
 
     Windows start at multiples of an eighth of ``side``. ``None`` if the sizes differ or are below
     ``side``.
-    The mean absolute difference is a share of the value range, over colour channels.
+    The mean absolute difference is a share of the value range, over color channels.
     """
     if first.size != second.size or min(first.size) < side:
         return None
@@ -184,64 +181,32 @@ def worst_window(first: Image.Image, second: Image.Image, side: int = 256) -> Wi
     return Window(column * block, row * block, side, mean)
 
 
-def _palette(name: str) -> np.ndarray:
-    return np.rint(matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3] * 255)
-
-
-def sketch(image: Image.Image) -> Image.Image:
-    """A few of a picture's own pixels, enough to tell its colours."""
-    return image.resize((20, 20), Image.Resampling.NEAREST).convert("RGB")
-
-
-def colour_map(maps: Sequence[Image.Image]) -> str | None:
-    """The name of the colour map that maps were drawn with; ``None`` if it is not a known one."""
-    if not maps:
-        return None
-    pixels = np.concatenate([np.asarray(sketch(image), float).reshape(-1, 3) for image in maps])
-    distances = {
-        name: np.abs(pixels[:, None] - _palette(name)).sum(-1).min(1).mean()
-        for name in (*COLOUR_MAPS, *DIVERGING)
-    }
-    nearest = min(distances, key=lambda name: distances[name])
-    return nearest if distances[nearest] < 9 else None
-
-
 def gradient(name: str | None) -> str | None:
-    """A colour map as a CSS gradient from left to right."""
-    if name is None:
+    """A color map as a CSS gradient from left to right; ``None`` where its name is not known."""
+    import matplotlib
+
+    if name is None or name not in matplotlib.colormaps:
         return None
-    palette = _palette(name)[np.linspace(0, 255, 17, dtype=int)]
+    palette = np.rint(matplotlib.colormaps[name](np.linspace(0, 1, 17))[:, :3] * 255)
     stops = (f"rgb({red:.0f} {green:.0f} {blue:.0f})" for red, green, blue in palette)
     return f"linear-gradient(to right, {', '.join(stops)})"
 
 
-def density_key(name: str | None, span: object) -> dict[str, str] | None:
+def density_key(name: str | None, span: tuple[float, float] | None) -> dict[str, str] | None:
     """How to read a map of sample density: its words, and a gradient with the texts at its ends.
 
     Args:
-        name: the map's colour map; ``None`` gives no key.
-        span: least and greatest density relative to uniform that have a colour of their own.
+        name: the map's color map; ``None``, or one that is not known, gives no key.
+        span: least and greatest density relative to uniform that have a color of their own.
     """
-    if name is None:
+    if name != DIVERGING:
         return None
-    if name in DIVERGING:
-        low, middle, high = "fewer", "as uniform", "more"
-        words = (
-            "Where it is red, more training samples fell in that stretch of the run than uniform "
-            "sampling would have put there; where it is blue, fewer."
-        )
-    else:
-        low, middle, high = "fewest", "", "most"
-        words = "The brighter a place, the more training samples fell on it in that stretch of the run."
-    ends = [text.number(item) for item in text.listing(span)]
-    if len(ends) == 2 and ends[0] and ends[1]:
-        low = f"1/{1 / ends[0]:.3g}" if ends[0] < 1 else f"{ends[0]:.3g}"
-        low, high = f"{low} of uniform", f"{ends[1]:.3g} times uniform"
-    return {"words": words, "bar": gradient(name) or "", "low": low, "middle": middle, "high": high}
-
-
-def tinted(image: Image.Image) -> Image.Image:
-    """A grey map in colour, so that small differences can be told apart; others as they are."""
-    if image.mode != "L":
-        return image
-    return Image.fromarray(_palette(COLOUR_MAPS[0]).astype(np.uint8)[np.asarray(image)])
+    low, high = "fewer", "more"
+    words = (
+        "Where it is red, more training samples fell in that stretch of the run than uniform "
+        "sampling would have put there; where it is blue, fewer."
+    )
+    if span is not None and all(span):
+        low = f"1/{1 / span[0]:.3g}" if span[0] < 1 else f"{span[0]:.3g}"
+        low, high = f"{low} of uniform", f"{span[1]:.3g} times uniform"
+    return {"words": words, "bar": gradient(name) or "", "low": low, "middle": "as uniform", "high": high}

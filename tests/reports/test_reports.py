@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from softmine import SoftmineError
-from softmine.study import charts, report_images, report_text
-from softmine.study.report import write_compare_report, write_fit_report
-from softmine.study.report_curves import Points, reach, spread
-from softmine.study.report_summary import table
-from softmine.study.report_verdict import verdict
+from softmine.reports import charts, images, write_compare_report, write_fit_report
+from softmine.reports.rows import Row
+from softmine.reports.rows import table as rows_of
+from softmine.reports.verdict import verdict
+from softmine.study.results import Comparison
 
 NASTY = "a<script>alert(1)</script>&\"quoted'.png"
 
@@ -56,6 +56,10 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] not in ("style", "script"):
             self.words.append(data)
+
+
+def table(data: dict[str, Any]) -> list[Row]:
+    return rows_of(Comparison.parse(data))
 
 
 def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> Image.Image:
@@ -125,7 +129,7 @@ def write_images(run: Path, shape: tuple[int, int], channels: int = 3, **notes: 
     folder.mkdir()
     picture(*shape, channels).save(folder / "target.png")
     picture(*shape, channels, seed=1).save(folder / "reconstruction.png")
-    report_images.tinted(picture(*shape, 1)).save(folder / "error.png")
+    picture(*shape, 1).save(folder / "error.png")
     for name in ("early", "middle", "late"):
         picture(*shape, 1).save(folder / f"samples_{name}.png")
     (folder / "images.json").write_text(json.dumps(notes))
@@ -178,7 +182,7 @@ def results(finals: dict[str, float], seeds: int = 2, **changes: Any) -> dict[st
 
 
 def tuned(finals: dict[str, float], **changes: Any) -> dict[str, Any]:
-    """Results with everything that a comparison may add: a search for uniform's batch size, races, the oracle."""
+    """Results with everything that a comparison may add: a search for uniform's batch size, groups, exact sampling."""
     data = results(finals, **changes)
     data["runs"] += [one_run("uniform", 27.0, seed, 8192) for seed in range(2)]
     data["summary"].append({"sampler": "uniform", "batch_size": 8192, "psnr_mean": 27.0, "psnr_std": 0.0})
@@ -208,7 +212,7 @@ def compare(folder: Path, finals: dict[str, float], **more: Any) -> Page:
 def assert_self_contained(page: Page) -> None:
     assert all(link.startswith("data:") for link in page.links)
     assert not {"iframe", "object", "embed", "base"} & set(page.tags)
-    assert "url(" not in page.html
+    assert not re.search(r"url\((?!#)", page.html)
     assert "@import" not in page.html
     assert not re.search(r"https?://", page.html)
 
@@ -252,7 +256,8 @@ def test_fit_report_says_how_the_run_ended(tmp_path: Path, state: str | None, wo
     page = fit(run)
     assert words in page.text
     assert "too few evaluations for a curve" in page.text
-    assert state is None or "See <here>" in page.text
+    told = f"Continue with --resume {run}" if state == "interrupted" else "See <here>"
+    assert state is None or told in page.text
 
 
 def test_fit_report_says_when_figures_are_of_a_subset(tmp_path: Path) -> None:
@@ -325,17 +330,17 @@ def test_large_pictures_are_reduced_and_do_not_trip_the_guard(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (1500, 900, 3), np.uint8))
     image.save(tmp_path / "noise.png")
-    opened = report_images.open_picture(tmp_path / "noise.png")
+    opened = images.open_picture(tmp_path / "noise.png")
     assert opened is not None
     assert Image.MAX_IMAGE_PIXELS == 1000
-    embedded = report_images.embed(opened, 1200, limit=100_000)
+    embedded = images.embed(opened, 1200, limit=100_000)
     assert max(embedded.width, embedded.height) <= 1200
     assert len(embedded.uri) < 140_000
 
 
 def test_sixteen_bit_pictures_are_opened(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 257, 65535]], np.uint16)).save(tmp_path / "deep.png")
-    opened = report_images.open_picture(tmp_path / "deep.png")
+    opened = images.open_picture(tmp_path / "deep.png")
     assert opened is not None
     assert np.asarray(opened).tolist() == [[0, 1, 255]]
 
@@ -425,7 +430,7 @@ def test_one_seed_is_named_as_a_doubt(tmp_path: Path) -> None:
     page = compare(tmp_path / "c", {"uniform": 26.5, "langevin": 27.7}, seeds=1)
     assert "how much of this is chance is not known" in page.text
     assert "\u00b1" not in page.text
-    assert "<polygon" not in page.html
+    assert 'class="band"' not in page.html
 
 
 def test_seeds_that_do_not_count_are_in_no_figure(tmp_path: Path) -> None:
@@ -440,7 +445,7 @@ def test_seeds_that_do_not_count_are_in_no_figure(tmp_path: Path) -> None:
     assert "2 samplers, 1 seed each" in page.text
     assert "how much of this is chance is not known" in page.text
     assert "\u00b1" not in page.text
-    assert "<polygon" not in page.html
+    assert 'class="band"' not in page.html
     assert "was added to" not in page.text
     assert "4 runs" in page.text
     # Files of before lines had their seeds.
@@ -580,8 +585,8 @@ def test_all_are_measured_against_the_tuned_uniform(tmp_path: Path) -> None:
     assert rows[0].gain == pytest.approx(0.7)
     page = Page(write_compare_report(write_comparison(tmp_path, data)))
     for words in (
-        "at the batch size that suits it best, 8,192, as a short search found",
-        "Worst moment, dB",
+        "at its best batch size, 8,192, as a short search found",
+        "Minimum margin, dB",
         "\u22120.30",
         "42%",
         "The search for uniform\u2019s batch size",
@@ -747,6 +752,21 @@ def replaced(value: Any, path: tuple[Any, ...], junk: Any) -> Any:
     return value
 
 
+@pytest.fixture
+def charts_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts of the same lines are drawn once, which is most of what hundreds of pages take."""
+    drawn: dict[str, str] = {}
+    draw = charts._svg
+
+    def once(*words: Any) -> str:
+        key = repr(words)
+        drawn[key] = drawn.get(key) or draw(*words)
+        return drawn[key]
+
+    monkeypatch.setattr(charts, "_svg", once)
+
+
+@pytest.mark.usefixtures("charts_drawn_once")
 def test_no_value_in_any_place_breaks_the_reports(tmp_path: Path) -> None:
     data = tuned({"uniform": 26.5, "langevin": 27.7}, seeds=1)
     for run in data["runs"]:
@@ -764,53 +784,21 @@ def test_no_value_in_any_place_breaks_the_reports(tmp_path: Path) -> None:
         write_fit_report(write_run(tmp_path / "run", replaced(lines, path, JUNK[turn % len(JUNK)])))
 
 
-def test_labels_keep_apart_and_in_order() -> None:
-    placed = charts.place_labels([50.0, 52.0, 51.0, 200.0, 0.0], 17.0, 300.0)
-    assert sorted(placed) == [placed[i] for i in (4, 0, 2, 1, 3)]
-    assert min(np.diff(sorted(placed))) >= 17.0 - 1e-9
-    assert placed[3] == 200.0
-    assert np.mean([placed[i] for i in (0, 1, 2)]) == pytest.approx(51.0)
-    assert max(charts.place_labels([299.0] * 5, 17.0, 300.0)) <= 300.0
-
-
-def test_charts_of_little_data() -> None:
-    empty = charts.Line("none", [], [])
-    assert charts.draw([empty], title="t", note="n", across="x") is None
-    one = charts.draw([empty, charts.Line("one", [0.0], [25.0])], title="t", note="n", across="x")
-    assert one is not None
-    assert [curve.name for curve in one.curves] == ["one"]
-    assert "nan" not in repr(one)
-
-
-def test_median_curves() -> None:
-    runs = [Points([1.0, 2.0, 3.0], [20.0 + i, 22.0 + i, 24.0 + i]) for i in (0, 1, 5)]
-    middle = spread([*runs, Points([], [])])
-    assert middle is not None
-    assert middle.x[-1] == 3.0
-    assert (middle.low[-1], middle.median[-1], middle.high[-1]) == (24.0, 25.0, 29.0)
-    assert reach(middle, 24.0) == pytest.approx(2.5, abs=0.02)
-    assert reach(middle, 26.0) is None
-    assert spread([]) is None
-
-
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        (report_text.duration(48.2), "48 s"),
-        (report_text.duration(0.25), "250 ms"),
-        (report_text.duration(725), "12 min 5 s"),
-        (report_text.duration(7260), "2 h 1 min"),
-        (report_text.compact(12_599_920), "12.6 M"),
-        (report_text.compact(999_999), "1 M"),
-        (report_text.significant(2133.0), "2,130"),
-        (report_text.signed(-0.001), "0.00"),
-        (report_text.signed(0.4), "+0.40"),
-        (report_text.signed(-0.4), "\u22120.40"),
-        (report_text.decibel(None), report_text.NOTHING),
-        (report_text.moment("2026-11-22T09:06:00Z"), "22 November 2026, 09:06 UTC"),
-        (report_text.moment("yesterday"), "yesterday"),
-        (report_text.short_names(["edges:a=1,b=2", "edges:b=2"])["edges:a=1,b=2"], "edges a=1"),
-    ],
-)
-def test_words(written: str, expected: str) -> None:
-    assert written.replace(report_text.GLUE, " ") == expected
+def test_colors_are_explained_by_what_the_files_say(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    write_images(
+        run, (64, 48), error_scale=0.2, density_range=[0.125, 8], reconstruction_note="reduced to 48 x 64"
+    )
+    page = fit(run)
+    assert "linear-gradient" not in page.html
+    assert "Reconstruction: reduced to 48 x 64." in page.text
+    notes = json.loads((run / "images" / "images.json").read_text())
+    notes.update(color_maps={"error": "magma", "samples": "RdBu_r"}, reduced_to=[48, 64])
+    (run / "images" / "images.json").write_text(json.dumps(notes))
+    page = fit(run)
+    assert page.html.count("linear-gradient") == 2
+    for words in ("1/8 of uniform", "8 times uniform", "where it is blue, fewer", "The image is large, so"):
+        assert words in page.text
+    notes.update(color_maps={"error": "unknown", "samples": "magma"})
+    (run / "images" / "images.json").write_text(json.dumps(notes))
+    assert "linear-gradient" not in fit(run).html

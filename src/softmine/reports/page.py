@@ -13,8 +13,8 @@ from typing import Any
 import jinja2
 
 from softmine.domain import SoftmineError
+from softmine.reports import text
 from softmine.runs.files import write_bytes
-from softmine.study import report_text as text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -86,8 +86,8 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     for function in (
-        columns, text.compact, text.count, text.decibel, text.duration, text.fixed,
-        text.moment, text.several, text.signed,
+        columns, text.compact, text.count, text.decibels, text.duration, text.fixed,
+        text.moment, text.percent, text.several, text.signed, text.speedup,
     ):  # fmt: skip
         environment.filters[function.__name__] = function
     return environment

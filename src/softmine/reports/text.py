@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ParamSpec
+
+from softmine import formatting
+from softmine.study.json_fields import mapping, number
+from softmine.study.results import machine
+
+P = ParamSpec("P")
 
 NOTHING, INFINITE = "\u2013", "\u221e"
 """Stand where a figure is missing, and for the PSNR of an exact fit."""
@@ -35,96 +42,32 @@ SETTINGS = {
 GROUPS = ("Sampling", "Training", "Field")
 
 
-def number(value: object) -> float | None:
-    """``value`` as a finite float; ``None`` for anything else (text, NaN, a truth value)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        result = float(value)
-    except OverflowError:
-        return None
-    return result if math.isfinite(result) else None
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """``value`` if it is a JSON object, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def listing(value: object) -> list[Any]:
-    """``value`` if it is a JSON array, else an empty one."""
-    return value if isinstance(value, list) else []
-
-
-def count(value: object) -> str:
-    """A whole number with thousands separated: ``5,000``."""
-    amount = number(value)
-    return NOTHING if amount is None else f"{round(amount):,}"
-
-
-def compact(value: object) -> str:
-    """A large number in three figures: ``1.23 M``."""
-    amount = number(value)
-    if amount is None:
+def typeset(text: str) -> str:
+    """A number's plain text as pages show it: true signs, and no line breaks between a number and its unit."""
+    if text == formatting.MISSING:
         return NOTHING
-    # Bounds lie where three figures would round up to the next suffix.
-    for bound, size, suffix in ((999.5e6, 1e9, "G"), (999.5e3, 1e6, "M"), (1e4, 1e3, "k")):
-        if abs(amount) >= bound:
-            return f"{significant(amount / size)} {suffix}"
-    return count(amount)
+    text = re.sub(r"-(?=[\d.i])", MINUS, text).replace("inf", INFINITE).replace(" ", GLUE)
+    return re.sub(r"(?<=\d)x$", f"{GLUE}{TIMES}", text)
 
 
-def fixed(value: object, digits: int = 1) -> str:
-    """A number with a fixed count of decimals and a true minus sign."""
-    if isinstance(value, float) and math.isinf(value):
-        return INFINITE if value > 0 else MINUS + INFINITE
-    amount = number(value)
-    if amount is None:
-        return NOTHING
-    text = f"{amount:.{digits}f}"
-    if float(text) == 0:
-        text = text.lstrip("-")
-    return text.replace("-", MINUS)
+def _typeset(write: Callable[P, str]) -> Callable[P, str]:
+    @functools.wraps(write)
+    def written(*args: P.args, **options: P.kwargs) -> str:
+        return typeset(write(*args, **options))
+
+    return written
 
 
-def significant(value: object) -> str:
-    """A number in three figures, never with an exponent: ``0.556``, ``39.1``, ``2,130``."""
-    amount = number(value)
-    if amount is None:
-        return NOTHING
-    if abs(amount) >= 1000:
-        return count(float(f"{amount:.3g}"))
-    return f"{amount:.3g}" if abs(amount) >= 1e-4 else fixed(amount)
-
-
-def signed(value: object, digits: int = 2) -> str:
-    """A difference, always with its sign: ``+0.40``."""
-    text = fixed(value, digits)
-    plain = text == NOTHING or text.startswith(MINUS) or text.strip("0.") == ""
-    return text if plain else f"+{text}"
-
-
-def decibel(value: object, digits: int = 1) -> str:
-    """A level with its unit: ``31.9 dB``."""
-    text = fixed(value, digits)
-    return text if text == NOTHING else f"{text}{GLUE}dB"
-
-
-def duration(value: object) -> str:
-    """A time span in the units a person would use: ``48 s``, ``12 min 5 s``."""
-    seconds = number(value)
-    if seconds is None:
-        return NOTHING
-    if seconds < 1:
-        return f"{seconds * 1e3:.0f}{GLUE}ms" if seconds > 0 else f"0{GLUE}s"
-    if seconds < 9.95:
-        return f"{seconds:.1f}".removesuffix(".0") + f"{GLUE}s"
-    whole = round(seconds)
-    if whole <= 120:
-        return f"{whole}{GLUE}s"
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    parts = [(hours, "h"), (minutes, "min"), (0 if hours else rest, "s")]
-    return GLUE.join(f"{amount}{GLUE}{unit}" for amount, unit in parts if amount)
+compact = _typeset(formatting.compact)
+count = _typeset(formatting.count)
+decibels = _typeset(formatting.decibels)
+duration = _typeset(formatting.duration)
+fixed = _typeset(formatting.fixed)
+percent = _typeset(formatting.percent)
+signed = _typeset(formatting.signed)
+significant = _typeset(formatting.significant)
+speedup = _typeset(formatting.speedup)
+several = formatting.several
 
 
 def moment(value: object) -> str:
@@ -137,12 +80,11 @@ def moment(value: object) -> str:
     return f"{when.day} {when:%B %Y, %H:%M} {zone}".strip()
 
 
-def size(shape: object, unit: str = "pixels") -> str:
+def size(shape: Sequence[int], unit: str = "pixels") -> str:
     """An array's shape as people say it, channels last: ``4,408 × 4,344 pixels, 1 channel``."""
-    sizes = [number(item) for item in listing(shape)]
-    if len(sizes) < 2 or None in sizes:
-        return f" {TIMES} ".join(count(item) for item in sizes)
-    *cells, channels = sizes
+    if len(shape) < 2:
+        return f" {TIMES} ".join(map(count, shape))
+    *cells, channels = shape
     if unit == "pixels":
         cells.reverse()  # width before height, as people say it
     ending = "channel" if channels == 1 else "channels"
@@ -184,29 +126,10 @@ def field_name(value: object) -> str:
     return FIELDS.get(str(value), str(value)) if value else ""
 
 
-def machine(device: object) -> str:
-    """The device in words: ``AMD EPYC (CPU, 2 threads)``."""
-    details = mapping(device)
-    kind = str(details.get("type") or "").upper()
-    threads = number(details.get("threads"))
-    extra = [kind] if kind else []
-    if threads is not None and kind == "CPU":
-        extra.append(f"{count(threads)} thread" + ("" if threads == 1 else "s"))
-    name = str(details.get("name") or "")
-    if not name:
-        return ", ".join(extra) or "an unnamed machine"
-    return f"{name} ({', '.join(extra)})" if extra else name
-
-
 def machines(devices: Iterable[object]) -> str:
     """The devices that a run was trained on, one after the other, in words."""
     names = [machine(device) for device in devices]
     return ", then ".join(name for name, before in zip(names, [None, *names], strict=False) if name != before)
-
-
-def several(amount: int, one: str, many: str | None = None) -> str:
-    """``1 seed``, ``3 seeds``."""
-    return f"{amount:,} {one if amount == 1 else many or one + 's'}"
 
 
 def versions(values: Iterable[object]) -> list[tuple[str, str]]:
@@ -228,7 +151,7 @@ def setting(key: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if key in ("seconds", "checkpoint_every") and number(value) is not None:
-        return duration(value)
+        return duration(number(value))
     if key == "field":
         return field_name(value)
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median_high
 
-from softmine.study import report_text as text
-from softmine.study.report_summary import BASELINE, Row, speedup
+from softmine.reports import text
+from softmine.reports.rows import Row
+from softmine.study.results import RunResult
+from softmine.study.summary import BASELINE
 
 LEAST_GAIN = 0.05
 """Differences below this many dB are called a tie, whatever the spread."""
@@ -15,10 +18,11 @@ REACHED = 0.98
 """From this share of a budget on, it counts as spent."""
 
 
-def spent(rows: list[Row], seconds: float | None, steps: float | None) -> str:
+def spent(rows: list[Row], seconds: float | None, steps: int | float | None) -> str:
     """What every run was given, or what they had where they ended before it, as words that end a sentence."""
     each = " each" if len(rows) > 1 else ""
-    trained, made = _had(rows, "train_seconds"), _had(rows, "steps")
+    trained = _had(rows, lambda run: run.train_seconds)
+    made = _had(rows, lambda run: run.steps)
     if seconds is not None and (trained is None or trained >= REACHED * seconds):
         return f"after {text.duration(seconds)} of training{each}"
     if steps is not None and (made is None or made >= REACHED * steps):
@@ -28,14 +32,14 @@ def spent(rows: list[Row], seconds: float | None, steps: float | None) -> str:
     return f"after {text.duration(trained)} of training{each}" if trained is not None else "at the end"
 
 
-def _had(rows: list[Row], key: str) -> float | None:
+def _had(rows: list[Row], spent: Callable[[RunResult], int | float | None]) -> float | None:
     """The median over runs with the whole budget, of two the higher: a tuned uniform may have fewer steps by plan."""
     runs = [run for row in rows if row.shorter == 1 for run in row.counted]
-    values = [value for run in runs if (value := text.number(run.get(key))) is not None]
+    values = [value for run in runs if (value := spent(run)) is not None]
     return float(median_high(values)) if values else None
 
 
-def given(row: Row, seconds: float | None, steps: float | None) -> str:
+def given(row: Row, seconds: float | None, steps: int | float | None) -> str:
     """The budget of a row, as words: ``24 s``, or ``2,000 steps``."""
     if seconds is not None and steps is not None:
         most = text.several(round(steps / row.shorter), "step")
@@ -57,18 +61,18 @@ def compared(rows: list[Row]) -> list[Row]:
 
 
 def _noise(row: Row, base: Row) -> float:
-    return max(LEAST_GAIN, math.hypot(row.deviation or 0.0, base.deviation or 0.0))
+    return max(LEAST_GAIN, math.hypot(row.line.deviation or 0.0, base.line.deviation or 0.0))
 
 
 def _caveats(best: Row, base: Row, equal_steps: bool) -> str:
     """What a fair reader must know beside the two figures."""
     found = ""
-    if equal_steps and best.overhead is not None and abs(best.overhead) >= 0.02:
-        found += f" Its steps take {text.signed(100 * best.overhead, 0)}% time."
+    if equal_steps and best.line.overhead is not None and abs(best.line.overhead) >= 0.02:
+        found += f" Its steps take {text.percent(best.line.overhead, sign=True)} time."
     if best.batch_size != base.batch_size and best.batch_size and base.batch_size:
         own, other = text.count(best.batch_size), text.count(base.batch_size)
         found += f" Here {base.name} draws {other} samples a step, {best.name} {own}."
-        steps = [text.number(row.runs[0].get("steps")) if row.runs else None for row in (best, base)]
+        steps = [row.runs[0].steps if row.runs else None for row in (best, base)]
         if equal_steps and None not in steps and steps[0] != steps[1] and best.shorter == 1:
             found += (
                 f" {base.name.capitalize()} was given {text.count(steps[1])} steps, which take about as long."
@@ -89,7 +93,7 @@ class Verdict:
     clear: bool
 
 
-def verdict(rows: list[Row], seconds: float | None, steps: float | None) -> Verdict:
+def verdict(rows: list[Row], seconds: float | None, steps: int | float | None) -> Verdict:
     """Say who wins by how much, or that nobody does.
 
     Runs with a shorter budget are told after that, each with the budget it had; they are the result where nothing but
@@ -112,15 +116,15 @@ def verdict(rows: list[Row], seconds: float | None, steps: float | None) -> Verd
     return replace(found, rest=found.rest + _told_beside(others, base, seconds, steps))
 
 
-def _told_beside(rows: list[Row], base: Row | None, seconds: float | None, steps: float | None) -> str:
+def _told_beside(rows: list[Row], base: Row | None, seconds: float | None, steps: int | float | None) -> str:
     """Where runs with a shorter budget end, as a sentence; empty without any."""
     found = []
     for row in rows:
-        place = f"at {text.decibel(row.psnr, 2)}"
+        place = f"at {text.decibels(row.psnr)}"
         if base is not None:
             gain, noise = row.gain or 0.0, _noise(row, base)
-            place = f"{text.decibel(abs(gain), 2)} {'above' if gain > 0 else 'below'}"
-            place = f"within {text.decibel(noise, 2)}" if abs(gain) < noise else place
+            place = f"{text.decibels(abs(gain))} {'above' if gain > 0 else 'below'}"
+            place = f"within {text.decibels(noise)}" if abs(gain) < noise else place
         found.append(f"{row.prose} ({given(row, seconds, steps)}) {place}")
     if not found:
         return ""
@@ -128,27 +132,27 @@ def _told_beside(rows: list[Row], base: Row | None, seconds: float | None, steps
     return f" Runs with a shorter budget end{against}: {', '.join(found)}."
 
 
-def _of_shorter(best: Row, base: Row, seconds: float | None, steps: float | None) -> Verdict:
+def _of_shorter(best: Row, base: Row, seconds: float | None, steps: int | float | None) -> Verdict:
     """The result where the best sampler had less to spend than the baseline."""
     gain, noise = best.gain or 0.0, _noise(best, base)
     spent_by = f"trained for {given(best, seconds, steps)} instead of {given(base, seconds, steps)}"
     equal_steps = seconds is None and steps is not None
-    rest = f"{best.prose}: {text.fixed(best.psnr, 2)} against {text.decibel(base.psnr, 2)}."
-    sooner = speedup(best, base, "step" if equal_steps else "seconds")
-    if sooner:
-        share = f"{text.fixed(1 / sooner, 2)} of the {'steps' if equal_steps else 'time'}"
+    rest = f"{best.prose}: {text.fixed(best.psnr, 2)} against {text.decibels(base.psnr)}."
+    factor = best.reached_steps if equal_steps else best.reached_seconds
+    if factor:
+        share = f"{text.fixed(1 / factor, 2)} of the {'steps' if equal_steps else 'time'}"
         rest += f" It reaches that level in {share}."
     rest += _caveats(best, base, equal_steps)
     if abs(gain) < noise:
         return Verdict(
-            f"{best.prose} ends within {text.decibel(noise, 2)} of {base.prose}, {spent_by}", rest, False
+            f"{best.prose} ends within {text.decibels(noise)} of {base.prose}, {spent_by}", rest, False
         )
     place = "above" if gain > 0 else "below"
-    lead = f"{best.prose} ends {text.decibel(abs(gain), 2)} {place} {base.prose}, {spent_by}"
+    lead = f"{best.prose} ends {text.decibels(abs(gain))} {place} {base.prose}, {spent_by}"
     return Verdict(lead, rest, gain > 0)
 
 
-def _of_equal(rows: list[Row], every: list[Row], seconds: float | None, steps: float | None) -> Verdict:
+def _of_equal(rows: list[Row], every: list[Row], seconds: float | None, steps: int | float | None) -> Verdict:
     """The result where the best sampler of ``rows`` and the baseline had as much to spend."""
     scored = [row for row in rows if row.psnr is not None]
     if not scored:
@@ -162,30 +166,30 @@ def _of_equal(rows: list[Row], every: list[Row], seconds: float | None, steps: f
     if base is None:
         verb = "ends highest, at" if len(scored) > 1 else "ends at"
         alone = f"There is no result of {BASELINE} sampling here to measure a gain against."
-        return Verdict(f"{first.prose} {verb} {text.decibel(first.psnr)} {budget}", alone, True)
+        return Verdict(f"{first.prose} {verb} {text.decibels(first.psnr, 1)} {budget}", alone, True)
     if best is None:
         alone = "No other sampler has a result here, so there is nothing to compare it with."
-        return Verdict(f"{base.prose} ends at {text.decibel(base.psnr)} {budget}", alone, True)
+        return Verdict(f"{base.prose} ends at {text.decibels(base.psnr, 1)} {budget}", alone, True)
     gain = best.gain or 0.0
     noise = _noise(best, base)
-    ends = f"{text.fixed(best.psnr, 2)} against {text.decibel(base.psnr, 2)} {budget}"
+    ends = f"{text.fixed(best.psnr, 2)} against {text.decibels(base.psnr)} {budget}"
     equal_steps = seconds is None and steps is not None
     caveats = _caveats(best, base, equal_steps)
     if abs(gain) < noise:
-        lead = f"No clear winner: {best.prose} and {base.prose} end within {text.decibel(noise, 2)}"
+        lead = f"No clear winner: {best.prose} and {base.prose} end within {text.decibels(noise)}"
         rest = f"{best.prose}: {ends}. The difference is no larger than the noise.{caveats}"
         return Verdict(lead, rest, False)
     if gain < 0:
         whole = " with the whole budget" if any(row.shorter > 1 for row in every) else ""
         lead = f"No sampler{whole} beats {base.prose}: the next, {best.prose}, ends lower by "
-        return Verdict(lead + text.decibel(-gain, 2), f"{best.prose}: {ends}.{caveats}", True)
-    sooner = speedup(best, base, "step" if equal_steps else "seconds")
-    if not sooner:
-        lead = f"{best.prose} ends {text.decibel(gain, 2)} above {base.prose}"
+        return Verdict(lead + text.decibels(-gain), f"{best.prose}: {ends}.{caveats}", True)
+    factor = best.reached_steps if equal_steps else best.reached_seconds
+    if not factor:
+        lead = f"{best.prose} ends {text.decibels(gain)} above {base.prose}"
         return Verdict(lead, f"{best.prose}: {ends}.{caveats}", True)
-    share = f"{text.fixed(1 / sooner, 2)} of the {'steps' if equal_steps else 'time'}"
-    goal = f"{base.name}\u2019s final {text.decibel(base.psnr)}"
+    share = f"{text.fixed(1 / factor, 2)} of the {'steps' if equal_steps else 'time'}"
+    goal = f"{base.name}\u2019s final {text.decibels(base.psnr, 1)}"
     if base.prose != base.name:
-        goal = f"the final {text.decibel(base.psnr)} of {base.prose}"
-    rest = f"It ends {text.decibel(gain, 2)} higher: {ends}.{caveats}"
+        goal = f"the final {text.decibels(base.psnr, 1)} of {base.prose}"
+    rest = f"It ends {text.decibels(gain)} higher: {ends}.{caveats}"
     return Verdict(f"{best.prose} reaches {goal} in {share}", rest, True)
