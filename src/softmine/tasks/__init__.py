@@ -33,6 +33,11 @@ class Kind:
     paths: str
     batch_size: int | None = None
 
+    @property
+    def name(self) -> str:
+        """The noun with its article: ``an image``."""
+        return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
+
 
 KINDS: dict[str, Kind] = {
     "image": Kind("picture", "PATH is a PNG, JPEG, TIFF, NPY or EXR file, or builtin:NAME."),

@@ -12,9 +12,10 @@ from torch import nn
 from softmine import fields
 from softmine.checks import check_choice, check_count, check_positive
 from softmine.domain import Box, SoftmineError
+from softmine.optim import SCHEDULES
 from softmine.sampling import Sampler
 from softmine.training import devices
-from softmine.training.budget import SCHEDULES, Budget, evaluation_points
+from softmine.training.budget import Budget, evaluation_points
 from softmine.training.build import build_trainer, make_sampler
 from softmine.training.loop import Point, train_and_evaluate
 from softmine.training.trainer import Diverged
