@@ -103,7 +103,7 @@ class Run:
         return time.perf_counter()
 
     def train_eagerly(self) -> torch.Tensor:
-        coords = self.sampler.draw()
+        coords = self.sampler.draw().coords
         loss = self.loss(self.field(coords), coords)
         self.for_table.zero_grad()
         self.for_network.zero_grad()
@@ -116,7 +116,7 @@ class Run:
         """The same step with its backward cut at the features."""
         marks = [self.now()]
         mark = lambda: marks.append(self.now())  # noqa: E731
-        coords = self.sampler.draw()
+        coords = self.sampler.draw().coords
         mark()
         features = self.field.encoding(coords)
         mark()
@@ -151,7 +151,7 @@ class Run:
     def lines(self) -> float:
         """Cache lines that a step cannot avoid: those of the touched rows and of their optimizer records."""
         grid = self.field.encoding
-        coords = self.sampler.draw()
+        coords = self.sampler.draw().coords
         cell = torch.minimum((coords[:, None] * grid.resolutions).long(), grid.resolutions - 1)
         rows = grid.rows(cell[:, :, None] + grid.corners).flatten().unique()
         record = 4 * self.for_table._rows[grid.table].records.shape[1]
