@@ -102,7 +102,7 @@ class Run:
         return time.perf_counter()
 
     def train_eagerly(self) -> torch.Tensor:
-        coords = self.sampler.draw()
+        coords = self.sampler.draw().coords
         loss = self.loss(self.field(coords), coords)
         self.optimizer.zero_grad()
         loss.backward()
@@ -113,7 +113,7 @@ class Run:
         """The same step with its backward cut at the features."""
         marks = [self.now()]
         mark = lambda: marks.append(self.now())  # noqa: E731
-        coords = self.sampler.draw()
+        coords = self.sampler.draw().coords
         mark()
         features = self.field.encoding(coords)
         mark()
@@ -145,7 +145,7 @@ class Run:
     def lines(self) -> float:
         """Cache lines that a step cannot avoid: those of the touched rows and of their optimizer records."""
         grid = self.field.encoding
-        coords = self.sampler.draw()
+        coords = self.sampler.draw().coords
         cell = torch.minimum((coords[:, None] * grid.resolutions).long(), grid.resolutions - 1)
         rows = grid.rows(cell[:, :, None] + grid.corners).flatten().unique()
         record = 4 * self.optimizer._rows[grid.table].records.shape[1]

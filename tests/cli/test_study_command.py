@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from softmine.cli.main import main
-from softmine.sampling import SAMPLERS
+from softmine.registry import SAMPLERS
 from softmine.study.matrix import entries
 from softmine.study.studies import STUDIES
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from softmine import Box, HashGridField, SoftmineError, Uniform
+from softmine.kernels import RowAdam
 from softmine.optim import CapturedStep, RowAdam, set_learning_rate, unchanged_places
+from softmine.registry import create
 from softmine.sampling import create
 
 
@@ -18,13 +20,15 @@ def training(device, sampler="uniform", rate=1e-2):
     optimizer = RowAdam(field.parameters(), lr=torch.tensor(rate, device=device), batch_size=256, memory=None)
 
     def step():
-        coords = chosen.draw()
+        batch = chosen.draw()
+        coords = batch.coords
         residual = field(coords) - (9 * coords).sin().sum(-1, keepdim=True)
         loss = residual.square().mean(-1)
-        objective = (chosen.weigh(residual.detach().abs().mean(-1), loss.detach()) * loss).mean()
+        error = residual.detach().abs().mean(-1)
+        objective = (chosen.weigh(batch, error) * loss).mean()
         optimizer.zero_grad()
         objective.backward()
-        chosen.update()
+        chosen.update(batch, error, loss=loss.detach())
         optimizer.step()
         return objective.detach()
 
@@ -43,8 +47,8 @@ def test_a_step_changes_everything_in_place(sampler):
 
 def test_a_replaced_buffer_is_named():
     sampler = Uniform(Box((4, 4)), 8, seed=0)
-    with pytest.raises(SoftmineError, match=r"replaces Uniform\.ones"), unchanged_places([sampler]):
-        sampler.ones = torch.ones(8)
+    with pytest.raises(SoftmineError, match=r"replaces Uniform\.strata"), unchanged_places([sampler]):
+        sampler.strata = torch.ones(2)
 
 
 @pytest.mark.parametrize("backend", ["numba", "torch"])
@@ -85,7 +89,7 @@ field = softmine.HashGridField(2, 1, levels=4, log2_table_size=8, finest_resolut
 sampler = softmine.Uniform(softmine.Box((32, 32)), 100, seed=0)
 
 def objective():
-    coords = sampler.draw()
+    coords = sampler.draw().coords
     return (field(coords) - (9 * coords).sin().sum(-1, keepdim=True)).square().mean()
 
 def gradients(function):

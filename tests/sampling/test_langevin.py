@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from softmine.sampling.protocol import check_importance
 
 from softmine import Box, Langevin, SoftmineError
 from softmine.sampling import PiecewiseConstant

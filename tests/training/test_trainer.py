@@ -3,8 +3,11 @@ import pytest
 import torch
 
 from softmine import Box, HashGridField, Image, Langevin, SoftmineError, Uniform
+from softmine.baselines import INT
+from softmine.registry import create
 from softmine.runs import checkpoint
-from softmine.sampling import Hardest, create
+from softmine.sampling import create
+from softmine.training import checkpoint
 from softmine.training.budget import Budget
 from softmine.training.trainer import Diverged, Trainer
 
@@ -183,7 +186,7 @@ def test_the_record_counts_every_fourth_draw():
 
 def test_the_coordinates_trained_on_are_counted_and_resume(tmp_path):
     def growing(domain, batch_size, seed):
-        return Hardest(domain, batch_size, interval="dense", ratio="linear", steps=10)
+        return INT(domain, batch_size, interval="dense", ratio="linear", steps=10)
 
     trainer = make_trainer(growing, steps=10)
     trainer.advance(lambda: trainer.step >= 6)
@@ -198,7 +201,7 @@ def test_the_coordinates_trained_on_are_counted_and_resume(tmp_path):
     assert plain.samples == 10 * 64
 
 
-@pytest.mark.parametrize("name", ["hardest:interval=3", "evolutionary:first_interval=5", "ntk", "expansive"])
+@pytest.mark.parametrize("name", ["int:interval=3", "evos:first_interval=5", "nint", "expansive-supervision"])
 @pytest.mark.parametrize("stop", [1, 7])
 def test_samplers_that_rank_cells_resume_bit_identically(tmp_path, name, stop):
     def make(seed=0):

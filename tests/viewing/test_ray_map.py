@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from softmine.viewing.heat import RayHeat, TooManyProbes, draw_rays
 from torch import nn
 
-from softmine import sampling
 from softmine.radiance.photos import Photos
 from softmine.radiance.scenes.procedural import procedural
+from softmine.registry import create
+from softmine.viewing import heat as module
 from softmine.viewing import ray_map as module
 from softmine.viewing.ray_map import RayHeat, TooManyProbes, draw_rays
 
@@ -61,10 +63,10 @@ def test_the_map_is_brightest_where_the_rays_are(photos):
 
 
 @pytest.mark.parametrize(
-    "name", ["auto", "uniform", "error-map", "resampling", "langevin", "edges", "hardest"]
+    "name", ["auto", "uniform", "error-map", "resampling", "langevin", "edges", "int"]
 )
 def test_drawing_leaves_the_sampler_as_it_was(photos, name, monkeypatch):
-    sampler = sampling.create(name, photos.domain, 256, seed=0, edges=photos.edges)
+    sampler = create(name, photos.domain, 256, seed=0, edges=photos.edges)
     monkeypatch.setattr(module, "MOST_SECONDS", 1e9)
     assert isinstance(sampler, nn.Module)
     before = {key: value.clone() for key, value in sampler.state_dict().items()}
@@ -80,7 +82,7 @@ def test_drawing_leaves_the_sampler_as_it_was(photos, name, monkeypatch):
 def test_a_sampler_that_knows_the_error_puts_its_rays_there(photos, monkeypatch):
     # However busy the machine is.
     monkeypatch.setattr(module, "MOST_SECONDS", 1e9)
-    sampler = sampling.create("auto", photos.domain, 512, seed=0, edges=None)
+    sampler = create("auto", photos.domain, 512, seed=0, edges=None)
     heat = RayHeat(photos)
     field = Wrong(photos)
     # It learns as it draws; what it draws last tells.
@@ -92,6 +94,6 @@ def test_a_sampler_that_knows_the_error_puts_its_rays_there(photos, monkeypatch)
 
 def test_a_sampler_that_looks_at_too_much_says_so(photos, monkeypatch):
     monkeypatch.setattr(module, "MOST_PROBES", 1000)
-    sampler = sampling.create("multinomial", photos.domain, 256, seed=0, edges=None)
+    sampler = create("multinomial", photos.domain, 256, seed=0, edges=None)
     with pytest.raises(TooManyProbes):
         draw_rays(sampler, Wrong(photos), photos)

@@ -98,9 +98,9 @@ def _listed(accumulated: Tensor, nth: Tensor) -> Tensor:
 
 def _found(accumulated: Tensor, nth: Tensor) -> Tensor:
     """The same by search, which takes twice as long on a CPU, but neither waits for a device nor depends on a length."""
-    accumulated = accumulated.clamp(0, len(nth)).to(torch.int32)
+    due = accumulated.clamp(0, len(nth)).to(torch.int32)
     most = accumulated.argmax().view(1)
-    upto = accumulated.scatter_(0, most, accumulated[most].clamp_min(1)).cumsum(0, dtype=torch.int32)
+    upto = due.scatter_(0, most, due[most].clamp_min(1)).cumsum(0, dtype=torch.int32)
     visits = torch.minimum((nth * upto[-1]).to(torch.int32), upto[-1] - 1)
     return torch.searchsorted(upto, visits, right=True)
 

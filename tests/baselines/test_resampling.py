@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from softmine.sampling.resampling import reflect, systematic
 
 from softmine import Box, SoftmineError
 from softmine.sampling import RandomStream, Resampling

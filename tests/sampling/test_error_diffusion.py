@@ -1,5 +1,4 @@
 import torch
-from softmine.sampling.sample_pool import SamplePool
 
 from softmine.sampling.random import RandomStream
 
