@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from softmine.sampling.evolutionary import crossover, fitness, laplacian
 
 from softmine import Box, FieldProbe, Image, Siren, SoftmineError
 from softmine.sampling import Evolutionary

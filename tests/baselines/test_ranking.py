@@ -1,5 +1,6 @@
 import pytest
 import torch
+from softmine.sampling.ranking import Shuffle
 
 from softmine import Box, SoftmineError
 from softmine.sampling import SAMPLERS, RandomStream, create

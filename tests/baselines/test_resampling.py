@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from softmine.sampling.resampling import reflect, systematic
 
 from softmine import Box, SoftmineError
 from softmine.sampling import RandomStream, Resampling

@@ -7,10 +7,8 @@ import pytest
 import torch
 
 from softmine import Box, HashGridField, SoftmineError, Uniform
-from softmine.kernels import RowAdam
 from softmine.optim import CapturedStep, RowAdam, set_learning_rate, unchanged_places
 from softmine.registry import create
-from softmine.sampling import create
 
 
 def training(device, sampler="uniform", rate=1e-2):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from softmine.sampling.quota import Quota, _found, _listed, _steps
 
 from softmine import Box
 from softmine.sampling import QuotaMap, RandomStream

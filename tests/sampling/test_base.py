@@ -1,6 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from softmine.sampling.protocol import check_share
+from softmine.sampling.softness import (
+    alpha_at,
+    check_count,
+    check_not_negative,
+    check_softness,
+    reachable,
+    soft_weights,
+)
 
 from softmine import SoftmineError
 

@@ -1,4 +1,5 @@
 import torch
+from softmine.sampling.sample_pool import SamplePool
 
 from softmine.sampling.random import RandomStream
 

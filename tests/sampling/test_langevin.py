@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from softmine.sampling.protocol import check_importance
 
 from softmine import Box, Langevin, SoftmineError
 from softmine.sampling import PiecewiseConstant

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from softmine.sampling.langevin_draws import LangevinDraws
 
 from softmine import Box
 from softmine.sampling import PiecewiseConstant, RandomStream

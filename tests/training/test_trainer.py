@@ -6,8 +6,6 @@ from softmine import Box, HashGridField, Image, Langevin, SoftmineError, Uniform
 from softmine.baselines import INT
 from softmine.registry import create
 from softmine.runs import checkpoint
-from softmine.sampling import create
-from softmine.training import checkpoint
 from softmine.training.budget import Budget
 from softmine.training.trainer import Diverged, Trainer
 

@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from softmine.viewing.heat import RayHeat, TooManyProbes, draw_rays
 from torch import nn
 
 from softmine.radiance.photos import Photos
 from softmine.radiance.scenes.procedural import procedural
 from softmine.registry import create
-from softmine.viewing import heat as module
 from softmine.viewing import ray_map as module
 from softmine.viewing.ray_map import RayHeat, TooManyProbes, draw_rays
 
