@@ -20,7 +20,7 @@ def mlp(inputs: int, outputs: int, *, hidden: int, layers: int) -> nn.Sequential
 
 
 def evaluate(network: nn.Sequential, inputs: Tensor) -> Tensor:
-    """``network(inputs)``, in one fused operation where that is possible; see ``softmine.kernels.perceptron``.
+    """``network(inputs)``, in one fused operation where that is possible; see ``softmine.kernels.mlp``.
 
     A network whose layers were replaced, reparametrized or hooked is called as it is.
     """

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from softmine.kernels.backends import backend_for
-from softmine.kernels.operators import hash_encode
-from softmine.kernels.perceptron import fits_perceptron, perceptron
-from softmine.kernels.team import set_threads
-from softmine.kernels.warming import warm_up
+from softmine.kernels.compile_ahead import warm_up
+from softmine.kernels.encoding import hash_encode
+from softmine.kernels.mlp import fits_perceptron, perceptron
+from softmine.kernels.thread_pool import set_threads
 
 __all__ = [
     "backend_for",

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from softmine.domain import SoftmineError
-from softmine.kernels import team
-from softmine.kernels.compiling import compiled, take
+from softmine.kernels import thread_pool
+from softmine.kernels.cpu.jit import compiled, take
 
 NAME = "fractal"
 SIDE = 4096
@@ -105,7 +105,7 @@ class Fractal:
         shades = np.empty(len(flat), np.int64)
         scale = _WIDTH / max(self.height, self.width)
         arguments = np.ascontiguousarray(flat), self.height, self.width, scale, shades
-        team.run(_escape, *arguments, parts=-(-len(flat) // _BLOCK))
+        thread_pool.run(_escape, *arguments, parts=-(-len(flat) // _BLOCK))
         return _colours()[shades].astype(dtype)
 
     def rows(self, start: int, stop: int, dtype: np.dtype) -> np.ndarray:

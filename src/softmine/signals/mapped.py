@@ -13,8 +13,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from softmine.domain import SoftmineError
-from softmine.kernels import team
-from softmine.kernels.compiling import compiled, intrinsic, take
+from softmine.kernels import thread_pool
+from softmine.kernels.cpu.jit import compiled, intrinsic, take
 from softmine.signals.pixels import orient, value_range
 
 RESIDENT = 512 * 2**20
@@ -145,7 +145,7 @@ class Mapped:
         found, failed = np.empty(len(flat) * runs * size, np.uint8), np.full(1, -1)
         kept, lead = _spread(base % EXTENT, len(self._bytes)), base % EXTENT
         arguments = places, order, (deep, runs, size), self._bytes, kept, lead, file, found, failed
-        team.run(_look_up, *arguments, parts=-(-len(flat) // _BLOCK))
+        thread_pool.run(_look_up, *arguments, parts=-(-len(flat) // _BLOCK))
         if failed[0] >= 0:
             raise SoftmineError(
                 f"cannot read {self._arguments[0]} any more: {_reason(file, size, int(failed[0]))}; it must stay as it is "

@@ -15,7 +15,7 @@ PRIMES = (1, 2654435761, 805459861, 3674653429)
 
 
 def encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
-    """Features (N, L * F) at coordinates (N, D); see ``softmine.kernels.hash_encode``."""
+    """Features (N, L * F) at coordinates (N, D); see ``softmine.kernels.encoding``."""
     corners = _corners(coords.shape[1], coords.device)
     position = coords.clamp(0.0, 1.0).unsqueeze(1) * grid.resolutions
     # Where NaN lies is no matter: its fraction, and so its features, are NaN.

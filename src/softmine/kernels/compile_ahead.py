@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from softmine.kernels.encoding import hash_encode
 from softmine.kernels.grid import Grid
-from softmine.kernels.operators import hash_encode
-from softmine.kernels.perceptron import fits_perceptron, perceptron
+from softmine.kernels.mlp import fits_perceptron, perceptron
 from softmine.kernels.touched_rows import AdamRule, RowGradient, rows_for
 
 

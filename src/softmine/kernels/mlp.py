@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from softmine.errors import SoftmineError
-from softmine.kernels import team
+from softmine.kernels import thread_pool
 from softmine.kernels.backends import backend_for
 
 WIDEST = 128
@@ -74,7 +74,7 @@ class _Plan(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def _plan(inputs: torch.Size, *shapes: torch.Size) -> _Plan:
-    from softmine.kernels.cpu_tiles import UNIT
+    from softmine.kernels.cpu.matmul import UNIT
 
     sizes = [*inputs]
     for weight, bias in zip(shapes[::2], shapes[1::2], strict=True):
@@ -100,7 +100,7 @@ def _plan(inputs: torch.Size, *shapes: torch.Size) -> _Plan:
 class _Perceptron(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, plan: _Plan, keep: bool, *layers: Tensor) -> Tensor:
-        from softmine.kernels import cpu_perceptron as loops
+        from softmine.kernels.cpu import mlp_loops as loops
 
         rows = inputs.contiguous()
         source = rows.numpy()
@@ -110,7 +110,7 @@ class _Perceptron(torch.autograd.Function):
         loops.pack(addresses, plan.sizes, plan.widths, packed)
         kept = np.empty(-(-points // loops.UNIT) * loops.UNIT * plan.hidden if keep else 0, source.dtype)
         out = rows.new_empty(points, int(plan.sizes[-1]))
-        team.run(
+        thread_pool.run(
             loops.forward,
             source,
             packed,
@@ -129,7 +129,7 @@ class _Perceptron(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
-        from softmine.kernels import cpu_perceptron as loops
+        from softmine.kernels.cpu import mlp_loops as loops
 
         (rows,) = ctx.saved_tensors
         plan = ctx.plan
@@ -140,7 +140,7 @@ class _Perceptron(torch.autograd.Function):
         sums = np.zeros((max(parts, 1), plan.sums), source.dtype)
         wanted = ctx.needs_input_grad[0]
         of_inputs = rows.new_empty(rows.shape if wanted else (0, 0))
-        team.run(
+        thread_pool.run(
             loops.backward,
             grads[0].contiguous().numpy(),
             source,
