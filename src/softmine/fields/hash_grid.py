@@ -121,12 +121,12 @@ class HashGrid(nn.Module):
 
 
 class HashGridField(nn.Module):
-    """A hash grid and a small perceptron: coordinates (N, D) in, values (N, C) out.
+    """A hash grid and a small MLP: coordinates (N, D) in, values (N, C) out.
 
     Args:
         dim: axes of the coordinates, 1 to 4.
         channels: values a coordinate, C.
-        hidden: width of the perceptron's layers.
+        hidden: width of the MLP's layers.
         layers: its number of hidden layers.
         **grid: arguments of ``HashGrid``.
     """

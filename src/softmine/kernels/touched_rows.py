@@ -45,7 +45,7 @@ def rows_for(table: Tensor) -> Any:
     elif backend == "triton":
         from softmine.kernels.triton.backend import Rows
     else:
-        from softmine.kernels.reference_rows import Rows
+        from softmine.kernels.reference import Rows
     return Rows(table)
 
 

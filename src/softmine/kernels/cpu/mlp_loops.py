@@ -1,4 +1,4 @@
-"""The CPU loops of a small perceptron, compiled by numba: forward and backward over blocks of points.
+"""The CPU loops of a small MLP, compiled by numba: forward and backward over blocks of points.
 
 A layer of a few dozen units is too small for a matrix library: calling it costs as much as the product. Here a thread
 takes a block of points through all layers while its activations stay in the first-level cache. As in
