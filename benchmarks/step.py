@@ -30,9 +30,9 @@ import torch
 
 import softmine
 from softmine.fields.mlp import evaluate
-from softmine.kernels import set_threads, team
+from softmine.kernels import set_threads, thread_pool
 from softmine.kernels.backends import VARIABLE
-from softmine.kernels.compiling import take
+from softmine.kernels.cpu.jit import take
 from softmine.optim import CapturedStep, RowAdam
 
 BATCHES = (512, 2048, 8192, 65536)
@@ -208,7 +208,7 @@ def random_access_rate(megabytes: int = 512) -> float:
     best = 0.0
     for _ in range(6):
         start = time.perf_counter()
-        team.run(read, memory, order, sums, parts=len(order))
+        thread_pool.run(read, memory, order, sums, parts=len(order))
         best = max(best, order.size / (time.perf_counter() - start))
     return best
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from softmine import HashGrid
-from softmine.kernels import torch_twin
+from softmine.kernels import reference
 
 # One feature width for each number of axes: every pair would take minutes to compile.
 PAIRS = [(1, 1), (2, 2), (3, 4), (4, 8)]
@@ -30,7 +30,7 @@ def batch_of(count, dim, *, seed=0, dtype=torch.float32):
 
 
 def twin(grid, coords):
-    return torch_twin.encode(coords, grid.table, grid.grid)
+    return reference.encode(coords, grid.table, grid.grid)
 
 
 def value_and_gradients(function, grid, coords, upstream):

@@ -12,7 +12,7 @@ import torch
 
 from kernel_grids import grid_of, twin
 from softmine import SoftmineError
-from softmine.kernels import backend_for, set_threads, team, warm_up
+from softmine.kernels import backend_for, set_threads, thread_pool, warm_up
 
 
 def test_numba_is_chosen_on_a_cpu(monkeypatch):
@@ -66,7 +66,7 @@ def test_every_part_is_done_once():
     try:
         for parts in (1, 3, 50):
             taken = np.zeros(parts)
-            team.run(count_up, taken, threading.Lock(), parts=parts)
+            thread_pool.run(count_up, taken, threading.Lock(), parts=parts)
             assert (taken == 1).all()
     finally:
         torch.set_num_threads(threads)
@@ -81,7 +81,7 @@ def test_threads_may_differ_from_torchs():
 
     try:
         set_threads(3)
-        team.run(loop, threading.Barrier(3), parts=8)
+        thread_pool.run(loop, threading.Barrier(3), parts=8)
         assert len(seen) == 3
         with pytest.raises(SoftmineError, match="at least one thread"):
             set_threads(0)
@@ -110,7 +110,7 @@ def test_a_failure_in_a_helper_is_raised():
     torch.set_num_threads(2)
     try:
         with pytest.raises(ZeroDivisionError):
-            team.run(loop, parts=2)
+            thread_pool.run(loop, parts=2)
     finally:
         torch.set_num_threads(threads)
 
@@ -138,7 +138,7 @@ def _encode_in_child(queue):
     good = torch.allclose(grid(coords), twin(grid, coords), atol=1e-5)
     torch.set_num_threads(2)
     taken = np.zeros(50)
-    team.run(count_up, taken, threading.Lock(), parts=50)
+    thread_pool.run(count_up, taken, threading.Lock(), parts=50)
     queue.put(good and bool((taken == 1).all()))
 
 

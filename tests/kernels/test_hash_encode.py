@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel_grids import PAIRS, batch_of, grid_of, twin, value_and_gradients
-from softmine.kernels import cpu
+from softmine.kernels.cpu import backend
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +121,7 @@ def test_strided_coordinates_and_gradients():
 
 
 def test_threads_do_not_change_a_bit(monkeypatch):
-    monkeypatch.setattr(cpu, "ALONE_SLOPES", 0)
+    monkeypatch.setattr(backend, "ALONE_SLOPES", 0)
     grid = grid_of(2, 2, levels=16, log2_table_size=12, finest_resolution=500)
     coords = torch.rand(5000, 2).requires_grad_()
     upstream = torch.randn(5000, grid.outputs)

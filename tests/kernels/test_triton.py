@@ -106,7 +106,7 @@ print("good")
 COMPILED = """
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
-from softmine.kernels import gpu_kernels
+from softmine.kernels.triton import kernels
 
 pointers = dict.fromkeys(("coords", "table", "out", "grad", "sums", "records", "rate", "time", "decays"), "*fp32")
 pointers |= dict.fromkeys(("resolutions", "offsets", "touched"), "*i64") | {"flags": "*i32"}
@@ -119,10 +119,10 @@ def build(kernel, numbers, **changes):
     assert "cubin" in compile(source, target=GPUTarget("cuda", 80, 32)).asm
 
 sizes = {"DIM": 3, "WIDTH": 2, "BLOCK": 128}
-build(gpu_kernels.encode, sizes, table="*fp16")
-build(gpu_kernels.gradient_of_coords, {**sizes, "AXES": 4})
-build(gpu_kernels.scatter, {**sizes, "TOUCH": True})
-build(gpu_kernels.update_rows, {"ADAM": True, "HALF": True, "WIDTH": 2, "STRIDE": 16, "BLOCK": 128}, table="*fp16")
+build(kernels.encode, sizes, table="*fp16")
+build(kernels.gradient_of_coords, {**sizes, "AXES": 4})
+build(kernels.scatter, {**sizes, "TOUCH": True})
+build(kernels.update_rows, {"ADAM": True, "HALF": True, "WIDTH": 2, "STRIDE": 16, "BLOCK": 128}, table="*fp16")
 print("good")
 """
 

@@ -12,7 +12,7 @@ from softmine.fields.mlp import mlp
 
 
 class FourierField(nn.Module):
-    """Sines and cosines of random projections, then a perceptron: coordinates (N, D) in, values (N, C) out.
+    """Sines and cosines of random projections, then an MLP: coordinates (N, D) in, values (N, C) out.
 
     Args:
         dim: axes of the coordinates.
@@ -20,7 +20,7 @@ class FourierField(nn.Module):
         frequencies: number of random projections.
         bandwidth: standard deviation of the projections, in cycles over the domain; higher fits finer detail and
             generalises worse between samples.
-        hidden: width of the perceptron's layers.
+        hidden: width of the MLP's layers.
         layers: its number of hidden layers.
     """
 

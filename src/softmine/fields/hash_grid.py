@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from softmine.domain import Coords, SoftmineError, Values
 from softmine.fields.mlp import evaluate, mlp
-from softmine.kernels import hash_encode, torch_twin
+from softmine.kernels import hash_encode, reference
 from softmine.kernels.grid import Grid, TableLevels, mark_table
 
 
@@ -88,7 +88,7 @@ class HashGrid(nn.Module):
 
     def rows(self, vertex: Int[Tensor, "n levels corners d"]) -> Int[Tensor, "n levels corners"]:
         """Table rows of integer vertices (N, L, 2^D, D)."""
-        return torch_twin.rows_of(vertex, self.grid)
+        return reference.rows_of(vertex, self.grid)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """As of any module; marks the table as one."""
@@ -121,12 +121,12 @@ class HashGrid(nn.Module):
 
 
 class HashGridField(nn.Module):
-    """A hash grid and a small perceptron: coordinates (N, D) in, values (N, C) out.
+    """A hash grid and a small MLP: coordinates (N, D) in, values (N, C) out.
 
     Args:
         dim: axes of the coordinates, 1 to 4.
         channels: values a coordinate, C.
-        hidden: width of the perceptron's layers.
+        hidden: width of the MLP's layers.
         layers: its number of hidden layers.
         **grid: arguments of ``HashGrid``.
     """

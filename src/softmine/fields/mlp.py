@@ -1,11 +1,11 @@
-"""The small multi-layer perceptron behind the encodings."""
+"""The small MLP behind the encodings."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from softmine.kernels import fits_perceptron, perceptron
+from softmine.kernels import fits_fused_mlp, fused_mlp
 
 
 def mlp(inputs: int, outputs: int, *, hidden: int, layers: int) -> nn.Sequential:
@@ -20,14 +20,14 @@ def mlp(inputs: int, outputs: int, *, hidden: int, layers: int) -> nn.Sequential
 
 
 def evaluate(network: nn.Sequential, inputs: Tensor) -> Tensor:
-    """``network(inputs)``, in one fused operation where that is possible; see ``softmine.kernels.perceptron``.
+    """``network(inputs)``, in one fused operation where that is possible; see ``softmine.kernels.mlp``.
 
     A network whose layers were replaced, reparametrized or hooked is called as it is.
     """
     if torch.compiler.is_compiling():  # the compiler fuses by itself
         return network(inputs)
     layers = _layers(network)
-    return perceptron(inputs, layers) if layers and fits_perceptron(inputs, layers) else network(inputs)
+    return fused_mlp(inputs, layers) if layers and fits_fused_mlp(inputs, layers) else network(inputs)
 
 
 def _layers(network: nn.Sequential) -> list[Tensor]:

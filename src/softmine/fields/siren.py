@@ -12,7 +12,7 @@ from softmine.domain import Coords, Values
 
 
 class Siren(nn.Module):
-    """A perceptron with sine activations: coordinates (N, D) in, values (N, C) out.
+    """An MLP with sine activations: coordinates (N, D) in, values (N, C) out.
 
     Inside, coordinates run over [-1, 1] and the last layer's output of -1 to 1 stands for values of 0 to 1, as in
     the paper; outside, both are [0, 1] like everywhere in this package.

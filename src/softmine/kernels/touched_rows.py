@@ -19,8 +19,8 @@ from softmine.errors import SoftmineError
 from softmine.kernels.backends import backend_for
 
 if TYPE_CHECKING:
-    from softmine.kernels.cpu import Rows as CpuRows
-    from softmine.kernels.gpu import Rows as GpuRows
+    from softmine.kernels.cpu.backend import Rows as CpuRows
+    from softmine.kernels.triton.backend import Rows as GpuRows
 
 _rows: WeakValueDictionary[int, CpuRows | GpuRows] = WeakValueDictionary()
 _handles = itertools.count()
@@ -41,11 +41,11 @@ def rows_for(table: Tensor) -> Any:
     coords = table[:0].float() if table.dtype == torch.float16 else table[:0]
     backend = backend_for(coords, table, table.shape[1])
     if backend == "numba":
-        from softmine.kernels.cpu import Rows
+        from softmine.kernels.cpu.backend import Rows
     elif backend == "triton":
-        from softmine.kernels.gpu import Rows
+        from softmine.kernels.triton.backend import Rows
     else:
-        from softmine.kernels.torch_rows import Rows
+        from softmine.kernels.reference import Rows
     return Rows(table)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from softmine.domain import SoftmineError
-from softmine.kernels import backend_for, team
+from softmine.kernels import backend_for, thread_pool
 from softmine.radiance.ray_types import Counts, PerPoint, PerRay, RayOfPoint, Starts
 
 OPAQUE = 60.0
@@ -117,7 +117,7 @@ def visible(
 
         counts = torch.empty(len(starts) - 1, dtype=torch.int64)
         arrays = (_array(density), _array(widths), _array(starts), threshold, counts.numpy())
-        team.run(cpu_kernels.visible, *arrays, parts=-(-len(counts) // cpu_kernels.RAYS))
+        thread_pool.run(cpu_kernels.visible, *arrays, parts=-(-len(counts) // cpu_kernels.RAYS))
         return counts
     check_device(density.device)
     optical = (density * widths).double().clamp(max=OPAQUE)
@@ -156,7 +156,7 @@ class _Composite(torch.autograd.Function):
         weights = torch.empty_like(inputs[0])
         out = colors.new_empty(len(starts) - 1, colors.shape[1] + 2)
         parts = -(-len(out) // cpu_kernels.RAYS)
-        team.run(cpu_kernels.composite, *map(_array, inputs), weights.numpy(), out.numpy(), parts=parts)
+        thread_pool.run(cpu_kernels.composite, *map(_array, inputs), weights.numpy(), out.numpy(), parts=parts)
         ctx.save_for_backward(*inputs, weights)
         ctx.parts = parts
         return weights, out
@@ -169,5 +169,5 @@ class _Composite(torch.autograd.Function):
         saved = ctx.saved_tensors
         results = [torch.empty_like(tensor) for tensor in saved[:4]]
         arrays = map(_array, (*saved, *grads, *results))
-        team.run(cpu_kernels.composite_backward, *arrays, parts=ctx.parts)
+        thread_pool.run(cpu_kernels.composite_backward, *arrays, parts=ctx.parts)
         return *results, None

@@ -1,6 +1,6 @@
 """The CPU loops of a radiance field, compiled by numba: marching, what is visible, compositing and its gradient.
 
-As in ``kernels/cpu_kernels.py`` the threads of a team share the rays through ``queue[0]``. A ray is worked on by one
+As in ``kernels/cpu/encode_loops.py`` threads share the rays through ``queue[0]``. A ray is worked on by one
 thread alone, from front to back, so that results are the same bits for any number of threads.
 
 Rays are in the unit cube: origins and directions (N, 3). Points are packed: those of ray ``n`` are ``starts[n]`` up to
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from softmine.kernels.compiling import compiled, take
+from softmine.kernels.cpu.jit import compiled, take
 
 RAYS = 32
 """Rays a part."""

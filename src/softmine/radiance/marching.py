@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from softmine.domain import SoftmineError
-from softmine.kernels import backend_for, team
+from softmine.kernels import backend_for, thread_pool
 from softmine.radiance.ray_types import Counts, PerPoint, PerRay, Places, RayOfPoint, Starts
 
 
@@ -75,10 +75,10 @@ def march(
     rays = (origins.numpy(), directions.numpy(), occupied.numpy(), step, near, jitter.numpy(), starts.numpy())
     parts = -(-len(origins) // cpu_kernels.RAYS)
     nothing = _room(0, origins)
-    team.run(cpu_kernels.march, *rays, False, *(tensor.numpy() for tensor in nothing), parts=parts)
+    thread_pool.run(cpu_kernels.march, *rays, False, *(tensor.numpy() for tensor in nothing), parts=parts)
     torch.cumsum(starts, 0, out=starts)
     distances, points, indices = _room(int(starts[-1]), origins)
-    team.run(cpu_kernels.march, *rays, True, distances.numpy(), points.numpy(), indices.numpy(), parts=parts)
+    thread_pool.run(cpu_kernels.march, *rays, True, distances.numpy(), points.numpy(), indices.numpy(), parts=parts)
     return Packed(starts, indices, distances, points)
 
 

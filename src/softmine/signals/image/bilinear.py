@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from softmine.domain import Cells, Coords, Values
-from softmine.kernels import team
+from softmine.kernels import thread_pool
 from softmine.signals.grid import as_they_come, corners
 
 Gather = Callable[[Cells], Values]
@@ -101,7 +101,7 @@ class _Loop(torch.autograd.Function):
         slopes = np.empty((len(coords), 2 if follow else 0, cells.shape[1]), columns.dtype)
         channels = (0,) * cells.shape[1]  # as many as the compiled code is to know
         arguments = (columns, raw.numpy(), size, channels, zero, span, values, slopes)
-        team.run(loops.look_up, *arguments, parts=-(-len(coords) // loops.POINTS))
+        thread_pool.run(loops.look_up, *arguments, parts=-(-len(coords) // loops.POINTS))
         if follow:
             ctx.slopes = slopes
         return torch.from_numpy(values)
@@ -109,13 +109,13 @@ class _Loop(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
-        from softmine.kernels.cpu import ALONE_SLOPES
+        from softmine.kernels.cpu.backend import ALONE_SLOPES
         from softmine.signals.image import bilinear_kernels as loops
 
         gradient = np.ascontiguousarray(grads[0].numpy(force=True))
         along = np.empty(ctx.slopes.shape[:2], gradient.dtype)
         parts = -(-len(along) // loops.POINTS) if ctx.slopes.size > ALONE_SLOPES else 1
-        team.run(loops.along_slopes, gradient, ctx.slopes, along, parts=parts)
+        thread_pool.run(loops.along_slopes, gradient, ctx.slopes, along, parts=parts)
         return torch.from_numpy(along), None, None, None, None, None, None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from softmine.kernels.compiling import compiled, compiled_plainly, compiled_sum, take
+from softmine.kernels.cpu.jit import compiled, compiled_plainly, compiled_sum, take
 
 POINTS = 4096
 """Points a part: waking a second thread for fewer costs more than it saves."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from softmine.domain import SoftmineError
-from softmine.kernels import team
+from softmine.kernels import thread_pool
 from softmine.signals.image.pixels import orient, value_range
 from softmine.signals.memmap import MappedArray, advise
 
@@ -129,7 +129,7 @@ class MappedImage(MappedArray):
         found, failed = np.empty(len(flat) * runs * size, np.uint8), np.full(1, -1)
         kept, lead = _spread(base % EXTENT, len(self._bytes)), base % EXTENT
         arguments = places, order, (deep, runs, size), memory, kept, EXTENT, lead, file, found, failed
-        team.run(loops.look_up, *arguments, parts=-(-len(flat) // loops.PIXELS))
+        thread_pool.run(loops.look_up, *arguments, parts=-(-len(flat) // loops.PIXELS))
         if failed[0] >= 0:
             raise SoftmineError(
                 f"cannot read {self._arguments[0]} any more: {_reason(file, size, int(failed[0]))}; it must stay as it is "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from softmine.kernels.compiling import compiled, intrinsic, take
+from softmine.kernels.cpu.jit import compiled, intrinsic, take
 
 PIXELS = 256
 """Pixels a part."""

@@ -1,7 +1,7 @@
 """Compiled loops over triangles in a tree of boxes: the closest one, and winding numbers.
 
 The tree is complete: node i has the children 2i + 1 and 2i + 2, and leaf l the triangles from ``starts[l]`` on,
-so there are no pointers. Loops share their work as those of ``softmine.kernels`` do (see ``kernels/team.py``).
+so there are no pointers. Loops share their work as those of ``softmine.kernels`` do (see ``kernels/thread_pool.py``).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from softmine.kernels.compiling import compiled, take
+from softmine.kernels.cpu.jit import compiled, take
 
 POINTS = 64
 """Points a part."""

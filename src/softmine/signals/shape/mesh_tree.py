@@ -7,7 +7,7 @@ import math
 import numpy as np
 from jaxtyping import Float, Int
 
-from softmine.kernels import team
+from softmine.kernels import thread_pool
 
 LEAF = 4
 """Most triangles in a leaf."""
@@ -75,7 +75,7 @@ class MeshTree:
         distances, nearest, places = np.empty(count), np.empty((count, 3)), np.empty(count, np.int64)
         surface = (self._boxes, self._starts, self.triangles, self._normals, signed)
         arrays = (points, float(limit), seeds, *surface, distances, nearest, places)
-        team.run(mesh_kernels.closest, *arrays, parts=-(-count // mesh_kernels.POINTS))
+        thread_pool.run(mesh_kernels.closest, *arrays, parts=-(-count // mesh_kernels.POINTS))
         return distances, nearest, places
 
     def winding(self, points: Points) -> Numbers:
@@ -87,7 +87,7 @@ class MeshTree:
         points = np.ascontiguousarray(points, np.float64)
         result = np.empty(len(points))
         arrays = (points, self._boxes, self._starts, self.triangles, self._moments, result)
-        team.run(mesh_kernels.winding, *arrays, parts=-(-len(points) // mesh_kernels.POINTS))
+        thread_pool.run(mesh_kernels.winding, *arrays, parts=-(-len(points) // mesh_kernels.POINTS))
         return result
 
 

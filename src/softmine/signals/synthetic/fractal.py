@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from softmine.domain import SoftmineError
-from softmine.kernels import team
+from softmine.kernels import thread_pool
 
 NAME = "fractal"
 SIDE = 4096
@@ -98,7 +98,7 @@ class Fractal:
         shades = np.empty(len(flat), np.int64)
         scale = _WIDTH / max(self.height, self.width)
         arguments = np.ascontiguousarray(flat), self.height, self.width, scale, shades
-        team.run(loops.escape, *arguments, parts=-(-len(flat) // loops.PIXELS))
+        thread_pool.run(loops.escape, *arguments, parts=-(-len(flat) // loops.PIXELS))
         return _colours(loops.SHADES)[shades].astype(dtype)
 
     def rows(self, start: int, stop: int, dtype: np.dtype) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from softmine.kernels.compiling import compiled, take
+from softmine.kernels.cpu.jit import compiled, take
 
 SHADES = 2**12
 PIXELS = 256

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from softmine.errors import SoftmineError
-from softmine.kernels import team
+from softmine.kernels import thread_pool
 from softmine.kernels.grid import Grid
 from softmine.kernels.touched_rows import AdamRule, decays
 
@@ -30,27 +30,27 @@ def encode_with_slopes(coords: Tensor, table: Tensor, grid: Grid) -> tuple[Tenso
 
 
 def _encode(coords: Tensor, table: Tensor, grid: Grid, axes: int) -> tuple[Tensor, Tensor]:
-    from softmine.kernels import cpu_kernels
+    from softmine.kernels.cpu import encode_loops
 
     width = table.shape[1]
     features = coords.new_empty(len(coords), len(grid.offsets) * width)
-    blocks = -(-len(coords) // cpu_kernels.POINTS)
-    shape = (blocks if axes else 0, axes, len(grid.offsets) * width, cpu_kernels.POINTS)
+    blocks = -(-len(coords) // encode_loops.POINTS)
+    shape = (blocks if axes else 0, axes, len(grid.offsets) * width, encode_loops.POINTS)
     slopes = coords.new_empty(shape)
     parts = _parts(coords, grid, blocks)
     levels = _flat(grid, width)
     arrays = (_array(coords.t()), _array(table), levels, _array(features), _array(slopes))
-    team.run(cpu_kernels.encode, *arrays, parts=parts)
+    thread_pool.run(encode_loops.encode, *arrays, parts=parts)
     return features, slopes
 
 
 def along_slopes(grad: Tensor, slopes: Tensor) -> Tensor:
     """Gradient (N, D) of the coordinates from that of the features (N, L * F) and their slopes."""
-    from softmine.kernels import cpu_kernels
+    from softmine.kernels.cpu import encode_loops
 
     result = grad.new_empty(len(grad), slopes.shape[1])
-    parts = -(-len(grad) // cpu_kernels.POINTS) if slopes.numel() > ALONE_SLOPES else 1
-    team.run(cpu_kernels.along_slopes, _array(grad), _array(slopes), _array(result), parts=parts)
+    parts = -(-len(grad) // encode_loops.POINTS) if slopes.numel() > ALONE_SLOPES else 1
+    thread_pool.run(encode_loops.along_slopes, _array(grad), _array(slopes), _array(result), parts=parts)
     return result
 
 
@@ -62,12 +62,12 @@ def gradient_of_coords(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) 
 
 def gradient_of_table(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     """Gradient (R, F) of the table from that of the features (N, L * F)."""
-    from softmine.kernels import cpu_kernels
+    from softmine.kernels.cpu import encode_loops
 
     result = torch.zeros_like(table, memory_format=torch.contiguous_format)
     arrays = (_array(grad), _array(coords.t()), _flat(grid, table.shape[1]), _array(result))
     parts = _parts(coords, grid, len(grid.offsets))
-    team.run(cpu_kernels.gradient_of_table, *arrays, parts=parts)
+    thread_pool.run(encode_loops.gradient_of_table, *arrays, parts=parts)
     return result
 
 
@@ -127,13 +127,13 @@ class Rows:
         grid: Grid,
     ) -> None:
         """Adds the gradient of the table that follows from that of the features (N, L * F)."""
-        from softmine.kernels import cpu_rows
+        from softmine.kernels.cpu import row_loops
 
         self._reserve(len(grid.offsets), min(grid.table_size, len(coords) << coords.shape[1]))
         stamp = self._records.dtype.type(self.stamp)
         arrays = (_array(grad), _array(coords.t()), _flat(grid, self.features), self._records)
         parts = _parts(coords, grid, len(grid.offsets))
-        team.run(cpu_rows.gather_rows, *arrays, stamp, self.touched, self.counts, parts=parts)
+        thread_pool.run(row_loops.gather_rows, *arrays, stamp, self.touched, self.counts, parts=parts)
 
     def update(
         self,
@@ -166,7 +166,7 @@ class Rows:
         counts: np.ndarray,
         parts: int,
     ) -> None:
-        from softmine.kernels import cpu_rows
+        from softmine.kernels.cpu import row_loops
 
         kind = self._records.dtype.type
         after = decays(rule.betas)
@@ -175,7 +175,9 @@ class Rows:
         numbers = (time, rate, after.first[now], after.second[now], *rule.betas, rule.epsilon)
         arrays = (table.detach().numpy(), self._records, touched, counts, (0,) * self.features)
         powers = (after.mean, after.square, after.drift)
-        team.run(cpu_rows.adam_rows, *arrays, *map(kind, numbers), rule.momentum_rows, *powers, parts=parts)
+        thread_pool.run(
+            row_loops.adam_rows, *arrays, *map(kind, numbers), rule.momentum_rows, *powers, parts=parts
+        )
 
     def _add_dense(self, grad: Tensor) -> np.ndarray:
         """Adds an ordinary gradient (R, F) to the records; returns the rows that are on no list."""
@@ -211,7 +213,7 @@ def _flat(grid: Grid, features: int) -> tuple:
 
 
 def _parts_of_rows(counts: np.ndarray) -> int:
-    from softmine.kernels.cpu_rows import ROWS
+    from softmine.kernels.cpu.row_loops import ROWS
 
     return sum(-(-count // ROWS) for count in counts.tolist())
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from softmine import HashGridField, SoftmineError
 from softmine.fields.mlp import evaluate, mlp
-from softmine.kernels import fits_perceptron, perceptron, set_threads
+from softmine.kernels import fits_fused_mlp, fused_mlp, set_threads
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +44,8 @@ SHAPES = [
 def test_value_and_gradients_equal_the_modules(shape, dtype):
     network, x, upstream = case(*shape, dtype=dtype)
     layers = list(network.parameters())
-    assert fits_perceptron(x, layers)
-    found = value_and_gradients(lambda x: perceptron(x, layers), network, x, upstream)
+    assert fits_fused_mlp(x, layers)
+    found = value_and_gradients(lambda x: fused_mlp(x, layers), network, x, upstream)
     exact = network.double()
     wanted = value_and_gradients(exact, exact, x.double().detach().requires_grad_(), upstream.double())
     for one, other in itertools.zip_longest(found, wanted):
@@ -58,7 +58,7 @@ def test_strided_inputs_and_gradients():
     x = torch.randn(6, 100).t().requires_grad_()
     layers = list(network.parameters())
     found = value_and_gradients(
-        lambda x: perceptron(x, layers), network, x, torch.ones(2, 1).expand(2, 100).t()
+        lambda x: fused_mlp(x, layers), network, x, torch.ones(2, 1).expand(2, 100).t()
     )
     wanted = value_and_gradients(network, network, x, torch.ones(100, 2))
     torch.testing.assert_close(found, wanted)
@@ -71,7 +71,7 @@ def test_threads_do_not_change_a_bit():
     try:
         for count in (1, 2, 2, 4):
             set_threads(count)
-            results.append(value_and_gradients(lambda x: perceptron(x, layers), network, x, upstream))
+            results.append(value_and_gradients(lambda x: fused_mlp(x, layers), network, x, upstream))
     finally:
         set_threads(None)
     for other in results[1:]:
@@ -82,7 +82,7 @@ def test_a_nan_stays_in_its_point():
     network, x, _ = case(100, 8, 1, 16, 2)
     with torch.no_grad():
         x[70, 3] = torch.nan
-    value = perceptron(x, list(network.parameters()))
+    value = fused_mlp(x, list(network.parameters()))
     assert value.isnan().nonzero()[:, 0].tolist() == [70]
     (grad,) = torch.autograd.grad(value[:70].sum(), x)
     assert grad[:70].isfinite().all()
@@ -92,18 +92,18 @@ def test_what_is_frozen_gets_no_gradient():
     network, x, _ = case(20, 8, 1, 16, 1)
     layers = list(network.parameters())
     layers[0].requires_grad_(False)
-    perceptron(x.detach(), layers).sum().backward()
+    fused_mlp(x.detach(), layers).sum().backward()
     assert x.grad is None
     assert layers[0].grad is None
     assert layers[2].grad is not None
     with torch.no_grad():
-        assert not perceptron(x, layers).requires_grad
+        assert not fused_mlp(x, layers).requires_grad
 
 
 def test_a_batch_may_be_empty():
     network, _, _ = case(1, 8, 3, 16, 1)
     x = torch.empty(0, 8, requires_grad=True)
-    value = perceptron(x, list(network.parameters()))
+    value = fused_mlp(x, list(network.parameters()))
     assert value.shape == (0, 3)
     value.sum().backward()
     assert all((parameter.grad == 0).all() for parameter in network.parameters())
@@ -112,7 +112,7 @@ def test_a_batch_may_be_empty():
 def test_an_input_changed_before_the_backward_is_noticed():
     network, x, _ = case(20, 8, 1, 16, 1)
     x = x.detach()
-    value = perceptron(x, list(network.parameters()))
+    value = fused_mlp(x, list(network.parameters()))
     x.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         value.sum().backward()
@@ -120,7 +120,7 @@ def test_an_input_changed_before_the_backward_is_noticed():
 
 def test_a_second_derivative_is_refused_not_wrong():
     network, x, _ = case(20, 8, 1, 16, 1)
-    value = perceptron(x, list(network.parameters())).square().sum()
+    value = fused_mlp(x, list(network.parameters())).square().sum()
     (slope,) = torch.autograd.grad(value, x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
@@ -128,7 +128,7 @@ def test_a_second_derivative_is_refused_not_wrong():
 
 def test_layers_that_do_not_fit_are_refused():
     with pytest.raises(SoftmineError, match="does not take 3 inputs"):
-        perceptron(torch.rand(5, 3), [torch.rand(2, 4), torch.rand(2)])
+        fused_mlp(torch.rand(5, 3), [torch.rand(2, 4), torch.rand(2)])
 
 
 def test_a_field_is_the_same_with_and_without(monkeypatch):
@@ -136,10 +136,10 @@ def test_a_field_is_the_same_with_and_without(monkeypatch):
     field = HashGridField(2, 3, log2_table_size=8, finest_resolution=32).double()
     coords = torch.rand(300, 2, dtype=torch.float64)
     fused = field(coords)
-    assert "Perceptron" in fused.grad_fn.name()
+    assert "FusedMlp" in fused.grad_fn.name()
     monkeypatch.setenv("SOFTMINE_KERNELS", "torch")
     plain = field(coords)
-    assert "Perceptron" not in plain.grad_fn.name()
+    assert "FusedMlp" not in plain.grad_fn.name()
     torch.testing.assert_close(fused, plain)
 
 
@@ -162,9 +162,9 @@ def hook(network):
 @pytest.mark.parametrize("change", [replace_activation, drop_bias, reparametrize, hook])
 def test_a_changed_network_is_called_as_it_is(change):
     network, x, _ = case(20, 8, 1, 16, 1)
-    assert "Perceptron" in evaluate(network, x).grad_fn.name()
+    assert "FusedMlp" in evaluate(network, x).grad_fn.name()
     change(network)
-    assert "Perceptron" not in evaluate(network, x).grad_fn.name()
+    assert "FusedMlp" not in evaluate(network, x).grad_fn.name()
     torch.testing.assert_close(evaluate(network, x), network(x))
 
 
@@ -174,4 +174,4 @@ def test_other_types_and_autocast_take_the_modules():
         assert evaluate(network, x).dtype == torch.bfloat16
     assert evaluate(network.bfloat16(), x.bfloat16()).dtype == torch.bfloat16
     wide, x, _ = case(20, 8, 1, 160, 1)
-    assert "Perceptron" not in evaluate(wide, x).grad_fn.name()
+    assert "FusedMlp" not in evaluate(wide, x).grad_fn.name()

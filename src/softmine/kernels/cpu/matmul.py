@@ -9,7 +9,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from softmine.kernels.compiling import compiled, intrinsic
+from softmine.kernels.cpu.jit import compiled, intrinsic
 
 UNIT = 8
 """Numbers a vector: rows and columns of a product are multiples of it."""

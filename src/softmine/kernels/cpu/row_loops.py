@@ -1,6 +1,6 @@
 """The CPU loops of Adam on touched rows, compiled by numba: the rows' gradient, and a step.
 
-They share their parts among threads as those of ``cpu_kernels.py`` do, with the same bits for any number of threads.
+They share their parts among threads as those of ``encode_loops.py`` do, with the same bits for any number of threads.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from softmine.kernels.compiling import compiled, intrinsic, take
-from softmine.kernels.cpu_kernels import POINTS, locate
+from softmine.kernels.cpu.encode_loops import POINTS, locate
+from softmine.kernels.cpu.jit import compiled, intrinsic, take
 
 ROWS = 2048
 """Rows of one level in a part of Adam's work."""

@@ -5,8 +5,9 @@ import importlib
 import numpy as np
 import pytest
 
-from softmine.kernels import compiling, set_threads, team
-from softmine.kernels.compiling import compiled, compiled_sum, take
+from softmine.kernels import set_threads, thread_pool
+from softmine.kernels.cpu import jit
+from softmine.kernels.cpu.jit import compiled, compiled_sum, take
 
 
 @compiled
@@ -31,7 +32,7 @@ def test_each_part_is_taken_once(threads):
     taken = np.zeros(100_000, np.int64)
     set_threads(threads)
     try:
-        team.run(count_parts, taken, parts=len(taken))
+        thread_pool.run(count_parts, taken, parts=len(taken))
     finally:
         set_threads(None)
     assert (taken == 1).all()
@@ -42,7 +43,7 @@ def test_sums_are_right_in_any_order():
 
 
 def test_a_loop_is_loaded_from_disk_until_a_file_of_shared_loops_changes(tmp_path, monkeypatch):
-    text = "from softmine.kernels.compiling import compiled\n\n@compiled\ndef double(x):\n    return 2 * x\n"
+    text = "from softmine.kernels.cpu.jit import compiled\n\n@compiled\ndef double(x):\n    return 2 * x\n"
     (tmp_path / "loops_of_a_test.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     loops = importlib.import_module("loops_of_a_test")
@@ -53,20 +54,13 @@ def test_a_loop_is_loaded_from_disk_until_a_file_of_shared_loops_changes(tmp_pat
         return sum(loops.double.stats.cache_hits.values())
 
     assert [loaded(), loaded()] == [0, 1]
-    monkeypatch.setattr(compiling, "SHARED", compiling.SHARED + 1)
+    monkeypatch.setattr(jit, "SHARED", jit.SHARED + 1)
     assert [loaded(), loaded()] == [0, 1]
 
 
-def test_the_checksum_follows_the_text_of_shared_loops_alone(tmp_path):
+def test_the_checksum_follows_the_text_of_every_loop(tmp_path):
     sums = []
-    for name, text in [
-        ("compiling", ""),
-        ("cpu_rows", "one"),
-        ("cpu_rows", "two"),
-        ("gpu", ""),
-        ("compiling", "x"),
-    ]:
+    for name, text in [("jit", ""), ("row_loops", "one"), ("row_loops", "two"), ("jit", "x")]:
         (tmp_path / f"{name}.py").write_text(text)
-        sums.append(compiling.checksum(tmp_path))
-    assert sums[2] == sums[3]
+        sums.append(jit.checksum(tmp_path))
     assert len(set(sums)) == 4

@@ -1,4 +1,4 @@
-"""A small perceptron as one operation, in compiled loops on the CPU."""
+"""A small MLP as one operation, in compiled loops on the CPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from softmine.errors import SoftmineError
-from softmine.kernels import team
+from softmine.kernels import thread_pool
 from softmine.kernels.backends import backend_for
 
 WIDEST = 128
@@ -24,11 +24,11 @@ PARTS = 32
 """and how many parts there are at most."""
 
 
-def perceptron(inputs: Tensor, layers: Sequence[Tensor]) -> Tensor:
-    """A perceptron with ReLU between its layers: what ``nn.Sequential`` of ``nn.Linear`` and ``nn.ReLU`` computes.
+def fused_mlp(inputs: Tensor, layers: Sequence[Tensor]) -> Tensor:
+    """An MLP with ReLU between its layers: what ``nn.Sequential`` of ``nn.Linear`` and ``nn.ReLU`` computes.
 
     One node of autograd in place of ten and more, each of which costs as much as a small batch's products. It can be
-    differentiated once. Ask ``fits_perceptron`` first.
+    differentiated once. Ask ``fits_fused_mlp`` first.
 
     Args:
         inputs: (N, I).
@@ -42,11 +42,11 @@ def perceptron(inputs: Tensor, layers: Sequence[Tensor]) -> Tensor:
     """
     plan = _plan(inputs.shape[1:], *(layer.shape for layer in layers))
     keep = torch.is_grad_enabled() and (inputs.requires_grad or any(layer.requires_grad for layer in layers))
-    return _Perceptron.apply(inputs, plan, keep, *layers)  # pyright: ignore[reportReturnType]
+    return _FusedMlp.apply(inputs, plan, keep, *layers)  # pyright: ignore[reportReturnType]
 
 
-def fits_perceptron(inputs: Tensor, layers: Sequence[Tensor]) -> bool:
-    """Whether ``perceptron`` can compute this here: all of one type on a CPU, not traced, not under autocast, narrow."""
+def fits_fused_mlp(inputs: Tensor, layers: Sequence[Tensor]) -> bool:
+    """Whether ``fused_mlp`` can compute this here: all of one type on a CPU, not traced, not under autocast, narrow."""
     return (
         type(inputs) is Tensor
         and not torch.compiler.is_compiling()
@@ -61,7 +61,7 @@ def fits_perceptron(inputs: Tensor, layers: Sequence[Tensor]) -> bool:
 
 
 class _Plan(NamedTuple):
-    """Widths of a perceptron without and with padding, and how many numbers it takes to store."""
+    """Widths of an MLP without and with padding, and how many numbers it takes to store."""
 
     sizes: np.ndarray
     widths: np.ndarray
@@ -74,13 +74,13 @@ class _Plan(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def _plan(inputs: torch.Size, *shapes: torch.Size) -> _Plan:
-    from softmine.kernels.cpu_tiles import UNIT
+    from softmine.kernels.cpu.matmul import UNIT
 
     sizes = [*inputs]
     for weight, bias in zip(shapes[::2], shapes[1::2], strict=True):
         if len(weight) != 2 or weight[1] != sizes[-1] or tuple(bias) != (weight[0],):
             raise SoftmineError(
-                f"a layer of a perceptron with weight {tuple(weight)} and bias {tuple(bias)} does not take "
+                f"a layer of an MLP with weight {tuple(weight)} and bias {tuple(bias)} does not take "
                 f"{sizes[-1]} inputs"
             )
         sizes.append(weight[0])
@@ -97,10 +97,10 @@ def _plan(inputs: torch.Size, *shapes: torch.Size) -> _Plan:
     )
 
 
-class _Perceptron(torch.autograd.Function):
+class _FusedMlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, plan: _Plan, keep: bool, *layers: Tensor) -> Tensor:
-        from softmine.kernels import cpu_perceptron as loops
+        from softmine.kernels.cpu import mlp_loops as loops
 
         rows = inputs.contiguous()
         source = rows.numpy()
@@ -110,7 +110,7 @@ class _Perceptron(torch.autograd.Function):
         loops.pack(addresses, plan.sizes, plan.widths, packed)
         kept = np.empty(-(-points // loops.UNIT) * loops.UNIT * plan.hidden if keep else 0, source.dtype)
         out = rows.new_empty(points, int(plan.sizes[-1]))
-        team.run(
+        thread_pool.run(
             loops.forward,
             source,
             packed,
@@ -129,7 +129,7 @@ class _Perceptron(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
-        from softmine.kernels import cpu_perceptron as loops
+        from softmine.kernels.cpu import mlp_loops as loops
 
         (rows,) = ctx.saved_tensors
         plan = ctx.plan
@@ -140,7 +140,7 @@ class _Perceptron(torch.autograd.Function):
         sums = np.zeros((max(parts, 1), plan.sums), source.dtype)
         wanted = ctx.needs_input_grad[0]
         of_inputs = rows.new_empty(rows.shape if wanted else (0, 0))
-        team.run(
+        thread_pool.run(
             loops.backward,
             grads[0].contiguous().numpy(),
             source,

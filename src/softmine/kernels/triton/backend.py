@@ -16,13 +16,13 @@ BLOCK = 128
 
 def encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     """Features (N, L * F), float32."""
-    from softmine.kernels import gpu_kernels
+    from softmine.kernels.triton import kernels
 
     points, dim = coords.shape
     levels, width = len(grid.offsets), table.shape[1]
     features = coords.new_empty(points, levels * width)
     if points:
-        gpu_kernels.encode[_blocks(points), levels](
+        kernels.encode[_blocks(points), levels](
             coords.contiguous(), table.contiguous(), grid.resolutions, grid.offsets, features,
             points, levels, grid.table_size, grid.dense_levels, DIM=dim, WIDTH=width, BLOCK=BLOCK,
         )  # fmt: skip
@@ -31,13 +31,13 @@ def encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
 
 def gradient_of_coords(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     """Gradient (N, D) of the coordinates from that of the features (N, L * F)."""
-    from softmine.kernels import gpu_kernels
+    from softmine.kernels.triton import kernels
 
     points, dim = coords.shape
     levels, width = len(grid.offsets), table.shape[1]
     result = torch.empty_like(coords, memory_format=torch.contiguous_format)
     if points:
-        gpu_kernels.gradient_of_coords[(_blocks(points),)](
+        kernels.gradient_of_coords[(_blocks(points),)](
             grad.contiguous(), coords.contiguous(), table.contiguous(), grid.resolutions, grid.offsets, result,
             points, levels, grid.table_size, grid.dense_levels,
             DIM=dim, AXES=1 << (dim - 1).bit_length(), WIDTH=width, BLOCK=BLOCK,
@@ -138,7 +138,7 @@ class Rows:
             self._update(table, rate, rule)
 
     def _update(self, table: Tensor | None, rate: float | Tensor, rule: AdamRule) -> None:
-        from softmine.kernels import gpu_kernels
+        from softmine.kernels.triton import kernels
 
         if isinstance(rate, Tensor):
             self.rate.copy_(rate)
@@ -148,7 +148,7 @@ class Rows:
         for touched in self._lists:
             if not len(touched):
                 continue
-            gpu_kernels.update_rows[(_blocks(len(touched)),)](
+            kernels.update_rows[(_blocks(len(touched)),)](
                 self.records if table is None else table, self.records, self.flags, touched, len(touched),
                 self.time, self.rate, after, after.shape[1] - 1, *rule.betas, rule.epsilon, rule.momentum_rows,
                 ADAM=table is not None, HALF=self.half, WIDTH=self.features, STRIDE=self.records.shape[1],
@@ -179,12 +179,12 @@ def _scatter(
     flag: int,
     width: int,
 ) -> None:
-    from softmine.kernels import gpu_kernels
+    from softmine.kernels.triton import kernels
 
     resolutions, offsets, table_size, dense_levels = grid
     points, dim = coords.shape
     if points:
-        gpu_kernels.scatter[_blocks(points), len(offsets)](
+        kernels.scatter[_blocks(points), len(offsets)](
             grad.contiguous(), coords.contiguous(), resolutions, offsets, sums,
             sums if flags is None else flags, sums if touched is None else touched,
             points, len(offsets), table_size, dense_levels, stride, first, flag,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from softmine.kernels.encoding import hash_encode
 from softmine.kernels.grid import Grid
-from softmine.kernels.operators import hash_encode
-from softmine.kernels.perceptron import fits_perceptron, perceptron
+from softmine.kernels.mlp import fits_fused_mlp, fused_mlp
 from softmine.kernels.touched_rows import AdamRule, RowGradient, rows_for
 
 
@@ -37,5 +37,5 @@ def warm_up(
         rows.update(table, 0.0, AdamRule((0.9, 0.99), 1e-15, len(table)))
     inputs = torch.zeros(1, 1, dtype=kind, device=device, requires_grad=True)
     layers = [torch.zeros(1, 1, dtype=kind, device=device), torch.zeros(1, dtype=kind, device=device)]
-    if fits_perceptron(inputs, layers):
-        perceptron(inputs, layers).sum().backward()
+    if fits_fused_mlp(inputs, layers):
+        fused_mlp(inputs, layers).sum().backward()

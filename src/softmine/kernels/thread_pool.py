@@ -1,4 +1,4 @@
-"""Helper threads for compiled loops that share their work through a queue.
+"""A pool of threads for compiled loops that share their work through a queue.
 
 Not numba's own parallelism: its thread pools are not safe to enter from two threads, or spin beside torch's, or
 need a library that is not everywhere. These sleep while there is nothing to do, work from any thread (autograd's
@@ -45,7 +45,7 @@ _starting = threading.Lock()
 def set_threads(count: int | None) -> None:
     """Lets the CPU loops use ``count`` threads; None means ``torch.get_num_threads()`` at each call.
 
-    A small batch's perceptron is faster in one thread than in torch's several, its encoding is not::
+    A small batch's MLP is faster in one thread than in torch's several, its encoding is not::
 
         softmine.kernels.set_threads(torch.get_num_threads())
         torch.set_num_threads(1)

@@ -1,8 +1,8 @@
-"""The CPU loops of a small perceptron, compiled by numba: forward and backward over blocks of points.
+"""The CPU loops of a small MLP, compiled by numba: forward and backward over blocks of points.
 
 A layer of a few dozen units is too small for a matrix library: calling it costs as much as the product. Here a thread
 takes a block of points through all layers while its activations stay in the first-level cache. As in
-``cpu_kernels.py``, threads share the blocks through ``queue[0]``, and results are the same bits for any number of
+``encode_loops.py``, threads share the blocks through ``queue[0]``, and results are the same bits for any number of
 them: each part sums its gradient by itself, and the parts are added in order.
 
 Widths are padded with zeros to a multiple of ``UNIT``, so that every product is made of whole tiles.
@@ -14,8 +14,8 @@ import numpy as np
 from numba import carray  # pyright: ignore[reportPrivateImportUsage]
 from numba.core import types
 
-from softmine.kernels.compiling import compiled, intrinsic, take
-from softmine.kernels.cpu_tiles import UNIT, multiply
+from softmine.kernels.cpu.jit import compiled, intrinsic, take
+from softmine.kernels.cpu.matmul import UNIT, multiply
 
 BLOCK = 64
 """Points a block, a multiple of ``UNIT``."""

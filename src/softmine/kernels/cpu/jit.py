@@ -1,10 +1,10 @@
-"""How CPU loops are compiled by numba, and how the threads of a team share the parts of one.
+"""How CPU loops are compiled by numba, and how threads share the parts of one.
 
-Each loop runs in every thread of a team (``team.py``) on the same arguments; ``queue[0]`` counts the parts that are
+Each loop runs in every thread (``thread_pool.py``) on the same arguments; ``queue[0]`` counts the parts that are
 taken.
 
 numba's cache looks for changes in the file of the cached function alone, but loops call functions of other files:
-those of this one and of ``cpu_*.py`` beside it. A change in any of them therefore has all loops compiled anew.
+those of this one and of the others in its folder. A change in any of them therefore has all loops compiled anew.
 Loops elsewhere call no compiled function but their own file's and these.
 """
 
@@ -24,8 +24,7 @@ from numba.core import types
 
 def checksum(folder: Path) -> int:
     """A number that follows from the text of the files in ``folder`` whose functions loops of other files call."""
-    files = [folder / "compiling.py", *sorted(folder.glob("cpu_*.py"))]
-    return zlib.crc32(b"".join(file.read_bytes() for file in files if file.is_file()))
+    return zlib.crc32(b"".join(file.read_bytes() for file in sorted(folder.glob("*.py"))))
 
 
 SHARED = checksum(Path(__file__).parent)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from softmine.kernels import torch_twin
+from softmine.kernels import reference
 from softmine.kernels.backends import backend_for
 from softmine.kernels.grid import Grid
 from softmine.kernels.touched_rows import rows_of_handle
@@ -31,7 +31,7 @@ def hash_encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
         SoftmineError: the environment variable ``SOFTMINE_KERNELS`` asks for what is impossible here.
     """
     if backend_for(coords, table, table.shape[1]) == "torch":
-        return torch_twin.encode(coords, table, grid)
+        return reference.encode(coords, table, grid)
     gradient = getattr(table, "row_gradient", None)
     sink = (None, -1)
     if gradient is not None and gradient.active:
@@ -168,9 +168,7 @@ class _Encode(torch.autograd.Function):
 
 def _backend(coords: Tensor, table: Tensor) -> ModuleType:
     if backend_for(coords, table) == "triton":
-        from softmine.kernels import gpu
-
-        return gpu
-    from softmine.kernels import cpu
-
-    return cpu
+        from softmine.kernels.triton import backend
+    else:
+        from softmine.kernels.cpu import backend
+    return backend

@@ -1,6 +1,6 @@
 """The CPU loops of hash encoding, compiled by numba: encode and its two gradients.
 
-Each loop runs in every thread of a team (``team.py``) on the same arguments; ``queue[0]`` counts the parts
+Each loop runs in every thread (``thread_pool.py``) on the same arguments; ``queue[0]`` counts the parts
 that are taken. The part that a thread takes decides only when it is worked on, never the order of additions
 inside it, so results are the same bits for any number of threads.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from softmine.kernels.compiling import compiled, take
+from softmine.kernels.cpu.jit import compiled, take
 
 POINTS = 128
 """Points a block: its rows and weights stay in the first-level cache."""
