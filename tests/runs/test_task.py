@@ -2,8 +2,8 @@
 
 import pytest
 
-from softmine.tasks import KINDS, module
 from softmine.runs.task import Task, batch_size_for
+from softmine.tasks import KINDS, module
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

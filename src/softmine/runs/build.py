@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 
 from softmine import fields
+from softmine.runs.task import Task, batch_size_for
 from softmine.training.build import build_trainer, make_sampler
 from softmine.training.settings import FitSettings
-from softmine.runs.task import Task, batch_size_for
 from softmine.training.trainer import Diverged, Trainer
 
 _warm: set[tuple] = set()

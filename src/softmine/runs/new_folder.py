@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from softmine.errors import ArgumentError, SoftmineError
-from softmine.runs.os_errors import shortened
 from softmine.runs.files import TEMPORARY
+from softmine.runs.os_errors import shortened
 
 _STEM = 40
 """Characters of a folder's name that its starting folder repeats, so that a long name stays possible."""

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from softmine.runs.files import replacing, write_json
-from softmine.training.record import SampleRecord
 from softmine.runs.task import Array, Output, Reconstruction
+from softmine.training.record import SampleRecord
 
 MAP_SIDE = 960
 DENSITY_RANGE = 8.0

@@ -6,8 +6,8 @@ import time
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
 from rich import progress as rich_progress
+from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
