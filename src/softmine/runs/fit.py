@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from safetensors import SafetensorError
+from torch import nn
 
-from softmine.errors import ArgumentError
-from softmine.runs import checkpoint
+from softmine.errors import ArgumentError, SoftmineError
+from softmine.runs import checkpoint, pictures
 from softmine.runs.build import build_run, with_batch_size
 from softmine.runs.environment import versions
-from softmine.runs.fit_loop import Fit
 from softmine.runs.interrupt import Interrupted
+from softmine.runs.os_errors import first_line, sentence
+from softmine.runs.progress import Progress, decibels, duration
 from softmine.runs.run_folder import RunFolder
-from softmine.runs.task import Evaluator, Task
+from softmine.runs.task import Evaluation, Evaluator, Task, finite
 from softmine.training import devices
+from softmine.training.budget import evaluation_points
+from softmine.training.loop import Point, evaluate_now, train_and_evaluate
 from softmine.training.settings import FitSettings
-from softmine.training.trainer import Trainer
+from softmine.training.trainer import Diverged, Trainer
+
+SAVE_WHEN_EVALUATED = 5.0
+"""Seconds after a checkpoint from which an evaluation is followed by another, so that little good work is lost."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,7 @@ def fit(
     if existing:
         checkpoint.load(existing[-1], trainer)
         _check_budget(run, trainer, settings)
-    loop = Fit(run, prepared.task, trainer, evaluator, settings, console)
+    loop = _Fit(run, prepared, console)
     try:
         run.rewind(trainer.step)
         parameters = sum(p.numel() for p in trainer.field.parameters())
@@ -158,3 +168,176 @@ def _check_budget(run: RunFolder, trainer: Trainer, settings: FitSettings) -> No
                 f"raise {{{name}}}, too",
                 folder=run.path,
             )
+
+
+class _Fit:
+    """One run in progress: the loop, and all that happens beside it."""
+
+    def __init__(self, run: RunFolder, prepared: Prepared, console: Console) -> None:
+        self.run, self.task, self.trainer = run, prepared.task, prepared.trainer
+        self.evaluator, self.settings, self.console = prepared.evaluator, prepared.settings, console
+        self.saved_at, self.saved = time.monotonic(), (-1, -1)
+        self.progress = Progress(console, steps=prepared.settings.steps)
+
+    def train(self, interrupted: Interrupted) -> tuple[str, str]:
+        """Trains and evaluates to the end; returns the state and a sentence."""
+        trainer = self.trainer
+        if trainer.progress < 1:
+            self._set_status("running")
+        shares = evaluation_points(self.settings.evaluations)
+        try:
+            with self.progress:
+                for point in train_and_evaluate(
+                    trainer, shares, self._measure, lambda: self._pause(interrupted)
+                ):
+                    if point is not None:
+                        self._note(point)
+                    if self._checkpoint_due(evaluated=point is not None):
+                        self._save()
+                    if interrupted():
+                        break
+                if trainer.step == 0 and self.run.is_new:
+                    return "interrupted", ""
+                if not self.run.metrics or self.run.metrics[-1]["step"] < trainer.step:
+                    self._note(evaluate_now(trainer, self._measure))
+                self._save()
+        except Diverged as error:
+            return self._recover(error)
+        if trainer.progress < 1.0:
+            message = f"interrupted at step {trainer.step:,}; continue with --resume {self.run.path}"
+            return "interrupted", message
+        return "finished", ""
+
+    def finish(self, state: str, message: str, interrupted: Interrupted = lambda: False) -> str:
+        """Writes the pictures and the final status; an output that takes long can be interrupted, alone.
+
+        Returns:
+            the sentence of the status: ``message``, or that the output was interrupted.
+        """
+        trainer, run = self.trainer, self.run
+        before = interrupted()
+
+        def report(share: float) -> None:
+            self.progress.wait(f"writing the pictures {share:.0%}")
+
+        def report_output(share: float) -> None:
+            report(share)
+            if interrupted() and not before:
+                raise KeyboardInterrupt
+
+        folder, result, outputs = run.path / "images", None, []
+        with self.progress:
+            try:
+                result = self.task.reconstruct(trainer.field, trainer.device, report=report_output)
+                outputs = self.task.write_output(trainer.field, result, folder, trainer.device, report_output)
+            except KeyboardInterrupt:
+                message = message or "interrupted while it wrote every value: the report does without"
+            if result is None:
+                result = self.task.reconstruct(trainer.field, trainer.device, small=True, report=report)
+            pictures.write_pictures(result, outputs, trainer.record, folder)
+        last = run.metrics[-1] if run.metrics else None
+        summary = f"step {trainer.step:,}, {duration(trainer.clock.seconds)} of training"
+        if last:
+            full = result.psnr is not None
+            summary += f": PSNR {decibels(result.psnr if result.psnr is not None else last['psnr'])} dB"
+            if full or last["subset"]:
+                measured = self.task.describe().get("measured")
+                measured = measured or {"cells": self.task.signal.domain.cells, "unit": self.task.unit}
+                cells = f"{measured['cells']:,} {measured['unit']}"
+                summary += f" over all {cells}" if full else " on the subset"
+            if last["ssim"] is not None:
+                summary += f", SSIM {last['ssim']:.4f}"
+        self.console.print(summary, soft_wrap=True)
+        if result.psnr is None:
+            self.console.print(f"pictures: {result.note}", soft_wrap=True)
+        for output in outputs:
+            self.console.print(f"{output.label}: {folder / output.file}", soft_wrap=True)
+        run.set_status(state, trainer.step, trainer.clock.seconds, message, psnr_in_all=result.psnr)
+        return message
+
+    def _pause(self, interrupted: Interrupted) -> bool:
+        trainer = self.trainer
+        self.progress.tick(trainer.step, trainer.samples, trainer.clock.seconds, trainer.progress)
+        return interrupted() or self._checkpoint_due()
+
+    def _checkpoint_due(self, *, evaluated: bool = False) -> bool:
+        every = self.settings.checkpoint_every
+        # Never twice at one step: a save that takes longer than the interval would leave no time to train.
+        if every == 0 or self.trainer.step == self.saved[0]:
+            return False
+        if evaluated and not self.run.checkpoints:
+            return True
+        return time.monotonic() - self.saved_at >= (min(every, SAVE_WHEN_EVALUATED) if evaluated else every)
+
+    def _measure(self, field: nn.Module) -> Evaluation:
+        self.progress.say("evaluating")
+        return finite(self.evaluator(field), self.trainer)
+
+    def _note(self, point: Point[Evaluation]) -> None:
+        """Adds an evaluation to the metrics."""
+        trainer, result = self.trainer, point.value
+        step_ms, sampler_ms = trainer.timer.medians()
+        self.run.add_metrics(
+            {
+                "step": point.step,
+                "seconds": round(point.seconds, 4),
+                "psnr": result.psnr,
+                "ssim": result.ssim,
+                "loss": point.loss,
+                "samples": trainer.samples,
+                "evaluated": result.samples,
+                "subset": result.subset,
+                "step_ms_median": step_ms,
+                "sampler_ms_median": sampler_ms,
+                **result.more,
+            }
+        )
+        self._set_status("running")
+        self.progress.evaluated(point.step, trainer.samples, point.seconds, trainer.progress, result.psnr)
+
+    def _save(self) -> None:
+        """Writes a checkpoint, unless nothing has happened since the last.
+
+        Raises:
+            Diverged: the field has parameters that are not finite: there is nothing good to keep.
+            SoftmineError: the file cannot be written.
+        """
+        trainer = self.trainer
+        self.progress.say("writing a checkpoint")
+        if not all(bool(parameter.isfinite().all()) for parameter in trainer.field.parameters()):
+            raise Diverged(trainer.step)
+        file = self.run.checkpoint_path(trainer.step)
+        now = (trainer.step, len(self.run.metrics))
+        try:
+            if now != self.saved:
+                checkpoint.save(file, trainer)
+        except SafetensorError as error:
+            raise SoftmineError(f"cannot write the checkpoint {file}: {first_line(error)}") from error
+        self.run.drop_old_checkpoints()
+        self._set_status("running")
+        self.saved_at, self.saved = time.monotonic(), now
+
+    def _recover(self, error: Diverged) -> tuple[str, str]:
+        """Goes back to the last good checkpoint, so that what is written shows a working field."""
+        good = self.run.checkpoints
+        fresh = build_run(self.task, self.settings, self.trainer.device)
+        if good:
+            checkpoint.load(good[-1], fresh)
+            kept = f"the last good checkpoint, step {fresh.step:,}, is kept"
+        else:
+            kept = "there was no checkpoint before it"
+        self.run.rewind(fresh.step)
+        self.trainer = fresh
+        # Its learning rate is part of a run, so resuming cannot help.
+        message = f"the loss turned NaN or infinite at step {error.step:,}: start a new run with a lower --learning-rate"
+        return "stopped-nan", f"{message} ({kept})"
+
+    def note_failure(self, error: BaseException) -> None:
+        """Says in the status that the run ended here, if the disk still takes it."""
+        stopped = isinstance(error, KeyboardInterrupt)
+        message = "" if stopped else sentence(error) or f"{type(error).__name__}: {first_line(error)}"
+        with contextlib.suppress(OSError, SoftmineError):
+            self._set_status("interrupted" if stopped else "failed", message)
+
+    def _set_status(self, state: str, message: str = "") -> None:
+        self.run.set_status(state, self.trainer.step, self.trainer.clock.seconds, message)

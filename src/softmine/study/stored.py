@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from softmine.errors import SoftmineError
+from softmine.errors import ArgumentError, SoftmineError
 from softmine.runs import new_folder
 from softmine.study.compare import Results
 from softmine.study.matrix import CompareSettings, Entry, entries
@@ -88,16 +88,23 @@ def grown(folder: Path, stored: CompareSettings, asked: CompareSettings) -> Comp
     for field in fields(CompareSettings):
         before, now = getattr(stored, field.name), getattr(asked, field.name)
         if before != now and field.name not in GROWING:
-            flag = "--" + field.name.replace("_", "-")
-            raise SoftmineError(
-                f"the comparison in {folder} has {flag} {before}: start a new one for {flag} {now}"
+            raise ArgumentError(
+                f"the comparison in {{folder}} has {{{field.name}}} {{before}}: start a new one for {{{field.name}}} {{now}}",
+                folder=folder,
+                before=before,
+                now=now,
             )
     if asked.seeds < stored.seeds:
-        raise SoftmineError(
-            f"--seeds is {asked.seeds}, but the comparison in {folder} has {stored.seeds}: give at least that"
+        raise ArgumentError(
+            "{seeds} is {now}, but the comparison in {folder} has {before}: give at least that",
+            folder=folder,
+            before=stored.seeds,
+            now=asked.seeds,
         )
     if stored.tune_uniform and not asked.tune_uniform:
-        raise SoftmineError(f"the comparison in {folder} has --tune-uniform: start a new one without it")
+        raise ArgumentError(
+            "the comparison in {folder} has {tune_uniform}: start a new one without it", folder=folder
+        )
     return replace(
         asked,
         samplers=tuple(dict.fromkeys((*stored.samplers, *asked.samplers))),
@@ -112,9 +119,13 @@ def check_tuned(folder: Path, results: Results, stored: CompareSettings, setting
         return
     tuned = Entry(BASELINE, tuning["batch_size"])
     if tuned in entries(settings) and tuned not in entries(stored):
-        raise SoftmineError(
-            f"--samplers and --batch-sizes name uniform at batch size {tuned.batch_size}, which the comparison in {folder} "
-            f"has from its search, with {tuning['steps']} steps instead of {settings.steps}: leave it out, as it runs anyway"
+        raise ArgumentError(
+            "{samplers} and {batch_sizes} name uniform at batch size {size}, which the comparison in {folder} has from its "
+            "search, with {before} steps instead of {now}: leave it out, as it runs anyway",
+            size=tuned.batch_size,
+            folder=folder,
+            before=tuning["steps"],
+            now=settings.steps,
         )
 
 
