@@ -19,7 +19,7 @@ from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
 from softmine.signals.mesh_tree import Faces, Points
 from softmine.tasks.meshing import Colors, NoSurface, check_resolution, check_smallest, marching_cubes
-from softmine.tasks.nerf.rendering import CHUNK, look
+from softmine.tasks.nerf.rendering import CHUNK, render_rays
 from softmine.training.colors import to_bytes
 from softmine.training.evaluation import at_rest
 from softmine.training.task import Report, silent
@@ -176,7 +176,7 @@ def visible_points(
                 start += len(part)
                 pixels = torch.stack([part // camera.width, part % camera.width], -1) + 0.5
                 rays = photos.cameras.rays(torch.full_like(part, view), pixels)
-                seen, depth = look(renderer, scene, rays, device)
+                seen, depth = render_rays(renderer, scene, rays, device)
                 points = rays.origins + depth[:, None] * rays.directions
                 # Comparing with infinity or NaN is false.
                 kept = (points.norm(dim=-1) < FARTHEST).nonzero()[:wanted, 0]
