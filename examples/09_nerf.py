@@ -9,7 +9,7 @@ import math
 import torch
 
 import softmine
-from softmine.radiance.background import composite
+from softmine.radiance.background import over_background
 from softmine.radiance.field import field_for
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
@@ -53,7 +53,7 @@ def main():
     errors = []
     with torch.no_grad():
         for coords in test.view_coords(0):
-            shown, known = (composite(values, 1.0) for values in (renderer(coords), test(coords)))
+            shown, known = (over_background(values, 1.0) for values in (renderer(coords), test(coords)))
             errors.append((shown.clamp(0, 1) - known).square().mean(-1))
     psnr = -10 * math.log10(torch.cat(errors).mean().item())
     print(f"{psnr:.2f} dB in the first test view, before white, after {args.steps} steps")

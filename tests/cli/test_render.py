@@ -81,7 +81,7 @@ def test_an_interruption_leaves_nothing(runs, tmp_path, monkeypatch, capsys):
     def interrupted_at_last(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(render_files, "_bytes", interrupted_at_last)
+    monkeypatch.setattr(render_files, "to_bytes", interrupted_at_last)
     out = tmp_path / "deep" / "out"
     assert main(["render", str(runs / "box"), "--out", str(out), "--views", "orbit", "--frames", "3"]) == 130
     assert list(tmp_path.iterdir()) == []

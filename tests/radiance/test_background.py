@@ -3,7 +3,7 @@
 import torch
 from scipy import stats
 
-from softmine.radiance.background import composite, from_channels, to_channels
+from softmine.radiance.background import from_channels, over_background, to_channels
 
 from helpers import FALSE_ALARM
 
@@ -29,9 +29,9 @@ def test_composite_lays_color_over_the_background():
     background = torch.rand(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     expected = premultiplied + (1 - opacity[:, None]) * background
     channels = to_channels(premultiplied, opacity)
-    torch.testing.assert_close(composite(channels, background), expected)
-    torch.testing.assert_close(composite(channels, 1.0), premultiplied + 1 - opacity[:, None])
-    torch.testing.assert_close(composite(premultiplied, 1.0), premultiplied)
+    torch.testing.assert_close(over_background(channels, background), expected)
+    torch.testing.assert_close(over_background(channels, 1.0), premultiplied + 1 - opacity[:, None])
+    torch.testing.assert_close(over_background(premultiplied, 1.0), premultiplied)
 
 
 def test_squared_error_is_the_mean_over_random_backgrounds():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from softmine.radiance.losses import distortion, outside_proposal
+from softmine.radiance.losses import distortion_loss, proposal_loss
 
 
 def histograms(rays, intervals, seed):
@@ -18,7 +18,7 @@ def test_distortion_is_the_double_sum():
     apart = (middles[:, :, None] - middles[:, None, :]).abs()
     wanted = (weights[:, :, None] * weights[:, None, :] * apart).sum((1, 2))
     wanted = wanted + (weights.square() * edges.diff(dim=-1)).sum(-1) / 3
-    torch.testing.assert_close(distortion(weights, edges), wanted)
+    torch.testing.assert_close(distortion_loss(weights, edges), wanted)
 
 
 def test_distortion_does_not_depend_on_how_a_flat_stretch_is_cut():
@@ -26,7 +26,7 @@ def test_distortion_does_not_depend_on_how_a_flat_stretch_is_cut():
     for intervals in (1, 2, 10):
         edges = torch.linspace(0, 1, intervals + 1, dtype=torch.float64)[None]
         weights = torch.full((1, intervals), 1 / intervals, dtype=torch.float64)
-        assert distortion(weights, edges).item() == pytest.approx(1 / 3)
+        assert distortion_loss(weights, edges).item() == pytest.approx(1 / 3)
 
 
 def bound_by_hand(edges, proposed, proposed_edges):
@@ -46,23 +46,23 @@ def test_the_bound_is_the_weight_of_all_intervals_that_are_met():
     excess = (weights - bound_by_hand(edges, proposed, proposed_edges)).clamp(min=0)
     assert (excess > 0).any()
     wanted = (excess.square() / weights).sum(-1)
-    torch.testing.assert_close(outside_proposal(weights, edges, proposed, proposed_edges), wanted)
+    torch.testing.assert_close(proposal_loss(weights, edges, proposed, proposed_edges), wanted)
 
 
 def test_a_histogram_bounds_itself_and_any_coarser_one_of_the_same_matter():
     weights, edges = histograms(4, 8, 3)
-    assert outside_proposal(weights, edges, weights, edges).max() < 1e-20
+    assert proposal_loss(weights, edges, weights, edges).max() < 1e-20
     coarse, coarse_edges = weights.view(4, 4, 2).sum(-1), edges[:, ::2]
-    assert outside_proposal(weights, edges, coarse, coarse_edges).max() < 1e-20
+    assert proposal_loss(weights, edges, coarse, coarse_edges).max() < 1e-20
     # The other way round: each finer weight is met by the interval that it is part of.
-    assert outside_proposal(coarse, coarse_edges, weights, edges).max() < 1e-20
+    assert proposal_loss(coarse, coarse_edges, weights, edges).max() < 1e-20
 
 
 def test_what_was_missed_draws_the_proposal_up_and_leaves_the_field_alone():
     weights = torch.tensor([[0.0, 0.8]], requires_grad=True)
     edges = torch.tensor([[0.0, 0.5, 1.0]])
     proposed = torch.tensor([[0.5, 0.1]], requires_grad=True)
-    outside_proposal(weights, edges, proposed, edges).sum().backward()
+    proposal_loss(weights, edges, proposed, edges).sum().backward()
     assert weights.grad is None
     assert proposed.grad is not None
     assert proposed.grad[0, 0] == 0

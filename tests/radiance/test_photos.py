@@ -11,7 +11,7 @@ import torch
 
 from scene_files import nerfstudio, picture, write_blender, write_json
 from softmine import SoftmineError
-from softmine.radiance.background import composite, to_channels
+from softmine.radiance.background import over_background, to_channels
 from softmine.radiance.photos import Photos
 from softmine.radiance.scenes import Scene, procedural, read_scene
 from softmine.signals import Signal
@@ -47,10 +47,10 @@ def test_pixel_centers_give_the_premultiplied_pixels():
     opacity = stored[..., 3]
     expected = to_channels((stored[..., :3] * opacity[..., None]).view(-1, 3), opacity.view(-1))
     torch.testing.assert_close(values.view(-1, 4), expected, rtol=0, atol=0.76 / 255)  # half a step of each
-    white = composite(values.view(-1, 4), 1.0)
+    white = over_background(values.view(-1, 4), 1.0)
     torch.testing.assert_close(white[opacity.view(-1) == 0], torch.ones_like(white[opacity.view(-1) == 0]))
     for view in range(5):
-        torch.testing.assert_close(photos.picture(view).double(), values[view], rtol=0, atol=1e-6)
+        torch.testing.assert_close(photos.image(view).double(), values[view], rtol=0, atol=1e-6)
 
 
 def test_color_of_what_is_transparent_does_not_show():
@@ -64,7 +64,7 @@ def test_color_of_what_is_transparent_does_not_show():
     ]
     photos = Photos(dataclasses.replace(scene, views=tuple(views)))
     middle = photos(torch.tensor([[0.1, 0.5, 0.5]], dtype=torch.float64))
-    black = composite(middle, 0.0)
+    black = over_background(middle, 0.0)
     torch.testing.assert_close(black, torch.tensor([[0.5, 0.0, 0.0]], dtype=torch.float64))
 
 
@@ -77,7 +77,7 @@ def test_values_are_linear_within_a_view_and_never_mix_views():
     high = (low + 1).clamp(max=15)
     share = (native.clamp(0, 15) - low).unsqueeze(-1)
     view = (coords[:, 0] * 5).long()
-    pixels = torch.stack([photos.picture(each) for each in range(5)]).double()
+    pixels = torch.stack([photos.image(each) for each in range(5)]).double()
     upper = torch.lerp(pixels[view, low[:, 0], low[:, 1]], pixels[view, low[:, 0], high[:, 1]], share[:, 1])
     lower = torch.lerp(pixels[view, high[:, 0], low[:, 1]], pixels[view, high[:, 0], high[:, 1]], share[:, 1])
     torch.testing.assert_close(photos(coords), torch.lerp(upper, lower, share[:, 0]), rtol=0, atol=1e-6)
@@ -123,7 +123,7 @@ def test_every_stride_goes_through_a_view_evenly():
         coords = torch.cat(parts)
         assert len(coords) == height * width == max(1, round(16 / stride + 1e-9)) ** 2
         torch.testing.assert_close(
-            photos(coords).view(height, width, 4), photos.picture(2, stride), rtol=0, atol=1e-5
+            photos(coords).view(height, width, 4), photos.image(2, stride), rtol=0, atol=1e-5
         )
 
 
@@ -154,7 +154,7 @@ def test_downscaling_averages_premultiplied_color(tmp_path):
     means = torch.from_numpy(stored.reshape(3, 2, 4, 2, 4).mean((1, 3))).float()
     expected = to_channels(means[..., :3].reshape(-1, 3), means[..., 3].reshape(-1))
     torch.testing.assert_close(
-        photos.picture(1).view(-1, 4), expected, rtol=0, atol=0.76 / 255
+        photos.image(1).view(-1, 4), expected, rtol=0, atol=0.76 / 255
     )  # half a step of each
 
 
@@ -170,7 +170,7 @@ def test_photos_have_plain_colors_and_masks(tmp_path):
     assert photos.channels == 3
     assert photos.views[0].name == "images/01.png"
     expected = np.asarray(PIL.Image.open(tmp_path / "images" / "01.png")) / np.float32(255)
-    torch.testing.assert_close(photos.picture(0), torch.from_numpy(expected))
+    torch.testing.assert_close(photos.image(0), torch.from_numpy(expected))
     assert photos.domain.mask is not None
     assert torch.equal(photos.domain.mask[0], torch.from_numpy(mask > 0))
     assert photos.domain.mask[1:].all()
@@ -190,7 +190,7 @@ def test_pictures_are_read_as_stored_whatever_exif_says_is_upright(tmp_path):
     write_json(tmp_path / "transforms.json", content)
     photos = Photos(read_scene(tmp_path))
     for index in range(7):
-        torch.testing.assert_close(photos.picture(index), torch.from_numpy(pixels / np.float32(255)))
+        torch.testing.assert_close(photos.image(index), torch.from_numpy(pixels / np.float32(255)))
 
 
 def test_pictures_are_read_as_stored_wherever_a_png_keeps_its_orientation(tmp_path):
@@ -210,7 +210,7 @@ def test_pictures_are_read_as_stored_wherever_a_png_keeps_its_orientation(tmp_pa
     write_json(tmp_path / "transforms.json", content)
     photos = Photos(read_scene(tmp_path))
     for index in range(2):
-        torch.testing.assert_close(photos.picture(index), torch.from_numpy(pixels / np.float32(255)))
+        torch.testing.assert_close(photos.image(index), torch.from_numpy(pixels / np.float32(255)))
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "by Pillow"])
@@ -232,7 +232,7 @@ def test_pictures_are_read_as_stored_whatever_a_tiff_says_is_upright(tmp_path, c
     scene = read_scene(tmp_path)
     photos = Photos(scene), Photos(scene, "test")
     stored = torch.from_numpy(pixels / np.float32(255))
-    found = {view.name: each.picture(index) for each in photos for index, view in enumerate(each.views)}
+    found = {view.name: each.image(index) for each in photos for index, view in enumerate(each.views)}
     for orientation in range(1, 9):
         torch.testing.assert_close(found[f"images/{orientation:02d}.tif"], stored)
 

@@ -6,12 +6,12 @@ import torch
 
 from softmine.radiance.cameras import Cameras, focus
 from softmine.radiance.scenes.procedural import procedural
-from softmine.viewing.browser_camera import Look, look_of, upward
+from softmine.viewing.browser_camera import BrowserCamera, browser_camera_of, upward
 
 
 def test_a_view_of_the_scene_is_seen_along_the_same_rays():
     view = procedural(size=24, train=3, test=1).views[1]
-    look = look_of(view.camera, view.pose)
+    look = browser_camera_of(view.camera, view.pose)
     pixels = torch.cartesian_prod(torch.arange(24), torch.arange(24)).float() + 0.5
     first = torch.zeros(576, dtype=torch.int64)
     rays = Cameras([look.camera(24)], [look.pose()]).rays(first, pixels)
@@ -23,7 +23,7 @@ def test_a_view_of_the_scene_is_seen_along_the_same_rays():
 @pytest.mark.parametrize("aspect", [0.5, 1.0, 2.5])
 @pytest.mark.parametrize("side", [50, 501])
 def test_the_angle_does_not_depend_on_the_resolution(aspect, side):
-    look = Look((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), fov=1.2, aspect=aspect)
+    look = BrowserCamera((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), fov=1.2, aspect=aspect)
     camera = look.camera(side)
     assert (camera.width, camera.height) == look.size(side)
     assert max(camera.width, camera.height) == side

@@ -10,7 +10,7 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.procedural import procedural
 from softmine.radiance.scenes.read import read_scene
-from softmine.viewing.browser_camera import Look, look_of
+from softmine.viewing.browser_camera import BrowserCamera, browser_camera_of
 from softmine.viewing.frames import NOWHERE, Style, render
 
 SCENE = procedural(size=24, train=3, test=1)
@@ -43,7 +43,7 @@ def renderer():
 
 def above(aspect=1.0):
     """From 3 above the wall's surface, straight down."""
-    return Look((0.0, 0.0, 3.0), (0.0, 1.0, 0.0, 0.0), fov=0.5, aspect=aspect)
+    return BrowserCamera((0.0, 0.0, 3.0), (0.0, 1.0, 0.0, 0.0), fov=0.5, aspect=aspect)
 
 
 def test_color_depth_and_size():
@@ -56,7 +56,7 @@ def test_color_depth_and_size():
 
 
 def test_nothing_is_background_and_hides_nothing():
-    away = Look((0.0, 0.0, 3.0), (1.0, 0.0, 0.0, 0.0), fov=0.5, aspect=1.0)
+    away = BrowserCamera((0.0, 0.0, 3.0), (1.0, 0.0, 0.0, 0.0), fov=0.5, aspect=1.0)
     frame = render(renderer(), SCENE, away, 16, Style(background=0.2, occlude=True), device=CPU)
     assert (frame.color == 51).all()
     assert (frame.depth == NOWHERE).all()
@@ -64,7 +64,7 @@ def test_nothing_is_background_and_hides_nothing():
 
 
 def test_depth_as_colors_tells_near_from_far():
-    tilted = Look((0.0, -1.0, 1.0), (0.383, -0.924, 0.0, 0.0), fov=0.8, aspect=1.0)
+    tilted = BrowserCamera((0.0, -1.0, 1.0), (0.383, -0.924, 0.0, 0.0), fov=0.8, aspect=1.0)
     frame = render(renderer(), SCENE, tilted, 32, Style(depth=True), device=CPU)
     assert len({tuple(pixel) for pixel in frame.color.reshape(-1, 3).tolist()}) > 20
 
@@ -87,7 +87,7 @@ def test_the_field_is_left_as_it_was():
     field = renderer().train()
     before = {name: value.clone() for name, value in field.state_dict().items()}
     view = SCENE.views[0]
-    render(field, SCENE, look_of(view.camera, view.pose), 24, Style(), device=CPU)
+    render(field, SCENE, browser_camera_of(view.camera, view.pose), 24, Style(), device=CPU)
     assert field.training
     assert all(torch.equal(value, before[name]) for name, value in field.state_dict().items())
 
@@ -100,7 +100,7 @@ def test_normalized_device_coordinates_see_nothing_backwards(tmp_path, direction
     torch.nn.init.constant_(field.density_network[-1].bias, 5.0)
     # Identity looks along +z, half a turn about x along -z, as the scene's cameras do.
     wxyz = (1.0, 0.0, 0.0, 0.0) if direction > 0 else (0.0, 1.0, 0.0, 0.0)
-    look = Look((0.0, 0.0, 0.0), wxyz, fov=0.5, aspect=1.0)
+    look = BrowserCamera((0.0, 0.0, 0.0), wxyz, fov=0.5, aspect=1.0)
     style = Style(background=0.0, occlude=True)
     frame = render(Renderer(field, Photos(scene)), scene, look, 16, style, device=CPU)
     assert np.isfinite(frame.depth).all()

@@ -13,7 +13,7 @@ from softmine.signals import Image
 from softmine.training.budget import Budget
 from softmine.training.trainer import Trainer
 from softmine.viewing import live as module
-from softmine.viewing.browser_camera import Look
+from softmine.viewing.browser_camera import BrowserCamera
 from softmine.viewing.frames import Frame
 from softmine.viewing.live import Live, train_in_slices
 from softmine.viewing.requests import Requests
@@ -94,7 +94,7 @@ def test_a_pause_stops_training_but_not_the_pictures(tmp_path, monkeypatch):
     with Page("127.0.0.1", 0, "test", requests) as page:
         live = Live(page, view, trainer, RunFolder(tmp_path, {}), stop.is_set)
         train_in_slices(trainer, live.between, seconds=1e-9)
-        requests.look(0, Look((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), 1.0, 1.0))
+        requests.look(0, BrowserCamera((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), 1.0, 1.0))
         trainer.advance(lambda: len(view.steps) >= 3)
         assert view.steps[-1] > view.steps[0]
         assert view.states[-1] == "training"
@@ -106,7 +106,7 @@ def test_a_pause_stops_training_but_not_the_pictures(tmp_path, monkeypatch):
             # It pauses after a slice, which is one step here.
             until(lambda: trainer.step > first and requests.next() is None)
             before, painted = trainer.step, len(view.steps)
-            requests.look(0, Look((1.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), 1.0, 1.0))
+            requests.look(0, BrowserCamera((1.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), 1.0, 1.0))
             until(lambda: len(view.steps) > painted)
             assert trainer.step == before
             assert view.states[-1] == "paused"

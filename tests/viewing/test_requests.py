@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 
-from softmine.viewing.browser_camera import Look
+from softmine.viewing.browser_camera import BrowserCamera
 from softmine.viewing.requests import COARSEST, FINER, Requests
 
 
 def look(x=0.0):
-    return Look((x, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), fov=1.0, aspect=2.0)
+    return BrowserCamera((x, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), fov=1.0, aspect=2.0)
 
 
 def serve(requests, seconds=0.1):

@@ -13,11 +13,11 @@ from softmine.radiance.field import field_for
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.procedural import procedural
-from softmine.viewing.browser_camera import Look
+from softmine.viewing.browser_camera import BrowserCamera
 from softmine.viewing.frames import Frame
 from softmine.viewing.radiance_view import MODES, RadianceView
 from softmine.viewing.requests import Requests
-from softmine.viewing.server import Page, make_picture
+from softmine.viewing.server import Page, show_next
 
 HOST = "127.0.0.1"
 
@@ -78,9 +78,9 @@ def test_a_browser_asks_gets_a_picture_and_leaves(page):
         width, height = look.size(side)
         return Frame(np.full((height, width, 3), 200, np.uint8), np.full((height, width), 2.0, np.float32))
 
-    while make_picture(page.requests, page, paint, time.perf_counter) is not None:
+    while show_next(page.requests, page, paint, time.perf_counter) is not None:
         pass
-    assert looks[0][0] == Look((0.0, 0.0, -4.0), (1.0, 0.0, 0.0, 0.0), 0.7, 2.0)
+    assert looks[0][0] == BrowserCamera((0.0, 0.0, -4.0), (1.0, 0.0, 0.0, 0.0), 0.7, 2.0)
     assert looks[-1][1] == 64
     # The first bytes of a JPEG and of a PNG: the picture and its depth.
     until(lambda: {b"\xff\xd8\xff", b"\x89PNG"} <= found(socket.recv(timeout=30)))
@@ -94,7 +94,7 @@ def test_a_radiance_field_and_its_views(page):
     field = Renderer(field_for(scene.bounds, levels=2, log2_table_size=8, finest_resolution=16), photos)
     sampler = sampling.create("auto", photos.domain, 64, seed=0, edges=photos.edges)
     view = RadianceView(page, field, photos, sampler, "still-life", snap=True)
-    look = Look((0.0, 0.0, -4.0), (1.0, 0.0, 0.0, 0.0), 0.7, 1.0)
+    look = BrowserCamera((0.0, 0.0, -4.0), (1.0, 0.0, 0.0, 0.0), 0.7, 1.0)
     # Nothing is trained yet.
     assert len(np.unique(view.paint(look, 8, lambda: False).color)) == 1
     assert not view.idle()

@@ -32,7 +32,7 @@ from softmine.training import devices
 from softmine.training.build import make_sampler
 from softmine.training.settings import FitSettings
 from softmine.viewing.follow import Follower
-from softmine.viewing.image_view import PictureView
+from softmine.viewing.image_view import ImageView
 from softmine.viewing.live import Live, train_in_slices
 from softmine.viewing.ports import free_port
 from softmine.viewing.radiance_view import RadianceView
@@ -96,7 +96,7 @@ def view_command(arguments: list[str], interrupted: Interrupted) -> int:
         if kind == "nerf":
             view = _radiance_view(page, task, settings, field, sampler)
         else:
-            view = PictureView(page, field, task, device)
+            view = ImageView(page, field, task, device)
         _announce(page)
         watch(Watcher(page, view, follower), interrupted)
     stop_if(interrupted)

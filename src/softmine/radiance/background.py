@@ -42,7 +42,7 @@ def from_channels(channels: Float[Tensor, "n 4"]) -> tuple[Colors, PerSample]:
     return channels[:, :3] - (1 - alpha) / 2, alpha[:, 0]
 
 
-def composite(channels: Channels, background: Float[Tensor, "#n 3"] | float) -> Colors:
+def over_background(channels: Channels, background: Float[Tensor, "#n 3"] | float) -> Colors:
     """Color (N, 3) of channels (N, 4) laid over a background; channels (N, 3) have none and stay as they are.
 
     Args:
@@ -50,7 +50,7 @@ def composite(channels: Channels, background: Float[Tensor, "#n 3"] | float) -> 
         background: color in [0, 1]: one number, (1, 3) or (N, 3).
 
     Example:
-        >>> composite(to_channels(torch.tensor([[0.2, 0.0, 0.0]]), torch.tensor([0.5])), 1.0)
+        >>> over_background(to_channels(torch.tensor([[0.2, 0.0, 0.0]]), torch.tensor([0.5])), 1.0)
         tensor([[0.7000, 0.5000, 0.5000]])
     """
     if channels.shape[-1] == 3:

@@ -22,7 +22,7 @@ from softmine.radiance.spherical_harmonics import HARMONICS, spherical_harmonics
 from softmine.radiance.unbounded_rays import UnboundedRays
 
 GEOMETRY = 16
-"""Outputs of the density's perceptron; the first is the logarithm of the density."""
+"""Outputs of the density's MLP; the first is the logarithm of the density."""
 GRID = {"levels": 12, "features": 2, "log2_table_size": 18, "finest_resolution": 512}
 """What a scene of some hundred pixels a side needs; finer grids cost time where there is nothing finer to learn."""
 
@@ -30,8 +30,8 @@ GRID = {"levels": 12, "features": 2, "log2_table_size": 18, "finest_resolution":
 class RadianceField(nn.Module):
     """Density and direction-dependent color in a box, or in all of space.
 
-    A hash grid and a perceptron of one hidden layer give density and 15 numbers more; with these and the spherical
-    harmonics of the direction, a second perceptron gives the color (as instant-ngp). Densities are per side of the box.
+    A hash grid and a MLP of one hidden layer give density and 15 numbers more; with these and the spherical
+    harmonics of the direction, a second MLP gives the color (as instant-ngp). Densities are per side of the box.
 
     Where points on the rays lie:
 
@@ -45,8 +45,8 @@ class RadianceField(nn.Module):
         unbounded: draw points by proposal instead of by occupancy.
         near: distance before which there is nothing, in the world's units, at least 0.
         far: where an unbounded ray ends.
-        hidden: width of the perceptrons' layers.
-        layers: hidden layers of the color's perceptron.
+        hidden: width of the MLPs' layers.
+        layers: hidden layers of the color's MLP.
         steps: points along the diagonal of the box at the finest step; what a pixel sees of it tells how many.
         seed: of the shifts of points in training; None takes one from torch.
         **grid: arguments of ``HashGrid``, over those in ``GRID``.

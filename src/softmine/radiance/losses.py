@@ -9,7 +9,7 @@ from torch import Tensor
 from softmine.radiance.ray_types import PerRay
 
 
-def distortion(weights: Float[Tensor, "n s"], edges: Float[Tensor, "n edges"]) -> PerRay:
+def distortion_loss(weights: Float[Tensor, "n s"], edges: Float[Tensor, "n edges"]) -> PerRay:
     """How far apart the weights of a ray lie: the mean distance between two of its points, drawn by weight.
 
     sum_ij w_i w_j |m_i - m_j| + sum_i w_i^2 d_i / 3, with m the middles and d the lengths of the intervals (equation 15).
@@ -23,7 +23,7 @@ def distortion(weights: Float[Tensor, "n s"], edges: Float[Tensor, "n edges"]) -
         Loss of each ray, (N,), differentiable in the weights.
 
     Example:
-        >>> distortion(torch.tensor([[0.5, 0.5]]), torch.tensor([[0.0, 0.5, 1.0]]))
+        >>> distortion_loss(torch.tensor([[0.5, 0.5]]), torch.tensor([[0.0, 0.5, 1.0]]))
         tensor([0.3333])
     """
     middles, lengths = (edges[:, 1:] + edges[:, :-1]) / 2, edges.diff(dim=-1)
@@ -34,7 +34,7 @@ def distortion(weights: Float[Tensor, "n s"], edges: Float[Tensor, "n edges"]) -
     return 2 * apart + (weights.square() * lengths).sum(-1) / 3
 
 
-def outside_proposal(
+def proposal_loss(
     weights: Float[Tensor, "n s"],
     edges: Float[Tensor, "n edges"],
     proposed: Float[Tensor, "n p"],

@@ -144,7 +144,7 @@ class Photos(nn.Module):
         rows, columns = self._strided(view, stride)
         return len(rows), len(columns)
 
-    def picture(self, view: int, stride: int = 1) -> Float[Tensor, "h w c"]:
+    def image(self, view: int, stride: int = 1) -> Float[Tensor, "h w c"]:
         """A view's values, (h, w, C), float32 on the CPU: the pixels of ``view_coords``."""
         camera, start = self.views[view].camera, int(self.starts[view])
         rows, columns = self._strided(view, stride)
@@ -171,7 +171,7 @@ class Photos(nn.Module):
         h, w = max(1, math.floor(height * shrink)), max(1, math.floor(width * shrink))
         maps = np.zeros((count, h, w), np.float32)
         for index, camera in enumerate(view.camera for view in self.views):
-            values = self.picture(index).numpy()
+            values = self.image(index).numpy()
             magnitude = sobel(np.pad(grey(values[..., :3]), 1, mode="edge"))
             if self.channels == 4:
                 magnitude = np.hypot(magnitude, sobel(np.pad(2 * values[..., 3], 1, mode="edge")))
@@ -198,7 +198,7 @@ class Photos(nn.Module):
         return mask
 
     def valid(self, view: int, stride: int = 1) -> Bool[np.ndarray, "h w"] | None:
-        """Which of the pixels of ``picture`` a view's mask leaves; None where it has no mask."""
+        """Which of the pixels of ``image`` a view's mask leaves; None where it has no mask."""
         mask = self._masks.get(view)
         if mask is None:
             return None
@@ -216,7 +216,7 @@ class Photos(nn.Module):
         # The other split too: what is measured belongs to what a run was.
         for view in self.scene.views:
             digest.update(f"{view.name} {_camera_text(view.camera)} {view.pose.tolist()}".encode())
-            digest.update(_hash_picture(view).encode())
+            digest.update(_hash_image(view).encode())
             if view.mask:
                 digest.update(hash_file(view.mask).encode())
         return digest.hexdigest()
@@ -230,7 +230,7 @@ def _camera_text(camera: Camera) -> str:
     )
 
 
-def _hash_picture(view: View) -> str:
+def _hash_image(view: View) -> str:
     if view.image:
         return hash_file(view.image)
     assert view.pixels is not None

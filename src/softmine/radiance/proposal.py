@@ -20,13 +20,13 @@ EDGE_LEAST = 1e-2
 
 
 class ProposalDensity(nn.Module):
-    """A density that costs little: a hash grid of few levels and a narrow perceptron.
+    """A density that costs little: a hash grid of few levels and a narrow MLP.
 
     Args:
         levels: of the grid.
         log2_table_size: of its table.
         finest_resolution: of its finest level.
-        hidden: units of the perceptron's one hidden layer.
+        hidden: units of the MLP's one hidden layer.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from softmine.radiance.compositing import Rendered, composite
-from softmine.radiance.losses import distortion, outside_proposal
+from softmine.radiance.losses import distortion_loss, proposal_loss
 from softmine.radiance.proposal import ProposalDensity, Spacing, equal_edges, resample
 from softmine.sampling.random import RandomStream
 
@@ -77,8 +77,8 @@ class UnboundedRays(nn.Module):
             self.costs = torch.full_like(starts[1:], KEPT)
             weights = rendered.weights.view(total, KEPT)
             self._loss = (
-                outside_proposal(weights, finer, proposed, edges).mean()
-                + DISTORTION * distortion(weights, finer).mean()
+                proposal_loss(weights, finer, proposed, edges).mean()
+                + DISTORTION * distortion_loss(weights, finer).mean()
             )
         return rendered
 

@@ -16,7 +16,7 @@ Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Look:
+class BrowserCamera:
     """A browser's camera.
 
     Attributes:
@@ -35,7 +35,7 @@ class Look:
         """Width and height of a picture whose longer side has ``side`` pixels.
 
         Example:
-            >>> Look((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), fov=1.0, aspect=2.0).size(100)
+            >>> BrowserCamera((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), fov=1.0, aspect=2.0).size(100)
             (100, 50)
         """
         if self.aspect >= 1:
@@ -56,13 +56,13 @@ class Look:
         return np.concatenate((matrix, np.array(self.position)[:, None]), 1)
 
 
-def look_of(camera: Camera, pose: Pose) -> Look:
+def browser_camera_of(camera: Camera, pose: Pose) -> BrowserCamera:
     """The look that sees what a camera of a scene sees, but for its lens distortion and an off-center principal point."""
     x, y, z, w = Rotation.from_matrix(pose[:, :3]).as_quat().tolist()
     fov = 2 * math.atan(camera.height / 2 / camera.focal[1])
     # Pixels need not be square.
     aspect = camera.width / camera.focal[0] * camera.focal[1] / camera.height
-    return Look(point(pose[:, 3]), (w, x, y, z), fov, aspect)
+    return BrowserCamera(point(pose[:, 3]), (w, x, y, z), fov, aspect)
 
 
 def upward(poses: Sequence[Pose]) -> Point:

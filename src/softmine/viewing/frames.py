@@ -12,16 +12,16 @@ from jaxtyping import Float, UInt8
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
 from softmine.tasks.nerf.depth import depth_colors
-from softmine.tasks.nerf.rendering import take
+from softmine.tasks.nerf.rendering import render_view
 from softmine.training.colors import to_bytes
-from softmine.viewing.browser_camera import Look
+from softmine.viewing.browser_camera import BrowserCamera
 
 NOWHERE = 160.0
 """Depth where there is nothing: near the largest that the page can be told."""
 BACKWARDS = -1e-2
 """In normalized device coordinates, rays whose z is above this see nothing."""
 
-Picture = UInt8[np.ndarray, "_ _ 3"]
+Rgb = UInt8[np.ndarray, "_ _ 3"]
 """8-bit RGB; of no size in particular, since one is made from another."""
 Depth = Float[np.ndarray, "h w"]
 
@@ -36,7 +36,7 @@ class Frame:
             cameras and other things on the page need not be hidden behind the picture.
     """
 
-    color: Picture
+    color: Rgb
     depth: Depth | None = None
 
 
@@ -62,7 +62,7 @@ class Unwanted(Exception):
 def render(
     field: Renderer,
     scene: Scene,
-    look: Look,
+    look: BrowserCamera,
     side: int,
     style: Style,
     *,
@@ -87,7 +87,9 @@ def render(
             raise Unwanted
 
     try:
-        shot = take(field, scene, camera, pose, background=style.background, device=device, pause=pause)
+        shot = render_view(
+            field, scene, camera, pose, background=style.background, device=device, pause=pause
+        )
     except Unwanted:
         return None
     across = (np.arange(camera.width) + 0.5 - camera.center[0]) / camera.focal[0]

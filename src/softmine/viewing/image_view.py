@@ -16,9 +16,9 @@ from softmine.runs.pictures import error_scale
 from softmine.runs.task import Task
 from softmine.training.colors import DENSITY_RANGE, density_colors, error_colors, to_bytes
 from softmine.training.record import SampleRecord
-from softmine.viewing.browser_camera import Look
+from softmine.viewing.browser_camera import BrowserCamera
 from softmine.viewing.follow import Status
-from softmine.viewing.frames import Frame, Picture
+from softmine.viewing.frames import Frame, Rgb
 from softmine.viewing.server import Page
 from softmine.viewing.status import StatusPanel
 
@@ -27,7 +27,7 @@ KINDS = ("reconstruction", "picture", "error", "samples")
 SURROUND = 245
 
 
-class PictureView:
+class ImageView:
     """Shows one picture large, chosen in the panel, and all of them small beside it.
 
     Args:
@@ -39,7 +39,7 @@ class PictureView:
 
     def __init__(self, page: Page, field: nn.Module, task: Task, device: torch.device) -> None:
         self.page, self.field, self.task, self.device = page, field, task, device
-        self.pictures: dict[str, Picture] = {}
+        self.pictures: dict[str, Rgb] = {}
         gui = page.gui
         self.status = StatusPanel(gui, task.signal.name)
         self._kind = gui.add_dropdown("show", KINDS)
@@ -50,7 +50,7 @@ class PictureView:
         def _(_: Any) -> None:
             page.requests.restyle()
 
-    def paint(self, look: Look, side: int, stop: Callable[[], bool]) -> Frame | None:
+    def paint(self, look: BrowserCamera, side: int, stop: Callable[[], bool]) -> Frame | None:
         """The chosen picture in the middle of a window; ``look`` says its shape only."""
         width, height = look.size(side)
         picture = self.pictures.get(self._kind.value)
@@ -90,7 +90,7 @@ class PictureView:
         self.status.show(status)
 
 
-def to_colors(values: Float[np.ndarray, "h w c"]) -> Picture:
+def to_colors(values: Float[np.ndarray, "h w c"]) -> Rgb:
     """Values in [0, 1], of 1 to 4 channels (gray, gray and alpha, RGB, RGBA), as 8-bit RGB; what is clear becomes white."""
     values = np.nan_to_num(values)
     colors = values[..., :1] if values.shape[-1] < 3 else values[..., :3]
@@ -99,13 +99,13 @@ def to_colors(values: Float[np.ndarray, "h w c"]) -> Picture:
     return np.broadcast_to(to_bytes(colors), (*values.shape[:2], 3))
 
 
-def density_map(counts: Float[np.ndarray, "a b"], shape: tuple[int, ...]) -> Picture:
+def density_map(counts: Float[np.ndarray, "a b"], shape: tuple[int, ...]) -> Rgb:
     """Counts of samples as a picture (h, w, 3) of ``shape``: white is an even spread, red eight times it, blue an eighth."""
     colors = density_colors(counts / max(float(counts.mean()), 1e-9))
     return np.asarray(Pillow.fromarray(colors).resize((shape[1], shape[0]), Pillow.Resampling.NEAREST))
 
 
-def fitted(picture: Picture | None, width: int, height: int) -> Picture:
+def fitted(picture: Rgb | None, width: int, height: int) -> Rgb:
     """A picture scaled into the middle of a window of so many pixels; nothing but its surroundings for None."""
     window = np.full((height, width, 3), SURROUND, np.uint8)
     if picture is None:
@@ -125,7 +125,7 @@ def fitted(picture: Picture | None, width: int, height: int) -> Picture:
     return window
 
 
-def reduced(picture: Picture, side: int) -> Picture:
+def reduced(picture: Rgb, side: int) -> Rgb:
     """A picture of at most ``side`` pixels a side."""
     shrink = min(1.0, side / max(picture.shape[:2]))
     if shrink == 1.0:

@@ -10,10 +10,10 @@ from typing import Any
 from softmine.runs.interrupt import Interrupted
 from softmine.runs.run_folder import RunFolder
 from softmine.training.trainer import Trainer
-from softmine.viewing.browser_camera import Look
+from softmine.viewing.browser_camera import BrowserCamera
 from softmine.viewing.follow import Status
 from softmine.viewing.frames import Frame
-from softmine.viewing.server import Page, make_picture
+from softmine.viewing.server import Page, show_next
 from softmine.viewing.watch import View
 
 SLICE = 0.1
@@ -107,7 +107,7 @@ class Live:
             self.view.renew()
             requests.renew()
         self._tell()
-        seconds = make_picture(requests, self.page, self._paint, time.perf_counter)
+        seconds = show_next(requests, self.page, self._paint, time.perf_counter)
         if seconds is not None:
             self._cost = seconds
             self._owed = self.trainer.clock.seconds + (seconds if seconds > CHEAP else 0.0)
@@ -119,7 +119,7 @@ class Live:
             return worked
         return False
 
-    def _paint(self, look: Look, side: int, stop: Callable[[], bool]) -> Frame | None:
+    def _paint(self, look: BrowserCamera, side: int, stop: Callable[[], bool]) -> Frame | None:
         return self.view.paint(look, side, lambda: stop() or self.interrupted())
 
     def _tell(self) -> None:

@@ -13,10 +13,10 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.runs.checkpoint import Snapshot
 from softmine.sampling import Sampler
-from softmine.viewing.browser_camera import Look, look_of, point, upward
+from softmine.viewing.browser_camera import BrowserCamera, browser_camera_of, point, upward
 from softmine.viewing.follow import Status
-from softmine.viewing.frames import Frame, Picture, Style, render
-from softmine.viewing.ray_map import RayHeat, TooManyProbes, draw_rays
+from softmine.viewing.frames import Frame, Rgb, Style, render
+from softmine.viewing.ray_map import RayMap, TooManyProbes, draw_batches
 from softmine.viewing.server import Page
 from softmine.viewing.status import StatusPanel
 
@@ -53,7 +53,7 @@ class RadianceView:
         snap: bool,
     ) -> None:
         self.page, self.field, self.photos, self.sampler, self.snap = page, field, photos, sampler, snap
-        self.heat = RayHeat(photos)
+        self.ray_map = RayMap(photos)
         self.ready = False
         self._heat_due = False
         self._lock = threading.Lock()
@@ -77,7 +77,7 @@ class RadianceView:
             self._number = gui.add_slider(
                 "view", 0, max(1, len(photos.views) - 1), 1, 0, disabled=len(photos.views) == 1
             )
-            self._picture = gui.add_image(self._panel_picture(), format="jpeg", jpeg_quality=90)
+            self._picture = gui.add_image(self._panel_image(), format="jpeg", jpeg_quality=90)
             self._words = gui.add_markdown("")
             self._here = gui.add_button("look from here")
             self._cameras = gui.add_checkbox("cameras in space", initial_value=True)
@@ -89,7 +89,7 @@ class RadianceView:
         poses = [view.pose for view in photos.views]
         page.start_at(self._look(0), point(focus(poses)), upward(poses))
 
-    def paint(self, look: Look, side: int, stop: Callable[[], bool]) -> Frame | None:
+    def paint(self, look: BrowserCamera, side: int, stop: Callable[[], bool]) -> Frame | None:
         """What the field shows; a blank picture while nothing is trained."""
         if not self.ready:
             width, height = look.size(side)
@@ -113,7 +113,7 @@ class RadianceView:
             return False
         self._heat_due = False
         try:
-            batches = draw_rays(
+            batches = draw_batches(
                 self.sampler,
                 self.field,
                 self.photos,
@@ -124,9 +124,9 @@ class RadianceView:
             self._words.content = "This sampler looks at too many rays before it chooses to be asked here."
             return True
         with self._lock:
-            self.heat.fade()
+            self.ray_map.fade()
             for coords in batches:
-                self.heat.add(coords)
+                self.ray_map.add(coords)
         self._show_view()
         if self._mode.value != MODES[0]:
             self._show_frustums()
@@ -163,8 +163,8 @@ class RadianceView:
     def _chosen(self) -> int:
         return min(int(self._number.value), len(self.photos.views) - 1)
 
-    def _look(self, view: int) -> Look:
-        return look_of(self.photos.views[view].camera, self.photos.views[view].pose)
+    def _look(self, view: int) -> BrowserCamera:
+        return browser_camera_of(self.photos.views[view].camera, self.photos.views[view].pose)
 
     def _add_frustums(self) -> dict[int, Any]:
         views = self.photos.views
@@ -180,7 +180,7 @@ class RadianceView:
                 look.aspect,
                 scale=scale,
                 color=TRAIN_COLOR,
-                image=self._camera_picture(index),
+                image=self._camera_image(index),
                 format="jpeg",
                 wxyz=look.wxyz,
                 position=look.position,
@@ -204,26 +204,26 @@ class RadianceView:
 
     def _show_frustums(self) -> None:
         for index, handle in self._frustums.items():
-            handle.image = self._camera_picture(index)
+            handle.image = self._camera_image(index)
 
-    def _camera_picture(self, view: int) -> Picture:
+    def _camera_image(self, view: int) -> Rgb:
         return self._drawn(view, PHOTO_SIDE)
 
-    def _panel_picture(self) -> Picture:
+    def _panel_image(self) -> Rgb:
         return self._drawn(self._chosen, PANEL_SIDE)
 
-    def _drawn(self, view: int, side: int) -> Picture:
-        mode = self._mode.value if self.heat.rays else MODES[0]
+    def _drawn(self, view: int, side: int) -> Rgb:
+        mode = self._mode.value if self.ray_map.rays else MODES[0]
         with self._lock:
-            return self.heat.picture(view, side, mode)
+            return self.ray_map.image(view, side, mode)
 
     def _show_view(self) -> None:
         view = self._chosen
-        self._picture.image = self._panel_picture()
+        self._picture.image = self._panel_image()
         name = self.photos.views[view].name
         words = f"`{name}`"
-        if self.heat.rays:
-            words += f", {self.heat.share(view):.2f} x its even share of rays"
+        if self.ray_map.rays:
+            words += f", {self.ray_map.share(view):.2f} x its even share of rays"
         self._words.content = words
         for index, handle in self._frustums.items():
             handle.color = CHOSEN_COLOR if index == view else TRAIN_COLOR

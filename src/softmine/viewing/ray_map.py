@@ -21,7 +21,7 @@ from softmine.tasks.nerf.evaluation import photo
 from softmine.training.colors import to_bytes
 from softmine.training.evaluation import at_rest
 from softmine.training.probe import FieldProbe
-from softmine.viewing.frames import Picture
+from softmine.viewing.frames import Rgb
 
 CELLS = 32
 """Cells of a map along a view's longer side."""
@@ -43,7 +43,7 @@ class TooManyProbes(Exception):
     """The sampler looks at more rays than a viewer can wait for."""
 
 
-class RayHeat:
+class RayMap:
     """Counts rays on coarse grids, one a view.
 
     Args:
@@ -51,7 +51,7 @@ class RayHeat:
 
     Example:
         >>> from softmine.radiance.scenes.procedural import procedural
-        >>> heat = RayHeat(Photos(procedural(size=16, train=3, test=1)))
+        >>> heat = RayMap(Photos(procedural(size=16, train=3, test=1)))
         >>> heat.add(torch.tensor([[0.5, 0.5, 0.5]]))
         >>> heat.share(1)
         3.0
@@ -94,7 +94,7 @@ class RayHeat:
         sigma = min(max(LEAST_SIGMA, math.sqrt(TOGETHER / (4 * math.pi * even))), MOST_SIGMA)
         return gaussian_filter(counts, sigma, mode="nearest") / even
 
-    def picture(self, view: int, side: int, mode: str) -> Picture:
+    def image(self, view: int, side: int, mode: str) -> Rgb:
         """A view for people.
 
         Args:
@@ -119,7 +119,7 @@ class RayHeat:
         return to_bytes(image)
 
 
-def draw_rays(
+def draw_batches(
     sampler: Sampler,
     field: nn.Module,
     photos: Photos,

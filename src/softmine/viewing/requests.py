@@ -6,7 +6,7 @@ import math
 import threading
 from dataclasses import dataclass, field
 
-from softmine.viewing.browser_camera import Look
+from softmine.viewing.browser_camera import BrowserCamera
 
 AT_ONCE = 0.1
 """Seconds that a first, coarse picture may take."""
@@ -34,7 +34,7 @@ class Job:
     """
 
     client: int
-    look: Look
+    look: BrowserCamera
     side: int
     final: bool
     moves: int
@@ -43,7 +43,7 @@ class Job:
 
 @dataclass
 class _Browser:
-    look: Look
+    look: BrowserCamera
     moves: int = 0
     # Of the last picture: what it showed, at which size.
     shown: tuple[int, int] = (-1, -1)
@@ -66,7 +66,7 @@ class Requests:
 
     Example:
         >>> requests = Requests(resolution=400)
-        >>> requests.look(0, Look((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), fov=1.0, aspect=1.0))
+        >>> requests.look(0, BrowserCamera((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), fov=1.0, aspect=1.0))
         >>> job = requests.next()
         >>> job.side, job.final
         (141, False)
@@ -85,7 +85,7 @@ class Requests:
     _timed: bool = False
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def look(self, client: int, look: Look) -> None:
+    def look(self, client: int, look: BrowserCamera) -> None:
         """Notes that a browser has come, or that its camera has moved."""
         with self._changed:
             if self.closed:

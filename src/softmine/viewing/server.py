@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from softmine.signals.libraries import require
-from softmine.viewing.browser_camera import Look, Point, point
+from softmine.viewing.browser_camera import BrowserCamera, Point, point
 from softmine.viewing.frames import Frame
 from softmine.viewing.ports import free_port, url
 from softmine.viewing.requests import Requests
@@ -71,7 +71,7 @@ class Page:
         """What to type into a browser."""
         return url(self.host, self.port)
 
-    def start_at(self, look: Look, target: Point, up: Point) -> None:
+    def start_at(self, look: BrowserCamera, target: Point, up: Point) -> None:
         """Where browsers begin, and the point that they turn around."""
         self.scene.set_up_direction(up)
         # Along the optical axis, so that turning begins without a jump.
@@ -92,7 +92,7 @@ class Page:
                 frame.color, format="jpeg", jpeg_quality=quality, depth=frame.depth
             )
 
-    def move(self, client: int | None, look: Look) -> None:
+    def move(self, client: int | None, look: BrowserCamera) -> None:
         """Puts a browser's camera somewhere, or those of all browsers."""
         for number, handle in self.server.get_clients().items():
             if client in (None, number):
@@ -108,14 +108,16 @@ class Page:
     def _look(self, client: int, camera: Any) -> None:
         aspect = camera.image_width / max(1, camera.image_height)
         w, x, y, z = camera.wxyz.tolist()
-        look = Look(point(camera.position), (w, x, y, z), float(camera.fov), min(max(aspect, 0.1), 10.0))
+        look = BrowserCamera(
+            point(camera.position), (w, x, y, z), float(camera.fov), min(max(aspect, 0.1), 10.0)
+        )
         self.requests.look(client, look)
 
 
-def make_picture(
+def show_next(
     requests: Requests,
     page: Page,
-    paint: Callable[[Look, int, Callable[[], bool]], Frame | None],
+    paint: Callable[[BrowserCamera, int, Callable[[], bool]], Frame | None],
     clock: Callable[[], float],
 ) -> float | None:
     """Makes the picture that is wanted most, if any is, and shows it; returns the seconds it took, or None.

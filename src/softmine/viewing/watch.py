@@ -9,10 +9,10 @@ from typing import Protocol, runtime_checkable
 
 from softmine.runs.checkpoint import Snapshot
 from softmine.runs.interrupt import Interrupted
-from softmine.viewing.browser_camera import Look
+from softmine.viewing.browser_camera import BrowserCamera
 from softmine.viewing.follow import Follower, Status
 from softmine.viewing.frames import Frame
-from softmine.viewing.server import Page, make_picture
+from softmine.viewing.server import Page, show_next
 
 EVERY = 1.0
 """Seconds between two looks into the run folder."""
@@ -22,7 +22,7 @@ EVERY = 1.0
 class View(Protocol):
     """What a page shows of one kind of run."""
 
-    def paint(self, look: Look, side: int, stop: Callable[[], bool]) -> Frame | None:
+    def paint(self, look: BrowserCamera, side: int, stop: Callable[[], bool]) -> Frame | None:
         """A picture for a camera, or None where ``stop()`` said that it is not wanted any more."""
         ...
 
@@ -64,7 +64,7 @@ class Watcher:
                 self.view.renew(self._known)
                 self.page.requests.renew()
             self.view.set_status(self.follower.status())
-        if make_picture(self.page.requests, self.page, self.view.paint, time.perf_counter) is not None:
+        if show_next(self.page.requests, self.page, self.view.paint, time.perf_counter) is not None:
             return True
         return self.view.idle()
 

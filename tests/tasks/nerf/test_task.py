@@ -9,7 +9,7 @@ import torch
 
 from scene_files import write_blender
 from softmine import SoftmineError
-from softmine.radiance.background import composite
+from softmine.radiance.background import over_background
 from softmine.radiance.cameras import Camera
 from softmine.radiance.scenes import procedural
 from softmine.radiance.scenes.scene import Scene
@@ -21,7 +21,7 @@ from softmine.tasks.nerf.camera_paths import film_camera, look_at, orbit, photo_
 from softmine.tasks.nerf.depth import depth_colors
 from softmine.tasks.nerf.evaluation import measure_view, over_all
 from softmine.tasks.nerf.field import pixels_across
-from softmine.tasks.nerf.rendering import take
+from softmine.tasks.nerf.rendering import render_view
 from softmine.tasks.nerf.task import NerfTask, Options, read
 from softmine.training.settings import FieldSettings, FitSettings
 
@@ -58,8 +58,8 @@ def test_test_views_are_measured_before_the_background(task):
                 task.test,
                 torch.cat([c for v in range(2) for c in task.test.view_coords(v)]),
             )
-            predicted = composite(field(coords), background).clamp(0, 1)
-            target = composite(task.test(coords), background)
+            predicted = over_background(field(coords), background).clamp(0, 1)
+            target = over_background(task.test(coords), background)
             field.photos = task.signal
         field.train()
         expected = -10 * math.log10((predicted.double() - target.double()).square().mean().item())
@@ -132,7 +132,7 @@ def test_views_are_shown_measured_and_written(task, tmp_path):
     result = task.reconstruct(field, CPU)
     assert result.values.shape == result.target.shape == result.depth.shape
     assert result.error.shape == result.values.shape[:2]
-    shot = task.shoot(field, 1, CPU)
+    shot = task.render(field, 1, CPU)
     np.testing.assert_array_equal(result.shots[1][1].color, shot.color)
     np.testing.assert_array_equal(result.values[:16, :16], result.shots[0][1].color)
     np.testing.assert_array_equal(result.values[-16:, -16:], shot.color)
@@ -185,10 +185,10 @@ def test_depth_is_the_distance_of_what_is_seen(task):
         Camera(3, 3, (30.0, 30.0), (1.5, 1.5)),
         look_at(np.array([4.0, 0, 0]), np.zeros(3), np.eye(3)[2]),
     )
-    shot = take(field, task.scene, camera, pose, background=1.0, device=CPU)
+    shot = render_view(field, task.scene, camera, pose, background=1.0, device=CPU)
     # From x = 4 to x = 1.5, where the box begins; the first step lies behind that.
     assert shot.depth[1, 1] == pytest.approx(2.5, abs=0.05)
-    away = take(
+    away = render_view(
         field, task.scene, camera, look_at(np.array([4.0, 0, 0]), np.array([8.0, 0, 0]), np.eye(3)[2]),
         background=1.0, device=CPU,
     )  # fmt: skip

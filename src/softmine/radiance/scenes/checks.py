@@ -18,7 +18,7 @@ from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Pose
 
 ROTATION_TOLERANCE = 0.01
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 MAX_SIDE = 2**16
 
 
@@ -204,7 +204,9 @@ def smaller(path: Path, width: int, height: int, factor: int, where: str) -> tup
 def extra_note(used: Sequence[Path], folder: Path) -> tuple[str, ...]:
     """A note on pictures of a folder that no view uses."""
     names = {path.name for path in used}
-    found = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES] if folder.is_dir() else []
+    found = (
+        [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS] if folder.is_dir() else []
+    )
     extra = sorted(path.name for path in found if path.name not in names)
     if not extra:
         return ()

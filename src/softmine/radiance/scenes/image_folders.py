@@ -9,15 +9,15 @@ from typing import NamedTuple
 from softmine.errors import SoftmineError
 
 
-class Pictures(NamedTuple):
-    """A folder of pictures, how many times smaller than full size, and how many times they are averaged down yet."""
+class ImageFolder(NamedTuple):
+    """A folder of images, how many times smaller than full size, and how many times they are averaged down yet."""
 
     folder: Path
     factor: int
     downscale: int
 
 
-def choose(scene: Path, downscale: int) -> Pictures:
+def choose(scene: Path, downscale: int) -> ImageFolder:
     """The smallest copies that averaging over whole blocks brings to full size over ``downscale``.
 
     A ``downscale`` of 1 takes the largest there are, even where those of full size are missing.
@@ -36,7 +36,7 @@ def choose(scene: Path, downscale: int) -> Pictures:
         )
     if downscale == 1:
         factor = min(found)
-        return Pictures(found[factor], factor, 1)
+        return ImageFolder(found[factor], factor, 1)
     usable = [factor for factor in found if downscale % factor == 0]
     if not usable:
         names = ", ".join(found[factor].name for factor in sorted(found))
@@ -45,4 +45,4 @@ def choose(scene: Path, downscale: int) -> Pictures:
             f"give 1 for the largest there is, or a multiple of {min(found)}"
         )
     factor = max(usable)
-    return Pictures(found[factor], factor, downscale // factor)
+    return ImageFolder(found[factor], factor, downscale // factor)

@@ -36,7 +36,7 @@ def read(folder: Path, downscale: int = 1) -> Scene:
     file = folder / "poses_bounds.npy"
     table = _table(file)
     pictures = image_folders.choose(folder, downscale)
-    images = sorted(path for path in pictures.folder.iterdir() if path.suffix.lower() in checks.PICTURES)
+    images = sorted(path for path in pictures.folder.iterdir() if path.suffix.lower() in checks.IMAGE_ENDINGS)
     if len(images) != len(table):
         raise SoftmineError(
             f"{file} has poses for {len(table)} pictures, but {pictures.folder} holds {len(images)}; "

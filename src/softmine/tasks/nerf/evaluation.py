@@ -14,14 +14,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from softmine.errors import SoftmineError
-from softmine.radiance.background import composite
+from softmine.radiance.background import over_background
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.runs.files import write_json
 from softmine.runs.task import Evaluation
 from softmine.signals.libraries import require
 from softmine.tasks.measures import ssim
-from softmine.tasks.nerf.rendering import CHUNK, look
+from softmine.tasks.nerf.rendering import CHUNK, render_rays
 from softmine.training.evaluation import at_rest, decibels, peak_signal_to_noise
 
 RAYS = 2**14
@@ -49,7 +49,7 @@ class NerfEvaluator:
         self.subset = len(self.coords) < photos.domain.valid
         with torch.no_grad():
             self.target = torch.cat(
-                [composite(photos(part), background) for part in self.coords.split(2**16)]
+                [over_background(photos(part), background) for part in self.coords.split(2**16)]
             )
 
     def describe(self) -> str:
@@ -67,8 +67,8 @@ class NerfEvaluator:
         with at_rest(field):
             for part in self.coords.split(CHUNK):
                 rays = self.photos.cameras.rays(*self.photos.locate(part))
-                seen, _ = look(field, self.photos.scene, rays, self.device)
-                parts.append(composite(seen, self.background).clamp_(0, 1))
+                seen, _ = render_rays(field, self.photos.scene, rays, self.device)
+                parts.append(over_background(seen, self.background).clamp_(0, 1))
         more = {}
         if len(field.costs):
             more["points_per_ray"] = field.points / len(field.costs)
@@ -108,9 +108,9 @@ def photo(
     photos: Photos, index: int, background: float, stride: int = 1
 ) -> tuple[Float[np.ndarray, "h w 3"], np.ndarray | None]:
     """A view (h, w, 3) over ``background``, and which of its pixels count, (h, w), or None for all."""
-    values = photos.picture(index, stride)
+    values = photos.image(index, stride)
     height, width, channels = values.shape
-    target = composite(values.view(-1, channels), background).view(height, width, 3).numpy()
+    target = over_background(values.view(-1, channels), background).view(height, width, 3).numpy()
     return target, photos.valid(index, stride)
 
 

@@ -26,7 +26,7 @@ from softmine.tasks.meshing import (
     check_smallest,
     marching_cubes,
 )
-from softmine.tasks.nerf.rendering import CHUNK, look
+from softmine.tasks.nerf.rendering import CHUNK, render_rays
 from softmine.training.colors import to_bytes
 from softmine.training.evaluation import at_rest
 
@@ -182,7 +182,7 @@ def visible_points(
                 start += len(part)
                 pixels = torch.stack([part // camera.width, part % camera.width], -1) + 0.5
                 rays = photos.cameras.rays(torch.full_like(part, view), pixels)
-                seen, depth = look(renderer, scene, rays, device)
+                seen, depth = render_rays(renderer, scene, rays, device)
                 points = rays.origins + depth[:, None] * rays.directions
                 # Comparing with infinity or NaN is false.
                 kept = (points.norm(dim=-1) < FARTHEST).nonzero()[:wanted, 0]

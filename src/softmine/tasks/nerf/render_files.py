@@ -24,7 +24,7 @@ from softmine.tasks.film import film
 from softmine.tasks.nerf.camera_paths import film_camera, orbit, photo_camera, spiral
 from softmine.tasks.nerf.depth import depth_colors, depth_ends
 from softmine.tasks.nerf.evaluation import LPIPS_NETWORK
-from softmine.tasks.nerf.rendering import Shot, take
+from softmine.tasks.nerf.rendering import RenderedView, render_view
 from softmine.training.colors import to_bytes
 
 LOOKED_AT, COARSE = 5, 64
@@ -49,9 +49,9 @@ class Stage:
     device: torch.device
     depth: bool
 
-    def shoot(self, camera: Camera, pose: Pose, pause: Callable[[], None], stride: int = 1) -> Shot:
+    def render(self, camera: Camera, pose: Pose, pause: Callable[[], None], stride: int = 1) -> RenderedView:
         """One picture."""
-        return take(
+        return render_view(
             self.field, self.scene, camera, pose,
             background=self.background, device=self.device, stride=stride, pause=pause,
         )  # fmt: skip
@@ -78,7 +78,7 @@ def write_photos(
     cameras = [photo_camera(view.camera, *size) for view in views]
     entries: list[dict[str, Any]] = []
     for number, (view, camera) in enumerate(zip(views, cameras, strict=True)):
-        shot = stage.shoot(camera, view.pose, lambda number=number: report(number / len(views)))
+        shot = stage.render(camera, view.pose, lambda number=number: report(number / len(views)))
         name = f"{number:04d}_{re.sub(r'[^A-Za-z0-9.-]+', '_', Path(view.name).with_suffix('').as_posix())[-60:]}"
         write_picture(shot.color, folder / f"{name}.png")
         entry: dict[str, Any] = {"file": f"{name}.png", "view": view.name}
@@ -127,7 +127,7 @@ def write_flight(
             depth_file = folder / f"{path}_depth.mp4"
             _, add_depth = stack.enter_context(film(depth_file, (camera.width, camera.height), rate))
         for number, pose in enumerate(poses):
-            shot = stage.shoot(camera, pose, lambda number=number: report(number / frames))
+            shot = stage.render(camera, pose, lambda number=number: report(number / frames))
             add(to_bytes(shot.color))
             if add_depth:
                 add_depth(to_bytes(depth_colors([shot.depth], ends)[0]))
@@ -139,7 +139,7 @@ def write_flight(
 def _focus(stage: Stage, camera: Camera) -> float:
     """Distance of what the first training view looks at: the median of its depths, or 1 where it sees nothing."""
     stride = max(1, max(camera.width, camera.height) // COARSE)
-    depth = stage.shoot(camera, stage.scene.split("train")[0].pose, lambda: None, stride).depth
+    depth = stage.render(camera, stage.scene.split("train")[0].pose, lambda: None, stride).depth
     known = depth[np.isfinite(depth)]
     return float(np.median(known)) if len(known) else 1.0
 
@@ -147,7 +147,7 @@ def _focus(stage: Stage, camera: Camera) -> float:
 def _film_ends(stage: Stage, camera: Camera, poses: list[Pose]) -> tuple[float, float]:
     stride = max(1, max(camera.width, camera.height) // COARSE)
     some = poses[:: max(1, len(poses) // LOOKED_AT)]
-    return depth_ends([stage.shoot(camera, pose, lambda: None, stride).depth for pose in some])
+    return depth_ends([stage.render(camera, pose, lambda: None, stride).depth for pose in some])
 
 
 def _write_depth(depth: Array, scale: float, path: Path) -> float:

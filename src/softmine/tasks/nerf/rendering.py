@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from softmine.domain import PerSample
-from softmine.radiance.background import composite
+from softmine.radiance.background import over_background
 from softmine.radiance.cameras import Camera, Cameras, Pose, Rays, strided, to_ndc
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
@@ -25,7 +25,7 @@ SOLID = 0.5
 
 
 @dataclass(frozen=True)
-class Shot:
+class RenderedView:
     """One rendered picture.
 
     Attributes:
@@ -39,7 +39,7 @@ class Shot:
 
 
 @torch.no_grad()
-def take(
+def render_view(
     renderer: Renderer,
     scene: Scene,
     camera: Camera,
@@ -49,7 +49,7 @@ def take(
     device: torch.device,
     stride: int = 1,
     pause: Callable[[], None] = lambda: None,
-) -> Shot:
+) -> RenderedView:
     """What ``renderer`` shows to a camera at ``pose`` (3, 4), before a gray ``background`` (1 is white).
 
     Args:
@@ -70,14 +70,14 @@ def take(
         for part in pixels.split(CHUNK):
             pause()
             rays = cameras.rays(torch.zeros(len(part), dtype=torch.int64), part)
-            seen, depth = look(renderer, scene, rays, device)
-            colors.append(composite(seen, background).clamp_(0, 1))
+            seen, depth = render_rays(renderer, scene, rays, device)
+            colors.append(over_background(seen, background).clamp_(0, 1))
             depths.append(depth)
     size = (len(rows), len(columns))
-    return Shot(torch.cat(colors).view(*size, 3).numpy(), torch.cat(depths).view(size).numpy())
+    return RenderedView(torch.cat(colors).view(*size, 3).numpy(), torch.cat(depths).view(size).numpy())
 
 
-def look(
+def render_rays(
     renderer: Renderer, scene: Scene, rays: Rays, device: torch.device
 ) -> tuple[Float[Tensor, "n c"], PerSample]:
     """Channels (N, C) as ``renderer`` gives them, and depths (N,) in the scene's units, on the CPU.

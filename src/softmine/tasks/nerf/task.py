@@ -26,7 +26,7 @@ from softmine.tasks.nerf import evaluation
 from softmine.tasks.nerf.depth import depth_colors
 from softmine.tasks.nerf.export import surface, visible_points
 from softmine.tasks.nerf.field import make_renderer
-from softmine.tasks.nerf.rendering import Shot, take
+from softmine.tasks.nerf.rendering import RenderedView, render_view
 from softmine.tasks.signal_task import identity
 from softmine.training.settings import FieldSettings
 
@@ -94,7 +94,7 @@ class Views(Reconstruction):
         depth: the sheet's depths as colors, (h, w, 3).
     """
 
-    shots: list[tuple[int, Shot]]
+    shots: list[tuple[int, RenderedView]]
     quality: list[evaluation.ViewQuality]
     depth: Array
 
@@ -172,7 +172,7 @@ class NerfTask:
         wanted = chosen if small else range(count)
         for done, index in enumerate(wanted):
             stride = step if small else 1
-            shot = self.shoot(field, index, device, stride=stride)
+            shot = self.render(field, index, device, stride=stride)
             target, valid = self._photo(index, stride)
             if not small:
                 quality.append(evaluation.measure_view(test.views[index].name, shot.color, target, valid))
@@ -198,10 +198,10 @@ class NerfTask:
             depth=contact_sheet(depth_colors(depths)),
         )
 
-    def shoot(self, field: Renderer, index: int, device: torch.device, *, stride: int = 1) -> Shot:
+    def render(self, field: Renderer, index: int, device: torch.device, *, stride: int = 1) -> RenderedView:
         """What ``field`` shows in place of a test view."""
         view = self.test.views[index]
-        return take(
+        return render_view(
             field,
             self.scene,
             view.camera,
