@@ -214,11 +214,11 @@ class TestStore:
         store = video_store.FrameStore("", (48, 64), expected)
         for frame in frames:
             store.add(frame)
-        array, mapped = store.finish()
-        assert mapped is not None
+        array = store.finish()
+        assert isinstance(array, np.memmap)
         assert np.array_equal(array, frames)
         assert list(kept.iterdir()) == []
-        video, memory = Video(array, mapped=mapped), Video(frames)
+        video, memory = Video(array), Video(frames)
         assert not video.in_memory
         coords = torch.rand(500, 3, generator=torch.Generator().manual_seed(0))
         assert torch.equal(video(coords), memory(coords))

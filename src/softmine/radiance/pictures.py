@@ -13,7 +13,7 @@ from jaxtyping import Bool, UInt8
 from softmine.errors import SoftmineError
 from softmine.radiance.scenes.scene import View
 from softmine.signals import image_files
-from softmine.signals.mapped import Mapped
+from softmine.signals.mapped import MappedImage
 from softmine.signals.pixels import orient
 
 _ORIENTATION = 0x0112
@@ -74,7 +74,7 @@ def load_mask(view: View, downscale: int) -> Bool[np.ndarray, "h w"]:
 def _read(path: Path) -> np.ndarray:
     """Pixels in the order they are stored in: cameras are estimated from that, not from what EXIF says is upright."""
     pixels = image_files.read(path)
-    if isinstance(pixels, Mapped):
+    if isinstance(pixels, MappedImage):
         pixels = pixels.load()
     turned = _orientation(path)
     # Quarter turns are undone by each other, every other turn by itself.

@@ -16,7 +16,7 @@ from softmine.signals.bilinear import fits_loop, look_up, look_up_in_memory
 from softmine.signals.fingerprint import hash_array, hash_file
 from softmine.signals.fractal import Fractal
 from softmine.signals.grid import as_they_come, centres, check_coords, gather, shift, to_buffer, to_numpy
-from softmine.signals.mapped import Mapped
+from softmine.signals.mapped import MappedImage
 from softmine.signals.pixels import DTYPES, check_layout, value_range
 
 LOAD_BYTES = 512 * 2**20
@@ -64,7 +64,7 @@ class Image(torch.nn.Module):
 
     def __init__(
         self,
-        pixels: np.ndarray | Tensor | Mapped | Fractal,
+        pixels: np.ndarray | Tensor | MappedImage | Fractal,
         name: str = "image",
         *,
         path: Path | None = None,
@@ -74,7 +74,7 @@ class Image(torch.nn.Module):
         super().__init__()
         where = f"cannot read {path}" if path else f"cannot use the pixels of {name!r}"
         self.name, self.path = name, path
-        self.source = pixels if isinstance(pixels, (Mapped, Fractal)) else None
+        self.source = pixels if isinstance(pixels, (MappedImage, Fractal)) else None
         given = pixels if isinstance(pixels, Fractal) else _to_array(pixels, where)
         self.shape = check_layout(given.shape, given.dtype, where)
         self.dtype = given.dtype.name
@@ -120,7 +120,7 @@ class Image(torch.nn.Module):
         """
         path = Path(path)
         pixels = image_files.read(path)
-        if isinstance(pixels, Mapped):
+        if isinstance(pixels, MappedImage):
             if in_memory is None:
                 in_memory = pixels.view.nbytes <= LOAD_BYTES
             pixels = pixels.load() if in_memory else pixels
@@ -259,8 +259,8 @@ class Image(torch.nn.Module):
         return raw.astype(np.float32, copy=False)
 
 
-def _to_array(pixels: np.ndarray | Tensor | Mapped, where: str) -> np.ndarray:
-    if isinstance(pixels, Mapped):
+def _to_array(pixels: np.ndarray | Tensor | MappedImage, where: str) -> np.ndarray:
+    if isinstance(pixels, MappedImage):
         return pixels.view
     if isinstance(pixels, Tensor):
         return to_numpy(pixels, DTYPES, where)

@@ -10,11 +10,11 @@ import numpy as np
 from softmine.domain import SoftmineError
 from softmine.signals import exr, pillow, tiff
 from softmine.signals.files import NPY, TIFF, check_file, npy_header
-from softmine.signals.mapped import Mapped
+from softmine.signals.mapped import MappedImage
 from softmine.signals.pixels import check_layout
 
 
-def read(path: Path) -> np.ndarray | Mapped:
+def read(path: Path) -> np.ndarray | MappedImage:
     """Pixels (H, W) or (H, W, C) of a picture file; mapped where the file is uncompressed.
 
     Raises:
@@ -35,7 +35,7 @@ def read(path: Path) -> np.ndarray | Mapped:
         return pillow.read(path, where, start)
 
 
-def _read_npy(path: Path, where: str) -> Mapped:
+def _read_npy(path: Path, where: str) -> MappedImage:
     with path.open("rb") as file:
         shape, fortran, dtype = npy_header(file, where)
         offset = file.tell()
@@ -44,4 +44,4 @@ def _read_npy(path: Path, where: str) -> Mapped:
             f"{where}: it holds pickled objects, which are never loaded; save an array of numbers"
         )
     height, width, channels = check_layout(shape, dtype, where)
-    return Mapped(path, dtype, (height, width, channels), offset, "F" if fortran else "C")
+    return MappedImage(path, dtype, (height, width, channels), offset, "F" if fortran else "C")

@@ -13,7 +13,8 @@ import numpy as np
 
 from softmine.domain import SoftmineError
 from softmine.signals.libraries import require
-from softmine.signals.volume_data import MappedVolume, VolumeData, check_layout
+from softmine.signals.memmap import MappedArray
+from softmine.signals.volume_data import VolumeData, check_layout
 
 GZIP = b"\x1f\x8b"
 _SIZES = (348, 540)
@@ -57,7 +58,7 @@ def read(path: Path, where: str, start: bytes, zipped: bool) -> VolumeData:
         shape = (*shape[:3], shape[4])
     spatial, _ = check_layout(shape, dtype, where)
     offset, count = int(header.get_data_offset()), math.prod(shape) * dtype.itemsize
-    mapped = None if zipped else MappedVolume(path, dtype, shape, offset, "F")
+    mapped = None if zipped else MappedArray(path, dtype, shape, offset, "F")
     array = mapped.array if mapped else _unzip(path, where, offset, count, dtype).reshape(shape, order="F")
     voxel_size = tuple(float(size) for size in header.get_zooms()[:3])
     known = all(0 < size < math.inf for size in voxel_size)

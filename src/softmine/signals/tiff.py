@@ -14,7 +14,7 @@ from tifffile import COMPRESSION, PHOTOMETRIC
 from softmine.domain import SoftmineError
 from softmine.signals import pillow
 from softmine.signals.libraries import silenced
-from softmine.signals.mapped import Mapped
+from softmine.signals.mapped import MappedImage
 from softmine.signals.pixels import DTYPES, check_layout, check_size, orient
 
 _COLOURS = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
@@ -24,7 +24,7 @@ _BITS = (8, 16, 32, 64)
 _KINDS = {1: "unsigned integer", 2: "signed integer", 3: "float"}
 
 
-def read(path: Path, where: str) -> np.ndarray | Mapped:
+def read(path: Path, where: str) -> np.ndarray | MappedImage:
     """Pixels (H, W) or (H, W, C) of a TIFF with one page; previews and masks beside it are skipped.
 
     Raises:
@@ -53,7 +53,7 @@ def _only_page(file: tifffile.TiffFile, where: str) -> tifffile.TiffPage:
     return page
 
 
-def _read_page(page: tifffile.TiffPage, path: Path, where: str) -> np.ndarray | Mapped:
+def _read_page(page: tifffile.TiffPage, path: Path, where: str) -> np.ndarray | MappedImage:
     height, width, samples = page.imagelength, page.imagewidth, page.samplesperpixel
     if height < 1 or width < 1:
         check_size(height, width, where)
@@ -81,7 +81,7 @@ def _read_page(page: tifffile.TiffPage, path: Path, where: str) -> np.ndarray | 
         dtype = page.dtype.newbyteorder(page.parent.byteorder)
         shape = (samples, height, width) if planar else (height, width, samples)
         axes = (1, 2, 0) if planar else (0, 1, 2)
-        return Mapped(path, dtype, shape, page.dataoffsets[0], "C", axes, orientation)
+        return MappedImage(path, dtype, shape, page.dataoffsets[0], "C", axes, orientation)
     check_size(height, width, where)
     try:
         array = page.asarray()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import mmap
 import os
 from collections.abc import Callable
 from fractions import Fraction
@@ -19,6 +18,7 @@ from softmine.domain import Box, Cells, Coords, SoftmineError, Values
 from softmine.signals import maps, video_files
 from softmine.signals.fingerprint import hash_array, hash_file
 from softmine.signals.grid import centres, check_coords, corners, gather
+from softmine.signals.memmap import advise
 from softmine.signals.video_clip import moving_discs
 
 
@@ -30,12 +30,12 @@ class Video(torch.nn.Module):
     batch needs them and sent to its device. Time is counted in frames, whatever the time between them.
 
     Args:
-        frames: shape (F, H, W, 3), uint8; not to be changed afterwards.
+        frames: shape (F, H, W, 3), uint8; not to be changed afterwards. An ``np.memmap`` that may be written (mode ``c``)
+            stays where it is.
         name: what to call it in reports.
         rate: frames a second, for films that are written.
         path: the file it came from.
         fingerprint: a hash of its content; by default of its dtype, shape and bytes.
-        mapped: the memory map in which ``frames`` lie, if they do.
 
     Attributes:
         shape: (F, H, W, 3).
@@ -63,7 +63,6 @@ class Video(torch.nn.Module):
         rate: Fraction = video_files.FALLBACK_RATE,
         path: Path | None = None,
         fingerprint: str | None = None,
-        mapped: mmap.mmap | None = None,
     ) -> None:
         super().__init__()
         if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
@@ -71,7 +70,7 @@ class Video(torch.nn.Module):
                 f"cannot use the frames of {name!r}: they are {frames.dtype} of shape {frames.shape}, but a video is "
                 "uint8 of shape (frames, height, width, 3)"
             )
-        self.name, self.path, self.rate, self.mapped = name, path, rate, mapped
+        self.name, self.path, self.rate = name, path, rate
         count, height, width, _ = frames.shape
         self.shape = (count, height, width, 3)
         self.channels = 3
@@ -81,8 +80,9 @@ class Video(torch.nn.Module):
             frames = np.array(frames, order="C")  # torch warns of memory it may not write
         flat = torch.from_numpy(frames).view(-1, 3)
         # Buffers move to the device of the field, for which frames in a map are too many.
-        self._outside = flat if mapped is not None else None
-        stored = flat if mapped is None else torch.empty(0)
+        self._mapped = frames if isinstance(frames, np.memmap) else None
+        self._outside = flat if self._mapped is not None else None
+        stored = flat if self._mapped is None else torch.empty(0)
         self.register_buffer("pixels", stored, persistent=False)
         self.register_buffer("size", torch.tensor(self.shape[:3]), persistent=False)
         self._edges: dict[int, Tensor] = {}
@@ -122,7 +122,6 @@ class Video(torch.nn.Module):
             rate=decoded.rate,
             path=path,
             fingerprint=fingerprint,
-            mapped=decoded.mapped,
         )
 
     @classmethod
@@ -139,7 +138,7 @@ class Video(torch.nn.Module):
     @property
     def in_memory(self) -> bool:
         """Whether the frames are in memory, or in a memory-mapped temporary file."""
-        return self.mapped is None
+        return self._mapped is None
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
@@ -173,8 +172,8 @@ class Video(torch.nn.Module):
 
     def release(self) -> None:
         """Gives memory of a map that was read through back to the system."""
-        if self.mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self.mapped.madvise(mmap.MADV_DONTNEED)
+        if self._mapped is not None:
+            advise(self._mapped, "MADV_DONTNEED")
 
     def edges(self, max_cells: int = 2**20) -> Float[Tensor, "frames h w"]:
         """Magnitude of the grey video's gradient in space and time, on at most ``max_cells`` equal cells, on the CPU.

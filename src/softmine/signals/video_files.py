@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -36,13 +35,11 @@ class Decoded:
     """The frames of a video.
 
     Attributes:
-        frames: (F, H, W, 3), uint8.
-        mapped: the map they lie in, or None where they are in memory.
+        frames: (F, H, W, 3), uint8; an ``np.memmap`` where they do not lie in memory.
         rate: frames a second, the mean where it varies.
     """
 
     frames: Frames
-    mapped: mmap.mmap | None
     rate: Fraction
 
 
@@ -103,7 +100,7 @@ def read(
                     f"{where}: it has {what}; {'ask for others' if seen else 'record it again'}"
                 )
             report(1.0)
-            return Decoded(*store.finish(), rate)
+            return Decoded(store.finish(), rate)
         except BaseException:
             if store is not None:
                 store.close()

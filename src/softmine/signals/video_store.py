@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import mmap
 import shutil
 import tempfile
 from typing import BinaryIO
@@ -66,16 +65,14 @@ class FrameStore:
             raise self._full((self.count + 1) * frame.nbytes) from error
         self.count += 1
 
-    def finish(self) -> tuple[Frames, mmap.mmap | None]:
-        """All frames, (F, H, W, 3), and the map they lie in where they are in a file; at least one was added."""
+    def finish(self) -> Frames:
+        """All frames, (F, H, W, 3), an ``np.memmap`` where they are in a file; at least one was added."""
         shape = (self.count, *self.shape, 3)
         if isinstance(self._file, io.BytesIO):
-            return np.frombuffer(self._file.getbuffer(), np.uint8).reshape(shape), None
-        self._file.flush()
-        # A private map may be written as far as torch knows, which warns of memory that it may not.
-        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_COPY)
-        self._file.close()
-        return np.frombuffer(mapped, np.uint8).reshape(shape), mapped
+            return np.frombuffer(self._file.getbuffer(), np.uint8).reshape(shape)
+        with self._file as file:
+            # A private map may be written as far as torch knows, which warns of memory that it may not.
+            return np.memmap(file, np.uint8, "c", shape=shape)
 
     def close(self) -> None:
         """Gives memory or disk back."""

@@ -1,17 +1,16 @@
-"""What a reader hands over of a volume, and voxels that stay in their file."""
+"""What a reader hands over of a volume, what counts as one, and the range and gaps of its values."""
 
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from softmine.domain import SoftmineError
+from softmine.signals.memmap import MappedArray
 
 _BITS = (8, 16, 32, 64)
 DTYPES = ("bool", *(f"{kind}{bits}" for kind in ("uint", "int") for bits in _BITS))
@@ -19,54 +18,6 @@ DTYPES += ("float16", "float32", "float64")
 MAX_CHANNELS = 4
 BLOCK_VALUES = 2**21
 """Values read at a time when a volume is streamed."""
-
-
-class MappedVolume:
-    """An array that stays in its file and is read where it is needed; copies and pickles name the file only.
-
-    Args:
-        path: the file.
-        dtype: type of the stored values, in any byte order.
-        shape: shape of the stored array.
-        offset: where it starts in the file, in bytes.
-        order: ``C`` or ``F``, the order of the stored array.
-        channel: the stored axis that holds channels, which becomes the last.
-
-    Attributes:
-        array: the array over the file, read-only.
-
-    Raises:
-        SoftmineError: the file ends before the array does.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        dtype: np.dtype,
-        shape: tuple[int, ...],
-        offset: int,
-        order: str = "C",
-        channel: int = -1,
-    ) -> None:
-        self._arguments = (path, dtype, shape, offset, order, channel)
-        end, size = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size
-        if size < end:
-            raise SoftmineError(
-                f"cannot read {path}: it is truncated, {size:,} bytes long where its header promises {end:,}; "
-                "get a complete copy"
-            )
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        stored = np.ndarray(shape, dtype, self._map, offset, order="F" if order == "F" else "C")
-        self.array = np.moveaxis(stored, channel, -1)
-
-    def __reduce__(self) -> tuple:
-        return MappedVolume, self._arguments
-
-    def release(self) -> None:
-        """Give the pages that were read back to the system."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True)
@@ -85,7 +36,7 @@ class VolumeData:
     """
 
     array: np.ndarray
-    mapped: MappedVolume | None = None
+    mapped: MappedArray | None = None
     nodata: float | None = None
     layers: int | None = None
     voxel_size: tuple[float, ...] | None = None

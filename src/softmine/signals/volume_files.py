@@ -16,7 +16,8 @@ from tifffile import PHOTOMETRIC
 from softmine.domain import SoftmineError
 from softmine.signals import nifti
 from softmine.signals.files import NPY, TIFF, check_file, npy_header
-from softmine.signals.volume_data import MAX_CHANNELS, MappedVolume, VolumeData, check_layout
+from softmine.signals.memmap import MappedArray
+from softmine.signals.volume_data import MAX_CHANNELS, VolumeData, check_layout
 
 _GDAL_NODATA = 42113
 
@@ -52,7 +53,7 @@ def _read_npy(path: Path, where: str) -> VolumeData:
         shape, fortran, dtype = npy_header(file, where)
         offset = file.tell()
     check_layout(shape, dtype, where)
-    mapped = MappedVolume(path, dtype, shape, offset, "F" if fortran else "C")
+    mapped = MappedArray(path, dtype, shape, offset, "F" if fortran else "C")
     return VolumeData(mapped.array, mapped)
 
 
@@ -153,11 +154,12 @@ def _tiff_stack(file: tifffile.TiffFile, path: Path, where: str) -> VolumeData:
             f"{where}: it is truncated, {path.stat().st_size:,} bytes long where its pages end at {max(ends):,}; "
             "get a complete copy"
         )
-    moved = -1 if channel is None else channel
+    moved = len(shape) - 1 if channel is None else channel
     mapped = None
     if series.dataoffset is not None:
         dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
-        mapped = MappedVolume(path, dtype, tuple(series.shape), series.dataoffset, "C", moved)
+        last = [axis for axis in range(len(shape)) if axis != moved] + [moved]
+        mapped = MappedArray(path, dtype, tuple(series.shape), series.dataoffset, "C", last)
     array = mapped.array if mapped else np.moveaxis(series.asarray(), moved, -1)
     return VolumeData(array, mapped, nodata=_nodata(page), layers=array.ndim - (3 if channel is None else 4))
 

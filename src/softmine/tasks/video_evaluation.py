@@ -45,7 +45,7 @@ def every_frame(
     except BaseException:
         store.close()
         raise
-    return store.finish()[0], psnr
+    return store.finish(), psnr
 
 
 def frame_values(
