@@ -6,8 +6,13 @@ import torch
 from scipy.optimize import minimize
 
 from cube_mesh import CUBE, CUBE_FACES
-from softmine.signals import builtin_shapes
+from softmine.signals.builtin_shapes import SURFACES
+from softmine.signals.mesh_files import tidy
 from softmine.signals.mesh_tree import MeshTree
+
+
+def surface(name):
+    return tidy(*SURFACES[name](), name)
 
 
 def box_distance(points):
@@ -55,7 +60,8 @@ def test_the_tree_finds_what_a_search_through_all_triangles_finds(count):
 
 
 def test_many_equal_triangles_do_not_slow_it_down_to_a_full_search_or_change_the_answer():
-    vertices, faces = builtin_shapes.make("ball").vertices, builtin_shapes.make("ball").faces
+    mesh = surface("ball")
+    vertices, faces = mesh.vertices, mesh.faces
     points = np.random.default_rng(2).normal(size=(500, 3))
     once = MeshTree(vertices, faces).closest(points)[0]
     twice = MeshTree(vertices, np.concatenate([faces, faces])).closest(points)[0]
@@ -63,7 +69,7 @@ def test_many_equal_triangles_do_not_slow_it_down_to_a_full_search_or_change_the
 
 
 def test_limits_cut_off_and_seeds_change_nothing():
-    ball = builtin_shapes.make("ball")
+    ball = surface("ball")
     tree = MeshTree(ball.vertices, ball.faces)
     points = np.random.default_rng(3).uniform(-2, 2, (2000, 3))
     distances, nearest, places = tree.closest(points)
@@ -80,7 +86,7 @@ def test_limits_cut_off_and_seeds_change_nothing():
 
 
 def test_winding_numbers_tell_the_inside_as_the_sign_does():
-    knot = builtin_shapes.make("knot")
+    knot = surface("knot")
     tree = MeshTree(knot.vertices, knot.faces)
     points = np.random.default_rng(5).uniform(knot.vertices.min(0), knot.vertices.max(0), (3000, 3))
     inside = tree.closest(points)[0] < 0
@@ -99,7 +105,7 @@ def test_a_closed_cube_without_its_lid_has_half_a_winding_number_in_its_opening(
 
 
 def test_threads_do_not_change_the_answer():
-    ball = builtin_shapes.make("ball")
+    ball = surface("ball")
     tree = MeshTree(ball.vertices, ball.faces)
     points = np.random.default_rng(6).uniform(-1, 1, (1000, 3))
     threads = torch.get_num_threads()

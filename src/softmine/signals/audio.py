@@ -12,6 +12,7 @@ from torch import Tensor
 
 from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError, Values
 from softmine.signals import audio_builtin, audio_files
+from softmine.signals.builtin_names import find
 from softmine.signals.fingerprint import hash_array, hash_file
 from softmine.signals.grid import check_coords, gather, to_buffer
 
@@ -110,9 +111,8 @@ class Audio(torch.nn.Module):
         Raises:
             SoftmineError: there is none of that name.
         """
-        if name != "chimes":
-            raise SoftmineError(f"there is no built-in sound {name!r}; try chimes")
-        return cls(audio_builtin.chimes(), audio_builtin.RATE, name, copy=False)
+        make = find("sound", name, {"chimes": audio_builtin.chimes})
+        return cls(make(), audio_builtin.RATE, name, copy=False)
 
     @property
     def value_range(self) -> tuple[float, float]:

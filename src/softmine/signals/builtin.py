@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-
 import numpy as np
 
-from softmine.domain import SoftmineError
 from softmine.signals import fractal
+from softmine.signals.builtin_names import unknown
 from softmine.signals.fractal import Fractal
 
 NAMES = {
@@ -39,9 +37,7 @@ def load(name: str) -> np.ndarray | Fractal:
     if computed is not None:
         return computed
     if name not in NAMES:
-        known = [*NAMES, fractal.NAME]
-        near = difflib.get_close_matches(name, known) or known
-        raise SoftmineError(f"there is no built-in picture {name!r}; try {', '.join(near)}")
+        raise unknown("picture", name, [*NAMES, fractal.NAME])
     import skimage.data
 
     return getattr(skimage.data, NAMES[name])()

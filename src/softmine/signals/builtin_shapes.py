@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 
-from softmine.domain import SoftmineError
-from softmine.signals.mesh_files import Mesh, tidy
 
-
-def make(name: str) -> Mesh:
-    """The built-in shape ``name``; the same triangles every time.
-
-    Raises:
-        SoftmineError: there is none of that name.
-    """
-    if name not in SHAPES:
-        near = difflib.get_close_matches(name, SHAPES) or list(SHAPES)
-        raise SoftmineError(f"there is no built-in shape {name!r}; try {', '.join(near)}")
-    return tidy(*SHAPES[name](), f"cannot make {name}")
-
-
-def _knot() -> tuple[np.ndarray, np.ndarray]:
+def knot() -> tuple[np.ndarray, np.ndarray]:
     """A grooved tube along the (2, 3) torus knot, 76,800 triangles."""
     along, around = 1200, 32
     t = np.arange(along) * (2 * np.pi / along)
@@ -55,10 +40,8 @@ def _grid_faces(rows: int, columns: int) -> np.ndarray:
     return np.stack([np.stack([a, c, b], -1), np.stack([a, d, c], -1)], 2).reshape(-1, 3)
 
 
-def _ball() -> tuple[np.ndarray, np.ndarray]:
+def ball() -> tuple[np.ndarray, np.ndarray]:
     """A sphere with bumps in three directions, 12,288 triangles."""
-    from itertools import product
-
     steps = 32
     line = np.tan(np.linspace(-np.pi / 4, np.pi / 4, steps + 1))
     vertices, faces = [], []
@@ -76,5 +59,5 @@ def _ball() -> tuple[np.ndarray, np.ndarray]:
     return direction * (1 + 0.12 * bumps), np.concatenate(faces)
 
 
-SHAPES: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {"knot": _knot, "ball": _ball}
+SURFACES: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {"knot": knot, "ball": ball}
 """Makers of vertices (V, 3) and triangles (F, 3), by name."""

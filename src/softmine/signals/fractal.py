@@ -7,7 +7,6 @@ larger than memory.
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from dataclasses import dataclass
 
@@ -15,7 +14,6 @@ import numpy as np
 
 from softmine.domain import SoftmineError
 from softmine.kernels import team
-from softmine.kernels.compiling import compiled, take
 
 NAME = "fractal"
 SIDE = 4096
@@ -25,15 +23,8 @@ MAX_SIDE = 2**20
 VERSION = 1
 """Counts up whenever the picture changes, because run folders remember it."""
 
-_REAL, _IMAGINARY = -0.8, 0.156
 _WIDTH = 3.2
 """Of the longer side, in the plane of complex numbers."""
-_LIMIT = 400
-_ESCAPE = 2.0**16
-"""Squared distance from the origin; far beyond 4, so that the colours are smooth."""
-_SHADES = 2**12
-_BLOCK = 256
-"""Pixels a part."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +93,13 @@ class Fractal:
 
     def gather(self, flat: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Pixels (M, 3) as ``dtype`` at flat (row-major) indices (M,)."""
+        from softmine.signals import fractal_kernels as loops
+
         shades = np.empty(len(flat), np.int64)
         scale = _WIDTH / max(self.height, self.width)
         arguments = np.ascontiguousarray(flat), self.height, self.width, scale, shades
-        team.run(_escape, *arguments, parts=-(-len(flat) // _BLOCK))
-        return _colours()[shades].astype(dtype)
+        team.run(loops.escape, *arguments, parts=-(-len(flat) // loops.PIXELS))
+        return _colours(loops.SHADES)[shades].astype(dtype)
 
     def rows(self, start: int, stop: int, dtype: np.dtype) -> np.ndarray:
         """Rows (stop - start, W, 3) as ``dtype``."""
@@ -124,33 +117,8 @@ class Fractal:
         return 0.0, 255.0
 
 
-@compiled
-def _escape(queue, flat, height, width, scale, shades):
-    """Shades (M,), from 0 to _SHADES, of the pixels ``flat`` (M,)."""
-    count = len(flat)
-    while True:
-        start = take(queue) * _BLOCK
-        if start >= count:
-            break
-        for n in range(start, min(count, start + _BLOCK)):
-            y = (flat[n] // width + 0.5 - 0.5 * height) * scale
-            x = (flat[n] % width + 0.5 - 0.5 * width) * scale
-            xx, yy = x * x, y * y
-            steps = 0
-            while xx + yy < _ESCAPE and steps < _LIMIT:
-                y = 2.0 * x * y + _IMAGINARY
-                x = xx - yy + _REAL
-                xx, yy = x * x, y * y
-                steps += 1
-            if steps == _LIMIT:
-                shades[n] = _SHADES
-            else:
-                smooth = steps + 1.0 - math.log2(0.5 * math.log2(max(xx + yy, 4.0)))
-                shades[n] = min(_SHADES - 1, int(math.sqrt(max(smooth, 0.0) / _LIMIT) * _SHADES))
-
-
-def _colours() -> np.ndarray:
-    """Colours (_SHADES + 1, 3), uint8: waves of different length, the last one nearly black."""
-    place = np.linspace(0, 1, _SHADES)[:, None]
+def _colours(shades: int) -> np.ndarray:
+    """Colours (shades + 1, 3), uint8: waves of different length, the last one nearly black."""
+    place = np.linspace(0, 1, shades)[:, None]
     waves = 0.5 - 0.5 * np.cos(2 * np.pi * (place * np.array([1.6, 2.0, 2.4]) + np.array([0.04, 0.0, 0.96])))
     return np.concatenate([np.rint(255 * waves), [[8, 6, 10]]]).astype(np.uint8)

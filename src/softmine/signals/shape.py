@@ -15,6 +15,8 @@ from torch.autograd.function import once_differentiable
 
 from softmine.domain import Box, Coords, SoftmineError, Values
 from softmine.signals import mesh_files
+from softmine.signals.builtin_names import find
+from softmine.signals.builtin_shapes import SURFACES
 from softmine.signals.fingerprint import hash_array
 from softmine.signals.grid import check_coords
 from softmine.signals.mesh_files import Mesh
@@ -112,14 +114,13 @@ class Shape(torch.nn.Module):
 
     @classmethod
     def builtin(cls, name: str = "knot", *, target: str = "distance", band: float = BAND) -> Shape:
-        """A shape that is made on the spot, by name (see ``softmine.signals.builtin_shapes``).
+        """A shape that is made on the spot, by name: ``knot`` or ``ball``; the same triangles every time.
 
         Raises:
             SoftmineError: there is none of that name.
         """
-        from softmine.signals import builtin_shapes
-
-        return cls(builtin_shapes.make(name), name, target=target, band=band)
+        mesh = mesh_files.tidy(*find("shape", name, SURFACES)(), f"cannot make {name}")
+        return cls(mesh, name, target=target, band=band)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""

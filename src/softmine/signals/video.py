@@ -16,6 +16,7 @@ from torch import Tensor
 
 from softmine.domain import Box, Cells, Coords, SoftmineError, Values
 from softmine.signals import maps, video_files
+from softmine.signals.builtin_names import find
 from softmine.signals.fingerprint import hash_array, hash_file
 from softmine.signals.grid import centres, check_coords, corners, gather
 from softmine.signals.memmap import advise
@@ -131,9 +132,7 @@ class Video(torch.nn.Module):
         Raises:
             SoftmineError: there is none of that name.
         """
-        if name != "discs":
-            raise SoftmineError(f"there is no built-in video {name!r}; try discs")
-        return cls(moving_discs(), name)
+        return cls(find("video", name, {"discs": moving_discs})(), name)
 
     @property
     def in_memory(self) -> bool:

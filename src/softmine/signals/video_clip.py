@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
-from softmine.signals.video_store import Frames
+from jaxtyping import UInt8
 
 # Centre (row, column), reach of the path, radius, turns in the whole clip, cells of the texture: in heights.
 _DISCS = (
@@ -18,7 +17,9 @@ _DISCS = (
 _COLOURS = np.array([[0.9, 0.25, 0.2], [0.15, 0.55, 0.9], [0.95, 0.8, 0.2], [0.2, 0.75, 0.4]], np.float32)
 
 
-def moving_discs(frames: int = 32, height: int = 120, width: int = 160) -> Frames:
+def moving_discs(
+    frames: int = 32, height: int = 120, width: int = 160
+) -> UInt8[np.ndarray, "frames height width 3"]:
     """The clip, (frames, height, width, 3): fine and coarse textures, smooth ground, sharp moving borders."""
     row, column = (np.mgrid[:height, :width].astype(np.float32) + np.float32(0.5)) / np.float32(height)
     ground = np.stack([0.15 + 0.3 * row, 0.2 + 0.2 * column, 0.5 - 0.3 * row], -1).astype(np.float32)

@@ -12,9 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from softmine.domain import Box, Cells, Coords, SoftmineError, Values
-from softmine.signals import volume_builtin, volume_files, volume_maps
+from softmine.signals import volume_files, volume_maps
+from softmine.signals.builtin_names import find
 from softmine.signals.fingerprint import hash_array, hash_file
 from softmine.signals.grid import centres, check_coords, corners, gather, shift, to_buffer, to_numpy
+from softmine.signals.volume_builtin import phantom
 from softmine.signals.volume_data import DTYPES, VolumeData, along, check_layout, slowest_axis, survey
 
 LOAD_BYTES = 512 * 2**20
@@ -137,12 +139,12 @@ class Volume(torch.nn.Module):
 
     @classmethod
     def builtin(cls, name: str = "phantom") -> Volume:
-        """A volume that is made on the fly, by name (see ``softmine.signals.volume_builtin``).
+        """A volume that is made on the fly, by name: ``phantom``.
 
         Raises:
             SoftmineError: there is none of that name.
         """
-        return cls(volume_builtin.make(name), name)
+        return cls(find("volume", name, {"phantom": phantom})(), name)
 
     @property
     def in_memory(self) -> bool:

@@ -2,24 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
-
 import numpy as np
-
-from softmine.domain import SoftmineError
-
-
-def make(name: str) -> np.ndarray:
-    """The built-in volume ``name``, uint8.
-
-    Raises:
-        SoftmineError: there is none of that name.
-    """
-    if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES) or list(NAMES)
-        raise SoftmineError(f"there is no built-in volume {name!r}; try {', '.join(near)}")
-    return NAMES[name]()
 
 
 def phantom() -> np.ndarray:
@@ -41,7 +24,3 @@ def phantom() -> np.ndarray:
     coil = (x - 0.38 - 0.2 * np.cos(11 * z)) ** 2 + (y - 0.3 * np.sin(11 * z)) ** 2
     value = value + 0.6 * np.exp(-coil / 0.05**2) * (radius < 0.8)
     return np.rint(np.clip(value, 0, 1) * 255).astype(np.uint8)
-
-
-NAMES: dict[str, Callable[[], np.ndarray]] = {"phantom": phantom}
-"""Makers of built-in volumes by name."""
