@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from softmine.signals import Image
-from softmine.signals.fractal import Fractal
+from softmine.signals.synthetic.fractal import Fractal
 from softmine.tasks.image import ImageTask
 from softmine.training.build import build_trainer
 from softmine.training.devices import describe

@@ -11,7 +11,8 @@ import torch
 
 import softmine
 from softmine.kernels import RowAdam
-from softmine.signals import Audio, audio_files
+from softmine.signals import Audio
+from softmine.signals.audio import files as audio_files
 
 
 def train(audio, sampler, steps):

@@ -10,8 +10,8 @@ import pytest
 
 from films import write_video
 from softmine.cli.main import main
-from softmine.signals import video_store
-from softmine.signals.video_clip import moving_discs
+from softmine.signals.synthetic.discs import moving_discs
+from softmine.signals.video import store as video_store
 
 TINY = ["--sampler", "edges", "--log2-table-size", "8", "--batch-size", "64", "--evaluations", "3"]
 

@@ -14,7 +14,8 @@ from softmine import SoftmineError
 from softmine.radiance.background import composite, to_channels
 from softmine.radiance.photos import Photos
 from softmine.radiance.scenes import Scene, procedural, read_scene
-from softmine.signals import Signal, image_files
+from softmine.signals import Signal
+from softmine.signals.image import files as image_files
 
 
 def centres(photos):

@@ -8,7 +8,8 @@ import warnings
 
 import pytest
 
-from softmine.signals import libraries, mesh_files
+from softmine.signals import libraries
+from softmine.signals.shape import files as mesh_files
 
 
 def state():

@@ -8,7 +8,7 @@ from torch import nn
 
 import softmine
 from softmine.signals import Shape
-from softmine.signals.mesh_files import tidy
+from softmine.signals.shape.files import tidy
 from softmine.tasks import shape as shape_task
 from softmine.tasks import shape_views
 from softmine.tasks.shape_evaluation import ShapeEvaluator, chamfer

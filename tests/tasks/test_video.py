@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from films import write_video
 from softmine.domain import SoftmineError
 from softmine.signals import Video
-from softmine.signals.video_clip import moving_discs
+from softmine.signals.synthetic.discs import moving_discs
 from softmine.tasks import video_film
 from softmine.tasks.video import Options, VideoTask, read
 from softmine.training import subset

@@ -7,7 +7,7 @@ import torch
 
 from softmine import SoftmineError
 from softmine.signals.volume import Volume
-from softmine.signals.volume_data import VolumeData
+from softmine.signals.volume.data import VolumeData
 from softmine.tasks import slices
 from softmine.tasks import volume as volumes
 from softmine.tasks.slices import View, choose_view

@@ -18,7 +18,7 @@ from softmine.radiance.pictures import load, load_mask
 from softmine.radiance.scenes.scene import Scene, View
 from softmine.signals.fingerprint import hash_array, hash_file
 from softmine.signals.grid import check_coords, corners, gather
-from softmine.signals.maps import Pool, grey, sobel
+from softmine.signals.image.maps import Pool, grey, sobel
 
 CHUNK = 2**14
 

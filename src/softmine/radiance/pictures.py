@@ -12,9 +12,9 @@ from jaxtyping import Bool, UInt8
 
 from softmine.errors import SoftmineError
 from softmine.radiance.scenes.scene import View
-from softmine.signals import image_files
-from softmine.signals.mapped import MappedImage
-from softmine.signals.pixels import orient
+from softmine.signals.image import files as image_files
+from softmine.signals.image.mapped import MappedImage
+from softmine.signals.image.pixels import orient
 
 _ORIENTATION = 0x0112
 _ORIENTED_BY = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")

@@ -13,7 +13,8 @@ from torch import nn
 
 from softmine import fields
 from softmine.domain import Values
-from softmine.signals import Audio, audio_files
+from softmine.signals import Audio
+from softmine.signals.audio import files as audio_files
 from softmine.tasks import audio_pictures
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.cell_evaluation import CellEvaluator

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 
 from softmine.errors import SoftmineError
 from softmine.signals.libraries import require
-from softmine.signals.mesh_tree import Faces, Points
+from softmine.signals.shape.mesh_tree import Faces, Points
 from softmine.training.files import replacing
 from softmine.training.task import Report, silent
 

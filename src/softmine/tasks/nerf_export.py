@@ -17,7 +17,7 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
 from softmine.radiance.shapes import PerPoint
-from softmine.signals.mesh_tree import Faces, Points
+from softmine.signals.shape.mesh_tree import Faces, Points
 from softmine.tasks.meshing import Colours, NoSurface, check_resolution, check_smallest, marching_cubes
 from softmine.tasks.nerf_rendering import CHUNK, look
 from softmine.training.evaluation import at_rest

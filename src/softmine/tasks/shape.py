@@ -13,8 +13,8 @@ from tyro.conf import arg
 
 from softmine import fields
 from softmine.errors import SoftmineError
-from softmine.signals.mesh_tree import Faces, Points
 from softmine.signals.shape import BAND, Shape
+from softmine.signals.shape.mesh_tree import Faces, Points
 from softmine.tasks import shape_views
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.meshing import marching_cubes, write_mesh

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from softmine.signals.mesh_tree import Faces, MeshTree, Points
 from softmine.signals.shape import Shape
+from softmine.signals.shape.mesh_tree import Faces, MeshTree, Points
 from softmine.training.evaluation import peak_signal_to_noise, values_at
 from softmine.training.subset import SUBSET, evaluated_cells
 from softmine.training.task import Evaluation

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from softmine.signals import mesh_kernels
-from softmine.signals.mesh_tree import Faces, Points
-from softmine.signals.shape import Shape
+from softmine.signals.shape import Shape, mesh_kernels
+from softmine.signals.shape.mesh_tree import Faces, Points
 from softmine.training.evaluation import values_at
 from softmine.training.task import Array
 

@@ -19,7 +19,7 @@ from softmine import fields
 from softmine.errors import SoftmineError
 from softmine.signals.libraries import require
 from softmine.signals.video import Video
-from softmine.signals.video_store import Frames
+from softmine.signals.video.store import Frames
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.cell_evaluation import CellEvaluator
 from softmine.tasks.contact_sheet import contact_sheet

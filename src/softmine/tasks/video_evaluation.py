@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from softmine.domain import Coords, Values
 from softmine.signals.video import Video
-from softmine.signals.video_store import Frames, FrameStore
+from softmine.signals.video.store import Frames, FrameStore
 from softmine.training.evaluation import decibels, values_at
 from softmine.training.task import Report
 

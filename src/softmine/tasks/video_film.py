@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from softmine.signals.libraries import require
 from softmine.signals.video import Video
-from softmine.signals.video_store import Frames
+from softmine.signals.video.store import Frames
 from softmine.training.files import replacing, write_json
 from softmine.training.task import Report
 

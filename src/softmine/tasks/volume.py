@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine import fields
-from softmine.signals import nifti
-from softmine.signals.volume import Volume
+from softmine.signals.volume import Volume, nifti
 from softmine.tasks.builtin import builtin_name
 from softmine.tasks.cell_evaluation import CellEvaluator
 from softmine.tasks.slices import montage

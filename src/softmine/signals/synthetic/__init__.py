@@ -1,0 +1,1 @@
+"""Signals that need no file: computed, the same every time."""

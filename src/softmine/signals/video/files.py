@@ -1,0 +1,185 @@
+"""Reads video files through PyAV (FFmpeg): every frame upright, in RGB, decoded once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from softmine.domain import SoftmineError
+from softmine.signals.files import check_file
+from softmine.signals.libraries import require
+from softmine.signals.video.container import check_complete
+from softmine.signals.video.store import Frames, FrameStore
+
+if TYPE_CHECKING:
+    import av
+    import av.container
+
+FALLBACK_RATE = Fraction(25)
+"""Frames a second where a file does not say."""
+
+_BT709 = 1
+_UNTAGGED = 2
+_HD_LINES = 720
+_NO_VIDEO = ("image2", "_pipe", "tty", "apng", "hls", "concat", "dash", "txt", "srt", "webvtt", "ffmetadata")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The frames of a video.
+
+    Attributes:
+        frames: (F, H, W, 3), uint8; an ``np.memmap`` where they do not lie in memory.
+        rate: frames a second, the mean where it varies.
+    """
+
+    frames: Frames
+    rate: Fraction
+
+
+def read(
+    path: Path,
+    *,
+    downscale: int = 1,
+    frames: tuple[int, int | None] = (0, None),
+    report: Callable[[float], None] = lambda share: None,
+) -> Decoded:
+    """Decodes the first video stream of a file, in the order in which its frames are shown.
+
+    Whatever the stored format (planar, 10 bits, grey, palette), frames become 8-bit RGB by the file's own colour
+    matrix; where it names none, BT.709 from 720 lines on and BT.601 below, as players do. They are turned upright by
+    the file's rotation. Alpha and sound are dropped, and pixels that are not square are taken as they are stored.
+
+    Args:
+        path: the file.
+        downscale: width and height are divided by this, rounded; pixels are averaged.
+        frames: first frame, and the one after the last, or None for all that follow.
+        report: is told the share that is done, 0 to 1.
+
+    Raises:
+        SoftmineError: there is no such file, it is no video, damaged or of an unknown codec, it has no such frames,
+            or they fit neither memory nor disk; the message says which file, what is wrong with it and what to do.
+    """
+    where = f"cannot read {path}"
+    first, stop = frames
+    if downscale < 1:
+        raise SoftmineError(f"{where}: downscale is {downscale}; give a whole number, 1 or more")
+    if first < 0 or (stop is not None and stop <= first):
+        asked = f"{first}:{'' if stop is None else stop}"
+        raise SoftmineError(f"{where}: the frames {asked} are none; give A:B with 0 <= A < B")
+    check_file(path, "video", where)
+    check_complete(path, where)
+    require("av", "video", "a video", where)
+    with _open(path, where) as container:
+        stream = _video_stream(container, where)
+        rate = stream.average_rate or stream.guessed_rate
+        rate = Fraction(rate) if rate else FALLBACK_RATE
+        count = stream.frames or round(float(container.duration or 0) / 1e6 * float(rate))
+        last = min(count, stop) if stop is not None and count else count or stop or 0
+        store: FrameStore | None = None
+        seen = 0
+        try:
+            for picture in _frames(container, stream, where):
+                seen += 1
+                if seen > first:
+                    array = _to_rgb(picture, downscale, where)
+                    store = store or FrameStore(where, array.shape[:2], max(0, last - first))
+                    store.add(array)
+                report(min(1.0, seen / last) if last else 0.0)
+                if seen == stop:
+                    break
+            if store is None:
+                what = f"only {seen} frames, none of those from {first} on" if seen else "no frames"
+                raise SoftmineError(
+                    f"{where}: it has {what}; {'ask for others' if seen else 'record it again'}"
+                )
+            report(1.0)
+            return Decoded(store.finish(), rate)
+        except BaseException:
+            if store is not None:
+                store.close()
+            raise
+
+
+@contextlib.contextmanager
+def _open(path: Path, where: str) -> Iterator[av.container.InputContainer]:
+    import av
+    from av.error import FFmpegError
+
+    try:
+        # Playlists may name addresses; only files are opened.
+        container = av.open(str(path.absolute()), container_options={"protocol_whitelist": "file"})
+    except (FFmpegError, ValueError) as error:
+        raise SoftmineError(
+            f"{where}: it is no video that can be read, or is truncated or damaged; convert it to MP4 (H.264)"
+        ) from error
+    with container:
+        name = container.format.name
+        if any(part in name.split(",") or name.endswith(part) for part in _NO_VIDEO):
+            raise SoftmineError(f"{where}: it is no video but {name!r}; name a video file such as MP4")
+        yield container
+
+
+def _video_stream(container: av.container.InputContainer, where: str) -> Any:
+    """The first stream of moving pictures; the cover of an album is none."""
+    from av.stream import Disposition
+
+    streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
+    if not streams:
+        kinds = " and ".join(sorted({each.type for each in container.streams}))
+        only = f", only {kinds}" if kinds else ""
+        raise SoftmineError(f"{where}: it has no video stream{only}; name a video file")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise SoftmineError(
+            f"{where}: its codec is unknown to the installed FFmpeg; convert it to MP4 (H.264)"
+        )
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def _frames(container: av.container.InputContainer, stream: Any, where: str) -> Iterator[av.VideoFrame]:
+    """The frames of a stream, none of them damaged."""
+    from av.error import DecoderNotFoundError, FFmpegError, PatchWelcomeError
+
+    seen = 0
+    try:
+        for frame in container.decode(stream):
+            if frame.is_corrupt:
+                raise _damaged(where, seen)
+            yield frame
+            seen += 1
+    except (DecoderNotFoundError, PatchWelcomeError, NotImplementedError) as error:
+        raise SoftmineError(
+            f"{where}: its codec {stream.codec_context.name} cannot be decoded here; convert it to MP4 (H.264)"
+        ) from error
+    except FFmpegError as error:
+        raise _damaged(where, seen) from error
+
+
+def _damaged(where: str, seen: int) -> SoftmineError:
+    return SoftmineError(
+        f"{where}: it is truncated or damaged after {seen} frames; get a complete copy, or re-encode it"
+    )
+
+
+def _to_rgb(frame: av.VideoFrame, downscale: int, where: str) -> np.ndarray:
+    """A frame (H, W, 3), uint8, upright."""
+    from av.error import FFmpegError
+
+    width, height = (max(1, round(side / downscale)) for side in (frame.width, frame.height))
+    matrix = _BT709 if frame.colorspace == _UNTAGGED and frame.height >= _HD_LINES else None
+    try:
+        rgb = frame.reformat(width, height, "rgb24", src_colorspace=matrix, interpolation="AREA")
+    except FFmpegError as error:
+        raise SoftmineError(
+            f"{where}: its colours ({frame.format.name}, matrix {int(frame.colorspace)}) cannot be converted to RGB; "
+            "re-encode it as BT.709"
+        ) from error
+    return np.rot90(rgb.to_ndarray(), round(frame.rotation / 90) % 4)
