@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from softmine.domain import Box, Coords, SoftmineError, Values
+from softmine.signals import HasEdges, HasSamplerDefaults
 from softmine.training import devices
 
 Ask = Callable[[Tensor], Tensor]
@@ -24,8 +25,8 @@ class Asked:
         devices.move(signal, device)
         self.name = str(getattr(signal, "name", None) or getattr(signal, "__name__", type(signal).__name__))
         self.fingerprint = str(getattr(signal, "fingerprint", ""))
-        self.edges = getattr(signal, "edges", None)
-        self.auto_options = getattr(signal, "auto_options", None)
+        self.edges = signal.edges if isinstance(signal, HasEdges) else None
+        self.auto_options = signal.auto_options if isinstance(signal, HasSamplerDefaults) else None
         self.channels = 0
         self.channels = self.check(TRIAL)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from softmine import fields, sampling
 from softmine.sampling import Sampler
-from softmine.signals import Signal
+from softmine.signals import HasEdges, HasSamplerDefaults, Signal
 from softmine.training.settings import FieldSettings
 from softmine.training.task import Task
 from softmine.training.trainer import Diverged, Trainer
@@ -48,13 +48,12 @@ def build_trainer(
 
 def edges_of(signal: Signal) -> Callable[[], Tensor] | None:
     """The edges of a signal, for samplers with a prior; looked for once, however many samplers ask. None if it has none."""
-    find = getattr(signal, "edges", None)
-    if find is None:
+    if not isinstance(signal, HasEdges):
         return None
 
     def known() -> Tensor:
         if signal not in _edges:
-            _edges[signal] = find()
+            _edges[signal] = signal.edges()
         return _edges[signal]
 
     return known
@@ -66,7 +65,8 @@ def make_sampler(task: Task, sampler: str, batch_size: int, seed: int, snap: boo
     With ``snap``, samples will be moved to the centres of cells.
     """
     signal = task.signal
-    suited = {"snapped": snap, **getattr(signal, "auto_options", {})}
+    defaults = signal.auto_options if isinstance(signal, HasSamplerDefaults) else {}
+    suited = {"snapped": snap, **defaults}
     return sampling.create(
         sampler, signal.domain, batch_size, seed=seed, edges=edges_of(signal), suited=suited
     )
