@@ -13,7 +13,7 @@ from jaxtyping import Bool, UInt8
 from softmine.errors import SoftmineError
 from softmine.radiance.scenes.scene import View
 from softmine.signals.image import files as image_files
-from softmine.signals.image.mapped import MappedImage
+from softmine.signals.image.memmap import MappedImage
 from softmine.signals.image.pixels import orient
 
 _ORIENTATION = 0x0112

@@ -10,7 +10,7 @@ import numpy as np
 from softmine.domain import SoftmineError
 from softmine.signals.files import NPY, TIFF, check_file, npy_header
 from softmine.signals.image import exr, pillow, tiff
-from softmine.signals.image.mapped import MappedImage
+from softmine.signals.image.memmap import MappedImage
 from softmine.signals.image.pixels import check_layout
 
 

@@ -16,7 +16,7 @@ from softmine.signals.grid import as_they_come, centres, check_coords, gather, s
 from softmine.signals.image import builtin, maps
 from softmine.signals.image import files as image_files
 from softmine.signals.image.bilinear import fits_loop, look_up, look_up_in_memory
-from softmine.signals.image.mapped import MappedImage
+from softmine.signals.image.memmap import MappedImage
 from softmine.signals.image.pixels import DTYPES, check_layout, value_range
 from softmine.signals.synthetic.fractal import Fractal
 

@@ -13,7 +13,7 @@ from tifffile import COMPRESSION, PHOTOMETRIC
 
 from softmine.domain import SoftmineError
 from softmine.signals.image import pillow
-from softmine.signals.image.mapped import MappedImage
+from softmine.signals.image.memmap import MappedImage
 from softmine.signals.image.pixels import DTYPES, check_layout, check_size, orient
 from softmine.signals.libraries import silenced
 

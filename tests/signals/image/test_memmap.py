@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from softmine import SoftmineError
-from softmine.signals.image import mapped
-from softmine.signals.image.mapped import MappedImage
+from softmine.signals.image import memmap
+from softmine.signals.image.memmap import MappedImage
 
 STATUS = Path("/proc/self/status")
 
 
 @pytest.fixture
 def small_budget(monkeypatch):
-    monkeypatch.setattr(mapped, "RESIDENT", 2**22)
+    monkeypatch.setattr(memmap, "RESIDENT", 2**22)
 
 
 def save(path, shape, order="C"):
@@ -47,7 +47,7 @@ def test_bounded_look_ups_answer_the_same(tmp_path, small_budget, orientation, o
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["<u2", ">u2", "<f4", ">f4", "<f8", ">f8"])
 def test_values_of_any_type_are_read_as_they_are_stored(tmp_path, monkeypatch, resident, order, dtype):
-    monkeypatch.setattr(mapped, "RESIDENT", resident)
+    monkeypatch.setattr(memmap, "RESIDENT", resident)
     stored = np.random.default_rng(0).integers(0, 2**16, (701, 811, 3)).astype(dtype)
     (tmp_path / "a").write_bytes(b"header" + stored.tobytes(order))
     source = MappedImage(tmp_path / "a", stored.dtype, stored.shape, 6, order)
@@ -70,7 +70,7 @@ def test_without_a_call_to_read_the_map_answers(tmp_path, small_budget, monkeypa
 
 @pytest.mark.skipif(not hasattr(os, "pread"), reason="the system has no such call")
 def test_a_file_that_was_cut_short_is_said_to_be(tmp_path, monkeypatch):
-    monkeypatch.setattr(mapped, "RESIDENT", 0)
+    monkeypatch.setattr(memmap, "RESIDENT", 0)
     pixels = save(tmp_path / "a", (64, 64, 3))
     source = MappedImage(tmp_path / "a", np.dtype(np.uint8), pixels.shape, 0)
     os.truncate(tmp_path / "a", 5000)
@@ -82,9 +82,9 @@ def test_a_file_that_was_cut_short_is_said_to_be(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("extents", [1, 7, 256, 257, 1537, 20_000])
 def test_what_stays_mapped_is_spread_evenly(extents):
-    kept = mapped._spread(4096, extents * mapped.EXTENT - 4096)
+    kept = memmap._spread(4096, extents * memmap.EXTENT - 4096)
     assert len(kept) == extents
-    assert kept.sum() == min(extents, mapped.RESIDENT // mapped.EXTENT)
+    assert kept.sum() == min(extents, memmap.RESIDENT // memmap.EXTENT)
     gaps = np.diff(np.flatnonzero(kept))
     assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
 
@@ -101,4 +101,4 @@ def test_no_more_than_the_budget_is_mapped(tmp_path, small_budget, count):
     before = resident_file_bytes()
     for _ in range(8):
         source.gather(rng.integers(0, shape[0] * shape[1], count), np.dtype(np.uint8))
-        assert resident_file_bytes() - before <= mapped.RESIDENT + 2**20
+        assert resident_file_bytes() - before <= memmap.RESIDENT + 2**20

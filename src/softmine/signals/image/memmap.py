@@ -112,7 +112,7 @@ class MappedImage(MappedArray):
 
     def _read(self, flat: np.ndarray, file: int) -> np.ndarray:
         """The bytes of the pixels ``flat`` (M,), one pixel after the other."""
-        from softmine.signals.image import mapped_kernels as loops
+        from softmine.signals.image import memmap_kernels as loops
 
         if self._ahead < len(self._bytes):
             os.posix_fadvise(file, self._ahead, READ_AHEAD, os.POSIX_FADV_WILLNEED)
