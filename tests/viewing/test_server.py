@@ -101,7 +101,7 @@ def test_a_radiance_field_and_its_views(page):
     view.renew()
     assert view.paint(look, 8, lambda: False).color.shape == (8, 8, 3)
     assert view.idle()
-    assert view.heat.rays >= 64
+    assert view.ray_map.rays >= 64
     assert "its even share of rays" in view._words.content
     before = view._picture.image.copy()
     view._mode.value = MODES[0]
