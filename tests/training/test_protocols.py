@@ -6,7 +6,8 @@ from torch import nn
 
 from softmine import Box, Image, Shape
 from softmine.radiance.renderer import Renderer
-from softmine.training.protocols import FollowsSteps, HasAutoOptions, HasEdges, Regularized, able
+from softmine.signals import HasEdges, HasSamplerDefaults
+from softmine.training.protocols import FollowsSteps, Regularized, able
 
 
 class Wrapper:
@@ -32,10 +33,10 @@ class Grows(nn.Module):
         (Wrapper(Grows()), {FollowsSteps}),
         (Renderer, {FollowsSteps, Regularized}),
         (Image(torch.rand(4, 4, 1)), {HasEdges}),
-        (Shape, {HasEdges, HasAutoOptions}),
+        (Shape, {HasEdges, HasSamplerDefaults}),
         (Box((2, 2)), set()),
     ],
 )
 def test_able_finds_what_a_protocol_declares(thing, abilities):
-    for ability in (FollowsSteps, Regularized, HasEdges, HasAutoOptions):
+    for ability in (FollowsSteps, Regularized, HasEdges, HasSamplerDefaults):
         assert able(thing, ability) is (thing if ability in abilities else None)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from softmine import Box, SoftmineError
-from softmine.training.protocols import HasAutoOptions, HasEdges, able
+from softmine.signals import HasEdges, HasSamplerDefaults
+from softmine.training.protocols import able
 from softmine.training.user_signal import TRIAL, UserSignal
 
 CPU = torch.device("cpu")
@@ -79,7 +80,7 @@ def test_a_plain_function_has_the_name_it_was_given_and_nothing_else(signal, nam
     asked = wrap(signal)
     assert (asked.name, asked.fingerprint) == (name, "")
     assert able(asked, HasEdges) is None
-    assert able(asked, HasAutoOptions) is None
+    assert able(asked, HasSamplerDefaults) is None
 
 
 def test_it_is_tried_in_its_domain_with_the_same_coordinates_each_time():
