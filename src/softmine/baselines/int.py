@@ -70,7 +70,7 @@ class INT(Sampler):
     ) -> None:
         super().__init__(domain, check_cells(batch_size, domain), seed=seed)
         self.steps = check_count("steps", steps)
-        self._is_pass = _passes(interval, self.steps)
+        self.interval = _check_interval(interval)
         if ratio not in RATIOS:
             raise SoftmineError(f"the ratio '{ratio}' is unknown: choose one of {', '.join(RATIOS)}")
         self.ratio = ratio
@@ -133,6 +133,12 @@ class INT(Sampler):
     def _interval(self, step: int) -> int:
         return next(later for later in itertools.count(step + 1) if self._is_pass(later)) - step
 
+    def _is_pass(self, step: int) -> bool:
+        """Whether a step begins with a pass."""
+        if isinstance(self.interval, int):
+            return step % self.interval == 0
+        return step % INTERVALS[self.interval](step, self.steps) == 0
+
     def _count_at(self, step: int) -> int:
         if self.ratio == "constant":
             return self.batch_size
@@ -155,20 +161,14 @@ RATIOS: dict[str, Callable[[float, float], float]] = {
 """Share of cells in a batch, given the share of the run that is over and the share at its start."""
 
 
-def _passes(interval: str | int, steps: int) -> Callable[[int], bool]:
-    """Whether a step begins with a pass."""
+def _check_interval(interval: str | int) -> str | int:
     if not isinstance(interval, str):
-        every = check_count("the interval", interval, most=LONGEST)
-        return lambda step: step % every == 0
-    if interval == "dense":
-        return lambda step: True
-    if interval == "incremental":
-        return lambda step: step % _incremental(step, steps) == 0
-    if interval == "decremental":
-        return lambda step: step % _decremental(step, steps) == 0
-    raise SoftmineError(
-        f"the interval '{interval}' is unknown: choose incremental, dense or decremental, or give a number of steps"
-    )
+        return check_count("the interval", interval, most=LONGEST)
+    if interval not in INTERVALS:
+        raise SoftmineError(
+            f"the interval '{interval}' is unknown: choose incremental, dense or decremental, or give a number of steps"
+        )
+    return interval
 
 
 def _incremental(step: int, steps: int) -> int:
@@ -179,3 +179,11 @@ def _incremental(step: int, steps: int) -> int:
 
 def _decremental(step: int, steps: int) -> int:
     return max(1, 10 * (9 - step // max(1, steps // 10)))
+
+
+INTERVALS: dict[str, Callable[[int, int], int]] = {
+    "incremental": _incremental,
+    "dense": lambda step, steps: 1,
+    "decremental": _decremental,
+}
+"""Steps from one pass to the next, by the step and the length of the run."""

@@ -90,7 +90,7 @@ class Multinomial(Sampler):
             importance = (importance / importance.max()).pow_(self.power)
         self.density.refill(importance, self.uniform_share)
         self.passes.made(self.step, self.updates, self.interval)
-        self.drawing.refresh(self.density, self.random)
+        self.drawing.refresh(self.density, self.random, changed=True)
 
     @torch.no_grad()
     def draw(self, probe: Probe | None = None) -> Batch:

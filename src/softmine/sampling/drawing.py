@@ -60,12 +60,15 @@ class Drawing(nn.Module):
         if self.diffusion is None:
             coords, cells = density.draw_in_cells(self.batch_size, random, self.kind == STRATIFIED)
             return coords, density.density_in(cells), cells, 0
-        if self.diffusion.supply.used_up:
+        # Single batches are drawn by compiled and recorded steps too.
+        if self.period == 1 or self.diffusion.supply.used_up:
             self.diffusion.refill(density.values(), random)
         coords, relative, number = self.diffusion.take()
         return coords, relative, None, number
 
-    def refresh(self, density: PiecewiseConstant, random: RandomStream) -> None:
-        """Draws the next ``period`` batches, where they are drawn ahead and any of the last was taken."""
-        if self.diffusion is not None and not self.diffusion.supply.untouched(self.period):
+    def refresh(self, density: PiecewiseConstant, random: RandomStream, changed: bool = False) -> None:
+        """Draws the next ``period`` batches, where they are drawn ahead and any of the last was taken, or the density has changed."""
+        if self.diffusion is None or self.period == 1:
+            return
+        if changed or not self.diffusion.supply.untouched(self.period):
             self.diffusion.refill(density.values(), random)

@@ -125,7 +125,7 @@ def pass_if_due(
         SoftmineError: there was no pass yet, and no probe is given.
     """
     if in_graph(times.next_pass):
-        torch._assert_async(times.next_pass > 0, NEVER_LOOKED)
+        torch._assert_async(times.next_pass > 0, NEVER_LOOKED)  # pyright: ignore[reportPrivateImportUsage]
     elif updates >= times.next:
         if probe is not None:
             refresh(probe)

@@ -199,13 +199,14 @@ class Langevin(Sampler):
         self, batch: Batch, error: PerSample, loss: PerSample | None, loss_scale: float | Tensor
     ) -> None:
         """Moves the batch's chain."""
+        if not isinstance(batch, ChainBatch) or batch.chain not in self._in_flight:
+            raise SoftmineError(
+                f"the batch is not one that this {type(self).__name__} drew and that awaits its update: it is another sampler's, was "
+                f"updated before, or was forgotten while {MAX_IN_FLIGHT} others were drawn"
+            )
         gradient, error = self._gradient(batch), _finite(error)
         steep = gradient * self._mobility if self.domain.discrete else gradient
         self.slope.copy_(torch.linalg.vector_norm(steep, torch.inf))
-        if not isinstance(batch, ChainBatch):
-            raise SoftmineError(
-                "the batch was drawn by another sampler: update() needs one that this Langevin drew"
-            )
         self._move(self.particles[batch.chain], batch, error, gradient, loss, loss_scale)
         self._landed(batch.chain)
 

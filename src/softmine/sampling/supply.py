@@ -50,7 +50,7 @@ class Supply(nn.Module):
     def take(self) -> int | Tensor:
         """The number of the next batch: on the host, or in a graph a scalar tensor."""
         if in_graph(self.taken):
-            torch._assert_async(self.taken < self.drawn, USED_UP)
+            torch._assert_async(self.taken < self.drawn, USED_UP)  # pyright: ignore[reportPrivateImportUsage]
             number = self.taken.clone()
             self.taken.add_(1)
             return number
