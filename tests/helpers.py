@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 
+import jaxtyping
 import numpy as np
 import torch
 from scipy import stats
@@ -31,6 +34,38 @@ def histogram(coords: torch.Tensor, bins: int) -> np.ndarray:
     """Counts of unit coordinates (N, D) on a grid of ``bins`` cells an axis."""
     points = coords.detach().numpy()
     return np.histogramdd(points, bins=[np.linspace(0, 1, bins + 1)] * points.shape[1])[0]
+
+
+def train(sampler, error_at, steps: int) -> None:
+    """The loop of a user whose error does not decay."""
+    for _ in range(steps):
+        batch = sampler.draw()
+        sampler.update(batch, error_at(batch.coords))
+
+
+def draw_in(sampler, cells: list[int]):
+    """A batch whose samples pretend to lie in these map cells."""
+    return dataclasses.replace(sampler.draw(), cells=torch.tensor(cells))
+
+
+@contextlib.contextmanager
+def unchecked_types():
+    """Calls without the type checks that tests switch on, as users make them, for arguments of a wrong type or shape."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def next_batches(samplers: dict, count: int, pipe) -> None:
+    """In a process of its own: sends the coordinates of the next batches of each sampler."""
+    pipe.send(
+        {
+            name: torch.stack([sampler.draw().coords.detach() for _ in range(count)]).numpy()
+            for name, sampler in samplers.items()
+        }
+    )
 
 
 def run_quietly(words: list[str]) -> None:

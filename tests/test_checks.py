@@ -3,6 +3,7 @@
 import math
 import pickle
 
+import numpy as np
 import pytest
 
 from softmine.checks import check_choice, check_count, check_not_negative, check_positive, check_share
@@ -56,3 +57,9 @@ def test_argument_errors_keep_braces_of_their_values_and_can_be_pickled():
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == str(error) == "out is /a/{b}"
     assert copy.naming(lambda name: f"--{name}") == "--out is /a/{b}"
+
+
+@pytest.mark.parametrize("check", [check_not_negative, check_share, check_positive])
+def test_numbers_of_numpy_become_pythons(check):
+    assert type(check("rate", np.float64(0.5))) is float
+    assert type(check_count("rate", np.int64(3))) is int

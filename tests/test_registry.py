@@ -1,39 +1,47 @@
+"""Samplers by name, with options, batch size and budget in the same word."""
+
 import numpy as np
 import pytest
 import torch
 
+import softmine
 from softmine import Box, FieldProbe, Image, Langevin, SoftmineError
-from softmine.sampling import SAMPLERS, ErrorMap, Sampler, check_spec, create, default_batch_size
+from softmine.registry import AUTO, SAMPLERS, Spec, create, default_batch_size, with_shorter
+from softmine.sampling import Batch, ErrorMap, PublishedLangevin, QuotaMap, Sampler
+
+from helpers import unchecked_types
 
 BOX = Box((16, 16))
 PROBE = FieldProbe(torch.nn.Linear(2, 1), Image(np.eye(16, dtype=np.float32)))
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
-def test_every_sampler_speaks_the_protocol(name):
+def test_every_sampler_keeps_the_contract(name):
     sampler = create(name, BOX, 32, seed=0, edges=lambda: torch.ones(4, 4))
     assert isinstance(sampler, Sampler)
     assert isinstance(sampler, torch.nn.Module)
-    coords = sampler.draw(PROBE)
-    assert coords.shape == (32, 2)
-    error = (coords - 0.3).square().sum(-1)
-    weights = sampler.weigh(error.detach())
+    batch = sampler.draw(PROBE)
+    assert isinstance(batch, Batch)
+    assert batch.coords.shape == (32, 2)
+    error = (batch.coords - 0.3).square().sum(-1)
+    weights = sampler.weigh(batch, error.detach())
     assert weights.shape == (32,)
     assert not weights.requires_grad
-    if coords.requires_grad:
+    if batch.coords.requires_grad:
         (weights * error).mean().backward()
+    sampler.update(batch, error.detach())
     sampler.check()
-    sampler.update()
-    assert BOX.contains(sampler.draw(PROBE)).all()
+    assert BOX.contains(sampler.draw(PROBE).coords).all()
 
 
 def test_options_follow_the_name():
-    sampler = create("langevin:alpha=0.8,warmup=10,preset=published-code,noise=1", BOX, 32)
-    assert isinstance(sampler, Langevin)
-    assert sampler.settings.alpha == 0.8
-    assert sampler.settings.warmup == 10
-    assert sampler.settings.noise == 1.0
-    assert sampler.preset == "published-code"
+    for name, kind in (("langevin", Langevin), ("langevin-published-code", PublishedLangevin)):
+        sampler = create(f"{name}:alpha=0.8,warmup=10,noise=1", BOX, 32)
+        assert type(sampler) is kind
+        assert sampler.target_alpha == 0.8
+        assert sampler.warmup == 10
+        assert sampler.noise == 1.0
+        assert isinstance(sampler.noise, float)
 
 
 def test_an_edge_prior_is_made_from_the_signal():
@@ -45,19 +53,25 @@ def test_an_edge_prior_is_made_from_the_signal():
         create("langevin:prior=edges", BOX, 32)
 
 
-def test_samplers_with_settings_of_their_own_take_them_as_options():
-    sampler = create("error-map:preset=instant-ngp,alpha=1,cells=9,start=2", BOX, 32)
+def test_functions_that_make_a_sampler_take_options_too():
+    sampler = create("instant-ngp-error-map:cells=9", BOX, 32)
     assert isinstance(sampler, ErrorMap)
-    assert sampler.settings.interval == 128
-    assert sampler.settings.alpha == 1.0
+    assert int(sampler.interval) == 128
+    assert create("instant-ngp-error-map:interval=5", BOX, 32).interval == 5
+    sampler = create("error-map:interval=128,alpha=1,cells=9,start=2", BOX, 32)
+    assert isinstance(sampler, ErrorMap)
+    assert int(sampler.interval) == 128
+    assert sampler.target_alpha == 1.0
     assert sampler.error.tolist() == [2.0] * 9
+    with pytest.raises(SoftmineError, match="no option 'drift'"):
+        create("torch-ngp-error-map:drift=1", BOX, 32)
     with pytest.raises(SoftmineError, match="no option 'drift'"):
         create("error-map:drift=1", BOX, 32)
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
 def test_every_name_can_be_checked_without_a_signal(name):
-    check_spec(name)
+    Spec.parse(name).check()
 
 
 def test_a_sampler_of_edges_needs_them():
@@ -69,13 +83,19 @@ def test_a_sampler_of_edges_needs_them():
     ("spec", "message"),
     [
         ("langevn", "unknown sampler 'langevn': did you mean langevin"),
-        ("xyz", "unknown sampler 'xyz': choose one of uniform, shuffled, langevin"),
+        ("xyz", "unknown sampler 'xyz': choose one of auto, uniform, shuffled, langevin"),
         ("langevin:alpa=1", "no option 'alpa': did you mean alpha"),
         ("langevin:alpha", "write options as langevin:option=value"),
         ("langevin:alpha=soft", "alpha needs a float, not 'soft'"),
         ("langevin:warmup=1.5", "warmup needs a int"),
         ("langevin:prior=lines", "the prior is 'uniform' or 'edges'"),
         ("uniform:seed=3", "no option 'seed'"),
+        ("langevin:preset=published-code", "no option 'preset'"),
+        (
+            "error-map:drawing=sorted",
+            "drawing is 'sorted': choose one of independent, stratified, error-diffusion",
+        ),
+        ("uniform@8@9", "no option|unknown sampler 'uniform@8'"),
     ],
 )
 def test_mistakes_are_named(spec, message):
@@ -83,7 +103,7 @@ def test_mistakes_are_named(spec, message):
         create(spec, BOX, 32)
 
 
-def test_auto_suits_views_of_a_scene_unless_told_otherwise():
+def test_auto_has_other_defaults_on_views_of_a_scene():
     views = Box((100, 200, 200), discrete=(0,))
     chosen = create("auto:power=2.0", views, 256, seed=0)
     assert chosen.map.shape == (100, 26, 25)
@@ -104,6 +124,160 @@ def test_auto_suits_views_of_a_scene_unless_told_otherwise():
         ((16, 16), 1024),
     ],
 )
-def test_auto_has_a_batch_size_that_suits_the_signal(shape, size):
+def test_auto_has_a_batch_size_for_the_signal(shape, size):
     assert default_batch_size("auto", Box(shape)) == size
+    assert default_batch_size("auto:power=1.0", Box(shape)) == size
     assert default_batch_size("uniform", Box(shape)) == 2048
+    assert create("auto", Box(shape), seed=0).batch_size == size
+
+
+def test_defaults_of_a_signal_come_before_the_domains_and_after_those_given():
+    box, defaults = Box((64, 64)), {"uniform_share": 0.4}
+    assert create("auto", box, 512, seed=0).uniform_share == 0.1
+    assert create("auto", box, 512, seed=0, defaults=defaults).uniform_share == 0.4
+    assert create("auto:uniform_share=0.2", box, 512, seed=0, defaults=defaults).uniform_share == 0.2
+    views = Box((3, 64, 64), discrete=(0,))
+    assert create("auto", views, 512, seed=0).uniform_share == 0.3
+    assert create("auto", views, 512, seed=0, defaults=defaults).uniform_share == 0.4
+
+
+@pytest.mark.parametrize("spec", ["uniform", "quota-map", "langevin"])
+def test_defaults_of_a_signal_are_for_auto_alone(spec):
+    sampler = create(spec, Box((64, 64)), 512, seed=0, defaults={"uniform_share": 0.4})
+    assert getattr(sampler, "uniform_share", None) != 0.4
+
+
+def test_auto_takes_all_from_a_signal():
+    image = Image(np.random.default_rng(0).random((64, 48, 3)).astype(np.float32))
+    sampler = softmine.auto(image, seed=3)
+    assert isinstance(sampler, QuotaMap)
+    assert sampler.batch_size == default_batch_size(AUTO, image.domain) == 1024
+    assert sampler.diffusion.snapped
+    known = create(AUTO, image.domain, seed=3, edges=image.edges, defaults={"snapped": True})
+    assert torch.equal(sampler.draw().coords, known.draw().coords)
+    flat = create(AUTO, image.domain, seed=3, defaults={"snapped": True})
+    assert not torch.equal(sampler.error, flat.error), "its edges are used"
+    other = softmine.auto(image, batch_size=77, snap=False, seed=3)
+    assert other.batch_size == 77
+    assert not other.diffusion.snapped
+
+
+def test_auto_takes_a_signal_that_knows_its_domain_alone():
+    class Wave(torch.nn.Module):
+        domain = BOX
+
+    sampler = softmine.auto(Wave(), seed=0)
+    assert sampler.batch_size == 1024
+    assert sampler.domain is BOX
+
+    class Told(Wave):
+        auto_options = {"uniform_share": 0.7, "snapped": False}  # noqa: RUF012
+
+    sampler = softmine.auto(Told(), seed=0)
+    assert sampler.uniform_share == 0.7
+    assert not sampler.diffusion.snapped
+
+
+def test_auto_needs_a_domain():
+    message = r"auto\(\) needs a signal with a domain, but a Linear has none: .*QuotaMap"
+    with unchecked_types(), pytest.raises(SoftmineError, match=message):
+        softmine.auto(torch.nn.Linear(2, 1))
+
+
+def test_a_word_is_read_into_its_parts():
+    spec = Spec.parse("langevin:prior=edges,alpha=0.8,warmup=10@512/2.5")
+    assert (spec.name, spec.batch_size, spec.shorter) == ("langevin", 512, 2.5)
+    assert spec.options == {"prior": "edges", "alpha": 0.8, "warmup": 10}
+    assert spec.sampler == "langevin:prior=edges,alpha=0.8,warmup=10"
+    spec = Spec.parse("quota-map:period=None,uniform-share=1")
+    assert spec.options == {"period": None, "uniform_share": 1.0}
+    assert (spec.batch_size, spec.shorter, spec.sampler) == (
+        None,
+        1.0,
+        "quota-map:period=None,uniform-share=1",
+    )
+
+
+def test_a_spec_is_created_at_its_batch_size_unless_another_is_given():
+    assert create("uniform@96", BOX).batch_size == 96
+    assert create("uniform@96", BOX, 32).batch_size == 32
+    assert create(Spec.parse("uniform@96/2"), BOX).batch_size == 96
+    assert create("uniform", BOX).batch_size == 2048
+
+
+@pytest.mark.parametrize("word", ["auto/2.5", "auto@512/100", "langevin:prior=edges,alpha=0.8/1.01"])
+def test_what_is_split_is_put_together_again(word):
+    spec = Spec.parse(word)
+    assert spec.shorter > 1
+    before, slash, _ = word.rpartition("/")
+    assert word.startswith(spec.sampler)
+    assert slash
+    assert with_shorter(before, spec.shorter) == word
+
+
+@pytest.mark.parametrize("word", ["auto", "langevin:alpha=0.8@512"])
+def test_without_a_slash_the_budget_is_whole(word):
+    assert Spec.parse(word).shorter == 1.0
+    assert with_shorter(word, 1.0) == word
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "",
+        "1",
+        "1.0",
+        "0.5",
+        "0",
+        "-2",
+        "100.5",
+        "1e3",
+        "2e0",
+        "nan",
+        "inf",
+        "x",
+        " 2",
+        "2.",
+        "\u0662",
+        "2@64",
+        "1" * 400,
+    ],
+)
+def test_what_is_no_number_above_one_is_named(number):
+    with pytest.raises(SoftmineError, match="how many times shorter its budget is, a number above 1"):
+        Spec.parse(f"auto/{number}")
+
+
+@pytest.mark.parametrize("number", ["", "-4", "0", "x", "2.5", " 64", "1e3", "\u0662"])
+def test_what_is_no_batch_size_is_named(number):
+    with pytest.raises(SoftmineError, match=r"what follows the @ is its batch size, a whole number"):
+        Spec.parse(f"uniform@{number}")
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("unifrom@64", "unknown sampler 'unifrom': did you mean uniform"),
+        ("@64", "unknown sampler ''"),
+        ("unifrom/2", "unknown sampler 'unifrom'"),
+        ("auto@64/2/3", "what follows the @ is its batch size"),
+        ("", "unknown sampler ''"),
+    ],
+)
+def test_words_without_a_sampler_are_named(word, message):
+    with pytest.raises(SoftmineError, match=message):
+        Spec.parse(word)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("langevin:alpha=-1", "alpha is -1.0"),
+        ("quota-map:period=0", "period is 0"),
+        ("edges:drawing=none", "drawing needs a str|drawing is 'none'"),
+        ("int:ratio=square", "ratio 'square' is unknown"),
+    ],
+)
+def test_a_spec_can_be_checked_without_a_signal(word, message):
+    with pytest.raises(SoftmineError, match=message):
+        Spec.parse(word).check()

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from softmine.sampling.evolutionary import crossover, fitness, laplacian
 
 from softmine import Box, FieldProbe, Image, Siren, SoftmineError
-from softmine.sampling import Evolutionary
+from softmine.baselines import EVOS
+from softmine.baselines.evos import crossover, fitness, laplacian
 
 from helpers import FALSE_ALARM, chi_square_p
 
@@ -31,21 +31,21 @@ def passes(sampler, steps):
     probe, seen = Probe(), []
     for step in range(1, steps + 1):
         before = probe.asked
-        sampler.draw(probe)
+        batch = sampler.draw(probe)
         if probe.asked > before:
             seen.append(step)
-        sampler.update()
+        sampler.update(batch, torch.ones(len(batch)))
     return seen
 
 
 def test_key_iterations_are_the_sources():
     expected = [t for t in range(1, 5001) if t % int(100 + (50 - 100) * t / 5000) == 1]
     assert len(expected) == 72
-    assert passes(Evolutionary(BOX, 8), 5000) == expected
+    assert passes(EVOS(BOX, 8), 5000) == expected
 
 
 def test_after_the_run_the_last_interval_stays():
-    found = passes(Evolutionary(BOX, 8, steps=100, first_interval=10, last_interval=5), 130)
+    found = passes(EVOS(BOX, 8, steps=100, first_interval=10, last_interval=5), 130)
     assert found[-6:] == [101, 106, 111, 116, 121, 126]
 
 
@@ -98,15 +98,16 @@ def test_crossover_where_there_is_nothing_to_cross(count):
 
 
 def test_half_of_the_batch_are_parents_and_half_mutants_from_the_rest():
-    sampler, probe = Evolutionary(BOX, 41, seed=0), Probe()
+    sampler, probe = EVOS(BOX, 41, seed=0), Probe()
     parents = crossover(*fitness(probe.errors, BOX), 21).tolist()
     mutants = []
     for _ in range(3):
-        cells = BOX.cell(sampler.draw(probe))
+        batch = sampler.draw(probe)
+        cells = BOX.cell(batch.coords)
         assert len(cells.unique()) == 41
         assert cells[:21].tolist() == parents
         mutants.append(cells[21:].tolist())
-        sampler.update()
+        sampler.update(batch, torch.ones(41))
     assert probe.asked == 1
     # Neighbouring steps repeat no mutant: 3 x 20 of 299 cells.
     assert len({cell for step in mutants for cell in step}) == 60
@@ -116,8 +117,8 @@ def test_mutants_are_uniform():
     counts = torch.zeros(BOX.cells)
     probe = Probe()
     for seed in range(500):
-        sampler = Evolutionary(BOX, 40, mutation_share=0.25, seed=seed)
-        cells = BOX.cell(sampler.draw(probe))
+        sampler = EVOS(BOX, 40, mutation_share=0.25, seed=seed)
+        cells = BOX.cell(sampler.draw(probe).coords)
         parents = cells[:30]
         counts[cells[30:]] += 1
     rest = np.delete(counts.numpy(), parents.numpy())
@@ -127,20 +128,20 @@ def test_mutants_are_uniform():
 
 
 def test_a_full_batch_is_every_cell():
-    cells = BOX.cell(Evolutionary(BOX, BOX.cells, seed=0).draw(Probe()))
+    cells = BOX.cell(EVOS(BOX, BOX.cells, seed=0).draw(Probe()).coords)
     assert sorted(cells.tolist()) == list(range(BOX.cells))
 
 
 def test_a_fields_probe_is_enough_in_any_number_of_channels():
     for channels in (1, 3):
         image = Image(torch.rand(16, 20, channels, generator=torch.Generator().manual_seed(3)))
-        sampler = Evolutionary(BOX, 32, seed=0)
-        coords = sampler.draw(FieldProbe(Siren(2, channels, hidden=8), image))
-        assert sampler.weigh(coords[:, 0]).tolist() == [1.0] * 32
+        sampler = EVOS(BOX, 32, seed=0)
+        batch = sampler.draw(FieldProbe(Siren(2, channels, hidden=8), image))
+        assert sampler.weigh(batch, batch.coords[:, 0]).tolist() == [1.0] * 32
 
 
 @pytest.mark.parametrize("options", [{"mutation_share": 1.5}, {"first_interval": 1}, {"steps": 0}])
 def test_mistakes_are_named(options):
     (name,) = options
     with pytest.raises(SoftmineError, match=name):
-        Evolutionary(BOX, 8, **options)
+        EVOS(BOX, 8, **options)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from softmine import Box, SoftmineError
-from softmine.sampling import Multinomial
+from softmine.baselines import Multinomial
 
 from helpers import FALSE_ALARM, chi_square_p
 
@@ -25,7 +25,7 @@ def error_at(coords):
 def test_cells_are_drawn_in_proportion_to_their_error_and_the_uniform_share(shape, uniform_share):
     box = Box(shape)
     sampler = Multinomial(box, 100_000, uniform_share=uniform_share, importance_floor=0.0, seed=0)
-    coords = sampler.draw(error_at)
+    coords = sampler.draw(error_at).coords
     assert box.contains(coords).all()
     error = error_at(box.centres(torch.arange(box.cells)))
     expected = (1 - uniform_share) * error / error.mean() + uniform_share
@@ -42,9 +42,10 @@ def test_full_weight_gives_the_uniform_mean(uniform_share):
     """At alpha = 1 the weighted mean is the uniform mean within 4.5 standard errors: a false alarm of 7e-6."""
     box = Box((20, 30))
     sampler = Multinomial(box, 200_000, alpha=1.0, warmup=0, uniform_share=uniform_share, seed=1)
-    coords = sampler.draw(error_at)
+    batch = sampler.draw(error_at)
+    coords = batch.coords
     values = error_at(coords) + coords[:, 0]
-    weighted = sampler.weigh(values) * values
+    weighted = sampler.weigh(batch, values) * values
     fine = Box((600, 600))
     fine = fine.centres(torch.arange(fine.cells))
     exact = (error_at(fine) + fine[:, 0]).mean()
@@ -57,11 +58,11 @@ def test_full_weight_gives_the_uniform_mean(uniform_share):
 def test_weights_soften_as_alpha_warms_up():
     sampler = Multinomial(Box((50,)), 500, alpha=0.6, warmup=4, seed=2)
     for step in range(7):
-        coords = sampler.draw(error_at)
+        batch = sampler.draw(error_at)
         alpha = 0.6 * min(step / 4, 1.0)
-        weights = sampler.weigh(error_at(coords))
-        torch.testing.assert_close(weights, sampler.density.density(coords) ** -alpha)
-        sampler.update()
+        weights = sampler.weigh(batch, error_at(batch.coords))
+        torch.testing.assert_close(weights, sampler.density.density(batch.coords) ** -alpha)
+        sampler.update(batch, error_at(batch.coords))
     assert sampler.alpha == pytest.approx(0.6)
 
 
@@ -94,10 +95,9 @@ def test_the_field_is_looked_at_every_interval_and_the_samples_follow():
             passes.append(step)
             return (coords[:, 0] * 8).floor() == step
 
-        cells = sampler.domain.cell(sampler.draw(lambda coords: probe(coords).float()))
-        assert cells.unique().tolist() == [step - step % 3]
-        sampler.weigh(torch.ones(1000))
-        sampler.update()
+        batch = sampler.draw(lambda coords: probe(coords).float())
+        assert sampler.domain.cell(batch.coords).unique().tolist() == [step - step % 3]
+        sampler.update(batch, torch.ones(1000))
     assert passes == [0, 3, 6]
 
 
@@ -109,16 +109,12 @@ def test_without_a_probe_it_says_so_until_a_pass_was_made():
         sampler.draw()
     sampler.refresh(error_at)
     for _ in range(3):
-        sampler.draw()
-        sampler.weigh(torch.ones(4))
-        sampler.update()
+        sampler.update(sampler.draw(), torch.ones(4))
 
 
 def test_mistakes_are_named():
     with pytest.raises(SoftmineError, match=r"one error for each of N coordinates.*\(8, 1\)"):
         Multinomial(Box((8,)), 4).draw(lambda coords: coords)
-    with pytest.raises(SoftmineError, match=r"draw\(\) before weigh\(\)"):
-        Multinomial(Box((8,)), 4).weigh(torch.ones(4))
     with pytest.raises(SoftmineError, match=r"536,870,912 and the limit.*choose error-map"):
         Multinomial(Box((2**15, 2**14)), 4)
     for settings, message in (

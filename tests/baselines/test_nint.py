@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from softmine import Box, SoftmineError
-from softmine.sampling import Ntk
+from softmine.baselines import NINT
 
 from helpers import FALSE_ALARM, chi_square_p
 
@@ -35,10 +35,9 @@ def best(values, count):
 
 
 def test_the_list_by_influence_is_made_at_the_sources_passes_and_then_given_up():
-    sampler, probe = Ntk(BOX, 200, seed=0), Probe()
+    sampler, probe = NINT(BOX, 200, seed=0), Probe()
     for _ in range(90):
-        sampler.draw(probe)
-        sampler.update()
+        sampler.update(sampler.draw(probe), torch.ones(200))
     assert probe.passes == 90
     # The share at pass 60 is 0.3 * exp(-6) = 0.0007, below 0.001. At 50 it is 0.002: no cell of 200.
     assert probe.asked == [1, 10, 20, 30, 40]
@@ -48,9 +47,10 @@ def test_the_list_by_influence_is_made_at_the_sources_passes_and_then_given_up()
 
 
 def test_a_batch_has_the_stated_shares_of_influence_error_and_chance():
-    sampler, probe = Ntk(BOX, 200, seed=0), Probe()
+    sampler, probe = NINT(BOX, 200, seed=0), Probe()
     for step in range(1, 75):
-        cells = BOX.cell(sampler.draw(probe)).tolist()
+        batch = sampler.draw(probe)
+        cells = BOX.cell(batch.coords).tolist()
         assert len(set(cells)) == 200
         chosen, chance = set(cells[:60]), set(cells[60:])
         assert len(chance) == 140
@@ -62,16 +62,17 @@ def test_a_batch_has_the_stated_shares_of_influence_error_and_chance():
         error = probe.error.clone()
         error[list(influential)] = -1
         assert chosen - influential == best(error, 60 - count)
-        sampler.update()
+        sampler.update(batch, torch.ones(200))
     assert count == 0
 
 
 def test_between_passes_the_lists_stay_and_chance_goes_on():
-    sampler, probe = Ntk(BOX, 100, interval=3, seed=0), Probe()
+    sampler, probe = NINT(BOX, 100, interval=3, seed=0), Probe()
     draws = []
     for _ in range(6):
-        draws.append(BOX.cell(sampler.draw(probe)).tolist())
-        sampler.update()
+        batch = sampler.draw(probe)
+        draws.append(BOX.cell(batch.coords).tolist())
+        sampler.update(batch, torch.ones(100))
     assert probe.passes == 2
     assert draws[0][:30] == draws[1][:30] == draws[2][:30]
     assert draws[3][:30] == draws[4][:30] == draws[5][:30] != draws[0][:30]
@@ -79,22 +80,23 @@ def test_between_passes_the_lists_stay_and_chance_goes_on():
 
 
 def test_the_cells_of_chance_are_uniform():
-    sampler, probe, counts = Ntk(BOX, 100, seed=0), Probe(), torch.zeros(BOX.cells)
+    sampler, probe, counts = NINT(BOX, 100, seed=0), Probe(), torch.zeros(BOX.cells)
     for _ in range(400):
-        counts[BOX.cell(sampler.draw(probe))[30:]] += 1
-        sampler.update()
+        batch = sampler.draw(probe)
+        counts[BOX.cell(batch.coords)[30:]] += 1
+        sampler.update(batch, torch.ones(100))
     # The chosen cells change at random from pass to pass, so that every cell is as often free as another.
     assert chi_square_p(counts, np.ones(BOX.cells)) > FALSE_ALARM
 
 
 def test_shares_can_be_chosen():
-    sampler, probe = Ntk(BOX, 100, uniform_share=0.0, ntk_share=1.0, list_interval=2, seed=0), Probe()
-    cells = BOX.cell(sampler.draw(probe)).tolist()
+    sampler, probe = NINT(BOX, 100, uniform_share=0.0, ntk_share=1.0, list_interval=2, seed=0), Probe()
+    batch = sampler.draw(probe)
+    cells = BOX.cell(batch.coords).tolist()
     assert best(probe.scores, int(100 * math.exp(-1))) <= set(cells)
-    assert sorted(BOX.cell(Ntk(BOX, 400, uniform_share=1.0, ntk_share=0.0).draw(probe)).tolist()) == list(
-        range(400)
-    )
-    assert sampler.weigh(torch.rand(100)).tolist() == [1.0] * 100
+    every = NINT(BOX, 400, uniform_share=1.0, ntk_share=0.0).draw(probe)
+    assert sorted(BOX.cell(every.coords).tolist()) == list(range(400))
+    assert sampler.weigh(batch, torch.rand(100)).tolist() == [1.0] * 100
 
 
 @pytest.mark.parametrize(
@@ -108,4 +110,4 @@ def test_shares_can_be_chosen():
 )
 def test_mistakes_are_named(options, message):
     with pytest.raises(SoftmineError, match=message):
-        Ntk(BOX, 8, **options)
+        NINT(BOX, 8, **options)

@@ -1,13 +1,14 @@
 import pytest
 import torch
-from softmine.sampling.ranking import Shuffle
 
-from softmine import Box, SoftmineError
-from softmine.sampling import SAMPLERS, RandomStream, create
+from softmine import Box, FieldProbe, Image, SoftmineError
+from softmine.baselines.ranking import Shuffle
+from softmine.registry import create
+from softmine.sampling import RandomStream
 
 from helpers import FALSE_ALARM, chi_square_p
 
-RANKING = ["hardest", "evolutionary", "ntk", "expansive"]
+RANKING = ["int", "evos", "nint", "expansive-supervision"]
 
 
 def make_shuffle(count, seed=0):
@@ -72,26 +73,27 @@ def test_a_domain_of_too_many_cells_is_refused_before_it_takes_memory(name):
         create(name, Box((2**15, 2**14)), 16, edges=lambda: torch.ones(8, 8))
 
 
-@pytest.mark.parametrize("name", [name for name in RANKING if SAMPLERS[name].needs_probe])
+@pytest.mark.parametrize("name", ["int", "evos", "nint"])
 def test_a_draw_before_any_pass_asks_for_a_probe(name):
     with pytest.raises(SoftmineError, match=f"the sampler {name} measures every cell"):
         create(name, Box((8, 8)), 16).draw()
 
 
-@pytest.mark.parametrize(("name", "method"), [("evolutionary", "residual"), ("ntk", "influence")])
+@pytest.mark.parametrize(("name", "method"), [("evos", "residual"), ("nint", "influence")])
 def test_a_probe_that_answers_too_little_is_named(name, method):
-    with pytest.raises(SoftmineError, match=rf"asks its probe for {method}\(\).*softmine\.FieldProbe"):
+    with pytest.raises(SoftmineError, match=rf"calls its probe's {method}\(\).*softmine\.FieldProbe"):
         create(name, Box((8, 8)), 16).draw(lambda coords: coords[:, 0])
 
 
 def test_a_probe_that_keeps_its_channels_is_named():
     with pytest.raises(SoftmineError, match="one error for each of N coordinates"):
-        create("hardest", Box((8, 8)), 16).draw(lambda coords: coords)
+        create("int", Box((8, 8)), 16).draw(lambda coords: coords)
 
 
-@pytest.mark.parametrize("name", ["evolutionary", "expansive", "hardest", "ntk"])
-def test_weights_are_float32_and_importances_one_a_sample(name):
+@pytest.mark.parametrize("name", RANKING)
+def test_weights_are_float32_and_errors_one_a_sample(name):
     sampler = create(name, Box((8, 8)), 16, seed=0, edges=lambda: torch.rand(8, 8))
-    assert sampler.weigh(torch.rand(16, dtype=torch.bfloat16)).dtype == torch.float32
+    batch = sampler.draw(FieldProbe(torch.nn.Linear(2, 1), Image(torch.rand(8, 8))))
+    assert sampler.weigh(batch, torch.rand(16, dtype=torch.bfloat16)).dtype == torch.float32
     with pytest.raises(SoftmineError, match="reduce channels first"):
-        sampler.weigh(torch.rand(17))
+        sampler.weigh(batch, torch.rand(17))

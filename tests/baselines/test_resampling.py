@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from softmine.sampling.resampling import reflect, systematic
 
 from softmine import Box, SoftmineError
-from softmine.sampling import RandomStream, Resampling
+from softmine.baselines import Resampling
+from softmine.baselines.resampling import reflect, systematic
+from softmine.sampling import RandomStream
 
 from helpers import FALSE_ALARM, chi_square_p, histogram
 
@@ -32,9 +33,10 @@ def run(sampler, steps, probe=error_at):
     """Coordinates and weights of the last of some steps."""
     coords = weights = torch.empty(0)
     for _ in range(steps):
-        coords = sampler.draw(probe)
-        weights = sampler.weigh(probe(coords))
-        sampler.update()
+        batch = sampler.draw(probe)
+        coords, error = batch.coords, probe(batch.coords)
+        weights = sampler.weigh(batch, error)
+        sampler.update(batch, error)
     return coords, weights
 
 
@@ -162,12 +164,13 @@ def test_one_look_a_step_at_uniform_coordinates_and_moved_samples():
 
     sampler = Resampling(box, 2000, jitter=3.0, seed=5)
     before = sampler.draw(probe)
+    sampler.update(before, torch.ones(2000))
     sampler.draw(probe)
     assert [len(coords) for coords in looks] == [4000, 4000]
     first, partner, moved = looks[1].split((1000, 1000, 2000))
     assert chi_square_p(histogram(torch.cat((first[::2], partner[1::2])), 8), torch.ones(64)) > FALSE_ALARM
     # Moved samples follow the order of the samples, from any of them on.
-    distance = [box.to_native(moved - before.roll(-start, 0)) for start in range(2000)]
+    distance = [box.to_native(moved - before.coords.roll(-start, 0)) for start in range(2000)]
     found = min(distance, key=lambda native: native.abs().median())
     for native in (found, box.to_native(partner - first)):
         inside = native[native.abs() < 15]
@@ -227,8 +230,6 @@ def test_mistakes_are_named():
         Resampling(Box((8,)), 4).draw()
     with pytest.raises(SoftmineError, match=r"one error for each of N coordinates.*\(8, 1\)"):
         Resampling(Box((8,)), 4).draw(lambda coords: coords)
-    with pytest.raises(SoftmineError, match=r"draw\(\) before weigh\(\)"):
-        Resampling(Box((8,)), 4).weigh(torch.ones(4))
     with pytest.raises(
         SoftmineError, match="65 candidates for each of 4194304 samples are more than 67108864"
     ):

@@ -1,12 +1,12 @@
-"""Quotas: visits follow the shares in time, not only on average."""
+"""Allocation: visits follow the shares in time, not only on average."""
 
 import numpy as np
 import pytest
 import torch
-from softmine.sampling.quota import Quota, _found, _listed, _steps
 
 from softmine import Box
 from softmine.sampling import QuotaMap, RandomStream
+from softmine.sampling.allocation import Allocation, _found, _listed, _steps
 
 from helpers import FALSE_ALARM, chi_square_p
 
@@ -19,10 +19,10 @@ def shares_of(count, seed=0):
 @pytest.mark.parametrize("total", [500, 2000, 9000])
 def test_visits_stay_near_what_the_shares_say_however_long(total):
     random = RandomStream(0)
-    quota, shares = Quota(2000, random), shares_of(2000)
+    allocation, shares = Allocation(2000, random), shares_of(2000)
     visits = torch.zeros(2000)
     for step in range(1, 41):
-        cells = quota.draw(shares, total, random)
+        cells = allocation.draw(shares, total, random)
         assert len(cells) == total
         assert (cells.diff() >= 0).all()
         visits += torch.bincount(cells, minlength=2000)
@@ -41,7 +41,7 @@ def test_the_first_draw_has_the_shares_as_its_chances():
     counts = np.zeros(100)
     for seed in range(400):
         random = RandomStream(seed)
-        counts += np.bincount(Quota(100, random).draw(shares, 50, random).numpy(), minlength=100)
+        counts += np.bincount(Allocation(100, random).draw(shares, 50, random).numpy(), minlength=100)
     grouped = counts.reshape(20, 5)
     assert chi_square_p(grouped, np.tile(shares[:5].numpy(), (20, 1))) > FALSE_ALARM
     assert grouped.sum(0)[0] > 6 * grouped.sum(0)[3]
@@ -49,8 +49,8 @@ def test_the_first_draw_has_the_shares_as_its_chances():
 
 def test_cells_of_equal_shares_do_not_stay_in_step():
     random = RandomStream(0)
-    quota, alike = Quota(1000, random), torch.ones(1000)
-    draws = [set(quota.draw(alike, 250, random).tolist()) for _ in range(200)]
+    allocation, alike = Allocation(1000, random), torch.ones(1000)
+    draws = [set(allocation.draw(alike, 250, random).tolist()) for _ in range(200)]
     # Four draws visit all; for good in step, the fourth next would be the same cells again.
     together = len(draws[195] & draws[199]) / 250
     assert together < 0.6
@@ -59,25 +59,25 @@ def test_cells_of_equal_shares_do_not_stay_in_step():
 @pytest.mark.parametrize("total", [1, 7, 300])
 def test_the_list_and_the_search_find_the_same(total):
     for seed in range(20):
-        owed = torch.rand(100, generator=torch.Generator().manual_seed(seed)) * 1.6 - 0.4
-        owed[seed] = 5.0 if seed % 2 else 0.5
+        accumulated = torch.rand(100, generator=torch.Generator().manual_seed(seed)) * 1.6 - 0.4
+        accumulated[seed] = 5.0 if seed % 2 else 0.5
         nth = (torch.arange(total, dtype=torch.float64) + 0.37) / total
-        assert torch.equal(_listed(owed, nth.clone()), _found(owed, nth.clone()))
+        assert torch.equal(_listed(accumulated, nth.clone()), _found(accumulated, nth.clone()))
 
 
 def test_where_nobody_is_due_the_next_one_is_chosen():
-    owed = torch.tensor([0.2, 0.9, 0.4])
+    accumulated = torch.tensor([0.2, 0.9, 0.4])
     nth = torch.tensor([0.1, 0.6])
-    assert _listed(owed, nth.clone()).tolist() == [1, 1]
-    assert _found(owed, nth).tolist() == [1, 1]
+    assert _listed(accumulated, nth.clone()).tolist() == [1, 1]
+    assert _found(accumulated, nth).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 4])
-def test_the_places_of_a_cell_fill_it_evenly(dim):
+def test_offsets_fill_a_cell_evenly(dim):
     random = RandomStream(0)
-    quota = Quota(3, random, turns=True)
+    allocation = Allocation(3, random, turns=True)
     cells = torch.zeros(256, dtype=torch.int64)
-    drawn = [torch.stack(quota.places(cells, dim, random), -1) for _ in range(2)]
+    drawn = [torch.stack(allocation.offsets(cells, dim, random), -1) for _ in range(2)]
     points = torch.cat(drawn)
     assert points.min() >= 0
     assert points.max() < 1
@@ -89,22 +89,22 @@ def test_the_places_of_a_cell_fill_it_evenly(dim):
     assert ((counts - mean) ** 2 / mean).sum() < 0.6 * side**dim, "more evenly than chance"
 
 
-def test_cells_start_at_places_of_their_own():
-    """Chi-square of the first places of all cells; a false alarm of 1e-5 an axis and a pair."""
+def test_cells_start_at_offsets_of_their_own():
+    """Chi-square of the first offsets of all cells; a false alarm of 1e-5 an axis and a pair."""
     random = RandomStream(4)
-    quota = Quota(20_000, random, turns=True)
-    first = torch.stack(quota.places(torch.arange(20_000), 4, random), -1).numpy()
+    allocation = Allocation(20_000, random, turns=True)
+    first = torch.stack(allocation.offsets(torch.arange(20_000), 4, random), -1).numpy()
     for one in range(4):
         for other in range(one):
             counts = np.histogram2d(first[:, one], first[:, other], bins=8, range=[[0, 1], [0, 1]])[0]
             assert chi_square_p(counts, np.ones((8, 8))) > FALSE_ALARM
 
 
-def test_without_turns_places_are_random_and_no_visits_are_counted():
+def test_without_turns_offsets_are_random_and_no_visits_are_counted():
     random = RandomStream(0)
-    quota = Quota(3, random)
-    offsets = quota.places(torch.zeros(1000, dtype=torch.int64), 3, random)
-    assert quota.visits is None
+    allocation = Allocation(3, random)
+    offsets = allocation.offsets(torch.zeros(1000, dtype=torch.int64), 3, random)
+    assert allocation.visits is None
     for offset in offsets:
         assert chi_square_p(np.histogram(offset.numpy(), bins=10, range=(0, 1))[0], np.ones(10)) > FALSE_ALARM
 
@@ -115,34 +115,32 @@ def test_the_steps_are_those_of_the_golden_ratio_and_its_kin():
 
 
 def test_half_precision_changes_nothing():
-    random = RandomStream(0)
-    quota = Quota(50, random)
-    assert quota.half().owed.dtype == torch.float32
+    sampler = QuotaMap(Box((50,)), 4, seed=0).half()
+    assert sampler.diffusion.allocation.accumulated.dtype == torch.float32
 
 
-def test_a_long_run_owes_no_more_and_no_less_in_all():
+def test_a_long_run_accumulates_no_more_and_no_less_in_all():
     random = RandomStream(0)
-    quota, shares = Quota(100, random), shares_of(100)
+    allocation, shares = Allocation(100, random), shares_of(100)
     for _ in range(5000):
-        cells = quota.draw(shares, 16, random)
+        cells = allocation.draw(shares, 16, random)
         assert cells.unique().numel() >= 8
-    assert quota.owed.mean().item() == pytest.approx(0.5, abs=0.02)
-    assert quota.owed.abs().max() < 2
+    assert allocation.accumulated.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert allocation.accumulated.abs().max() < 2
 
 
 def test_a_sampler_that_searches_draws_what_one_that_lists_does(monkeypatch):
     def batches(sampler):
         for _ in range(9):
-            coords = sampler.draw()
-            sampler.weigh(coords[:, 0])
-            sampler.update()
-            yield coords
+            batch = sampler.draw()
+            sampler.update(batch, batch.coords[:, 0])
+            yield batch.coords
 
     def make():
         return QuotaMap(Box((20, 20)), 64, cells=100, period=2, seed=0)
 
     listed, searched = make(), make()
     first = torch.stack(list(batches(listed)))
-    monkeypatch.setattr("softmine.sampling.quota._listed", _found)
+    monkeypatch.setattr("softmine.sampling.allocation._listed", _found)
     assert torch.equal(torch.stack(list(batches(searched))), first)
-    assert torch.equal(searched.quota.owed, listed.quota.owed)
+    assert torch.equal(searched.diffusion.allocation.accumulated, listed.diffusion.allocation.accumulated)

@@ -1,76 +1,115 @@
-import numpy as np
+"""What all samplers share: softness, weights, checks of what they are given, and the count of updates."""
+
 import pytest
 import torch
-from softmine.sampling.protocol import check_share
-from softmine.sampling.softness import (
-    alpha_at,
-    check_count,
-    check_not_negative,
-    check_softness,
-    reachable,
-    soft_weights,
-)
 
-from softmine import SoftmineError
+from softmine import Box, Sampler, SoftmineError
+from softmine.sampling import Batch, RandomStream, Uniform
+from softmine.sampling.base import check_error
+
+from helpers import unchecked_types
+
+
+class Known(Sampler):
+    """Draws uniformly and states a density."""
+
+    def draw(self, probe=None):
+        coords = self.domain.uniform(self.random.uniform(self.batch_size, self.domain.dim))
+        return Batch(coords, self.step.clone(), torch.tensor([0.25, 1.0, 4.0]))
+
+
+def make(**options):
+    return Known(Box((8,)), 3, seed=0, **options)
 
 
 def test_alpha_grows_linearly_and_then_stays():
-    found = [alpha_at(torch.tensor(step), 0.6, 1000).item() for step in (0, 250, 999, 1000, 5000)]
+    sampler = make(alpha=0.6, warmup=1000)
+    found = [sampler.alpha_at(torch.tensor(step)).item() for step in (0, 250, 999, 1000, 5000)]
     assert found == pytest.approx([0.0, 0.15, 0.5994, 0.6, 0.6])
-    assert alpha_at(torch.tensor(0), 0.6, 0).item() == pytest.approx(0.6)
+    assert make(alpha=0.6, warmup=0).alpha_at(torch.tensor(0)).item() == pytest.approx(0.6)
+    sampler.step.fill_(500)
+    assert sampler.alpha.item() == pytest.approx(0.3)
 
 
-def test_weights_go_from_hard_to_unbiased():
-    density = torch.tensor([0.25, 1.0, 4.0])
-    assert soft_weights(density, torch.tensor(0.0)).tolist() == [1, 1, 1]
-    assert soft_weights(density, torch.tensor(0.5)).tolist() == [2, 1, 0.5]
-    assert soft_weights(density, torch.tensor(1.0)).tolist() == [4, 1, 0.25]
+@pytest.mark.parametrize(("alpha", "weights"), [(0.0, [1, 1, 1]), (0.5, [2, 1, 0.5]), (1.0, [4, 1, 0.25])])
+def test_weights_go_from_hard_to_unbiased(alpha, weights):
+    sampler = make(alpha=alpha)
+    assert sampler.weigh(sampler.draw(), torch.rand(3)).tolist() == weights
 
 
-def test_no_error_is_out_of_reach():
-    torch.testing.assert_close(reachable(torch.tensor([0.0, 3.0]), 0.1), torch.tensor([0.15, 3.0]))
-    strange = torch.tensor([float("nan"), float("inf"), 1.0, 5.0])
-    torch.testing.assert_close(reachable(strange, 0.1), torch.tensor([0.15, 0.15, 1.0, 5.0]))
-    nothing = reachable(torch.zeros(3), 0.1)
-    assert (nothing > 0).all()
-    assert (nothing == nothing[0]).all()
-    assert reachable(torch.tensor([0.0, 1.0]), 0.0)[0] > 0
+def test_weights_have_the_softness_of_the_draw():
+    sampler = make(alpha=1.0, warmup=2)
+    early = sampler.draw()
+    for _ in range(2):
+        sampler.update(sampler.draw(), torch.rand(3))
+    assert sampler.weigh(early, torch.rand(3)).tolist() == [1, 1, 1]
+    assert sampler.weigh(sampler.draw(), torch.rand(3)).tolist() == [4, 1, 0.25]
+
+
+def test_only_updates_count():
+    sampler = make()
+    for _ in range(3):
+        batch = sampler.draw()
+        sampler.weigh(batch, torch.rand(3))
+    assert sampler.updates == int(sampler.step) == 0
+    sampler.update(batch, torch.rand(3))
+    assert sampler.updates == int(sampler.step) == sampler._host_step == 1
+
+
+def test_the_hosts_count_resumes():
+    sampler, other = make(), make()
+    for _ in range(3):
+        sampler.update(sampler.draw(), torch.rand(3))
+    other.load_state_dict(sampler.state_dict())
+    assert other.updates == other._host_step == 3
 
 
 @pytest.mark.parametrize(
-    ("alpha", "warmup", "message"),
+    ("settings", "message"),
     [
-        (-0.1, 1000, "alpha is -0.1"),
-        (float("nan"), 1000, "alpha is nan"),
-        (float("inf"), 1000, "alpha is inf"),
-        (0.6, -1, "warmup is -1"),
-        (0.6, 2**31, "warmup is 2147483648"),
+        ({"alpha": -0.1}, "alpha is -0.1"),
+        ({"alpha": float("nan")}, "alpha is nan"),
+        ({"alpha": float("inf")}, "alpha is inf"),
+        ({"warmup": -1}, "warmup is -1"),
+        ({"warmup": 2**31}, "warmup is 2147483648"),
     ],
 )
-def test_settings_out_of_range_are_refused(alpha, warmup, message):
+def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(SoftmineError, match=message):
-        check_softness(alpha, warmup)
+        make(**settings)
 
 
-def test_a_count_starts_where_it_must():
-    assert check_count("interval", 1) == 1
-    with pytest.raises(SoftmineError, match="interval is 0, but it must be a whole number from 1"):
-        check_count("interval", 0)
+def test_a_loss_of_another_shape_is_named():
+    batch = Uniform(Box((8,)), 16, seed=0).draw()
+    with pytest.raises(SoftmineError, match="one loss for each of the 16 samples"):
+        check_error(batch, torch.rand(16, 3), "loss")
 
 
-@pytest.mark.parametrize("floor", [0.0, 0.01])
-def test_importances_that_add_up_to_more_than_a_float_stay_finite(floor):
-    found = reachable(torch.tensor([3e38, 3e38, 1.0, 2.0]), floor)
-    assert torch.isfinite(found).all()
-    assert torch.isfinite(found.sum())
-    assert (found > 0).all()
+def test_what_is_no_batch_is_named():
+    sampler = make()
+    coords = sampler.draw().coords
+    for verb in (sampler.weigh, sampler.update):
+        with (
+            unchecked_types(),
+            pytest.raises(SoftmineError, match=r"first argument is a Tensor, .*batch that draw\(\) returned"),
+        ):
+            verb(coords, torch.rand(3))
 
 
-@pytest.mark.parametrize(
-    ("check", "value"),
-    [(check_not_negative, np.float64(0.5)), (check_share, np.float64(0.5)), (check_count, True)],
-)
-def test_numbers_of_numpy_become_pythons(check, value):
-    found = check("it", value)
-    assert found == value
-    assert type(found) in (int, float)
+def test_a_sampler_prints_its_domain_and_batch_size():
+    assert "Box((8,)), batch_size=3" in repr(make())
+    assert "RandomStream" in repr(make())
+
+
+def test_a_batch_has_as_many_samples_as_its_length():
+    assert len(Uniform(Box((8, 8)), 5, seed=0).draw()) == 5
+
+
+def test_the_base_draws_nothing_itself():
+    with pytest.raises(NotImplementedError):
+        Sampler(Box((8,)), 4).draw()
+
+
+def test_a_stream_is_the_samplers_own():
+    assert isinstance(make().random, RandomStream)
+    assert torch.equal(make().draw().coords, make().draw().coords)

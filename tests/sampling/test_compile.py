@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from softmine.sampling import SAMPLERS
+from softmine.registry import SAMPLERS
+from softmine.sampling import DRAWINGS
 
 SCRIPT = """
 import numpy as np
 import torch
 from softmine import Box, Image
-from softmine.sampling import create
+from softmine.registry import create
 from softmine.training.probe import FieldProbe
 
 image = Image(np.random.default_rng(0).random((20, 30)).astype(np.float32))
@@ -37,23 +38,24 @@ def run(sampler, wrap):
             # A graph cannot make a pass over the whole signal; the loop around it does.
             if step % 2 == 0:
                 sampler.refresh(probe)
-            coords = draw()
+            batch = draw()
         else:
-            coords = draw(error_at) if sampler.needs_probe else draw()
+            batch = draw(error_at) if sampler.needs_probe else draw()
+        coords = batch.coords
         seen.append(coords.detach().clone())
         error = error_at(coords)
-        weights = weigh(error.detach())
+        weights = weigh(batch, error.detach())
         loss = (weights * error.square()).mean()
         if loss.requires_grad:
             loss.backward()
-        update()
+        update(batch, error.detach())
     return torch.stack(seen)
 
-for preset in {presets}:
+for spec in {specs}:
     # One process holds one sampler, and the compiler gives up on many versions of one function.
     torch._dynamo.reset()
-    plain = run(make(preset), lambda f: f)
-    traced = run(make(preset), lambda f: torch.compile(f, fullgraph=True, backend="aot_eager"))
+    plain = run(make(spec), lambda f: f)
+    traced = run(make(spec), lambda f: torch.compile(f, fullgraph=True, backend="aot_eager"))
     torch.testing.assert_close(plain, traced, rtol=0, atol=1e-5)
 print("traced")
 """
@@ -64,30 +66,111 @@ def test_draw_weigh_and_update_trace_as_full_graphs(masked):
     # In a process of its own: the shape checks that the tests switch on are not traceable.
     # A map's periods are those of the loop, which refreshes at every second step.
     mapped = ("auto", "quota-map")
-    presets = [
+    specs = [
         *(f"{name}:period=2" if name in mapped else name for name in SAMPLERS),
         "uniform:stratified=True",
-        "langevin:preset=published-code",
-        "error-map:preset=instant-ngp,interval=2",
+        "instant-ngp-error-map:interval=2",
         "edges:alpha=1,warmup=2",
         "resampling:uniform_share=1,candidates=3",
         "error-map:cells=20",
         "quota-map:cells=20,period=2",
+        *(
+            f"{name}:drawing={drawing}"
+            for name in ("edges", "multinomial", "error-map")
+            for drawing in DRAWINGS[1:]
+        ),
     ]
-    script = SCRIPT.replace("{presets}", repr(presets)).replace("{masked}", repr(masked))
+    script = SCRIPT.replace("{specs}", repr(specs)).replace("{masked}", repr(masked))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == "traced"
 
 
+FORGETS = """
+import torch
+from softmine import Box
+from softmine.registry import create
+
+def run(spec, fullgraph, refreshes):
+    torch._dynamo.reset()
+    sampler = create(spec, Box((20, 30)), 64, seed=0, edges=lambda: torch.rand(10, 15))
+    field = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(field.parameters(), lr=0.1)
+
+    def step():
+        batch = sampler.draw()
+        residual = field(batch.coords) - batch.coords.sum(-1, keepdim=True)
+        error = residual.detach().abs().mean(-1)
+        loss = (sampler.weigh(batch, error) * residual.square().mean(-1)).mean()
+        if not fullgraph:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        sampler.update(batch, error)
+        return batch.coords
+
+    step = torch.compile(step, fullgraph=fullgraph, backend="aot_eager")
+    drawn = []
+    for number in range(2 * sampler.period + 1):
+        if number == 0 or refreshes and number % sampler.period == 0:
+            sampler.refresh()
+        try:
+            drawn.append(step().clone())
+        except RuntimeError as error:
+            assert "call sampler.refresh() outside of the compiled or recorded step" in str(error), error
+            break
+    assert len({tuple(coords.flatten().tolist()) for coords in drawn}) == len(drawn), "a batch came twice"
+    return len(drawn), sampler.period
+
+for spec in ("shuffled", "quota-map:period=3", "edges:drawing=error-diffusion"):
+    for fullgraph in (True, False):
+        drawn, period = run(spec, fullgraph, refreshes=False)
+        assert drawn == period, (spec, fullgraph, drawn)
+    drawn, period = run(spec, False, refreshes=True)
+    assert drawn == 2 * period + 1, (spec, drawn)
+print("raised")
+"""
+
+
+def test_a_compiled_loop_that_forgets_to_refresh_raises():
+    done = subprocess.run([sys.executable, "-c", FORGETS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "raised"
+
+
+NEVER_LOOKED = """
+import torch
+from softmine import Box
+from softmine.registry import create
+
+for name in ("multinomial", "int", "evos", "nint"):
+    torch._dynamo.reset()
+    sampler = create(name, Box((20, 30)), 64, seed=0)
+    draw = torch.compile(lambda: sampler.draw().coords.sum(), backend="aot_eager")
+    try:
+        draw()
+    except RuntimeError as error:
+        assert "call sampler.refresh(probe) outside of the compiled" in str(error), (name, error)
+    else:
+        raise AssertionError(name)
+print("raised")
+"""
+
+
+def test_a_compiled_draw_before_any_pass_raises():
+    done = subprocess.run([sys.executable, "-c", NEVER_LOOKED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "raised"
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(
-    "name", [*SAMPLERS, "langevin:preset=published-code", "error-map:cells=20", "quota-map:cells=20"]
+    "name", [*SAMPLERS, "error-map:cells=20", "quota-map:cells=20", "edges:drawing=error-diffusion"]
 )
 def test_nothing_waits_for_the_gpu(name, masked):
     from softmine import Box, Image
-    from softmine.sampling import create
+    from softmine.registry import create
     from softmine.training.probe import FieldProbe
 
     image = Image(np.random.default_rng(0).random((64, 64)).astype(np.float32)).to("cuda")
@@ -99,11 +182,11 @@ def test_nothing_waits_for_the_gpu(name, masked):
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(9):  # two periods of a map
-            coords = sampler.draw(probe)
-            error = 1 + (7 * coords).sin().square().sum(-1)
-            loss = (sampler.weigh(error.detach()) * error.square()).mean()
+            batch = sampler.draw(probe)
+            error = 1 + (7 * batch.coords).sin().square().sum(-1)
+            loss = (sampler.weigh(batch, error.detach()) * error.square()).mean()
             if loss.requires_grad:
                 loss.backward()
-            sampler.update()
+            sampler.update(batch, error.detach())
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -21,7 +21,7 @@ def test_draws_follow_the_edges_and_the_uniform_share(shape, uniform_share):
     # A domain finer than the map of edges, as for large pictures.
     domain = Box(tuple(3 * size for size in shape))
     sampler = Edges(domain, 100_000, prior=edge_prior(magnitude), uniform_share=uniform_share, seed=1)
-    coords = sampler.draw()
+    coords = sampler.draw().coords
     counts = torch.bincount(Box(shape).cell(coords), minlength=magnitude.numel())
     edges = (magnitude / magnitude.max()).clamp_min(1e-5)
     expected = (1 - uniform_share) * edges / edges.mean() + uniform_share
@@ -34,11 +34,11 @@ def test_it_does_not_weigh_unless_asked_and_then_is_unbiased():
     """At alpha = 1 the weighted mean is the uniform mean within 4.5 standard errors: a false alarm of 7e-6."""
     prior = edge_prior(magnitudes((30,)))
     plain = Edges(Box((30,)), 500, prior=prior, warmup=0, seed=2)
-    plain.draw()
-    assert plain.weigh(torch.rand(500)).tolist() == [1.0] * 500
+    assert plain.weigh(plain.draw(), torch.rand(500)).tolist() == [1.0] * 500
     sampler = Edges(Box((30,)), 200_000, prior=prior, alpha=1.0, warmup=0, seed=2)
-    values = sampler.draw()[:, 0] ** 2
-    weighted = sampler.weigh(values) * values
+    batch = sampler.draw()
+    values = batch.coords[:, 0] ** 2
+    weighted = sampler.weigh(batch, values) * values
     standard_error = weighted.std() / len(weighted) ** 0.5
     assert (weighted.mean() - 1 / 3).abs() < 4.5 * standard_error
     assert (values.mean() - 1 / 3).abs() > 10 * standard_error, "the test can fail"
@@ -47,10 +47,11 @@ def test_it_does_not_weigh_unless_asked_and_then_is_unbiased():
 def test_alpha_warms_up():
     sampler = Edges(Box((30,)), 100, prior=edge_prior(magnitudes((30,))), alpha=0.5, warmup=2, seed=3)
     for alpha in (0.0, 0.25, 0.5, 0.5):
-        coords = sampler.draw()
-        torch.testing.assert_close(sampler.weigh(torch.ones(100)), sampler.density.density(coords) ** -alpha)
+        batch, error = sampler.draw(), torch.ones(100)
+        weights = sampler.weigh(batch, error)
+        torch.testing.assert_close(weights, sampler.density.density(batch.coords) ** -alpha)
+        sampler.update(batch, error)
         sampler.check()
-        sampler.update()
 
 
 def test_the_prior_is_left_alone_and_is_no_state():
@@ -72,5 +73,3 @@ def test_mistakes_are_named():
             Edges(Box((8, 8)), 4, **settings)
     with pytest.raises(SoftmineError, match=r"the prior has 2 axes, but the domain Box\(\(8,\)\) has 1"):
         Edges(Box((8,)), 4, prior=prior)
-    with pytest.raises(SoftmineError, match=r"draw\(\) before weigh\(\)"):
-        Edges(Box((8, 8)), 4, prior=prior).weigh(torch.ones(4))

@@ -1,48 +1,102 @@
+"""Batches drawn several at a time, and how many are left."""
+
+import pytest
 import torch
-from softmine.sampling.sample_pool import SamplePool
 
-from softmine.sampling.random import RandomStream
+from softmine import Box, QuotaMap
+from softmine.sampling import RandomStream
+from softmine.sampling.error_diffusion import ErrorDiffusion, default_period
+from softmine.sampling.map_cells import MapCells
+from softmine.sampling.supply import Supply
 
 
-def filled(pool):
-    cells = torch.arange(pool.total)
-    pool.fill(cells, torch.stack([cells / 100, cells / 200], -1), cells + 1.0, RandomStream(seed=0))
-    return pool
+def filled(period, batch_size, snapped=True):
+    """Batches over a line of as many cells as samples, each of which is drawn about once, densities as tall as their cell's number."""
+    box, random = Box((period * batch_size,)), RandomStream(seed=0)
+    diffusion = ErrorDiffusion(MapCells(box.shape), box, batch_size, period, random, snapped)
+    shares = torch.ones(box.cells)
+    # Marked with what no draw depends on.
+    diffusion.allocation.accumulated.fill_(0.5)
+    diffusion.refill(shares, random)
+    diffusion.density.copy_(diffusion.drawn.view(batch_size, period).T + 1.0)
+    return diffusion, box
 
 
 def test_batches_together_are_all_samples_each_evenly_spread():
-    pool = filled(SamplePool(period=4, batch_size=8, dim=2))
+    diffusion, box = filled(period=4, batch_size=8)
+    assert torch.equal(diffusion.drawn, torch.arange(32)), "every cell once"
     drawn = []
-    for step in range(4):
-        coords, density = pool.take(torch.tensor(step))
+    for number in range(4):
+        coords, density, found = diffusion.take()
+        assert found == number
         cells = (density - 1).long()
-        assert torch.equal(coords[:, 0], cells / 100)
+        assert torch.equal(box.cell(coords), cells)
         assert torch.equal(cells.diff(), torch.full((7,), 4)), "every fourth sample"
         drawn.append(cells)
     assert torch.equal(torch.cat(drawn).sort().values, torch.arange(32))
-    assert torch.equal(pool.take(torch.tensor(4))[0], pool.take(torch.tensor(0))[0])
+    assert diffusion.supply.used_up
 
 
-def test_what_was_seen_comes_back_in_the_order_of_the_samples():
-    pool = filled(SamplePool(period=3, batch_size=8, dim=2))
-    for step in (0, 2):
-        pool.note(torch.tensor(step), pool.take(torch.tensor(step))[1] * 10)
-    cells, density, seen = pool.in_order()
-    assert torch.equal(cells, torch.arange(pool.total))
+def test_densities_come_back_in_the_order_of_the_samples():
+    diffusion, _ = filled(period=3, batch_size=8)
+    cells, density = diffusion.density_in_order()
+    assert torch.equal(cells, torch.arange(24))
     assert torch.equal(density, cells + 1.0)
-    known = seen >= 0
-    assert known.sum() == 2 * 8
-    assert torch.equal(seen[known], (cells[known] + 1.0) * 10)
 
 
-def test_what_was_seen_can_be_forgotten():
-    pool = filled(SamplePool(period=2, batch_size=4, dim=2))
-    pool.note(torch.tensor(0), torch.ones(4))
-    assert (pool.in_order()[2] >= 0).sum() == 4
-    pool.forget()
-    assert (pool.in_order()[2] < 0).all()
+def test_each_batch_has_its_own_turn_whichever_is_first():
+    diffusion, _ = filled(period=5, batch_size=2)
+    for first in range(5):
+        diffusion.first.fill_(first)
+        assert sorted(diffusion.turn(number).item() for number in range(5, 10)) == list(range(5))
 
 
 def test_half_precision_is_too_coarse_and_types_stay():
-    pool = filled(SamplePool(period=2, batch_size=4, dim=2)).half()
-    assert pool.coords.dtype == pool.density.dtype == pool.seen.dtype == torch.float32
+    diffusion = QuotaMap(Box((8, 8)), 4, seed=0).half().diffusion
+    assert diffusion.coords.dtype == diffusion.density.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("cells", "batch_size", "period"),
+    [(393_216, 8192, 8), (100, 100, 4), (10**8, 64, 32), (10**8, 2**22, 4), (2**30, 2**25, 2)],
+)
+def test_batches_drawn_at_once_visit_a_sixth_of_the_cells(cells, batch_size, period):
+    assert default_period(cells, batch_size) == period
+
+
+def test_a_supply_counts_what_was_drawn_and_taken():
+    supply = Supply()
+    assert supply.used_up
+    supply.add(3)
+    assert supply.untouched(3)
+    assert not supply.untouched(2)
+    assert [supply.take(), supply.take()] == [0, 1]
+    assert not supply.used_up
+    assert not supply.untouched(3)
+    # What was left is dropped.
+    supply.add(3)
+    assert supply.untouched(3)
+    assert [supply.has(number, 3) for number in (1, 2, 4)] == [False, True, True]
+    assert [supply.take() for _ in range(3)] == [2, 3, 4]
+    assert supply.used_up
+
+
+def test_a_supply_resumes():
+    supply, other = Supply(), Supply()
+    supply.add(4)
+    supply.take()
+    other.load_state_dict(supply.state_dict())
+    assert other.take() == 1
+    assert (other._taken_on_host, other._drawn_on_host) == (2, 4)
+
+
+def test_in_a_graph_a_number_is_a_tensor_and_one_too_many_an_error(monkeypatch):
+    supply = Supply()
+    supply.add(2)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    numbers = [supply.take(), supply.take()]
+    assert all(isinstance(number, torch.Tensor) for number in numbers)
+    assert [int(number) for number in numbers] == [0, 1]
+    assert not supply.used_up, "a graph cannot tell"
+    with pytest.raises(RuntimeError, match=r"call sampler\.refresh\(\)"):
+        supply.take()

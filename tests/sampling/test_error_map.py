@@ -1,4 +1,4 @@
-"""The running map of the error: its arithmetic, its density, and that it follows what it is told."""
+"""The running map of the error: its arithmetic, its density, and that it follows the errors it is given."""
 
 import math
 
@@ -12,21 +12,7 @@ from softmine import Box, SoftmineError
 from softmine.sampling import ErrorMap
 from softmine.sampling.map_cells import map_shape
 
-from helpers import FALSE_ALARM, chi_square_p
-
-
-def train(sampler, error_at, steps):
-    """The loop of a user whose error does not fall."""
-    for _ in range(steps):
-        coords = sampler.draw()
-        sampler.weigh(error_at(coords))
-        sampler.update()
-
-
-def set_samples(sampler, cells):
-    """Draws, and pretends that the samples fell into these map cells."""
-    sampler.draw()
-    sampler._cells = torch.tensor(cells)
+from helpers import FALSE_ALARM, chi_square_p, draw_in, train
 
 
 def map_density(sampler):
@@ -43,7 +29,7 @@ def test_draws_follow_the_error_once_every_cell_was_seen(shape):
     train(sampler, lambda coords: table[grid.cell(coords)], 2)
     expected = 0.7 * table / table.mean() + 0.3
     torch.testing.assert_close(map_density(sampler), expected, rtol=1e-4, atol=1e-5)
-    coords = sampler.draw()
+    coords = sampler.draw().coords
     counts = torch.bincount(grid.cell(coords), minlength=grid.cells).numpy()
     assert chi_square_p(counts, expected.numpy()) > FALSE_ALARM
     assert chi_square_p(counts, np.ones(grid.cells)) < 1e-20, "the test can fail"
@@ -54,12 +40,12 @@ def test_full_weight_gives_the_uniform_mean_whatever_the_map_has_learned():
     sampler = ErrorMap(Box((40, 40)), 2000, cells=100, alpha=1.0, warmup=0, uniform_share=0.1, seed=2)
     weighted, plain = [], []
     for _ in range(60):
-        coords = sampler.draw()
-        values = (coords.sum(-1) - 0.4).square()
-        weights = sampler.weigh(values)
+        batch = sampler.draw()
+        values = (batch.coords.sum(-1) - 0.4).square()
+        weights = sampler.weigh(batch, values)
         weighted.append(weights * values)
         plain.append(values)
-        sampler.update()
+        sampler.update(batch, values)
     weighted, plain = torch.cat(weighted), torch.cat(plain)
     exact = 1 / 6 + 0.6**2
     standard_error = weighted.std() / len(weighted) ** 0.5
@@ -70,31 +56,25 @@ def test_full_weight_gives_the_uniform_mean_whatever_the_map_has_learned():
 def test_weights_soften_as_alpha_warms_up():
     sampler = ErrorMap(Box((100,)), 500, cells=10, alpha=0.6, warmup=4, seed=3)
     for step in range(6):
-        coords = sampler.draw()
+        batch = sampler.draw()
         alpha = 0.6 * min(step / 4, 1.0)
-        weights = sampler.weigh(coords[:, 0])
-        torch.testing.assert_close(weights, sampler.density.density(coords) ** -alpha)
-        sampler.update()
+        weights = sampler.weigh(batch, batch.coords[:, 0])
+        torch.testing.assert_close(weights, sampler.density.density(batch.coords) ** -alpha)
+        sampler.update(batch, batch.coords[:, 0])
 
 
 def test_a_cell_keeps_a_share_of_its_old_error():
     sampler = ErrorMap(Box((4,)), 4, cells=4, decay=0.25, seed=4)
-    set_samples(sampler, [0, 0, 1, 1])
-    sampler.weigh(torch.tensor([1.0, 3.0, 8.0, 8.0]))
-    sampler.update()
+    sampler.update(draw_in(sampler, [0, 0, 1, 1]), torch.tensor([1.0, 3.0, 8.0, 8.0]))
     # A first sample is not averaged with anything.
     assert sampler.error.tolist() == [2, 8, -1, -1]
-    set_samples(sampler, [0, 2, 2, 2])
-    sampler.weigh(torch.tensor([6.0, 1.0, 2.0, 3.0]))
-    sampler.update()
+    sampler.update(draw_in(sampler, [0, 2, 2, 2]), torch.tensor([6.0, 1.0, 2.0, 3.0]))
     assert sampler.error.tolist() == [0.25 * 2 + 0.75 * 6, 8, 2, -1]
 
 
 def test_a_cell_not_seen_counts_as_the_mean_of_those_seen():
     sampler = ErrorMap(Box((4,)), 2, cells=4, uniform_share=0.0, importance_floor=0.0, seed=5)
-    set_samples(sampler, [0, 1])
-    sampler.weigh(torch.tensor([1.0, 3.0]))
-    sampler.update()
+    sampler.update(draw_in(sampler, [0, 1]), torch.tensor([1.0, 3.0]))
     assert map_density(sampler).tolist() == pytest.approx([0.5, 1.5, 1.0, 1.0])
 
 
@@ -102,7 +82,7 @@ def test_the_map_follows_an_error_that_moves():
     sampler = ErrorMap(Box((32, 32)), 512, cells=64, seed=6)
 
     def share_near(left):
-        coords = sampler.draw()
+        coords = sampler.draw().coords
         return ((coords[:, 1] < 0.25) == left).float().mean().item()
 
     train(sampler, lambda coords: 0.01 + (coords[:, 1] < 0.25).float(), 20)
@@ -125,61 +105,21 @@ def test_the_uniform_share_bounds_the_density_from_below_and_so_the_floor():
 
 def test_what_is_no_number_is_left_out_and_no_error_at_all_is_uniform():
     sampler = ErrorMap(Box((4,)), 4, cells=4, uniform_share=0.0, seed=8)
-    set_samples(sampler, [0, 0, 1, 2])
-    sampler.weigh(torch.tensor([1.0, float("nan"), float("inf"), 2.0]))
-    sampler.update()
+    sampler.update(draw_in(sampler, [0, 0, 1, 2]), torch.tensor([1.0, float("nan"), float("inf"), 2.0]))
     assert sampler.error.tolist() == [1, -1, 2, -1]
     sampler = ErrorMap(Box((4,)), 400, cells=4, uniform_share=0.0, seed=8)
     train(sampler, lambda coords: torch.zeros(400), 3)
     assert map_density(sampler).tolist() == pytest.approx([1.0] * 4)
 
 
-def test_the_preset_torch_ngp_starts_at_one_and_keeps_a_tenth():
-    sampler = ErrorMap(Box((256, 256)), 2, preset="torch-ngp", seed=9)
-    assert sampler.density.grid.shape == (128, 128)
-    set_samples(sampler, [0, 1])
-    assert sampler.weigh(torch.tensor([0.5, 0.0])).tolist() == [1.0, 1.0]
-    sampler.update()
-    assert sampler.error[:3].tolist() == pytest.approx([0.1 + 0.45, 0.1, 1.0])
-    assert map_density(sampler)[:3].tolist() == pytest.approx([0.55, 0.1, 1.0], rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("preset", "cells"), [("torch-ngp", 100 * 2**14), ("instant-ngp", 100 * 3.5**2 * (128 * 40.96) ** 0.5)]
-)
-def test_each_view_has_a_map_as_large_as_the_sources(preset, cells):
-    sampler = ErrorMap(Box((100, 800, 800), discrete=(0,)), 4096, preset=preset, seed=0)
-    assert sampler.density.grid.shape[0] == 100
-    assert sampler.density.cells.count == pytest.approx(cells, rel=0.1)
-
-
-def test_the_preset_instant_ngp_rebuilds_ever_more_rarely():
-    sampler = ErrorMap(Box((300, 300)), 50, preset="instant-ngp", seed=10)
-    # The square of 3.5 times the fourth root of 50 * 128 samples is 980.
-    assert sampler.density.grid.cells == pytest.approx(980, rel=0.05)
-    rebuilt = []
-    for step in range(1, 800):
-        before = sampler.density.cumulative.clone()
-        train(sampler, lambda coords: 0.01 + coords[:, 0] + 0.1 * coords[:, 1], 1)
-        if not torch.equal(sampler.density.cumulative, before):
-            rebuilt.append(step)
-    assert rebuilt == [128, 128 + 192, 128 + 192 + 288]
-    assert map_density(sampler).min() >= 0.505 - 1e-6
-    assert sampler.weigh(torch.ones(50)).tolist() == [1.0] * 50
-
-
 def test_collected_samples_are_averaged_at_the_rebuild():
     sampler = ErrorMap(Box((2,)), 1, cells=2, interval=2, decay=0.5, seed=11)
     for cell, error in ((0, 2.0), (0, 4.0)):
         assert sampler.error.tolist() == [-1, -1]
-        set_samples(sampler, [cell])
-        sampler.weigh(torch.tensor([error]))
-        sampler.update()
+        sampler.update(draw_in(sampler, [cell]), torch.tensor([error]))
     assert sampler.error.tolist() == [3, -1]
     for cell, error in ((0, 5.0), (1, 1.0)):
-        set_samples(sampler, [cell])
-        sampler.weigh(torch.tensor([error]))
-        sampler.update()
+        sampler.update(draw_in(sampler, [cell]), torch.tensor([error]))
     assert sampler.error.tolist() == [4, 1]
 
 
@@ -210,21 +150,15 @@ def test_map_cells_are_nearly_cubic():
 
 def test_mistakes_are_named():
     sampler = ErrorMap(Box((8,)), 4)
-    for verb in (sampler.update, sampler.check):
-        with pytest.raises(SoftmineError, match=r"call draw\(\) and weigh\(\) before update"):
-            verb()
-    with pytest.raises(SoftmineError, match=r"draw\(\) before weigh\(\)"):
-        sampler.weigh(torch.ones(4))
-    sampler.draw()
-    with pytest.raises(SoftmineError, match=r"one importance for each of the 4 samples.*\(8,\)"):
-        sampler.weigh(torch.ones(8))
+    batch = sampler.draw()
+    for verb in (sampler.update, sampler.weigh):
+        with pytest.raises(SoftmineError, match=r"one error for each of the 4 samples.*\(8,\)"):
+            verb(batch, torch.ones(8))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"preset": "ngp"}, "unknown preset 'ngp': choose one of soft, torch-ngp, instant-ngp"),
-        ({"decai": 0.5}, "no setting 'decai'"),
         ({"decay": 1.0}, "decay is 1.0, but then the map never learns"),
         ({"decay": -0.5}, "decay is -0.5"),
         ({"cells": -1}, "cells is -1"),
@@ -245,7 +179,6 @@ def test_settings_out_of_range_are_refused(changes, message):
 def test_errors_near_the_largest_float_do_not_stop_the_map():
     sampler = ErrorMap(Box((8, 8)), 64, interval=1, seed=0)
     for step in range(20):
-        coords = sampler.draw()
-        sampler.weigh(torch.full((64,), 1e38) if step == 0 else coords[:, 0] + 0.01)
-        sampler.update()
+        batch = sampler.draw()
+        sampler.update(batch, torch.full((64,), 1e38) if step == 0 else batch.coords[:, 0] + 0.01)
         assert torch.isfinite(sampler.error).all()

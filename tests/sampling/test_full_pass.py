@@ -2,7 +2,7 @@ import torch
 
 from softmine import Box
 from softmine.sampling import full_pass
-from softmine.sampling.full_pass import Schedule, errors, over_cells
+from softmine.sampling.full_pass import PassTimes, errors, over_cells
 
 
 def test_a_pass_visits_the_centre_of_every_cell_in_order(monkeypatch):
@@ -26,20 +26,27 @@ def test_a_pass_records_no_gradient():
     assert not over_cells(Box((3,)), lambda coords: coords[:, 0] * scale, torch.device("cpu")).requires_grad
 
 
-def test_a_schedule_is_due_at_first_and_then_by_its_interval():
-    schedule = Schedule(lambda step: 1 if step < 2 else 3)
+def test_passes_are_due_at_first_and_then_by_their_interval():
+    times, step = PassTimes(), torch.zeros((), dtype=torch.int64)
     due = []
-    assert not schedule.started
-    for step in range(9):
-        if schedule.due:
-            due.append(step)
-            schedule.passed()
-        schedule.advance()
+    assert times.next == 0
+    for updates in range(9):
+        if updates >= times.next:
+            due.append(updates)
+            times.made(step, updates, 1 if updates < 2 else 3)
+        step += 1
     assert due == [0, 1, 2, 5, 8]
-    assert schedule.started
-    resumed = Schedule(lambda step: 3)
-    resumed.load_state_dict(schedule.state_dict())
-    assert (resumed.host_step, resumed.due, resumed.started) == (9, False, True)
+    resumed = PassTimes()
+    resumed.load_state_dict(times.state_dict())
+    assert resumed.next == times.next == 11
+    # What the host knows without asking a device.
+    assert resumed._host_next == times._host_next == 11
+
+
+def test_what_comes_after_a_graph_counts_from_the_devices_step():
+    times = PassTimes()
+    times.made(torch.tensor(40), 7, 3)
+    assert int(times.next_pass) == 43
 
 
 def test_what_is_not_finite_tells_nothing():

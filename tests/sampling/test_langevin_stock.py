@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from softmine.sampling.langevin_draws import LangevinDraws
 
 from softmine import Box
 from softmine.sampling import PiecewiseConstant, RandomStream
+from softmine.sampling.langevin import Stock
 
 from helpers import FALSE_ALARM, chi_square_p, histogram
 
 
 def draws_of(seed, *, prior=None, dim=2, noise=37, anew=37, fresh=5, own=None, scale=None):
-    return LangevinDraws(
+    return Stock(
         RandomStream(seed),
         Box([8] * dim),
         noise=noise,

@@ -4,23 +4,27 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from softmine.sampling.evolutionary import fitness
 
 from softmine import Box, FieldProbe
-from softmine.sampling import SAMPLERS, PiecewiseConstant, RandomStream, create, edge_prior
+from softmine.baselines.evos import fitness
+from softmine.registry import SAMPLERS, create
+from softmine.sampling import Langevin, PiecewiseConstant, PublishedLangevin, RandomStream, edge_prior
 from softmine.sampling.map_cells import MapCells, map_shape
 
 from helpers import FALSE_ALARM, chi_square_p
 
 COARSE = [
     "uniform:stratified=True",
-    "langevin:preset=published-code",
     "langevin:prior=uniform",
     "error-map:cells=7",
-    "error-map:preset=instant-ngp,interval=2,cells=9",
+    "instant-ngp-error-map:interval=2,cells=9",
     "quota-map:cells=20,period=2",
-    "hardest:ratio=linear,steps=8",
+    "int:ratio=linear,steps=8",
     "resampling:candidates=3,uniform_share=0.3",
+    "edges:drawing=stratified",
+    "edges:drawing=error-diffusion",
+    "multinomial:drawing=error-diffusion,interval=3",
+    "error-map:drawing=error-diffusion,cells=7",
 ]
 SHAPES = [(150,), (13, 18), (7, 9, 8)]
 
@@ -62,19 +66,20 @@ def train(sampler, steps, signal):
     probe = FieldProbe(field, signal)
     seen = []
     for _ in range(steps):
-        coords = sampler.draw(probe if sampler.needs_probe else None)
+        batch = sampler.draw(probe if sampler.needs_probe else None)
+        coords = batch.coords
         error = (field(coords) - signal(coords)).abs().mean(-1)
-        weights = sampler.weigh(error.detach())
+        weights = sampler.weigh(batch, error.detach())
         seen.append((coords.detach().clone(), weights.clone()))
         if coords.requires_grad:
             (weights * error.square()).mean().backward()
-        sampler.update()
+        sampler.update(batch, error.detach())
     return seen
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("spec", [*SAMPLERS, *COARSE])
-def test_nothing_is_drawn_or_asked_where_nothing_is(spec, shape):
+def test_nothing_is_drawn_or_evaluated_where_nothing_is(spec, shape):
     box = Box(shape, odd_mask(shape))
     signal = Signal(box)
     for coords, weights in train(make(spec, box, 16), 25, signal):
@@ -93,7 +98,7 @@ EXACT = [
     "resampling:alpha=1,warmup=0",
     "resampling:alpha=1,warmup=0,uniform_share=1",
     # Its weights are u/q at the start of a run only.
-    "expansive:steps=1000000000",
+    "expansive-supervision:steps=1000000000",
 ]
 
 
@@ -122,8 +127,8 @@ def test_full_weight_gives_the_mean_over_the_valid_cells(spec, shape):
 @pytest.mark.parametrize(
     "spec", ["quota-map:alpha=1,warmup=0,cells=20,period=2", "quota-map:alpha=1,warmup=0"]
 )
-def test_with_quotas_full_weight_gives_nearly_that_mean(spec, shape):
-    """What a cell is owed when a run begins and ends counts, and in a coarse cell one error after the other."""
+def test_with_error_diffusion_full_weight_gives_nearly_that_mean(spec, shape):
+    """What a cell has accumulated when a run begins and ends counts, and in a coarse cell one error after the other."""
     mask = odd_mask(shape)
     box = Box(shape, mask)
     values = 1 + (5 * box.centres(torch.arange(box.cells))).sin().mean(-1)
@@ -186,32 +191,34 @@ def test_a_density_without_a_mask_is_taken_as_it_is():
     assert prior.over(Box((16, 16))) is prior
 
 
-@pytest.mark.parametrize("preset", ["paper", "published-code"])
+@pytest.mark.parametrize("kind", [Langevin, PublishedLangevin])
 @pytest.mark.parametrize("masked", [False, True])
-def test_langevin_does_not_cross_a_discrete_axis(preset, masked):
+def test_langevin_does_not_cross_a_discrete_axis(kind, masked):
     shape = (9, 40, 40)
     mask = torch.ones(shape, dtype=torch.bool)
     mask[3] = False
     box = Box(shape, mask if masked else None, discrete=[0])
-    steps = {"uniform_share": 0.0, "reinit_share": 0.0, "drift": 2.0 if preset == "paper" else 1e-3}
-    sampler = create(f"langevin:preset={preset}", box, 300, seed=0)
-    sampler = type(sampler)(box, 300, preset=preset, seed=0, **steps)
+    steps = {"uniform_share": 0.0, "reinit_share": 0.0, "drift": 2.0 if kind is Langevin else 1e-3}
+    sampler = kind(box, 300, seed=0, **steps)
     for _ in range(5):
         # From the middle nobody crosses a border, beyond which samples are drawn anew.
-        sampler.particles[:, 1:] = 0.5
-        coords = sampler.draw()
+        sampler.particles[0, :, 1:] = 0.5
+        batch = sampler.draw()
+        coords = batch.coords
         # An error that pulls along the discrete axis most of all.
         error = (coords * torch.tensor([9.0, 1.0, 1.0])).sum(-1) + 0.1
-        (sampler.weigh(error.detach()) * error.square()).mean().backward()
-        sampler.check()
+        weights = sampler.weigh(batch, error.detach())
+        (weights * error.square()).mean().backward()
         # The released code draws the very lowest anew, whatever the share.
-        loss = sampler._weighed.weights * sampler._weighed.loss
-        kept = loss > loss.min() if preset == "published-code" else loss > 0
-        before = sampler.particles.clone()
-        sampler.update()
+        loss = weights * error.detach().square()
+        kept = loss > loss.min() if kind is PublishedLangevin else loss > 0
+        before = sampler.particles[0].clone()
+        sampler.update(batch, error.detach())
+        sampler.check()
+        after = sampler.particles[0]
         assert kept.float().mean() > 0.5
-        assert torch.equal(sampler.particles[kept, 0], before[kept, 0])
-        assert (sampler.particles[:, 1:] != before[:, 1:]).any(-1).all(), "the others did move"
+        assert torch.equal(after[kept, 0], before[kept, 0])
+        assert (after[:, 1:] != before[:, 1:]).any(-1).all(), "the others did move"
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -222,16 +229,14 @@ def test_resampling_does_not_cross_a_discrete_axis(masked):
     half, uniform = sampler.uniform_count // 2, sampler.uniform_count
     for _ in range(5):
         survivors = sampler.survivors.clone()
-        asked = []
+        looks = []
 
-        def probe(coords, asked=asked):
-            asked.append(coords.clone())
+        def probe(coords, looks=looks):
+            looks.append(coords.clone())
             return 1 + coords.sum(-1)
 
-        sampler.draw(probe)
-        sampler.weigh(torch.ones(200))
-        sampler.update()
-        first, partners, moved = asked[0].split((half, half, len(asked[0]) - uniform))
+        sampler.update(sampler.draw(probe), torch.ones(200))
+        first, partners, moved = looks[0].split((half, half, len(looks[0]) - uniform))
         assert torch.equal(first[:, 0], partners[:, 0])
         assert torch.isin(moved[:, 0], survivors[:, 0]).all()
         assert (first[:, 1:] != partners[:, 1:]).any(-1).float().mean() > 0.1, "the others did move"

@@ -5,7 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from softmine.sampling.order import _table, passes, shuffled
+
+from softmine.sampling.permutation import _table, passes, shuffled
 
 from helpers import FALSE_ALARM, chi_square_p
 

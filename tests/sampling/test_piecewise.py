@@ -116,4 +116,4 @@ def test_a_density_that_knows_its_domain_serves_as_a_prior_there():
     assert prior.over(box) is prior
     again = prior.over(Box((8, 8), mask))
     torch.testing.assert_close(again.cumulative, prior.cumulative)
-    assert Langevin(box, 16, prior=prior, seed=0).draw().shape == (16, 2)
+    assert Langevin(box, 16, prior=prior, seed=0).draw().coords.shape == (16, 2)

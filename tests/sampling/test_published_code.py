@@ -1,10 +1,10 @@
-"""The preset ``published-code`` against a plain NumPy account of the released arithmetic."""
+"""``PublishedLangevin`` against a plain NumPy account of the released arithmetic."""
 
 import numpy as np
 import pytest
 import torch
 
-from softmine import Box, Langevin
+from softmine import Box, Langevin, PublishedLangevin
 
 HEIGHT, WIDTH, N = 33, 47, 200
 EPS16 = 2.0**-10
@@ -18,9 +18,9 @@ def residual_of(coords):
 
 @pytest.mark.parametrize("step", [0, 300, 599, 2000])
 def test_one_step_matches_the_release(step):
-    sampler = Langevin(Box((HEIGHT, WIDTH)), N, preset="published-code", seed=5)
+    sampler = PublishedLangevin(Box((HEIGHT, WIDTH)), N, seed=5)
     sampler.step.fill_(step)
-    positions = sampler.particles.double().numpy().copy()
+    positions = sampler.particles[0].double().numpy().copy()
 
     # Pixels, weights and gradient, as the release computes them.
     pixels = np.round(positions * [HEIGHT - 1, WIDTH - 1])
@@ -36,7 +36,7 @@ def test_one_step_matches_the_release(step):
     score = per_pixel / (1024 * weighted[:, None] + EPS32)
 
     # The same random numbers, which the other sampler takes from the same stream.
-    other = Langevin(Box((HEIGHT, WIDTH)), N, preset="published-code")
+    other = PublishedLangevin(Box((HEIGHT, WIDTH)), N)
     other.load_state_dict(sampler.state_dict())
     noise, _, fresh = (numbers.double().numpy() for numbers in other.draws.take())
     moved = positions + 20 * score + noise
@@ -46,36 +46,35 @@ def test_one_step_matches_the_release(step):
     moved[redraw] = anew[redraw]
     expected = np.clip(moved, 0, 1)
 
-    drawn = sampler.draw()
+    batch = sampler.draw()
+    drawn = batch.coords
     torch.testing.assert_close(drawn.detach().double(), coords.detach(), rtol=0, atol=1e-6)
     error = residual_of(drawn)
     loss = error.square().mean(-1)
-    weights = sampler.weigh(error.detach().abs().mean(-1), loss.detach())
+    importance = error.detach().abs().mean(-1)
+    weights = sampler.weigh(batch, importance)
     np.testing.assert_allclose(weights.numpy(), correction, rtol=1e-5)
     (1024 * (weights * loss).mean()).backward()
-    sampler.update(loss_scale=1024.0)
-    np.testing.assert_allclose(sampler.particles.numpy(), expected, atol=2e-5)
+    sampler.update(batch, importance, loss=loss.detach(), loss_scale=1024.0)
+    np.testing.assert_allclose(sampler.particles[0].numpy(), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize(
     ("warmup", "step", "alpha"), [(1000, 300, 0.3), (1000, 600, 0.6), (1000, 900, 0.6), (0, 0, 0.6)]
 )
 def test_alpha_is_what_weights_are_made_with(warmup, step, alpha):
-    sampler = Langevin(
-        Box((9, 9)), 4, preset="published-code", warmup=warmup, weight_min=0.0, weight_max=9.0, seed=0
-    )
+    sampler = PublishedLangevin(Box((9, 9)), 4, warmup=warmup, weight_min=0.0, weight_max=9.0, seed=0)
     sampler.step.fill_(step)
     assert sampler.alpha.item() == pytest.approx(alpha)
-    sampler.draw()
-    weights = sampler.weigh(torch.full((4,), 0.5))
+    weights = sampler.weigh(sampler.draw(), torch.full((4,), 0.5))
     torch.testing.assert_close(weights, torch.full((4,), 2.0**alpha))
 
 
 def test_it_asks_for_a_constant_target():
-    assert not Langevin(Box((8, 8)), 4, preset="published-code").follows_signal
+    assert not PublishedLangevin(Box((8, 8)), 4).follows_signal
     assert Langevin(Box((8, 8)), 4).follows_signal
 
 
 def test_a_batch_of_one_has_finite_weights():
-    sampler = Langevin(Box((8, 8)), 1, preset="published-code")
-    assert torch.isfinite(sampler.weigh(torch.tensor([0.5]))).all()
+    sampler = PublishedLangevin(Box((8, 8)), 1)
+    assert torch.isfinite(sampler.weigh(sampler.draw(), torch.tensor([0.5]))).all()

@@ -1,5 +1,7 @@
 """Uniform sampling without replacement."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,9 @@ from helpers import FALSE_ALARM, chi_square_p
 
 def batches(sampler, steps):
     for _ in range(steps):
-        yield sampler.draw()
-        sampler.weigh(torch.ones(sampler.batch_size))
-        sampler.update()
+        batch = sampler.draw()
+        yield batch.coords
+        sampler.update(batch, torch.ones(sampler.batch_size))
 
 
 @pytest.mark.parametrize("shape", [(64,), (16, 12), (4, 5, 6), (2, 3, 4, 5)])
@@ -57,10 +59,10 @@ def test_each_pass_has_another_order():
 
 def test_weights_are_one_and_half_precision_changes_nothing():
     sampler = Shuffled(Box((8, 8)), 16, seed=0)
-    first = sampler.draw()
-    sampler.weigh(torch.rand(16)).zero_()
-    assert torch.equal(sampler.weigh(torch.rand(16)), torch.ones(16))
-    assert torch.equal(sampler.half().draw(), first)
+    batch, other = sampler.draw(), copy.deepcopy(sampler).half().draw()
+    sampler.weigh(batch, torch.rand(16)).zero_()
+    assert torch.equal(sampler.weigh(batch, torch.rand(16)), torch.ones(16))
+    assert torch.equal(sampler.draw().coords, other.coords)
 
 
 def test_large_batches_are_not_drawn_far_ahead():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from softmine import Box, Image
-from softmine.sampling import SAMPLERS, create
+from softmine.registry import SAMPLERS, create
 from softmine.training.probe import FieldProbe
 
 SHAPE = (12, 18)
@@ -15,13 +15,15 @@ IMAGE = Image(np.random.default_rng(0).integers(0, 255, SHAPE).astype(np.uint8))
 SPECS = [
     *SAMPLERS,
     "uniform:stratified=True",
-    "langevin:preset=published-code",
     "multinomial:interval=3",
-    "error-map:preset=torch-ngp",
-    "error-map:preset=instant-ngp,interval=2",
+    "instant-ngp-error-map:interval=2",
     "resampling:candidates=3,uniform_share=0.2",
     # Saved within a period, and with cells of several pixels.
     "quota-map:period=3,cells=50",
+    "edges:drawing=error-diffusion",
+    "multinomial:drawing=error-diffusion,interval=8",
+    "error-map:drawing=error-diffusion",
+    "error-map:drawing=stratified",
 ]
 
 
@@ -39,13 +41,14 @@ def run(sampler, steps):
     seen = []
     for step in steps:
         probe = probe_at(step)
-        coords = sampler.draw(probe if sampler.needs_probe else None)
+        batch = sampler.draw(probe if sampler.needs_probe else None)
+        coords = batch.coords
         error = (probe.field(coords) - IMAGE(coords)).mean(-1).abs() + 0.01
-        weights = sampler.weigh(error.detach())
+        weights = sampler.weigh(batch, error.detach())
         seen += [coords.detach().clone(), weights.clone()]
         if coords.requires_grad:
             (weights * error.square()).mean().backward()
-        sampler.update()
+        sampler.update(batch, error.detach())
     return seen
 
 
@@ -83,9 +86,9 @@ def test_samples_and_weights_are_float32_whatever_torchs_default(spec):
 
 @pytest.mark.parametrize("spec", ["quota-map:period=4", "shuffled", "multinomial:interval=4"])
 def test_what_was_updated_in_a_compiled_graph_resumes_exactly(spec, monkeypatch):
-    """There the host does not count the steps: the loop calls ``refresh`` itself."""
+    """There the host does not count the draws: the loop calls ``refresh`` itself."""
     plain, compiled = (make(spec, 0, masked=False) for _ in range(2))
-    every = compiled.schedule._interval(0)
+    every = compiled.interval if spec.startswith("multinomial") else compiled.period
     expected = run(plain, range(3 * every))
     for step in range(every + 2):
         if step % every == 0:

@@ -16,6 +16,8 @@ MAX_SAMPLES = 2**26
 LEAST_PERIOD = 4
 """Batches drawn at once, at least: runs with a new density at every step or two ended lower (docs/evidence.md, research log, 29)."""
 MOST_PERIOD = 32
+LEAST_DENSITY = 1e-6
+"""Density over uniform of any sample, at least, so that its weight is finite."""
 
 
 class ErrorDiffusion(nn.Module):
@@ -72,7 +74,9 @@ class ErrorDiffusion(nn.Module):
         if self.snapped and self.coarse:
             coords = self.domain.snap(coords)
         self.drawn.copy_(drawn)
-        for batches, values in ((self.coords, coords), (self.density, density.index_select(0, drawn))):
+        # What a cell has accumulated, it keeps: it may be drawn where its density is zero by now, and has a weight all the same.
+        of_drawn = density.index_select(0, drawn).clamp_min_(LEAST_DENSITY)
+        for batches, values in ((self.coords, coords), (self.density, of_drawn)):
             batches.copy_(values.view(self.batch_size, self.period, *values.shape[1:]).transpose(0, 1))
         # Every period-th sample is of one batch, and chance says whose turn comes first.
         self.first.copy_((random.uniform(1, 1).view(1) * self.period).long())
