@@ -17,7 +17,7 @@ from softmine import Box, FieldProbe, Langevin, PublishedLangevin, QuotaMap, Shu
 from softmine.baselines import Multinomial, Resampling
 from softmine.registry import SAMPLERS, create
 from softmine.sampling import DRAWINGS
-from softmine.sampling.langevin import MAX_IN_FLIGHT
+from softmine.sampling.langevin.sampler import MAX_IN_FLIGHT
 
 from helpers import FALSE_ALARM, chi_square_p, histogram, next_batches, unchecked_types
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from softmine import Box, SoftmineError
 from softmine.sampling import ErrorMap
-from softmine.sampling.map_cells import map_shape
+from softmine.sampling.density.map_cells import map_shape
 
 from helpers import FALSE_ALARM, chi_square_p, draw_in, train
 

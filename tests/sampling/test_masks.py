@@ -9,7 +9,7 @@ from softmine import Box, FieldProbe
 from softmine.baselines.evos import fitness
 from softmine.registry import SAMPLERS, create
 from softmine.sampling import Langevin, PiecewiseConstant, PublishedLangevin, RandomStream, edge_prior
-from softmine.sampling.map_cells import MapCells, map_shape
+from softmine.sampling.density.map_cells import MapCells, map_shape
 
 from helpers import FALSE_ALARM, chi_square_p
 

@@ -8,11 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from softmine.baselines.ranking import Shuffle, ability, check_cells, spread
-from softmine.checks import check_count, check_share
-from softmine.domain import Box, PerSample, Values
-from softmine.sampling.base import Batch, Probe, Sampler
-from softmine.sampling.full_pass import (
+from softmine.baselines.full_pass import (
     LONGEST,
     PassTimes,
     from_grid,
@@ -21,6 +17,10 @@ from softmine.sampling.full_pass import (
     pass_if_due,
     valid_centres,
 )
+from softmine.baselines.ranking import Shuffle, ability, check_cells, spread
+from softmine.checks import check_count, check_share
+from softmine.domain import Box, PerSample, Values
+from softmine.sampling.base import Batch, Probe, Sampler
 
 LUMA = (0.2989, 0.587, 0.114)
 """What red, green and blue add to grey (ITU-R BT.601), as in the source."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from softmine.baselines.full_pass import over_cells, valid_centres
 from softmine.baselines.ranking import Shuffle, check_cells
 from softmine.checks import check_count, check_share
 from softmine.domain import Box, PerSample, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler, check_error
+from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.drawing.supply import Supply
 from softmine.sampling.edges import check_axes
-from softmine.sampling.full_pass import over_cells, valid_centres
-from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.supply import Supply
 
 
 class ExpansiveSupervision(Sampler):

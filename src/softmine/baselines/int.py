@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from softmine.baselines.full_pass import LONGEST, PassTimes, errors, pass_if_due, valid_centres
 from softmine.baselines.ranking import check_cells, spread
 from softmine.checks import check_count
 from softmine.domain import Box, PerSample, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler
-from softmine.sampling.full_pass import LONGEST, PassTimes, errors, pass_if_due, valid_centres
-from softmine.sampling.supply import in_graph
+from softmine.sampling.drawing.supply import in_graph
 
 
 class INT(Sampler):

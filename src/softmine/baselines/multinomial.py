@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from softmine.baselines.full_pass import PassTimes, check_passable, errors, pass_if_due
 from softmine.checks import check_count, check_not_negative, check_share
 from softmine.domain import Box
 from softmine.sampling.base import Batch, Probe, Sampler
-from softmine.sampling.drawing import INDEPENDENT, Drawing
-from softmine.sampling.full_pass import PassTimes, check_passable, errors, pass_if_due
-from softmine.sampling.importance import reachable
-from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.density.importance import reachable
+from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.drawing.from_density import INDEPENDENT, Drawing
 
 
 class Multinomial(Sampler):

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from softmine.baselines.full_pass import PassTimes, errors, pass_if_due, valid_centres
 from softmine.baselines.ranking import Shuffle, ability, check_cells, spread
 from softmine.checks import check_count, check_share
 from softmine.domain import Box, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler
-from softmine.sampling.full_pass import PassTimes, errors, pass_if_due, valid_centres
 
 LEAST_SHARE = 1e-3
 """Share of the batch below which the list by influence is no longer made."""

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from softmine.baselines.full_pass import check_passable
 from softmine.domain import Box, Cells, SoftmineError
 from softmine.sampling.base import Probe, check_batch_size
-from softmine.sampling.full_pass import check_passable
 from softmine.sampling.random import RandomStream
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from softmine.checks import check_count, check_not_negative, check_share
 from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler, check_probed
-from softmine.sampling.piecewise import sum_type
+from softmine.sampling.density.piecewise import sum_type
 from softmine.sampling.random import RandomStream
 
 MAX_CANDIDATES = 2**26

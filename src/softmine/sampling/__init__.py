@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from softmine.sampling.base import Batch, Probe, Sampler
-from softmine.sampling.drawing import DRAWINGS
+from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.drawing.from_density import DRAWINGS
 from softmine.sampling.edges import Edges, edge_prior
 from softmine.sampling.error_map import ErrorMap
-from softmine.sampling.langevin import Langevin
-from softmine.sampling.piecewise import PiecewiseConstant
-from softmine.sampling.published_code import PublishedLangevin
+from softmine.sampling.langevin import Langevin, PublishedLangevin
 from softmine.sampling.quota_map import QuotaMap
 from softmine.sampling.random import RandomStream
 from softmine.sampling.shuffled import Shuffled

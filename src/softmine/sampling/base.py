@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from softmine.checks import check_count, check_not_negative
 from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError
+from softmine.sampling.drawing.supply import in_graph
 from softmine.sampling.random import RandomStream
-from softmine.sampling.supply import in_graph
 
 Probe = Callable[[Coords], PerSample]
 """Error (N,) of the field at coordinates (N, D), without gradient: for samplers that look before they choose."""

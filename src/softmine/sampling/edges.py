@@ -8,8 +8,8 @@ from torch import Tensor
 from softmine.checks import check_share
 from softmine.domain import Box, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler
-from softmine.sampling.drawing import INDEPENDENT, Drawing
-from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.drawing.from_density import INDEPENDENT, Drawing
 
 
 def edge_prior(magnitude: Tensor, floor: float = 1e-5) -> PiecewiseConstant:

@@ -10,10 +10,10 @@ from torch import Tensor
 from softmine.checks import check_count, check_not_negative, check_share
 from softmine.domain import Box, PerSample, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler
-from softmine.sampling.drawing import INDEPENDENT, Drawing
-from softmine.sampling.importance import known_errors, reachable
-from softmine.sampling.map_cells import map_shape
-from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.density.importance import known_errors, reachable
+from softmine.sampling.density.map_cells import map_shape
+from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.drawing.from_density import INDEPENDENT, Drawing
 
 MAX_CELLS = 2**26
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from softmine.domain import Box, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler
-from softmine.sampling.permutation import passes, shuffled
-from softmine.sampling.piecewise import sum_type
-from softmine.sampling.supply import Supply, row
+from softmine.sampling.density.piecewise import sum_type
+from softmine.sampling.drawing.permutation import passes, shuffled
+from softmine.sampling.drawing.supply import Supply, row
 
 PERIOD = 16
 """Batches drawn at once, at most: many small operations cost more than a few larger ones."""

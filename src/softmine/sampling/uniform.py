@@ -7,7 +7,7 @@ from torch import Tensor
 
 from softmine.domain import Box, Coords
 from softmine.sampling.base import Batch, Probe, Sampler
-from softmine.sampling.piecewise import sum_type
+from softmine.sampling.density.piecewise import sum_type
 
 
 class Uniform(Sampler):

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from softmine.baselines.full_pass import over_cells, valid_centres
 from softmine.domain import Box, Coords, PerSample, Values
-from softmine.sampling.full_pass import over_cells, valid_centres
 
 CHUNK = 2**14
 """Cells whose activations are kept at a time."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError
 from softmine.sampling.base import Probe, check_probed
-from softmine.sampling.supply import in_graph
+from softmine.sampling.drawing.supply import in_graph
 
 CHUNK = 2**16
 """Cells evaluated at a time, so that memory does not grow with the signal."""

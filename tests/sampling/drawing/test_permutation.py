@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmine.sampling.permutation import _table, passes, shuffled
+from softmine.sampling.drawing.permutation import _table, passes, shuffled
 
 from helpers import FALSE_ALARM, chi_square_p
 

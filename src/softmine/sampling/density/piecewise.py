@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError
-from softmine.sampling.map_cells import MapCells
+from softmine.sampling.density.map_cells import MapCells
 from softmine.sampling.random import RandomStream
 
 MANY, LONG = 1000, 2**15

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from softmine import Box, QuotaMap
-from softmine.sampling.error_memory import ErrorMemory, expected, predicted_slope
-from softmine.sampling.map_cells import MapCells
-from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.density.map_cells import MapCells
+from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.quota_map.error_memory import ErrorMemory, expected, predicted_slope
 
 CELLS = 4000
 

@@ -8,11 +8,11 @@ from torch import Tensor
 from softmine.checks import check_count, check_not_negative, check_share
 from softmine.domain import Box, PerSample, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler
+from softmine.sampling.density.map_cells import MapCells, map_shape
+from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.drawing.error_diffusion import MAX_SAMPLES, ErrorDiffusion, default_period
 from softmine.sampling.edges import check_axes
-from softmine.sampling.error_diffusion import MAX_SAMPLES, ErrorDiffusion, default_period
-from softmine.sampling.error_memory import ErrorMemory
-from softmine.sampling.map_cells import MapCells, map_shape
-from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.quota_map.error_memory import ErrorMemory
 
 MAX_AXIS = 2**22
 """Cells of the map along an axis, at most: between finer ones float32 coordinates have no places."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Cells, PerSample
-from softmine.sampling.piecewise import sum_type
+from softmine.sampling.density.piecewise import sum_type
 from softmine.sampling.random import RandomStream, mixed, to_uniform
 
 VARIATION = 0.5

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from softmine.sampling.importance import known_errors, reachable
+from softmine.sampling.density.importance import known_errors, reachable
 
 
 def test_no_error_is_out_of_reach():

@@ -5,9 +5,9 @@ import torch
 
 from softmine import Box, QuotaMap
 from softmine.sampling import RandomStream
-from softmine.sampling.error_diffusion import ErrorDiffusion, default_period
-from softmine.sampling.map_cells import MapCells
-from softmine.sampling.supply import Supply
+from softmine.sampling.density.map_cells import MapCells
+from softmine.sampling.drawing.error_diffusion import ErrorDiffusion, default_period
+from softmine.sampling.drawing.supply import Supply
 
 
 def filled(period, batch_size, snapped=True):

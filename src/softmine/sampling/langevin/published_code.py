@@ -23,8 +23,8 @@ from torch import Tensor
 
 from softmine.domain import Box, Coords, PerSample
 from softmine.sampling.base import Batch
-from softmine.sampling.langevin import Langevin, Stock
-from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.langevin.sampler import Langevin, Stock
 
 
 class PublishedLangevin(Langevin):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Cells, PerSample
-from softmine.sampling.importance import known_errors
-from softmine.sampling.map_cells import MapCells
-from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.density.importance import known_errors
+from softmine.sampling.density.map_cells import MapCells
+from softmine.sampling.density.piecewise import PiecewiseConstant
 
 LEAST = 1e-30
 """Errors below are alike, so that ratios of them stay finite in float32."""

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Cells, Coords, PerSample
-from softmine.sampling.allocation import Allocation
-from softmine.sampling.map_cells import MapCells
+from softmine.sampling.density.map_cells import MapCells
+from softmine.sampling.drawing.allocation import Allocation
+from softmine.sampling.drawing.supply import Supply, row
 from softmine.sampling.random import RandomStream
-from softmine.sampling.supply import Supply, row
 
 MAX_SAMPLES = 2**26
 """Samples drawn at once, at most."""

@@ -6,7 +6,7 @@ import torch
 
 from softmine import Box
 from softmine.sampling import QuotaMap, RandomStream
-from softmine.sampling.allocation import Allocation, _found, _listed, _steps
+from softmine.sampling.drawing.allocation import Allocation, _found, _listed, _steps
 
 from helpers import FALSE_ALARM, chi_square_p
 
@@ -141,6 +141,6 @@ def test_a_sampler_that_searches_draws_what_one_that_lists_does(monkeypatch):
 
     listed, searched = make(), make()
     first = torch.stack(list(batches(listed)))
-    monkeypatch.setattr("softmine.sampling.allocation._listed", _found)
+    monkeypatch.setattr("softmine.sampling.drawing.allocation._listed", _found)
     assert torch.equal(torch.stack(list(batches(searched))), first)
     assert torch.equal(searched.diffusion.allocation.accumulated, listed.diffusion.allocation.accumulated)

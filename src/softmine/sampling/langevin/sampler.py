@@ -14,10 +14,10 @@ from torch import Tensor
 from softmine.checks import check_share
 from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler, check_error
+from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.drawing.supply import in_graph
 from softmine.sampling.edges import check_axes
-from softmine.sampling.piecewise import PiecewiseConstant
 from softmine.sampling.random import RandomStream, to_chance, to_normal, to_uniform
-from softmine.sampling.supply import in_graph
 
 MAX_IN_FLIGHT = 64
 """Batches that can be drawn before one of them is updated."""

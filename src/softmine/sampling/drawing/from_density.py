@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from softmine.checks import check_choice
 from softmine.domain import Box, Cells, Coords, PerSample
-from softmine.sampling.error_diffusion import ErrorDiffusion, default_period
-from softmine.sampling.piecewise import PiecewiseConstant
+from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.drawing.error_diffusion import ErrorDiffusion, default_period
 from softmine.sampling.random import RandomStream
 
 INDEPENDENT, STRATIFIED, ERROR_DIFFUSION = DRAWINGS = ("independent", "stratified", "error-diffusion")

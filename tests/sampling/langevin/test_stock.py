@@ -6,7 +6,7 @@ import torch
 
 from softmine import Box
 from softmine.sampling import PiecewiseConstant, RandomStream
-from softmine.sampling.langevin import Stock
+from softmine.sampling.langevin.sampler import Stock
 
 from helpers import FALSE_ALARM, chi_square_p, histogram
 

@@ -1,0 +1,1 @@
+"""Ways to draw samples from a density: independent, stratified, or by error diffusion."""
