@@ -11,8 +11,8 @@ from softmine.checks import check_count, check_share
 from softmine.domain import Box, PerSample, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler, check_error
 from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.density.prior import check_axes
 from softmine.sampling.drawing.supply import Supply
-from softmine.sampling.edges import check_axes
 
 
 class ExpansiveSupervision(Sampler):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from softmine.sampling.base import Batch, Probe, Sampler
 from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.density.prior import edge_prior
 from softmine.sampling.drawing.from_density import DRAWINGS
-from softmine.sampling.edges import Edges, edge_prior
+from softmine.sampling.edges import Edges
 from softmine.sampling.error_map import ErrorMap
 from softmine.sampling.langevin import Langevin, PublishedLangevin
 from softmine.sampling.quota_map import QuotaMap

@@ -15,8 +15,8 @@ from softmine.checks import check_share
 from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler, check_error
 from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.density.prior import check_axes
 from softmine.sampling.drawing.supply import in_graph
-from softmine.sampling.edges import check_axes
 from softmine.sampling.random import RandomStream, to_chance, to_normal, to_uniform
 
 MAX_IN_FLIGHT = 64

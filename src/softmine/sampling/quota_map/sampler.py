@@ -10,8 +10,8 @@ from softmine.domain import Box, PerSample, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler
 from softmine.sampling.density.map_cells import MapCells, map_shape
 from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.density.prior import check_axes
 from softmine.sampling.drawing.error_diffusion import MAX_SAMPLES, ErrorDiffusion, default_period
-from softmine.sampling.edges import check_axes
 from softmine.sampling.quota_map.error_memory import ErrorMemory
 
 MAX_AXIS = 2**22
