@@ -206,7 +206,7 @@ def test_accumulated_batches_move_the_field_as_one_large_one_does(spec, masked):
     """All drawn before any update. Student's t-test of runs of 30 seeds each, for three parameters."""
     found = {}
     for count in (ACCUMULATED, 1):
-        gradients = []
+        gradients: list[torch.Tensor] = []
         for seed in range(30):
             loop = Loop(spec, masked, seed, batch_size=64 // count)
             # A map has learned something; error diffusion only draws the first density without any bias.
