@@ -138,6 +138,64 @@ def test_a_compiled_loop_that_forgets_to_refresh_raises():
     assert done.stdout.strip() == "raised"
 
 
+WHOLE = """
+import numpy as np
+import torch
+from softmine import FieldProbe, Image
+from softmine.registry import create
+
+image = Image(np.random.default_rng(0).random((20, 30)).astype(np.float32))
+
+def run(spec, compiled):
+    torch._dynamo.reset()
+    sampler = create(spec, image.domain, 64, seed=0, edges=image.edges)
+    torch.manual_seed(0)
+    field = torch.nn.Linear(2, 1)
+    probe = FieldProbe(field, image)
+    optimizer = torch.optim.SGD(field.parameters(), lr=0.01)
+
+    def forward():
+        batch = sampler.draw()
+        residual = field(batch.coords) - (7 * batch.coords).sin().sum(-1, keepdim=True)
+        error = residual.detach().abs().mean(-1)
+        (sampler.weigh(batch, error) * residual.square().mean(-1)).mean().div(2).backward()
+        return batch, error
+
+    def step():
+        optimizer.zero_grad()
+        batches = [forward(), forward()]
+        for batch, error in batches:
+            sampler.update(batch, error, loss_scale=0.5)
+        optimizer.step()
+        return torch.stack([batch.coords.detach() for batch, _ in batches])
+
+    if spec.startswith("langevin"):
+        # A graph cannot start a chain.
+        for batch in [sampler.draw(), sampler.draw()]:
+            batch.coords.sum().backward()
+            sampler.update(batch, torch.ones(64))
+    step = torch.compile(step, backend="aot_eager") if compiled else step
+    drawn = []
+    for number in range(5):
+        if number % 2 == 0 and hasattr(sampler, "refresh"):
+            sampler.refresh(probe)
+        drawn.append(step().clone())
+    return torch.stack(drawn)
+
+for spec in ("langevin", "langevin-published-code", "quota-map:period=4", "multinomial", "evos", "error-map"):
+    torch.testing.assert_close(run(spec, True), run(spec, False), rtol=0, atol=1e-5)
+print("same")
+"""
+
+
+def test_a_whole_compiled_step_accumulates_as_an_eager_one():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WHOLE], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "same"
+
+
 NEVER_LOOKED = """
 import torch
 from softmine import Box

@@ -113,7 +113,7 @@ class EVOS(Sampler):
         Raises:
             SoftmineError: there was no pass yet, and no probe is given.
         """
-        pass_if_due(self.passes, self.updates, self.refresh, probe, "evos")
+        pass_if_due(self.passes, lambda: self.updates, self.refresh, probe, "evos")
         cells = torch.cat((self.parents, self.shuffle.next_except(self.mutants, self.parents)))
         return Batch(valid_centres(self.domain, cells), self.step.clone())
 

@@ -117,16 +117,22 @@ class PassTimes(nn.Module):
 
 
 def pass_if_due(
-    times: PassTimes, updates: int, refresh: Callable[[Probe], None], probe: Probe | None, sampler: str
+    times: PassTimes,
+    updates: Callable[[], int],
+    refresh: Callable[[Probe], None],
+    probe: Probe | None,
+    sampler: str,
 ) -> None:
     """Makes the full pass that belongs before this draw, if there is one and a probe to make it with.
+
+    ``updates`` gives the host's count, which a graph could not be made of.
 
     Raises:
         SoftmineError: there was no pass yet, and no probe is given.
     """
     if in_graph(times.next_pass):
         torch._assert_async(times.next_pass > 0, NEVER_LOOKED)  # pyright: ignore[reportPrivateImportUsage]
-    elif updates >= times.next:
+    elif updates() >= times.next:
         if probe is not None:
             refresh(probe)
         elif times.next == 0:

@@ -104,7 +104,7 @@ class INT(Sampler):
         Raises:
             SoftmineError: there was no pass yet, and no probe is given.
         """
-        pass_if_due(self.passes, self.updates, self.refresh, probe, "int")
+        pass_if_due(self.passes, lambda: self.updates, self.refresh, probe, "int")
         cells = self.hardest[: self._host_count]
         if not in_graph(cells):
             if self._host_in_flight:

@@ -101,7 +101,7 @@ class Multinomial(Sampler):
         Raises:
             SoftmineError: there was no pass yet, and no probe is given.
         """
-        pass_if_due(self.passes, self.updates, self.refresh, probe, "multinomial")
+        pass_if_due(self.passes, lambda: self.updates, self.refresh, probe, "multinomial")
         coords, density, cells, number = self.drawing.draw(self.density, self.random)
         return Batch(coords, self.step.clone(), density, cells, number)
 

@@ -118,7 +118,7 @@ class NINT(Sampler):
         Raises:
             SoftmineError: there was no pass yet, and no probe is given.
         """
-        pass_if_due(self.passes, self.updates, self.refresh, probe, "nint")
+        pass_if_due(self.passes, lambda: self.updates, self.refresh, probe, "nint")
         cells = torch.cat((self.chosen, self.shuffle.next_except(self.uniform_count, self.chosen)))
         return Batch(valid_centres(self.domain, cells), self.step.clone())
 
