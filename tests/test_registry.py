@@ -93,7 +93,7 @@ def test_a_sampler_of_edges_needs_them():
         ("langevin:preset=published-code", "no option 'preset'"),
         (
             "error-map:drawing=sorted",
-            "drawing is 'sorted': choose one of independent, stratified, error-diffusion",
+            "unknown drawing 'sorted': choose one of independent, stratified, error-diffusion",
         ),
         ("uniform@8@9", "no option|unknown sampler 'uniform@8'"),
     ],
@@ -274,7 +274,7 @@ def test_words_without_a_sampler_are_named(word, message):
     [
         ("langevin:alpha=-1", "alpha is -1.0"),
         ("quota-map:period=0", "period is 0"),
-        ("edges:drawing=none", "drawing needs a str|drawing is 'none'"),
+        ("edges:drawing=none", "unknown drawing 'none'"),
         ("int:ratio=square", "ratio 'square' is unknown"),
     ],
 )

@@ -166,5 +166,5 @@ def test_mistakes_are_named(options, message):
 
 
 def test_an_interval_that_no_run_is_long_enough_for_is_refused():
-    with pytest.raises(SoftmineError, match="from 1 to 100,000"):
+    with pytest.raises(SoftmineError, match="from 1 to 100000"):
         INT(Box((8, 8)), 4, interval=2_000_000_000)

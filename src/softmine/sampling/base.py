@@ -87,7 +87,7 @@ class Sampler(nn.Module):
         self.domain = domain
         self.batch_size = check_batch_size(batch_size)
         self.target_alpha = check_not_negative("alpha", alpha)
-        self.warmup = check_count("warmup", warmup, least=0)
+        self.warmup = check_count("warmup", warmup, least=0, most=2**31 - 1)
         self.random = RandomStream(seed)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._host_step = 0
