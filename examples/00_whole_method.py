@@ -4,7 +4,7 @@ A neural field learns an image from batches of coordinates. Uniform sampling dra
 the error is, by one step of Langevin Monte Carlo for each training step, and re-weights the loss so that it stays the same loss
 as far as one likes. This file imports nothing of the library, which does the same faster, for every signal and loop.
 
-Usage: python examples/00_whole_method.py [PATH] [--steps 1500]
+Usage: python examples/00_whole_method.py [PATH] [--steps 1000]
 """
 
 import argparse
@@ -26,7 +26,7 @@ FLOOR = 0.01  # least error, in units of the batch's mean: log Q stays finite
 class Grids(nn.Module):
     """A small neural field: features on grids of six sizes, interpolated, and a small MLP."""
 
-    def __init__(self, sizes=(8, 16, 32, 64, 128, 256), features=4, hidden=64):
+    def __init__(self, sizes=(16, 32, 64, 128, 256, 512), features=2, hidden=64):
         super().__init__()
         self.grids = nn.ParameterList(1e-2 * torch.randn(1, features, size, size) for size in sizes)
         self.mlp = nn.Sequential(nn.Linear(features * len(sizes), hidden), nn.ReLU(), nn.Linear(hidden, 3))
@@ -144,7 +144,7 @@ def read(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("path", nargs="?", help="an image; without, one is made")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     args = parser.parse_args()
     image = read(args.path) if args.path else synthetic()
     torch.manual_seed(1)
