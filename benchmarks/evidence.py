@@ -330,7 +330,7 @@ SECTIONS = {
     "gigapixel": gigapixel,
     "nerf": over_time,
     "later": standing,
-    "oracle": standing,
+    "exact": standing,
     "peers": timed,
     "langevin": by_steps,
     "alpha": by_steps,
