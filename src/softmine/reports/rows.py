@@ -11,7 +11,7 @@ from statistics import median
 from softmine.reports import text
 from softmine.study.curves import Spread, spread
 from softmine.study.results import Comparison, Line, RunResult
-from softmine.study.shorter import with_shorter
+from softmine.registry import with_shorter
 from softmine.study.summary import BASELINE, baseline, gain, level, speedup
 
 

@@ -29,7 +29,7 @@ from softmine.study.matrix import (
 )
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.study.results import RunResult
-from softmine.study.shorter import with_shorter
+from softmine.registry import with_shorter
 from softmine.study.summary import BASELINE, best_uniform, to_json
 from softmine.study.tuning import Search
 from softmine.training import devices

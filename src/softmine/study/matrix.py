@@ -8,9 +8,8 @@ from typing import Any
 from softmine.checks import out_of_range
 from softmine.domain import Box
 from softmine.errors import ArgumentError, SoftmineError
-from softmine.registry import AUTO, default_batch_size
+from softmine.registry import AUTO, Spec, default_batch_size, with_shorter
 from softmine.sampling.base import check_batch_size
-from softmine.study.shorter import shorter_of, split_shorter, with_shorter
 from softmine.training.settings import FieldSettings, FitSettings, check_sampler
 
 
@@ -64,9 +63,12 @@ class CompareSettings(FieldSettings):
         sized = with_shorter(f"{entry.sampler}@{entry.batch_size}", entry.shorter)
         if entry.shorter == 1:
             return f"once by itself and once as {sized}"
-        words = [word for word in self.samplers if split(word)[::2] == (entry.sampler, entry.shorter)]
+        specs = {word: Spec.parse(word) for word in self.samplers}
         return "once as " + " and once as ".join(
-            word for word in words if split(word)[1] in (None, entry.batch_size)
+            word
+            for word, spec in specs.items()
+            if (spec.sampler, spec.shorter) == (entry.sampler, entry.shorter)
+            and spec.batch_size in (None, entry.batch_size)
         )
 
 
@@ -83,36 +85,15 @@ def entries(settings: CompareSettings) -> list[Entry]:
     """Samplers and batch sizes that run for every seed, in the order in which they were named.
 
     Raises:
-        SoftmineError: what follows an @ is no whole number, or what follows a / no number above 1.
+        SoftmineError: a sampler cannot be read.
     """
-    found = []
-    for number, batch_size in enumerate(settings.batch_sizes):
-        for word in settings.samplers:
-            sampler, own, shorter = split(word)
-            if own is None:
-                found.append(Entry(sampler, batch_size, shorter))
-            elif number == 0:
-                found.append(Entry(sampler, own, shorter))
-    return found
-
-
-def split(word: str) -> tuple[str, int | None, float]:
-    """A sampler, its own batch size and how many times shorter its budget is, from ``langevin:alpha=0.8@512/2.5``.
-
-    The batch size is None where it has none of its own, and the last 1 where it has the whole budget.
-
-    Raises:
-        SoftmineError: what follows the @ is no whole number, or what follows the / no number above 1.
-    """
-    before, shorter = split_shorter(word)
-    sampler, at, size = before.rpartition("@")
-    if not at:
-        return before, None, shorter
-    if not size.isascii() or not size.isdecimal():
-        raise SoftmineError(
-            f"sampler '{word}': a batch size follows the @, as in {sampler or 'uniform'}@2048"
-        )
-    return sampler, int(size), shorter
+    specs = list(map(Spec.parse, settings.samplers))
+    return [
+        Entry(spec.sampler, spec.batch_size or batch_size, spec.shorter)
+        for number, batch_size in enumerate(settings.batch_sizes)
+        for spec in specs
+        if spec.batch_size is None or number == 0
+    ]
 
 
 def shortened(settings: CompareSettings, shorter: float) -> CompareSettings:
@@ -146,10 +127,11 @@ def sized(settings: CompareSettings, domain: Box, batch_size: int | None = None)
     """
     words = []
     for word in settings.samplers:
-        sampler, own, shorter = split(word)
-        if own is None and sampler.partition(":")[0] == AUTO:
-            own = batch_size or default_batch_size(sampler, domain)
-        words.append(with_shorter(sampler if own is None else f"{sampler}@{own}", shorter))
+        spec = Spec.parse(word)
+        size = spec.batch_size
+        if size is None and spec.name == AUTO:
+            size = batch_size or default_batch_size(spec.name, domain)
+        words.append(with_shorter(spec.sampler if size is None else f"{spec.sampler}@{size}", spec.shorter))
     return replace(settings, samplers=tuple(words))
 
 

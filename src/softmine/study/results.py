@@ -13,7 +13,7 @@ from typing import Any
 from softmine.formatting import several
 from softmine.study import json_fields as fields
 from softmine.study.curves import CurvePoint, deviation, mean_psnr, parse_curve
-from softmine.study.shorter import with_shorter
+from softmine.registry import with_shorter
 
 NOW_AND_THEN = 0.1
 """From this on, what a sampler does only in some of its steps is told beside the median step's overhead."""
