@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from softmine.reports import charts, text
-from softmine.reports.gallery import gallery
+from softmine.reports.images import gallery
 from softmine.reports.page import read_object
-from softmine.reports.rows import Row, best_figures, strip, table
-from softmine.reports.verdict import compared, given, verdict
+from softmine.reports.verdict import Row, best_figures, compared, given, strip, table, verdict
 from softmine.study.curves import Spread, gain
 from softmine.study.results import Comparison, machine
 from softmine.study.summary import BASELINE
@@ -115,7 +114,7 @@ def compare_page(folder: Path) -> dict[str, Any]:
     return {
         "comparison": comparison,
         "title": comparison.signal.name,
-        "size": text.size(comparison.signal.shape, comparison.signal.unit),
+        "size": text.size(comparison.signal.shape, comparison.unit),
         "created": text.moment(comparison.created),
         "headline": result.lead,
         "qualified": result.rest,

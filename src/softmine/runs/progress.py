@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from rich import progress as rich_progress
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from softmine.formatting import clock, compact, decibels
 
+T = TypeVar("T", bound="Progress")
 BAR, WIDE = 20, 100
 """Characters of the bar, and of a terminal from which on it is shown."""
 
@@ -40,7 +41,7 @@ class Progress:
         self._shown = 0.0
         self._told = time.monotonic()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self: T) -> T:
         if in_terminal(self.console) and not self.console.is_dumb_terminal:
             text = rich_progress.TextColumn(
                 "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")

@@ -74,7 +74,7 @@ class RunFolder:
             config = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             config = None
-        if not isinstance(config, dict) or not _is_config(config):
+        if not isinstance(config, dict) or not is_config(config):
             raise SoftmineError(f"{file} is not the config.json of a softmine run: it cannot be resumed")
         return cls(path, config)
 
@@ -137,8 +137,8 @@ def _step_of(checkpoint: Path) -> int:
     return int(number) if number.isdecimal() else -1
 
 
-def _is_config(config: dict[str, Any]) -> bool:
-    """Whether this is a run's configuration, with what resuming needs in it."""
+def is_config(config: dict[str, Any]) -> bool:
+    """Whether this describes a run or a comparison, with what resuming needs in it."""
     signal = config.get("signal")
     if (
         config.get("schema") != 1

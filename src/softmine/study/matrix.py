@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 from softmine.checks import out_of_range
 from softmine.domain import Box
 from softmine.errors import ArgumentError, SoftmineError
 from softmine.registry import AUTO, Spec, default_batch_size, with_shorter
 from softmine.sampling.base import check_batch_size
+from softmine.study.results import Entry, RunResult
 from softmine.training.settings import FieldSettings, FitSettings, check_sampler
 
 
@@ -45,12 +45,10 @@ class CompareSettings(FieldSettings):
         for sampler in dict.fromkeys(entry.sampler for entry in found):
             check_sampler(sampler)
         for entry in found:
-            check_batch_size(entry.batch_size)
             if found.count(entry) > 1:
-                name = with_shorter(entry.sampler, entry.shorter)
                 raise ArgumentError(
                     "{samplers} names {name} at batch size {size} twice: {spellings}",
-                    name=name,
+                    name=entry.name,
                     size=entry.batch_size,
                     spellings=self._spellings(entry),
                 )
@@ -70,15 +68,6 @@ class CompareSettings(FieldSettings):
             if (spec.sampler, spec.shorter) == (entry.sampler, entry.shorter)
             and spec.batch_size in (None, entry.batch_size)
         )
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A sampler at a batch size, with the budget or one that is ``shorter`` times shorter: what runs once a seed."""
-
-    sampler: str
-    batch_size: int
-    shorter: float = 1.0
 
 
 def entries(settings: CompareSettings) -> list[Entry]:
@@ -135,17 +124,7 @@ def sized(settings: CompareSettings, domain: Box, batch_size: int | None = None)
     return replace(settings, samplers=tuple(words))
 
 
-def entry_of(run: dict[str, Any]) -> Entry:
-    """What a run of ``results.json`` is a run of."""
-    return Entry(run["sampler"], run["batch_size"], shorter_of(run))
-
-
-def ended(run: dict[str, Any]) -> bool:
-    """Whether a run of ``results.json`` came to its end: its budget spent, or its loss diverged."""
-    return bool(run["finished"]) or run["diverged_at"] is not None
-
-
-def missing(found: list[Entry], seed: int, runs: list[dict[str, Any]]) -> list[Entry]:
+def missing(found: list[Entry], seed: int, runs: list[RunResult]) -> list[Entry]:
     """The entries that have no run of ``seed`` that came to its end."""
-    there = {entry_of(run) for run in runs if run["seed"] == seed and ended(run)}
+    there = {run.entry for run in runs if run.seed == seed and run.ended}
     return [entry for entry in found if entry not in there]

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from softmine.errors import ArgumentError, SoftmineError
 from softmine.runs import new_folder
+from softmine.runs.run_folder import is_config
 from softmine.study.compare import Results
-from softmine.study.matrix import CompareSettings, Entry, entries
-from softmine.study.results import machine
-from softmine.study.shorter import MOST
+from softmine.study.matrix import CompareSettings, entries
+from softmine.study.results import Comparison, Entry, RunResult, Tuning, machine
 from softmine.study.summary import BASELINE
 from softmine.training import devices
 
 GROWING = ("samplers", "batch_sizes", "seeds", "tune_uniform")
 """Settings that may grow when a comparison is resumed; all others stay."""
-_NUMBER, _NOTHING = (int, float), type(None)
-RUN_TYPES = {
-    "sampler": str, "seed": int, "batch_size": int, "finished": bool, "diverged_at": (int, _NOTHING), "curve": list,
-    "step_ms_median": (*_NUMBER, _NOTHING),
-}  # fmt: skip
-POINT_TYPES = {"step": int, "seconds": _NUMBER, "psnr": (*_NUMBER, _NOTHING)}
-TUNING_TYPES = {"batch_size": int, "steps": (int, _NOTHING), "seconds": _NUMBER, "runs": list}
-TUNING_RUN_TYPES = {"race": int, "batch_size": int, "steps": int, "psnr": (*_NUMBER, _NOTHING)}
 
 
 def read_results(folder: Path) -> Results:
@@ -47,12 +38,10 @@ def read_results(folder: Path) -> Results:
         results = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         results = None
-    if not isinstance(results, dict) or results.get("schema") != 1 or not _is_whole(results):
+    if not isinstance(results, dict) or not _is_whole(results):
         raise SoftmineError(f"{file} is damaged or of another version of softmine: it cannot be resumed")
-    for run in results["runs"]:
-        for point in run["curve"]:
-            # JSON has no infinity: an exact fit is kept as null.
-            point["psnr"] = math.inf if point["psnr"] is None else point["psnr"]
+    comparison = Comparison.parse(results)
+    results.update(runs=list(comparison.runs), summary=list(comparison.lines), tuning=comparison.tuning)
     return results
 
 
@@ -115,16 +104,16 @@ def grown(folder: Path, stored: CompareSettings, asked: CompareSettings) -> Comp
 def check_tuned(folder: Path, results: Results, stored: CompareSettings, settings: CompareSettings) -> None:
     """Raises SoftmineError if the uniform that the search chose is named now, and would train for other steps than before."""
     tuning = results.get("tuning")
-    if not tuning or tuning["steps"] in (None, settings.steps):
+    if not tuning or tuning.steps in (None, settings.steps):
         return
-    tuned = Entry(BASELINE, tuning["batch_size"])
+    tuned = Entry(BASELINE, tuning.batch_size)
     if tuned in entries(settings) and tuned not in entries(stored):
         raise ArgumentError(
             "{samplers} and {batch_sizes} name uniform at batch size {size}, which the comparison in {folder} has from its "
             "search, with {before} steps instead of {now}: leave it out, as it runs anyway",
             size=tuned.batch_size,
             folder=folder,
-            before=tuning["steps"],
+            before=tuning.steps,
             now=settings.steps,
         )
 
@@ -141,30 +130,9 @@ def check_machine(folder: Path, results: Results, settings: CompareSettings) -> 
 
 def _is_whole(results: dict[str, Any]) -> bool:
     """Whether everything is there that resuming needs."""
-    signal, runs, tuning = results.get("signal"), results.get("runs"), results.get("tuning")
-    if not isinstance(signal, dict) or not isinstance(results.get("settings"), dict):
+    runs, tuning = results.get("runs"), results.get("tuning")
+    if not is_config(results) or not isinstance(results.get("device"), dict) or not isinstance(runs, list):
         return False
-    if not isinstance(signal.get("name"), str) or not isinstance(signal.get("fingerprint"), str):
-        return False
-    if not isinstance(signal.get("path"), (str, type(None))) or not isinstance(results.get("device"), dict):
-        return False
-    if tuning is not None and not (
-        _has(tuning, TUNING_TYPES) and all(_has(run, TUNING_RUN_TYPES) for run in tuning["runs"])
-    ):
-        return False
-    return isinstance(runs, list) and all(map(_is_run, runs))
-
-
-def _is_run(run: Any) -> bool:
-    if not _has(run, RUN_TYPES) or not isinstance(run.get("race", 0), int):
-        return False
-    if not isinstance(run.get("shorter", 1.0), _NUMBER) or not 1 <= run.get("shorter", 1.0) <= MOST:
-        return False
-    return all(_has(point, POINT_TYPES) and point["step"] > 0 for point in run["curve"])
-
-
-def _has(values: Any, types: dict[str, Any]) -> bool:
-    """Whether ``values`` is a mapping that has all of these, each of its type."""
-    if not isinstance(values, dict):
-        return False
-    return all(key in values and isinstance(values[key], kind) for key, kind in types.items())
+    return (tuning is None or Tuning.is_whole(tuning, "batch_size", "seconds", "runs")) and all(
+        RunResult.is_whole(run, "sampler", "seed", "batch_size", "finished", "curve") for run in runs
+    )

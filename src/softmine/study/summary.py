@@ -6,10 +6,9 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from softmine.study.curves import Axis, deviation, end, mean_psnr, psnr_at, time_to
-from softmine.study.results import Comparison, Group, Line, RunResult
+from softmine.study.results import Comparison, Entry, Line, RunResult
 
 BASELINE = "uniform"
 EXACT = "multinomial"
@@ -55,7 +54,7 @@ def summarize(runs: Sequence[RunResult], tuned: int | None = None) -> list[Line]
     groups = _grouped(counted)
     lines = []
     for key, group in groups.items():
-        batch_size = key[1]
+        batch_size = key.batch_size
         good = [run for run in group if run.good]
         finals = [run.curve[-1].psnr for run in good]
         against = _baseline_size(groups, batch_size, tuned)
@@ -80,11 +79,6 @@ def summarize(runs: Sequence[RunResult], tuned: int | None = None) -> list[Line]
             )
         )
     return lines
-
-
-def to_json(runs: Sequence[dict[str, Any]], tuned: int | None = None) -> list[dict[str, Any]]:
-    """The ``summary`` of ``results.json`` from its ``runs``."""
-    return [line.to_json() for line in summarize([RunResult.parse(run) for run in runs], tuned)]
 
 
 def baseline(comparison: Comparison) -> Line | None:
@@ -114,7 +108,7 @@ def by_seed(comparison: Comparison, line: Line) -> list[Line]:
         one
         for seed in seeds
         for one in summarize([run for run in comparison.runs if run.seed == seed], size)
-        if one.group == line.group
+        if one.entry == line.entry
     ]
 
 
@@ -153,7 +147,7 @@ def _comparable(runs: Sequence[RunResult]) -> list[RunResult]:
     """Runs of the seeds in which all ended, as many in each where that can be, or else all runs, cut to the shortest."""
     ended = {run.seed for run in runs}
     for run in runs:
-        if not run.finished and run.diverged_at is None:
+        if not run.ended:
             ended.discard(run.seed)
     groups = _grouped(runs).values()
     # Seeds are of unequal difficulty: a line over fewer of them than the next would not compare with it.
@@ -165,21 +159,21 @@ def _comparable(runs: Sequence[RunResult]) -> list[RunResult]:
     return [replace(run, curve=run.curve[:shortest]) for run in runs] if shortest else []
 
 
-def _baseline_size(groups: dict[Group, list[RunResult]], own: int | None, tuned: int | None) -> int | None:
+def _baseline_size(groups: dict[Entry, list[RunResult]], own: int | None, tuned: int | None) -> int | None:
     for size in (tuned, own):
-        if size is not None and any(run.good for run in groups.get((BASELINE, size, 1.0), [])):
+        if size is not None and any(run.good for run in groups.get(Entry(BASELINE, size), [])):
             return size
     return _highest(groups)
 
 
-def _grouped(runs: Sequence[RunResult]) -> dict[Group, list[RunResult]]:
-    groups: dict[Group, list[RunResult]] = {}
+def _grouped(runs: Sequence[RunResult]) -> dict[Entry, list[RunResult]]:
+    groups: dict[Entry, list[RunResult]] = {}
     for run in runs:
-        groups.setdefault(run.group, []).append(run)
+        groups.setdefault(run.entry, []).append(run)
     return groups
 
 
-def _highest(groups: dict[Group, list[RunResult]]) -> int | None:
+def _highest(groups: dict[Entry, list[RunResult]]) -> int | None:
     finals = {
         size: [run.curve[-1].psnr for run in group if run.good]
         for (sampler, size, shorter), group in groups.items()

@@ -61,7 +61,9 @@ def words(name: str, status: Status, measure: str = "PSNR") -> str:
     """The status in Markdown."""
     if status.step is None or status.seconds is None:
         return f"**{name}** is {status.state}; it is shown as soon as there is a first checkpoint"
-    text = f"**{name}** is {status.state}  \nstep **{status.step:,}** after {clock(status.seconds)} of training"
+    text = (
+        f"**{name}** is {status.state}  \nstep **{status.step:,}** after {clock(status.seconds)} of training"
+    )
     if status.psnr is not None:
         measured = "" if status.measured == status.step else f" at step {status.measured:,}"
         text += f"  \n{measure} **{decibels(status.psnr)}**{measured}"
