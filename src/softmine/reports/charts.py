@@ -1,6 +1,6 @@
 """Line charts as inline SVG, drawn by matplotlib in a wide and a narrow variant.
 
-A page shows the variant that suits the width it has, so that text keeps its size on a phone, a wide screen and paper.
+A page shows the variant for the width it has, so that text keeps its size on a phone, a wide screen and paper.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class _Label:
 
 
 def place_labels(wanted: Sequence[float], gap: float, height: float) -> list[float]:
-    """Move labels apart, each as little as possible, so that neighbours are ``gap`` apart.
+    """Move labels apart, each as little as possible, so that neighbors are ``gap`` apart.
 
     Isotonic regression of the positions less their share of the gaps (pool adjacent violators).
     Labels keep their order and stay within ``[0, height]`` where there is room for all.
@@ -137,7 +137,7 @@ def place_labels(wanted: Sequence[float], gap: float, height: float) -> list[flo
 
 
 def time_axis(longest: float) -> tuple[float, str]:
-    """The divisor and the name of the unit that suits a time axis up to ``longest`` seconds."""
+    """The divisor and the name of the unit of a time axis up to ``longest`` seconds."""
     if longest > 3 * 3600:
         return 3600.0, "hours of training"
     return (60.0, "minutes of training") if longest > 600 else (1.0, "seconds of training")

@@ -6,7 +6,7 @@ import base64
 import io
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +171,7 @@ def embed_exact(image: Image.Image, window: Window) -> Embedded:
     return Embedded(uri, *crop.size, window.side, True, crop.mode in ("LA", "RGBA"))
 
 
-def worst_window(first: Image.Image, second: Image.Image, side: int = 256) -> Window | None:
+def most_different_window(first: Image.Image, second: Image.Image, side: int = 256) -> Window | None:
     """The window where two images of equal size differ most.
 
     Windows start at multiples of an eighth of ``side``. ``None`` if the sizes differ or are below
@@ -272,7 +272,7 @@ def _detail(
     full = shape[:2] or (target.height, target.width)
     if max(target.size) <= DETAIL_FROM or full != (target.height, target.width):
         return None
-    window = worst_window(target, result)
+    window = most_different_window(target, result)
     if window is None:
         return None
     shown = [("Target", embed_exact(target, window)), ("Reconstruction", embed_exact(result, window))]
@@ -317,7 +317,7 @@ def run_images(run: Path, signal: SignalInfo) -> dict[str, Any]:
     }
 
 
-def _first(folder: Path, runs: list[RunResult], kind: str) -> list[Path]:
+def _first(folder: Path, runs: Sequence[RunResult], kind: str) -> list[Path]:
     """The images of the first run (lowest seed) that has any of this kind."""
     for run in sorted(runs, key=lambda run: run.seed or 0):
         names = getattr(run.images or RunImages(), kind)
@@ -336,7 +336,7 @@ def _differ_most(reconstructions: dict[str, Path], baseline: str | None) -> tupl
     first, second = (open_image(reconstructions[label]) for label in (best, baseline))
     if first is None or second is None or max(first.size) <= DETAIL_FROM:
         return None
-    window = worst_window(first, second)
+    window = most_different_window(first, second)
     return (best, window) if window is not None and window.mean > 0 else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from statistics import median, median_high
 
 from softmine.registry import with_shorter
@@ -21,21 +21,17 @@ REACHED = 0.98
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row: a sampler at a batch size, with the budget or a shorter one.
+class Row(Line):
+    """A line of the summary as a page shows it, with its speed-ups as the table has them.
 
     Args:
-        line: its figures.
-        name: the sampler in short, and how many times shorter its budget is: ``auto/2.5``.
+        short: the sampler in short, and how many times shorter its budget is: ``auto/2.5``.
         label: its name in charts, with the batch size where one sampler has several.
         prose: its name in a sentence.
         runs: its runs.
         counted: those of the seeds that count, of which its figures and curves are.
         gain: mean final PSNR above the baseline's; ``None`` for the baseline itself.
         baseline: whether the others are measured against it.
-        own_baseline: whether its speed-up is against itself.
-        speedup_seconds: speed-up as the table shows it; ``None`` for never.
-        speedup_steps: the same in steps.
         reached_seconds: speed-up to the final PSNR of the page's baseline.
         reached_steps: the same in steps.
         step_ms: median time of a step.
@@ -44,49 +40,29 @@ class Row:
         by_step: its curve over steps.
     """
 
-    line: Line
-    name: str
-    label: str
-    prose: str
-    runs: list[RunResult]
-    counted: list[RunResult]
-    gain: float | None
-    baseline: bool
-    own_baseline: bool
-    speedup_seconds: float | None
-    speedup_steps: float | None
-    reached_seconds: float | None
-    reached_steps: float | None
-    step_ms: float | None
-    sampler_ms: float | None
-    by_seconds: Spread | None
-    by_step: Spread | None
-
-    @property
-    def sampler(self) -> str:
-        """The sampler, as the comparison names it."""
-        return self.line.sampler
-
-    @property
-    def batch_size(self) -> int | None:
-        """Coordinates per step."""
-        return self.line.batch_size
-
-    @property
-    def shorter(self) -> float:
-        """How many times shorter its budget is than the comparison's."""
-        return self.line.shorter
-
-    @property
-    def psnr(self) -> float | None:
-        """Mean final PSNR in dB."""
-        return self.line.psnr
+    short: str = ""
+    label: str = ""
+    prose: str = ""
+    runs: tuple[RunResult, ...] = ()
+    counted: tuple[RunResult, ...] = ()
+    gain: float | None = None
+    baseline: bool = False
+    reached_seconds: float | None = None
+    reached_steps: float | None = None
+    step_ms: float | None = None
+    sampler_ms: float | None = None
+    by_seconds: Spread | None = None
+    by_step: Spread | None = None
 
     @property
     def against(self) -> int | None:
         """The batch size of the baseline that the file's speed-ups speak of; its own where the file does not say."""
-        line = self.line
-        return line.batch_size if line.baseline_batch_size is None else line.baseline_batch_size
+        return self.batch_size if self.baseline_batch_size is None else self.baseline_batch_size
+
+    @property
+    def own_baseline(self) -> bool:
+        """Whether its speed-up is against itself."""
+        return (self.sampler, self.shorter) == (BASELINE, 1) and self.against == self.batch_size
 
 
 def _median_of(values: Iterable[float | None]) -> float | None:
@@ -101,15 +77,15 @@ def table(comparison: Comparison) -> list[Row]:
     batches = Counter(sampler for sampler, _ in {line.entry[:2] for line in lines})
     base = baseline(comparison)
     rows = [_row(comparison, line, names[line.sampler], batches[line.sampler] > 1, base) for line in lines]
-    return sorted(rows, key=lambda row: level(row.line), reverse=True)
+    return sorted(rows, key=level, reverse=True)
 
 
 def _row(comparison: Comparison, line: Line, name: str, several: bool, base: Line | None) -> Row:
-    name = label = prose = with_shorter(name, line.shorter)
+    short = label = prose = with_shorter(name, line.shorter)
     if several:
         size = text.count(line.batch_size)
-        label, prose = f"{name} {size}", f"{name} at batch {size}"
-    counted = comparison.counted(line)
+        label, prose = f"{short} {size}", f"{short} at batch {size}"
+    counted = tuple(comparison.counted(line))
     curves = [run.curve for run in counted]
     reached = None, None
     if base is not None:
@@ -118,19 +94,17 @@ def _row(comparison: Comparison, line: Line, name: str, several: bool, base: Lin
     sizes = {one.batch_size for one in comparison.lines if (one.sampler, one.shorter) == (BASELINE, 1)}
     if line.batch_size not in sizes and shown[0] is None:
         shown = reached
-    against = line.baseline_batch_size in (None, line.batch_size)
+    figures = {one.name: getattr(line, one.name) for one in fields(line)}
+    figures |= {"speedup_seconds": shown[0], "speedup_steps": shown[1]}
     return Row(
-        line=line,
-        name=name,
+        **figures,
+        short=short,
         label=label,
         prose=prose,
-        runs=comparison.runs_of(line),
+        runs=tuple(comparison.runs_of(line)),
         counted=counted,
         gain=None if line is base else gain(line, base),
         baseline=line is base,
-        own_baseline=(line.sampler, line.shorter) == (BASELINE, 1) and against,
-        speedup_seconds=shown[0],
-        speedup_steps=shown[1],
         reached_seconds=reached[0],
         reached_steps=reached[1],
         step_ms=_median_of(run.step_ms for run in counted),
@@ -143,9 +117,7 @@ def _row(comparison: Comparison, line: Line, name: str, several: bool, base: Lin
 def strip(rows: list[Row]) -> dict[str, dict[str, float]]:
     """Where each row's PSNR and spread lie between the lowest and the highest, in percent."""
     known = [
-        (row, row.psnr, row.line.deviation or 0.0)
-        for row in rows
-        if row.psnr is not None and row.psnr < math.inf
+        (row, row.psnr, row.deviation or 0.0) for row in rows if row.psnr is not None and row.psnr < math.inf
     ]
     low = min((psnr - wide for _, psnr, wide in known), default=0.0)
     span = max((psnr + wide for _, psnr, wide in known), default=0.0) - low
@@ -219,22 +191,20 @@ def compared(rows: list[Row]) -> list[Row]:
 
 
 def _noise(row: Row, base: Row) -> float:
-    return max(LEAST_GAIN, math.hypot(row.line.deviation or 0.0, base.line.deviation or 0.0))
+    return max(LEAST_GAIN, math.hypot(row.deviation or 0.0, base.deviation or 0.0))
 
 
 def _caveats(best: Row, base: Row, equal_steps: bool) -> str:
     """What a fair reader must know beside the two figures."""
     found = ""
-    if equal_steps and best.line.overhead is not None and abs(best.line.overhead) >= 0.02:
-        found += f" Its steps take {text.percent(best.line.overhead, sign=True)} time."
+    if equal_steps and best.overhead is not None and abs(best.overhead) >= 0.02:
+        found += f" Its steps take {text.percent(best.overhead, sign=True)} time."
     if best.batch_size != base.batch_size and best.batch_size and base.batch_size:
         own, other = text.count(best.batch_size), text.count(base.batch_size)
-        found += f" Here {base.name} draws {other} samples a step, {best.name} {own}."
+        found += f" Here {base.short} draws {other} samples a step, {best.short} {own}."
         steps = [row.runs[0].steps if row.runs else None for row in (best, base)]
         if equal_steps and None not in steps and steps[0] != steps[1] and best.shorter == 1:
-            found += (
-                f" {base.name.capitalize()} was given {text.count(steps[1])} steps, which take about as long."
-            )
+            found += f" {base.short.capitalize()} was given {text.count(steps[1])} steps, which take about as long."
     if max(len(best.counted), len(base.counted)) < 2:
         found += " With one seed each, how much of this is chance is not known."
     return found
@@ -254,7 +224,7 @@ class Verdict:
 def verdict(rows: list[Row], seconds: float | None, steps: int | float | None) -> Verdict:
     """Say who wins by how much, or that nobody does.
 
-    Runs with a shorter budget are told after that, each with the budget it had; they are the result where nothing but
+    Runs with a shorter budget follow, each with the budget it had; they are the result where nothing but
     uniform sampling had the whole budget.
 
     Args:
@@ -267,14 +237,16 @@ def verdict(rows: list[Row], seconds: float | None, steps: int | float | None) -
     base = next((row for row in scored if row.baseline), None)
     best = next((row for row in scored if row.sampler != BASELINE), None)
     if base is not None and best is not None and best.shorter > 1:
-        found, told = _of_shorter(best, base, seconds, steps), best
+        found, named = _of_shorter(best, base, seconds, steps), best
     else:
-        found, told = _of_equal(chosen, rows, seconds, steps), scored[0] if scored else None
-    others = [row for row in rows if row.shorter > 1 and row.psnr is not None and row is not told]
-    return replace(found, rest=found.rest + _told_beside(others, base, seconds, steps))
+        found, named = _of_equal(chosen, rows, seconds, steps), scored[0] if scored else None
+    others = [row for row in rows if row.shorter > 1 and row.psnr is not None and row is not named]
+    return replace(found, rest=found.rest + _shorter_beside(others, base, seconds, steps))
 
 
-def _told_beside(rows: list[Row], base: Row | None, seconds: float | None, steps: int | float | None) -> str:
+def _shorter_beside(
+    rows: list[Row], base: Row | None, seconds: float | None, steps: int | float | None
+) -> str:
     """Where runs with a shorter budget end, as a sentence; empty without any."""
     found = []
     for row in rows:
@@ -346,8 +318,8 @@ def _of_equal(rows: list[Row], every: list[Row], seconds: float | None, steps: i
         lead = f"{best.prose} ends {text.decibels(gain)} above {base.prose}"
         return Verdict(lead, f"{best.prose}: {ends}.{caveats}", True)
     share = f"{text.fixed(1 / factor, 2)} of the {'steps' if equal_steps else 'time'}"
-    goal = f"{base.name}\u2019s final {text.decibels(base.psnr, 1)}"
-    if base.prose != base.name:
+    goal = f"{base.short}\u2019s final {text.decibels(base.psnr, 1)}"
+    if base.prose != base.short:
         goal = f"the final {text.decibels(base.psnr, 1)} of {base.prose}"
     rest = f"It ends {text.decibels(gain)} higher: {ends}.{caveats}"
     return Verdict(f"{best.prose} reaches {goal} in {share}", rest, True)

@@ -63,17 +63,17 @@ def compare(
     console: Console,
     interrupted: Interrupted,
 ) -> Results:
-    """Makes the runs that ``results`` misses and writes ``results.json`` and pictures into ``folder``.
+    """Makes the runs that ``results`` misses and writes ``results.json`` and images into ``folder``.
 
     The missing runs of one seed train in turns, a fortieth of their budget each, and the order turns by one every round,
-    so that a noisy machine slows all alike; runs that were interleaved have the same ``race``. ``results.json`` is written
+    so that a noisy machine slows all alike; runs that were interleaved have the same group. ``results.json`` is written
     again after every group, so that a comparison that is killed loses one group at most.
 
     Args:
         folder: the comparison's folder, which exists.
         task: the signal.
         settings: what to compare.
-        results: from ``new_results``, or those of a comparison to go on with; changed in place and returned.
+        results: from ``new_results``, or those of a comparison that is resumed; changed in place and returned.
         console: where progress is shown.
         interrupted: tells whether a person wants to stop.
     """
@@ -113,10 +113,10 @@ def compare(
                 before = [run for run in results["runs"] if run.seed != seed or run.entry not in again]
                 results["runs"] = before + runs
                 if seed == 0:
-                    # What was trained is kept, whatever comes of its pictures.
+                    # What was trained is kept, whatever comes of its images.
                     _write(folder, settings, results)
-                    progress.show(float(len(compared)), "writing the pictures")
-                    results["runs"] = before + _write_pictures(folder, task, trained, runs, before)
+                    progress.show(float(len(compared)), "writing the images")
+                    results["runs"] = before + _write_images(folder, task, trained, runs, before)
                 progress.finished(sum(run.ended for run in runs))
                 _write(folder, settings, results)
     _write(folder, settings, results)
@@ -196,7 +196,7 @@ def _baseline(settings: CompareSettings, results: Results) -> int | None:
     return found or tuning.batch_size
 
 
-def _write_pictures(
+def _write_images(
     folder: Path, task: Task, compared: list[ComparedRun], runs: list[RunResult], before: list[RunResult]
 ) -> list[RunResult]:
     """Writes reconstruction, error and samples of each run; one error scale for all, so that they compare."""

@@ -57,11 +57,6 @@ def parse_curve(value: object) -> tuple[CurvePoint, ...]:
     return tuple(found[step] for step in sorted(found))
 
 
-def end(curve: Curve, axis: Axis) -> float:
-    """Where a curve ends along ``axis``."""
-    return curve[-1].along(axis)
-
-
 def time_to(curve: Curve, psnr: float, axis: Axis) -> float | None:
     """Where a curve first reaches ``psnr`` along ``axis``, interpolated; ``None`` if never."""
     before: CurvePoint | None = None
@@ -96,14 +91,11 @@ def median_psnr_at(curves: Sequence[Curve], where: int | float, axis: Axis) -> f
     return statistics.median(found) if found else None
 
 
-def mean_psnr(finals: Sequence[float]) -> float | None:
-    """Mean of the PSNR at the ends of curves; ``None`` without any."""
-    return statistics.fmean(finals) if finals else None
-
-
-def deviation(finals: Sequence[float]) -> float | None:
-    """Sample standard deviation; ``None`` below two values, or where one is an exact fit's."""
-    return statistics.stdev(finals) if len(finals) > 1 and all(map(math.isfinite, finals)) else None
+def mean_and_deviation(finals: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean of the PSNR at the ends of curves, and its standard deviation; ``None`` without any, or where it has none."""
+    mean = statistics.fmean(finals) if finals else None
+    several = len(finals) > 1 and mean is not None and math.isfinite(mean)
+    return mean, statistics.stdev(finals) if several else None
 
 
 @dataclass(frozen=True)

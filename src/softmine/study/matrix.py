@@ -110,7 +110,7 @@ def run_settings(settings: CompareSettings, entry: Entry, seed: int) -> FitSetti
 
 
 def sized(settings: CompareSettings, domain: Box, batch_size: int | None = None) -> CompareSettings:
-    """Settings in which ``auto`` without a batch size of its own has the one that suits the signal.
+    """Settings in which ``auto`` without a batch size of its own has the default for the signal.
 
     That is ``batch_size`` where the signal's kind has one for all.
     """

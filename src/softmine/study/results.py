@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from softmine.formatting import several
 from softmine.registry import MOST_SHORTER, with_shorter
-from softmine.study.curves import CurvePoint, deviation, mean_psnr, parse_curve
+from softmine.study.curves import CurvePoint, mean_and_deviation, parse_curve
 from softmine.study.json_fields import Record, listing, mapping, number, number_pair, stored, whole
 
 NOW_AND_THEN = 0.1
-"""From this on, what a sampler does only in some of its steps is told beside the median step's overhead."""
+"""From this on, what a sampler does only in some of its steps is shown beside the median step's overhead."""
 
 
 class Entry(NamedTuple):
@@ -131,19 +131,26 @@ def _negated(value: object) -> float | None:
 
 @dataclass(frozen=True)
 class Line(_OfEntry):
-    """One line of the summary; ``softmine.study.summary.summarize`` says how each figure is computed.
+    """One line of the summary: the figures of a sampler, as ``softmine.study.summary.summarize`` computes them.
 
     Args:
-        seeds: those that count; empty for all.
-        baseline_batch_size: batch size of the uniform sampling that speed-ups and margin are against.
-        psnr: mean final PSNR in dB; infinite with an exact fit, ``None`` where no run ended.
-        deviation: standard deviation of that over seeds; ``None`` below two.
-        speedup_seconds: time to uniform's final PSNR: uniform's over its own; ``None`` for never.
+        seeds: those that count, with their runs that diverged; empty for all.
+        baseline_batch_size: batch size of the uniform sampling that speed-ups and margin are against: the tuned one where
+            it was run; else the sampler's own; else that at which uniform ends highest; ``None`` without a run of
+            uniform that did not diverge.
+        psnr: mean final PSNR in dB of the runs that did not diverge; infinite with an exact fit, ``None`` without any.
+        deviation: standard deviation of that over seeds; ``None`` below two, and with an exact fit.
+        speedup_seconds: the baseline's time to its final PSNR over the sampler's time to the same; ``None`` where the
+            median run never reaches it.
         speedup_steps: the same in steps.
-        minimum_margin: PSNR in dB above uniform's at equal time where that is least, after 10% of the budget.
-        overhead: step time over uniform's at the same batch size, minus 1.
+        minimum_margin: the least by which the curve lies above the baseline's at equal seconds in dB, once a tenth of
+            the baseline's time is over and as long as both train; at each moment the median over seeds; negative where
+            it lies below, ``None`` without such a moment.
+        overhead: median step time over uniform's at the same batch size, minus 1; ``None`` without such a run.
         overhead_in_all: the same of the mean step, with what the sampler does only now and then.
-        exact_share: gain relative to that of exact importance sampling.
+        exact_share: the gain over uniform relative to that of exact importance sampling (of several such, the one that
+            ends highest), all at its batch size, with a budget as short and after equally many steps; ``None`` where
+            exact sampling gains less than 0.1 dB.
         diverged: runs that diverged.
     """
 
@@ -384,6 +391,7 @@ def _line(comparison: Comparison, line: Line, stated: bool) -> Line:
     """A line whose PSNR is that of the runs where the file does not say, or cannot: JSON has no infinity."""
     finals = [run.curve[-1].psnr for run in comparison.counted(line) if run.good]
     if not stated:
-        return replace(line, psnr=mean_psnr(finals), deviation=deviation(finals))
+        mean, deviation = mean_and_deviation(finals)
+        return replace(line, psnr=mean, deviation=deviation)
     psnr = math.inf if line.psnr is None and math.inf in finals else line.psnr
     return replace(line, psnr=psnr, deviation=None if psnr is None or len(finals) == 1 else line.deviation)

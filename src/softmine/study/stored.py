@@ -1,15 +1,13 @@
-"""A comparison on disk, and what may change when it is gone on with."""
+"""A comparison on disk, and what may change when it is resumed."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from softmine.errors import ArgumentError, SoftmineError
-from softmine.runs import new_folder
-from softmine.runs.run_folder import is_config
+from softmine.runs.run_folder import read_description
 from softmine.study.compare import Results
 from softmine.study.matrix import CompareSettings, entries
 from softmine.study.results import Comparison, Entry, RunResult, Tuning, machine
@@ -21,24 +19,14 @@ GROWING = ("samplers", "batch_sizes", "seeds", "tune_uniform")
 
 
 def read_results(folder: Path) -> Results:
-    """The ``results.json`` of a comparison, ready to go on with; changes nothing.
+    """The ``results.json`` of a comparison, ready to be resumed; changes nothing.
 
     Raises:
         SoftmineError: there is none in the folder, it is damaged, or another version wrote it.
     """
-    file = folder / "results.json"
-    try:
-        if not folder.exists():
-            raise SoftmineError(f"there is no comparison at {folder}: the folder does not exist")
-        if not file.is_file():
-            raise SoftmineError(f"{folder} is no folder of a comparison: it holds no results.json")
-    except OSError as error:
-        raise new_folder.unusable("open the comparison", folder, error) from error
-    try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        results = None
-    if not isinstance(results, dict) or not _is_whole(results):
+    results = read_description(folder, "results.json", "comparison")
+    if results is None or not _is_whole(results):
+        file = folder / "results.json"
         raise SoftmineError(f"{file} is damaged or of another version of softmine: it cannot be resumed")
     comparison = Comparison.parse(results)
     results.update(runs=list(comparison.runs), summary=list(comparison.lines), tuning=comparison.tuning)
@@ -68,14 +56,14 @@ def stored_settings(folder: Path, results: Results, kind: str) -> CompareSetting
     return settings
 
 
-def grown(folder: Path, stored: CompareSettings, asked: CompareSettings) -> CompareSettings:
-    """The stored settings with the samplers, batch sizes and seeds that are asked for added.
+def grown(folder: Path, stored: CompareSettings, wanted: CompareSettings) -> CompareSettings:
+    """The stored settings with the samplers, batch sizes and seeds that are wanted added.
 
     Raises:
-        SoftmineError: any other setting differs, or fewer seeds are asked for; says which.
+        SoftmineError: any other setting differs, or fewer seeds are wanted; says which.
     """
     for field in fields(CompareSettings):
-        before, now = getattr(stored, field.name), getattr(asked, field.name)
+        before, now = getattr(stored, field.name), getattr(wanted, field.name)
         if before != now and field.name not in GROWING:
             raise ArgumentError(
                 f"the comparison in {{folder}} has {{{field.name}}} {{before}}: start a new one for {{{field.name}}} {{now}}",
@@ -83,21 +71,21 @@ def grown(folder: Path, stored: CompareSettings, asked: CompareSettings) -> Comp
                 before=before,
                 now=now,
             )
-    if asked.seeds < stored.seeds:
+    if wanted.seeds < stored.seeds:
         raise ArgumentError(
             "{seeds} is {now}, but the comparison in {folder} has {before}: give at least that",
             folder=folder,
             before=stored.seeds,
-            now=asked.seeds,
+            now=wanted.seeds,
         )
-    if stored.tune_uniform and not asked.tune_uniform:
+    if stored.tune_uniform and not wanted.tune_uniform:
         raise ArgumentError(
             "the comparison in {folder} has {tune_uniform}: start a new one without it", folder=folder
         )
     return replace(
-        asked,
-        samplers=tuple(dict.fromkeys((*stored.samplers, *asked.samplers))),
-        batch_sizes=tuple(dict.fromkeys((*stored.batch_sizes, *asked.batch_sizes))),
+        wanted,
+        samplers=tuple(dict.fromkeys((*stored.samplers, *wanted.samplers))),
+        batch_sizes=tuple(dict.fromkeys((*stored.batch_sizes, *wanted.batch_sizes))),
     )
 
 
@@ -131,7 +119,7 @@ def check_machine(folder: Path, results: Results, settings: CompareSettings) -> 
 def _is_whole(results: dict[str, Any]) -> bool:
     """Whether everything is there that resuming needs."""
     runs, tuning = results.get("runs"), results.get("tuning")
-    if not is_config(results) or not isinstance(results.get("device"), dict) or not isinstance(runs, list):
+    if not isinstance(results.get("device"), dict) or not isinstance(runs, list):
         return False
     return (tuning is None or Tuning.is_whole(tuning, "batch_size", "seconds", "runs")) and all(
         RunResult.is_whole(run, "sampler", "seed", "batch_size", "finished", "curve") for run in runs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from rich.console import Console
@@ -52,6 +52,7 @@ def limits(start: int, cells: int) -> tuple[int, int]:
     return min(LEAST, start), max(start, min(MOST, cells))
 
 
+@dataclass
 class Search:
     """Uniform sampling at several batch sizes, each for the same time on the training clock.
 
@@ -64,21 +65,19 @@ class Search:
         interrupted: tells whether a person wants to stop.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        settings: CompareSettings,
-        evaluator: Evaluator,
-        device: torch.device,
-        console: Console,
-        interrupted: Interrupted,
-    ) -> None:
-        self.task, self.settings, self.evaluator, self.device = task, settings, evaluator, device
-        self.console, self.interrupted = console, interrupted
-        self.start = settings.batch_sizes[0]
-        self.runs: list[TuningRun] = []
-        self._groups = 0
-        self._seconds = 0.0
+    task: Task
+    settings: CompareSettings
+    evaluator: Evaluator
+    device: torch.device
+    console: Console
+    interrupted: Interrupted
+    _runs: list[TuningRun] = field(default_factory=list, init=False)
+    _seconds: float = field(default=0.0, init=False)
+
+    @property
+    def start(self) -> int:
+        """The batch size at which the search starts."""
+        return self.settings.batch_sizes[0]
 
     def run(self) -> Tuning | None:
         """What was found; None if it was interrupted."""
@@ -87,7 +86,7 @@ class Search:
         chosen = climb(self._measure, self.start, least, most)
         if self.interrupted():
             return None
-        seconds, runs = round(self._seconds, 4), tuple(self.runs)
+        seconds, runs = round(self._seconds, 4), tuple(self._runs)
         return Tuning(BASELINE, SEED, self.start, seconds, runs, chosen, self._steps(chosen))
 
     def _clock(self) -> float:
@@ -104,12 +103,12 @@ class Search:
         if self.interrupted():
             return dict.fromkeys(sizes, 0.0)
         compared = self._interleave(sizes, replace(self.settings, steps=None, seconds=self._seconds))
-        self._groups += 1
+        group = 1 + max((run.interleaved or 0 for run in self._runs), default=0)
         scores = {}
         for one in compared:
-            run = one.result(self._groups)
+            run = one.result(group)
             size, psnr = one.trainer.sampler.batch_size, run.final_psnr if run.good else None
-            self.runs.append(
+            self._runs.append(
                 TuningRun(size, run.interleaved, run.steps, run.train_seconds, run.step_ms, psnr)
             )
             scores[size] = -math.inf if psnr is None else psnr
@@ -133,6 +132,6 @@ class Search:
         """Steps at the chosen size that take as long as the budget's steps at the start; None without such a budget."""
         if self.settings.steps is None:
             return None
-        step_ms = {run.batch_size: run.step_ms for run in self.runs}
+        step_ms = {run.batch_size: run.step_ms for run in self._runs}
         here, there = step_ms.get(self.start), step_ms.get(chosen)
         return max(1, round(self.settings.steps * here / there)) if here and there else self.settings.steps
