@@ -179,7 +179,7 @@ def signals(files):
 
 
 def shapes(files):
-    """Distance and occupied space of shapes, for every sampler: which of them is better depends on what is asked."""
+    """Distance and occupied space of shapes, for every sampler: which of them is better depends on the question."""
     yield "| shape, budget | sampler | batch | PSNR of the distance | gain | minimum margin (of any seed) | IoU | uniform's final IoU after |"
     yield "|---|---|---:|---:|---:|---:|---:|---:|"
     for comparison in map(against_best, map(read, files)):
@@ -233,12 +233,12 @@ PHOTO_HEAD = (f"{SIGNAL_HEAD[0]} gain in less time |", f"{SIGNAL_HEAD[1]}---:|")
 
 def photo(comparison, name=None):
     """The row of one image: uniform at its best batch size, auto, and auto with a shorter budget of its own."""
-    told = (
+    in_less = (
         f"{signed(gain_of(comparison, line))} in 1/{line.shorter:g}"
         for line in comparison.lines
         if line.sampler == "auto" and line.shorter > 1
     )
-    return row(*beside_uniform(comparison, name), ", ".join(told))
+    return row(*beside_uniform(comparison, name), ", ".join(in_less))
 
 
 def gain_of(comparison, line):
@@ -277,7 +277,7 @@ def mean_photo(name, every):
         for line in comparison.lines:
             if line.sampler == "auto" and line.shorter > 1:
                 in_less.setdefault(line.shorter, []).append(gain_of(comparison, line))
-    told = (
+    shorter_gains = (
         f"{signed(statistics.fmean(found))} in 1/{shorter:g}"
         for shorter, found in in_less.items()
         if len(found) == len(every)
@@ -292,7 +292,9 @@ def mean_photo(name, every):
     shuffled = [shuffled_gain(comparison) for comparison in every]
     plain = "" if None in shuffled else signed(statistics.fmean(shuffled))
     factor = geometric([auto.speedup_seconds for auto in autos])
-    return row(name, "", "", plain, "", "", signed(statistics.fmean(gains)), factor, margin, ", ".join(told))
+    return row(
+        name, "", "", plain, "", "", signed(statistics.fmean(gains)), factor, margin, ", ".join(shorter_gains)
+    )
 
 
 def margins(comparison, line):

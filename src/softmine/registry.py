@@ -27,6 +27,7 @@ from softmine.sampling import (
     Uniform,
     edge_prior,
 )
+from softmine.sampling.base import check_batch_size
 
 AUTO = "auto"
 DEFAULT_BATCH_SIZE = 2048
@@ -239,11 +240,11 @@ def _split_batch(word: str) -> tuple[str, int | None]:
     sampler, at, number = word.rpartition("@")
     if not at:
         return word, None
-    if not re.fullmatch(r"[0-9]+", number) or int(number) < 1:
+    if not re.fullmatch(r"[0-9]+", number):
         raise SoftmineError(
-            f"sampler '{word}': what follows the @ is its batch size, a whole number, as in uniform@2048"
+            f"sampler '{word}': a batch size follows the @, a whole number, as in {sampler or 'uniform'}@2048"
         )
-    return sampler, int(number)
+    return sampler, check_batch_size(int(number))
 
 
 def _read_options(spec: str, name: str, text: str) -> dict[str, Any]:

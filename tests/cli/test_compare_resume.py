@@ -70,7 +70,7 @@ def test_a_shorter_run_is_added_to_a_comparison_of_before_there_were_any(finishe
     assert resume(finished, "--samplers", "uniform", "uniform/2.5") == 0
     before, results = results, read(finished)
     assert results["complete"]
-    assert results["runs"][0] == before["runs"][0]
+    assert results["runs"][0] == {**before["runs"][0], "shorter": 1.0}
     (added,) = results["runs"][1:]
     assert (added["sampler"], added["shorter"], added["steps"]) == ("uniform", 2.5, 8)
     assert resume(finished, "--samplers", "uniform/2.5") == 0
@@ -291,7 +291,7 @@ def test_what_was_trained_is_kept_when_its_pictures_cannot_be_written(picture, t
     out = tmp_path / "out"
     words = ["compare", "image", str(picture), "--out", str(out), "--samplers", "uniform", "langevin", *TINY]
     with monkeypatch.context() as patch:
-        patch.setattr(compare, "_write_pictures", full)
+        patch.setattr(compare, "_write_images", full)
         assert main(words) == 2
     assert "no space left" in capsys.readouterr().err
     kept = read(out)["runs"]

@@ -16,9 +16,8 @@ from PIL import Image
 
 from softmine import SoftmineError
 from softmine.reports import charts, images, write_compare_report, write_fit_report
-from softmine.reports.rows import Row
-from softmine.reports.rows import table as rows_of
-from softmine.reports.verdict import verdict
+from softmine.reports.verdict import Row, verdict
+from softmine.reports.verdict import table as rows_of
 from softmine.study.results import Comparison
 
 NASTY = "a<script>alert(1)</script>&\"quoted'.png"
@@ -330,7 +329,7 @@ def test_large_pictures_are_reduced_and_do_not_trip_the_guard(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (1500, 900, 3), np.uint8))
     image.save(tmp_path / "noise.png")
-    opened = images.open_picture(tmp_path / "noise.png")
+    opened = images.open_image(tmp_path / "noise.png")
     assert opened is not None
     assert Image.MAX_IMAGE_PIXELS == 1000
     embedded = images.embed(opened, 1200, limit=100_000)
@@ -340,7 +339,7 @@ def test_large_pictures_are_reduced_and_do_not_trip_the_guard(
 
 def test_sixteen_bit_pictures_are_opened(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 257, 65535]], np.uint16)).save(tmp_path / "deep.png")
-    opened = images.open_picture(tmp_path / "deep.png")
+    opened = images.open_image(tmp_path / "deep.png")
     assert opened is not None
     assert np.asarray(opened).tolist() == [[0, 1, 255]]
 

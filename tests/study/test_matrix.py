@@ -1,7 +1,8 @@
 import pytest
 
 from softmine import Box, SoftmineError
-from softmine.study.matrix import CompareSettings, Entry, entries, missing, shortened, sized
+from softmine.study.matrix import CompareSettings, entries, missing, shortened, sized
+from softmine.study.results import Entry, RunResult
 
 
 def pairs(*samplers, batch_sizes=(64,)):
@@ -91,14 +92,15 @@ def test_what_is_no_batch_size_is_said(words, message):
 
 
 def test_missing_runs_are_those_that_did_not_end():
-    def run(sampler, seed, finished=True, diverged_at=None):
-        return {
+    def run(sampler, seed, finished=True, diverged_at=None, **more):
+        record = {
             "sampler": sampler,
             "seed": seed,
             "batch_size": 64,
             "finished": finished,
             "diverged_at": diverged_at,
         }
+        return RunResult.parse({**record, **more})
 
     # As files hold them that were written before there were shorter budgets.
     found = [Entry(name, 64) for name in ("a", "b", "c", "d")]
@@ -107,4 +109,4 @@ def test_missing_runs_are_those_that_did_not_end():
     assert [entry.sampler for entry in missing(found, 1, runs)] == ["a", "b", "c"]
     shorter = Entry("a", 64, 2.5)
     assert missing([found[0], shorter], 0, runs) == [shorter]
-    assert missing([found[0], shorter], 0, [{**runs[0], "shorter": 2.5}]) == [found[0]]
+    assert missing([found[0], shorter], 0, [run("a", 0, shorter=2.5)]) == [found[0]]

@@ -7,7 +7,7 @@ from softmine.study.results import RunResult
 
 
 def summarize(runs, tuned=None):
-    return summary.to_json(runs, tuned)
+    return [line.to_json() for line in summary.summarize(list(map(RunResult.parse, runs)), tuned)]
 
 
 def best_uniform(runs):

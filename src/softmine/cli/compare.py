@@ -29,9 +29,9 @@ from softmine.runs.progress import in_terminal
 from softmine.runs.run_folder import RunFolder
 from softmine.runs.task import Task
 from softmine.study.compare import Results, compare, is_complete, new_results
+from softmine.study.json_fields import written
 from softmine.study.matrix import CompareSettings, entries, sized
 from softmine.study.results import Comparison, Line
-from softmine.study.shorter import name_of
 from softmine.study.stored import check_machine, check_tuned, grown, read_results, stored_settings
 from softmine.tasks import KINDS, plain
 from softmine.training import devices
@@ -164,7 +164,7 @@ def _for_signal(settings: CompareSettings, task: Task) -> CompareSettings:
     # Once more: auto may have been given the batch size of another.
     settings.check()
     for entry in entries(settings):
-        if entry.batch_size > domain.cells:
+        if entry.batch_size is not None and entry.batch_size > domain.cells:
             create(entry.sampler, domain, entry.batch_size, seed=0, edges=edges)
     return settings
 
@@ -177,14 +177,14 @@ def _close(folder: Path, results: Results, console: Console) -> int:
     if not results["complete"]:
         complain(f"interrupted; continue with --resume {folder}")
         return INTERRUPTED
-    diverged = [name_of(line) for line in results["summary"] if line["diverged"]]
+    diverged = [line.name for line in results["summary"] if line.diverged]
     if diverged:
         complain(f"the loss diverged with {', '.join(diverged)}: lower --learning-rate")
     return 1 if diverged else 0
 
 
 def _print_summary(results: Results, console: Console) -> None:
-    comparison = Comparison.parse(results)
+    comparison = Comparison.parse(written(results))
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("sampler", overflow="fold", min_width=8)
     exact = any(line.exact_share is not None for line in comparison.lines)

@@ -1,6 +1,6 @@
 """Line charts as inline SVG, drawn by matplotlib in a wide and a narrow variant.
 
-A page shows the variant that suits the width it has, so that text keeps its size on a phone, a wide screen and paper.
+A page shows the variant for the width it has, so that text keeps its size on a phone, a wide screen and paper.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class _Frame:
-    """What all variants of a chart share: its ends, and how it is labelled."""
+    """What all variants of a chart share: its ends, the plot's height in pixels, and how it is labelled."""
 
     right: float
     low: float
@@ -97,28 +97,24 @@ class _Frame:
     across: str
     zero: str
 
-    def down(self, value: float) -> float:
-        """Pixels from the top to a value, which is moved into the frame."""
-        share = (self.high - value) / (self.high - self.low)
-        return self.height * min(max(share, 0.0), 1.0)
-
-    def value(self, down: float) -> float:
-        """The value at pixels from the top."""
-        return self.high - down / self.height * (self.high - self.low)
+    def nearest(self, value: float) -> float:
+        """A value, or the end of the value axis beyond which it lies."""
+        return min(max(value, self.low), self.high)
 
 
 @dataclass(frozen=True)
 class _Label:
-    """A label beside a curve: the whole name, what is shown of it, the figure beside it, and its lead's color."""
+    """A label beside a curve: the whole name, what is shown of it, the figure beside it, and where on the value axis it belongs."""
 
     name: str
     shown: str
     value: str
     color: str
+    at: float
 
 
 def place_labels(wanted: Sequence[float], gap: float, height: float) -> list[float]:
-    """Move labels apart, each as little as possible, so that neighbours are ``gap`` apart.
+    """Move labels apart, each as little as possible, so that neighbors are ``gap`` apart.
 
     Isotonic regression of the positions less their share of the gaps (pool adjacent violators).
     Labels keep their order and stay within ``[0, height]`` where there is room for all.
@@ -141,7 +137,7 @@ def place_labels(wanted: Sequence[float], gap: float, height: float) -> list[flo
 
 
 def time_axis(longest: float) -> tuple[float, str]:
-    """The divisor and the name of the unit that suits a time axis up to ``longest`` seconds."""
+    """The divisor and the name of the unit of a time axis up to ``longest`` seconds."""
     if longest > 3 * 3600:
         return 3600.0, "hours of training"
     return (60.0, "minutes of training") if longest > 600 else (1.0, "seconds of training")
@@ -247,9 +243,12 @@ def _svg(lines: Sequence[Line], frame: _Frame, width: int, title: str) -> str:
     from matplotlib.figure import Figure
 
     most = 28 if width > NARROW else 17
-    labels = [_Label(line.name, _shortened(line.name, most), line.value, line.color) for line in lines]
+    labels = [
+        _Label(line.name, _shortened(line.name, most), line.value, line.color, frame.nearest(line.y[-1]))
+        for line in lines
+    ]
     if frame.zero:
-        labels.append(_Label(frame.zero, _shortened(frame.zero, most), "", BASELINE))
+        labels.append(_Label(frame.zero, _shortened(frame.zero, most), "", BASELINE, 0.0))
     gutter = LEAD + 0.56 * FONT * max(len(f"{label.shown} {label.value}".strip()) for label in labels)
     full = frame.height + TOP + BOTTOM
     # Identifiers must not meet those of another chart on the page.
@@ -263,11 +262,10 @@ def _svg(lines: Sequence[Line], frame: _Frame, width: int, title: str) -> str:
         titles: dict[str, str] = {}
         for number, line in enumerate(lines):
             titles |= _draw_line(axes, frame, line, number)
-        wanted = [frame.down(line.y[-1]) for line in lines] + ([frame.down(0.0)] if frame.zero else [])
+        wanted = [(frame.high - label.at) / (frame.high - frame.low) * frame.height for label in labels]
         placed = place_labels(wanted, LABEL_GAP, float(frame.height))
         for number, (label, start, end) in enumerate(zip(labels, wanted, placed, strict=True)):
-            _draw_lead(axes, start, end, label.color)
-            _draw_label(axes, end, f"label{number}")
+            _draw_label(axes, label, start - end, f"label{number}")
         return _inline(figure, titles, labels)
 
 
@@ -309,7 +307,7 @@ def _draw_line(axes: Axes, frame: _Frame, line: Line, number: int) -> dict[str, 
     dash: Any = (0, tuple(length / 2 for length in line.dash)) if line.dash else "solid"
     style: dict[str, Any] = {"color": line.color, "solid_joinstyle": "round", "dash_joinstyle": "round"}
     axes.plot(line.x, line.y, linewidth=2, linestyle=dash, **style)
-    end, last = line.x[-1], frame.value(frame.down(line.y[-1]))
+    end, last = line.x[-1], frame.nearest(line.y[-1])
     dot: dict[str, Any] = {
         "marker": "o", "markersize": 5.5, "markeredgewidth": 1.5, "linestyle": "none", "color": line.color,
         "clip_on": False,
@@ -332,31 +330,26 @@ def _draw_line(axes: Axes, frame: _Frame, line: Line, number: int) -> dict[str, 
     return titles
 
 
-def _draw_lead(axes: Axes, start: float, end: float, color: str) -> None:
-    """A curved lead from the end of a line to its label, in pixels from the plot's right edge and top."""
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path
-    from matplotlib.transforms import Affine2D
+def _draw_label(axes: Axes, label: _Label, up: float, identifier: str) -> None:
+    """Places a label ``up`` pixels above its place, with a lead from there.
 
-    right, top = axes.transAxes.transform((1.0, 1.0))
-    points = [(right + x, top - down) for x, down in ((1, start), (8, start), (6, end), (14, end))]
-    path = Path(points, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
-    style: dict[str, Any] = {"fill": False, "edgecolor": color, "linewidth": 1.3}
-    axes.add_patch(PathPatch(path, transform=Affine2D(), clip_on=False, **style))
-
-
-def _draw_label(axes: Axes, down: float, identifier: str) -> None:
-    """Places a label that holds its identifier: the page's font, not matplotlib's, must know all letters of a name."""
+    Its text is its identifier until ``_inline``: the page's font, not matplotlib's, must know all letters of a name.
+    """
+    lead = {
+        "arrowstyle": "-", "connectionstyle": "arc,angleA=180,angleB=0,armA=9,armB=4,rad=3", "color": label.color,
+        "linewidth": 1.3, "relpos": (0.0, 0.62), "shrinkA": 4, "shrinkB": 1,
+    }  # fmt: skip
     axes.annotate(
         identifier,
-        (1.0, 1.0),
-        xycoords="axes fraction",
-        xytext=(LEAD, -down),
+        (1.0, label.at),
+        xycoords=("axes fraction", "data"),
+        xytext=(LEAD, up),
         textcoords="offset points",
         fontsize=FONT,
         color=INK,
         va="center_baseline",
         annotation_clip=False,
+        arrowprops=lead,
         gid=identifier,
     )
 
@@ -365,21 +358,18 @@ def _inline(figure: Figure, titles: dict[str, str], labels: Sequence[_Label]) ->
     """A figure as an SVG element for a page: no namespaces, identifiers of its own, tooltips, short numbers."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    buffer = io.BytesIO()
+    buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    root = ElementTree.fromstring(buffer.getvalue())
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag.endswith("}style"):
-                # It would hold for the whole page.
-                parent.remove(child)
+    # A style would hold for the whole page.
+    svg = re.sub(
+        r"<style.*?</style>|(?<= )xmlns(:\w+)?=\"[^\"]*\"|(?<= )xlink:", "", buffer.getvalue(), flags=re.S
+    )
+    root = ElementTree.fromstring(svg)
     for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
         element.text, element.tail = (element.text or "").strip(), (element.tail or "").strip()
-        attributes = {key.rpartition("}")[2]: _short(key, value) for key, value in element.attrib.items()}
-        identifier = attributes.pop("id", "") if element.tag in ("g", "svg") else ""
-        element.attrib.clear()
-        element.attrib.update(attributes)
+        identifier = element.attrib.pop("id", "") if element.tag in ("g", "svg") else ""
+        for key, value in element.items():
+            element.set(key, _short(key, value))
         if identifier.startswith(("band", "mark", "label")):
             element.set("class", identifier.rstrip("0123456789-"))
         if identifier in titles:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from softmine.reports import charts, text
-from softmine.reports.gallery import gallery
+from softmine.reports.images import gallery
 from softmine.reports.page import read_object
-from softmine.reports.rows import Row, best_figures, strip, table
-from softmine.reports.verdict import compared, given, verdict
+from softmine.reports.verdict import Row, best_figures, compared, given, strip, table, verdict
 from softmine.study.curves import Spread, gain
 from softmine.study.results import Comparison, machine
 from softmine.study.summary import BASELINE
@@ -110,12 +109,12 @@ def compare_page(folder: Path) -> dict[str, Any]:
     seconds, steps = comparison.seconds, comparison.steps
     result = verdict(rows, seconds, steps)
     runs = [run for row in rows for run in row.runs]
-    races = {run.interleaved for run in runs if run.interleaved is not None}
-    groups, folded = text.settings(comparison.settings)
+    groups = {run.interleaved for run in runs if run.interleaved is not None}
+    shown, folded = text.settings(comparison.settings)
     return {
         "comparison": comparison,
         "title": comparison.signal.name,
-        "size": text.size(comparison.signal.shape, comparison.signal.unit),
+        "size": text.size(comparison.signal.shape, comparison.unit),
         "created": text.moment(comparison.created),
         "headline": result.lead,
         "qualified": result.rest,
@@ -138,13 +137,13 @@ def compare_page(folder: Path) -> dict[str, Any]:
         "tuning": comparison.tuning if comparison.tuning and comparison.tuning.runs else None,
         "own_baselines": len({row.against for row in rows if row.psnr is not None}) > 1,
         "shown": {
-            key: any(getattr(row.line, key) is not None for row in rows)
+            key: any(getattr(row, key) is not None for row in rows)
             for key in ("minimum_margin", "exact_share")
         },
-        "now_and_then": any(row.line.occasional_overhead is not None for row in rows),
-        "races": len(races),
-        "added": len(races) > max((len(row.runs) for row in rows), default=0),
-        "groups": groups,
+        "now_and_then": any(row.occasional_overhead is not None for row in rows),
+        "interleaved": len(groups),
+        "added": len(groups) > max((len(row.runs) for row in rows), default=0),
+        "groups": shown,
         "folded": folded,
         "seconds": seconds,
         "steps": steps,

@@ -1,4 +1,4 @@
-"""Pictures inside a report: opened safely, reduced, encoded, and compared."""
+"""The images of a report: opened safely, reduced, encoded, compared, and laid out for its page."""
 
 from __future__ import annotations
 
@@ -6,24 +6,36 @@ import base64
 import io
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageChops
 
+from softmine.reports.page import read_optional
+from softmine.reports.verdict import Row
+from softmine.study.json_fields import Record, number_pair, stored
+from softmine.study.results import Comparison, RunImages, RunResult, SignalInfo
+
 SMALL = 300
-"""Pictures below this many pixels on the long side are kept exact and enlarged by the browser."""
+"""Images below this many pixels on the long side are kept exact and enlarged by the browser."""
 DIVERGING = "RdBu_r"
 """The color map of sample densities that :func:`density_key` can explain."""
+STRETCHES = ("early", "middle", "late")
+DETAIL_FROM = 600
+"""Images larger than this are shown so reduced that a detail at full size says more."""
+GALLERY_BYTES = 1_500_000
+"""Of all reduced images of a comparison together, before base64, so that its page stays under 3 MB."""
+MOST_DETAILS = 7
 _bomb_guard = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An encoded picture.
+class Embedded:
+    """An encoded image.
 
     Args:
         uri: ``data:`` address.
@@ -49,7 +61,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Window:
-    """A window of a picture: its corner and side in pixels, and the mean difference inside."""
+    """A window of an image: its corner and side in pixels, and the mean difference inside."""
 
     left: int
     top: int
@@ -64,7 +76,7 @@ class Window:
 
 @contextmanager
 def _any_size() -> Iterator[None]:
-    # Pillow takes very large pictures for an attack; these are the run's own.
+    # Pillow takes very large images for an attack; these are the run's own.
     with _bomb_guard:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -81,8 +93,8 @@ def inside(folder: Path, name: object) -> Path | None:
     return path if path.resolve().is_relative_to(folder.resolve()) else None
 
 
-def open_picture(path: Path | None) -> Image.Image | None:
-    """A picture in mode L, LA, RGB or RGBA; ``None`` when it is missing or damaged."""
+def open_image(path: Path | None) -> Image.Image | None:
+    """An image in mode L, LA, RGB or RGBA; ``None`` when it is missing or damaged."""
     if path is None or not path.is_file():
         return None
     try:
@@ -111,7 +123,7 @@ def _encoded(image: Image.Image, kind: str, **options: int | bool) -> bytes:
 
 
 def reduce(image: Image.Image, side: int) -> Image.Image:
-    """The picture with at most ``side`` pixels on its long side (Lanczos)."""
+    """The image with at most ``side`` pixels on its long side (Lanczos)."""
     longest = max(image.size)
     if longest <= side:
         return image
@@ -119,11 +131,11 @@ def reduce(image: Image.Image, side: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=4.0)
 
 
-def embed(image: Image.Image, side: int = 1200, limit: int = 360_000, exact: bool = False) -> Picture:
-    """Encode a picture for the page.
+def embed(image: Image.Image, side: int = 1200, limit: int = 360_000, exact: bool = False) -> Embedded:
+    """Encode an image for the page.
 
     Args:
-        image: a picture from :func:`open_picture`.
+        image: an image from :func:`open_image`.
         side: most pixels on the long side.
         limit: bytes it should not exceed; quality, then size, give way.
         exact: prefer an encoding without loss where it keeps to the limit, as flat maps do.
@@ -132,13 +144,13 @@ def embed(image: Image.Image, side: int = 1200, limit: int = 360_000, exact: boo
     longest = max(width, height)
     small = longest < SMALL
     image = reduce(image, side)
-    # Tiny pictures are enlarged, but not to the size of the page; tall ones must fit a screen.
+    # Tiny images are enlarged, but not to the size of the page; tall ones must fit a screen.
     most = min(max(14 * longest, 320), 520) if small else 1200
     show = max(1, round(min(most * width / longest, 700 * width / height)))
     alpha = image.mode in ("LA", "RGBA")
     if small:
         uri = _data_uri(_encoded(image, "PNG", optimize=True), "png")
-        return Picture(uri, *image.size, show, True, alpha)
+        return Embedded(uri, *image.size, show, True, alpha)
     payload = _encoded(image, "WEBP", lossless=True, method=0) if exact else b""
     if not 0 < len(payload) <= limit:
         for quality in (88, 72, 54):
@@ -149,18 +161,18 @@ def embed(image: Image.Image, side: int = 1200, limit: int = 360_000, exact: boo
         share = min(0.9, 0.95 * math.sqrt(limit / len(payload)))
         image = reduce(image, round(share * max(image.size)))
         payload = _encoded(image, "WEBP", quality=64, method=4)
-    return Picture(_data_uri(payload, "webp"), *image.size, show, False, alpha)
+    return Embedded(_data_uri(payload, "webp"), *image.size, show, False, alpha)
 
 
-def embed_exact(image: Image.Image, window: Window) -> Picture:
-    """A window of a picture, encoded without loss, for display at one pixel to one pixel."""
+def embed_exact(image: Image.Image, window: Window) -> Embedded:
+    """A window of an image, encoded without loss, for display at one pixel to one pixel."""
     crop = image.crop(window.box)
     uri = _data_uri(_encoded(crop, "WEBP", lossless=True, method=4), "webp")
-    return Picture(uri, *crop.size, window.side, True, crop.mode in ("LA", "RGBA"))
+    return Embedded(uri, *crop.size, window.side, True, crop.mode in ("LA", "RGBA"))
 
 
-def worst_window(first: Image.Image, second: Image.Image, side: int = 256) -> Window | None:
-    """The window where two pictures of equal size differ most.
+def most_different_window(first: Image.Image, second: Image.Image, side: int = 256) -> Window | None:
+    """The window where two images of equal size differ most.
 
     Windows start at multiples of an eighth of ``side``. ``None`` if the sizes differ or are below
     ``side``.
@@ -210,3 +222,176 @@ def density_key(name: str | None, span: tuple[float, float] | None) -> dict[str,
         low = f"1/{1 / span[0]:.3g}" if span[0] < 1 else f"{span[0]:.3g}"
         low, high = f"{low} of uniform", f"{span[1]:.3g} times uniform"
     return {"words": words, "bar": gradient(name) or "", "low": low, "middle": "as uniform", "high": high}
+
+
+@dataclass(frozen=True)
+class _Named(Record):
+    """A file of ``images/``, and what a page calls it."""
+
+    file: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class _Notes(Record):
+    """What ``images/images.json`` says of a run's images."""
+
+    samples: tuple[_Named, ...] = ()
+    outputs: tuple[_Named, ...] = ()
+    error_scale: float | None = None
+    density_range: tuple[float, float] | None = stored(read=number_pair)
+    color_maps: Mapping[str, str] = stored(default={})
+    reconstruction_note: str = ""
+    reduced_to: Any = None
+
+    @property
+    def words(self) -> str:
+        """On how many pixels the reconstruction was computed, as a sentence."""
+        note = self.reconstruction_note
+        if self.reduced_to:
+            return f"The image is large, so reconstruction and error were computed on a grid: {note}."
+        return f"Reconstruction: {note}." if note else ""
+
+
+def _error_key(scale: float | None, value_range: tuple[float, float] | None) -> dict[str, str] | None:
+    """What the colors of the error map mean; ``None`` where the run did not say."""
+    if scale is None:
+        return None
+    full = f"{100 * scale:.3g}%"
+    words = f"Full color: a mean error over channels of {full} of the value range, or more"
+    if value_range is not None:
+        low, high = value_range
+        words += f" ({scale * (high - low):.3g} in a range of {low:g} to {high:g})"
+    return {"high": full, "words": words + "."}
+
+
+def _detail(
+    target: Image.Image, result: Image.Image, error: Image.Image | None, shape: tuple[int, ...]
+) -> dict[str, Any] | None:
+    """The window with the largest error at full size; ``None`` where the images are not that."""
+    full = shape[:2] or (target.height, target.width)
+    if max(target.size) <= DETAIL_FROM or full != (target.height, target.width):
+        return None
+    window = most_different_window(target, result)
+    if window is None:
+        return None
+    shown = [("Target", embed_exact(target, window)), ("Reconstruction", embed_exact(result, window))]
+    if error is not None and error.size == target.size:
+        shown.append(("Error", embed_exact(error, window)))
+    frame = {
+        "left": 100 * window.left / target.width,
+        "top": 100 * window.top / target.height,
+        "width": 100 * window.side / target.width,
+        "height": 100 * window.side / target.height,
+    }
+    return {"window": window, "shown": shown, "frame": frame}
+
+
+def run_images(run: Path, signal: SignalInfo) -> dict[str, Any]:
+    """Everything a run's page shows of its ``images/``; missing and damaged images are ``None``."""
+    folder = run / "images"
+    notes = _Notes.parse(read_optional(folder / "images.json"))
+    names = ("target", "reconstruction", "error")
+    target, result, error = (open_image(folder / f"{name}.png") for name in names)
+    maps = notes.samples or [_Named(f"samples_{name}.png", name) for name in STRETCHES]
+    found = [(one.label, open_image(inside(folder, one.file))) for one in maps]
+    return {
+        "target": embed(target) if target is not None else None,
+        "reconstruction": embed(result) if result is not None else None,
+        "error": embed(error, limit=300_000, exact=True) if error is not None else None,
+        "bar": gradient(notes.color_maps.get("error")),
+        "error_key": _error_key(notes.error_scale, signal.value_range),
+        "note": notes.words,
+        "outputs": [
+            {"file": f"images/{one.file}", "label": one.label}
+            for one in notes.outputs
+            if inside(folder, one.file) is not None
+        ],
+        "detail": _detail(target, result, error, signal.shape) if target and result else None,
+        "samples": [
+            {"label": label, "image": embed(image, side=800, limit=180_000, exact=True)}
+            for label, image in found
+            if image is not None
+        ],
+        "density": density_key(notes.color_maps.get("samples"), notes.density_range),
+    }
+
+
+def _first(folder: Path, runs: Sequence[RunResult], kind: str) -> list[Path]:
+    """The images of the first run (lowest seed) that has any of this kind."""
+    for run in sorted(runs, key=lambda run: run.seed or 0):
+        names = getattr(run.images or RunImages(), kind)
+        paths = [inside(folder, name) for name in (names if kind == "samples" else [names])]
+        found = [path for path in paths if path is not None and path.is_file()]
+        if found:
+            return found
+    return []
+
+
+def _differ_most(reconstructions: dict[str, Path], baseline: str | None) -> tuple[str, Window] | None:
+    """The best reconstruction's label, and the window where it and the baseline's differ most."""
+    best = next((label for label in reconstructions if label != baseline), None)
+    if best is None or baseline not in reconstructions:
+        return None
+    first, second = (open_image(reconstructions[label]) for label in (best, baseline))
+    if first is None or second is None or max(first.size) <= DETAIL_FROM:
+        return None
+    window = most_different_window(first, second)
+    return (best, window) if window is not None and window.mean > 0 else None
+
+
+def gallery(folder: Path, comparison: Comparison, rows: list[Row]) -> dict[str, Any]:
+    """Everything a comparison's page shows of its runs' images, side by side for every sampler.
+
+    Args:
+        folder: the comparison's folder; an ``images/target.png`` in it is shown beside the details.
+        comparison: what the folder's ``results.json`` holds.
+        rows: of the summary, best first.
+    """
+    kinds = {
+        kind: {row.label: paths for row in rows if (paths := _first(folder, row.runs, kind))}
+        for kind in ("reconstruction", "error", "samples")
+    }
+    total = 1 + sum(len(paths) for entries in kinds.values() for paths in entries.values())
+    large = 900 if total <= 12 else 560
+
+    def embedded(paths: dict[str, Path], side: int, exact: bool) -> list[dict[str, Any]]:
+        found = ((label, open_image(path)) for label, path in paths.items())
+        return [
+            {"label": label, "image": embed(image, side, GALLERY_BYTES // total, exact=exact)}
+            for label, image in found
+            if image is not None
+        ]
+
+    first = {kind: {label: paths[0] for label, paths in entries.items()} for kind, entries in kinds.items()}
+    samples = [
+        {"label": label, "stretches": embedded(dict(zip(STRETCHES, paths, strict=False)), 480, True)}
+        for label, paths in kinds["samples"].items()
+    ]
+    baseline = next((row.label for row in rows if row.baseline), None)
+    # A cut out of a drawing says nothing; out of an image it does.
+    drawn = comparison.task not in ("signal", "image")
+    found = None if drawn else _differ_most(first["reconstruction"], baseline)
+    details: list[dict[str, Any]] = []
+    full = False
+    for label, path in {"target": folder / "images" / "target.png", **first["reconstruction"]}.items():
+        image = open_image(path) if found is not None and len(details) < MOST_DETAILS else None
+        if found is not None and image is not None:
+            window = found[1]
+            if image.width >= window.box[2] and image.height >= window.box[3]:
+                details.append({"label": label, "image": embed_exact(image, window)})
+                full = comparison.signal.shape[:2] == (image.height, image.width)
+    scales = {run.images.error_scale for run in comparison.runs if run.images} - {None}
+    return {
+        "reconstruction": embedded(first["reconstruction"], large, False),
+        "error": embedded(first["error"], large, True),
+        "samples": [entry for entry in samples if entry["stretches"]],
+        "details": details if len(details) > 1 else [],
+        "full_size": full,
+        "window": found[1] if found is not None else None,
+        "pair": (found[0], baseline) if found is not None else None,
+        "bar": gradient(comparison.color_maps.get("error")),
+        # The error that gets full color, where all error maps share it.
+        "scale": scales.pop() if len(scales) == 1 else None,
+        "density": density_key(comparison.color_maps.get("samples"), comparison.density_range),
+    }

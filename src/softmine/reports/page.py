@@ -71,7 +71,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def columns(amount: int) -> int:
-    """How many columns, two to five, show ``amount`` pictures in rows as even as can be."""
+    """How many columns, two to five, show ``amount`` images in rows as even as can be."""
     rows = -(-amount // 5)
     return max(2, -(-amount // rows)) if rows else 2
 

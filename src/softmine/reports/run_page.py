@@ -1,15 +1,115 @@
-"""What the page of one run shows."""
+"""One run: the records in the files of its folder, and what its page shows of them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from softmine.reports import charts, text
-from softmine.reports.run import Evaluation, Run
-from softmine.reports.run_images import pictures
-from softmine.study.json_fields import number
+from softmine.reports.images import run_images
+from softmine.reports.page import read_lines, read_object, read_optional
+from softmine.study.json_fields import Record, apart, stored
+from softmine.study.results import Described
+
+
+@dataclass(frozen=True)
+class Evaluation(Record):
+    """One line of ``metrics.jsonl``; a figure that is missing or no number is ``None``.
+
+    Args:
+        step: steps made.
+        seconds: training time.
+        psnr: in dB.
+        ssim: structural similarity.
+        loss: of the last step.
+        samples: drawn until then.
+        evaluated: cells that were measured.
+        step_ms: median time of a step.
+        sampler_ms: the sampler's part of it.
+        subset: whether not every cell was measured.
+        more: measures that only some kinds of signal have, such as ``iou``.
+    """
+
+    step: int = -1
+    seconds: float = math.nan
+    psnr: float | None = None
+    ssim: float | None = None
+    loss: float | None = None
+    samples: float | None = None
+    evaluated: float | None = None
+    step_ms: float | None = stored("step_ms_median")
+    sampler_ms: float | None = stored("sampler_ms_median")
+    subset: bool = False
+    more: Mapping[str, float] = stored(default={}, rest=True)
+
+
+@dataclass(frozen=True)
+class Status(Record):
+    """``status.json``: how far a run came, and how it ended.
+
+    Args:
+        state: running, finished, interrupted, stopped-nan or failed; empty where the file does not say.
+        step: steps made.
+        seconds: training time.
+        message: what a person must know of its end.
+        psnr_in_all: PSNR in dB over every cell, where that was measured at the end.
+    """
+
+    state: str = ""
+    step: int | None = None
+    seconds: float | None = None
+    message: str = ""
+    psnr_in_all: float | None = None
+
+
+@dataclass(frozen=True)
+class Run(Described):
+    """A run folder.
+
+    Args:
+        seed: random seed.
+        parameters: of the field.
+        folder: where it lies.
+        evaluations: by step, rising.
+        status: how it ended.
+    """
+
+    seed: Any = None
+    parameters: float | None = None
+    folder: Path = apart(Path())
+    evaluations: tuple[Evaluation, ...] = apart(())
+    status: Status = apart(Status())
+
+    @property
+    def sampler(self) -> str:
+        """The sampler with its options."""
+        return str(self.settings.get("sampler") or "")
+
+    @property
+    def cells(self) -> float | None:
+        """Cells of the signal; ``None`` where its shape is not known."""
+        return float(math.prod(self.signal.shape[:-1])) if len(self.signal.shape) > 1 else None
+
+    @staticmethod
+    def read(folder: Path) -> Run:
+        """The record of a folder, of which only ``config.json`` is needed.
+
+        Raises:
+            SoftmineError: the folder or its ``config.json`` is missing or damaged.
+        """
+        config = read_object(folder / "config.json")
+        found = map(Evaluation.parse, read_lines(folder / "metrics.jsonl"))
+        # A resumed run may repeat an evaluation: the newer one counts.
+        by_step = {one.step: one for one in found if one.step >= 0 and not math.isnan(one.seconds)}
+        return replace(
+            Run.parse(config),
+            folder=folder,
+            evaluations=tuple(by_step[step] for step in sorted(by_step)),
+            status=Status.parse(read_optional(folder / "status.json")),
+        )
 
 
 def _result(run: Run) -> Evaluation | None:
@@ -40,11 +140,10 @@ def _ended(run: Run) -> str:
         return ""
     if status.state:
         return f"This run ended as \u201c{status.state}\u201d{place}."
-    steps, seconds = (number(run.settings.get(key)) for key in ("steps", "seconds"))
     last = run.evaluations[-1] if run.evaluations else None
     if last is not None and (
-        (steps is not None and last.step >= 0.98 * steps)
-        or (seconds is not None and last.seconds >= 0.98 * seconds)
+        (run.steps is not None and last.step >= 0.98 * run.steps)
+        or (run.seconds is not None and last.seconds >= 0.98 * run.seconds)
     ):
         return ""
     return "This run left no record of how it ended; it may have been cut off."
@@ -59,15 +158,12 @@ def _message(run: Run) -> str:
 
 def _measured_on(run: Run, result: Evaluation) -> str:
     """On which pixels (samples, voxels) the figures were measured, in words."""
-    unit = run.measured_unit
+    unit = run.signal.measured.unit or run.unit
     subsets = [one for one in run.evaluations if one.subset and one.psnr is not None]
     if not subsets:
         return f"PSNR was measured on all {unit}."
-    part, evaluated, cells = (
-        f"a fixed subset of {unit}",
-        subsets[-1].evaluated,
-        run.measured_cells or run.cells,
-    )
+    part, evaluated = f"a fixed subset of {unit}", subsets[-1].evaluated
+    cells = run.signal.measured.cells or run.cells
     if evaluated:
         share = f", {100 * evaluated / cells:.2g}% of all" if cells else ""
         part = f"a fixed subset of {text.count(evaluated)} {unit}{share}"
@@ -100,7 +196,7 @@ def _facts(run: Run, result: Evaluation | None) -> list[tuple[str, str]]:
         if last.samples:
             facts.append(("Samples", text.compact(last.samples)))
             if run.cells:
-                cell = run.signal.unit.removesuffix("s")
+                cell = run.unit.removesuffix("s")
                 facts.append((f"Samples per {cell}", text.significant(last.samples / run.cells)))
     if run.parameters is not None:
         facts.append(("Parameters", text.compact(run.parameters)))
@@ -168,36 +264,34 @@ def fit_page(folder: Path) -> dict[str, Any]:
     run = Run.read(folder)
     result = _result(run)
     mixed = len({one.subset for one in run.evaluations if one.psnr is not None}) > 1
-    extra = {"seed": run.seed, "parameters": run.parameters}
-    groups, rest = text.settings(
-        {**run.settings, **{key: extra[key] for key in extra if extra[key] is not None}}
-    )
+    extra = {key: value for key in ("seed", "parameters") if (value := getattr(run, key)) is not None}
+    groups, rest = text.settings({**run.settings, **extra})
     return {
         "title": run.signal.name,
         "task": run.task,
         "created": text.moment(run.created),
         "headline": _headline(run, result),
         "sampler": text.in_prose(run.sampler),
-        "field": text.field_name(run.settings.get("field")),
+        "field": text.field_name(run.field),
         "machine": text.machines([run.device, *(one.device for one in run.resumed)]),
         "facts": _facts(run, result),
         "uniform": run.sampler.partition(":")[0] == "uniform",
         "state": run.status.state,
         "ended": _ended(run),
         "message": _message(run),
-        "pictures": pictures(folder, run.signal, run.value_range),
+        "images": run_images(folder, run.signal),
         "charts": _charts(run, mixed),
         "records": run.evaluations,
         "mixed": mixed,
-        "unit": run.signal.unit,
+        "unit": run.unit,
         "measured_on": _measured_on(run, result) if result is not None else "",
         "groups": groups,
         "rest": rest,
         "signal": {
-            "path": run.path or text.NOTHING,
-            "size": text.size(run.signal.shape, run.signal.unit),
-            "dtype": run.dtype or text.NOTHING,
-            "fingerprint": run.fingerprint or text.NOTHING,
+            "path": run.signal.path or ("built in" if run.signal.fingerprint else text.NOTHING),
+            "size": text.size(run.signal.shape, run.unit),
+            "dtype": run.signal.dtype or text.NOTHING,
+            "fingerprint": run.signal.fingerprint or text.NOTHING,
         },
         "versions": text.versions([run.versions, *(one.versions for one in run.resumed)]),
         "command": run.command,

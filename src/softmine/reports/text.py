@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ParamSpec
 
 from softmine import formatting
-from softmine.study.json_fields import mapping, number
+from softmine.study.json_fields import number
 from softmine.study.results import machine
 
 P = ParamSpec("P")
@@ -128,19 +129,20 @@ def field_name(value: object) -> str:
 
 def machines(devices: Iterable[object]) -> str:
     """The devices that a run was trained on, one after the other, in words."""
-    names = [machine(device) for device in devices]
-    return ", then ".join(name for name, before in zip(names, [None, *names], strict=False) if name != before)
+    return _in_turn(map(machine, devices))
 
 
-def versions(values: Iterable[object]) -> list[tuple[str, str]]:
+def versions(values: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Pairs of a package's name and its version; where that changed with a resumption, one after the other."""
     found: dict[str, list[str]] = {}
     for value in values:
-        for name, version in mapping(value).items():
-            known = found.setdefault(str(name), [])
-            if str(version) not in known[-1:]:
-                known.append(str(version))
-    return [(name, ", then ".join(known)) for name, known in found.items()]
+        for name, version in value.items():
+            found.setdefault(str(name), []).append(str(version))
+    return [(name, _in_turn(known)) for name, known in found.items()]
+
+
+def _in_turn(names: Iterable[str]) -> str:
+    return ", then ".join(name for name, _ in itertools.groupby(names))
 
 
 def setting(key: str, value: object) -> str:

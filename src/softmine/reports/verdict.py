@@ -1,21 +1,151 @@
-"""The result of a comparison in words."""
+"""The rows of a comparison's page, each a line of its summary, and their result in words."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from statistics import median_high
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from statistics import median, median_high
 
+from softmine.registry import with_shorter
 from softmine.reports import text
-from softmine.reports.rows import Row
-from softmine.study.results import RunResult
-from softmine.study.summary import BASELINE
+from softmine.study.curves import Spread, spread
+from softmine.study.results import Comparison, Line, RunResult
+from softmine.study.summary import BASELINE, baseline, gain, level, speedup
 
 LEAST_GAIN = 0.05
 """Differences below this many dB are called a tie, whatever the spread."""
 REACHED = 0.98
 """From this share of a budget on, it counts as spent."""
+
+
+@dataclass(frozen=True)
+class Row(Line):
+    """A line of the summary as a page shows it, with its speed-ups as the table has them.
+
+    Args:
+        short: the sampler in short, and how many times shorter its budget is: ``auto/2.5``.
+        label: its name in charts, with the batch size where one sampler has several.
+        prose: its name in a sentence.
+        runs: its runs.
+        counted: those of the seeds that count, of which its figures and curves are.
+        gain: mean final PSNR above the baseline's; ``None`` for the baseline itself.
+        baseline: whether the others are measured against it.
+        reached_seconds: speed-up to the final PSNR of the page's baseline.
+        reached_steps: the same in steps.
+        step_ms: median time of a step.
+        sampler_ms: the sampler's part of it.
+        by_seconds: its curve over training time.
+        by_step: its curve over steps.
+    """
+
+    short: str = ""
+    label: str = ""
+    prose: str = ""
+    runs: tuple[RunResult, ...] = ()
+    counted: tuple[RunResult, ...] = ()
+    gain: float | None = None
+    baseline: bool = False
+    reached_seconds: float | None = None
+    reached_steps: float | None = None
+    step_ms: float | None = None
+    sampler_ms: float | None = None
+    by_seconds: Spread | None = None
+    by_step: Spread | None = None
+
+    @property
+    def against(self) -> int | None:
+        """The batch size of the baseline that the file's speed-ups speak of; its own where the file does not say."""
+        return self.batch_size if self.baseline_batch_size is None else self.baseline_batch_size
+
+    @property
+    def own_baseline(self) -> bool:
+        """Whether its speed-up is against itself."""
+        return (self.sampler, self.shorter) == (BASELINE, 1) and self.against == self.batch_size
+
+
+def _median_of(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(median(known)) if known else None
+
+
+def table(comparison: Comparison) -> list[Row]:
+    """The rows of a comparison, best first."""
+    lines = comparison.lines
+    names = text.short_names(line.sampler for line in lines)
+    batches = Counter(sampler for sampler, _ in {line.entry[:2] for line in lines})
+    base = baseline(comparison)
+    rows = [_row(comparison, line, names[line.sampler], batches[line.sampler] > 1, base) for line in lines]
+    return sorted(rows, key=level, reverse=True)
+
+
+def _row(comparison: Comparison, line: Line, name: str, several: bool, base: Line | None) -> Row:
+    short = label = prose = with_shorter(name, line.shorter)
+    if several:
+        size = text.count(line.batch_size)
+        label, prose = f"{short} {size}", f"{short} at batch {size}"
+    counted = tuple(comparison.counted(line))
+    curves = [run.curve for run in counted]
+    reached = None, None
+    if base is not None:
+        reached = speedup(comparison, line, base, "seconds"), speedup(comparison, line, base, "step")
+    shown = line.speedup_seconds, line.speedup_steps
+    sizes = {one.batch_size for one in comparison.lines if (one.sampler, one.shorter) == (BASELINE, 1)}
+    if line.batch_size not in sizes and shown[0] is None:
+        shown = reached
+    figures = {one.name: getattr(line, one.name) for one in fields(line)}
+    figures |= {"speedup_seconds": shown[0], "speedup_steps": shown[1]}
+    return Row(
+        **figures,
+        short=short,
+        label=label,
+        prose=prose,
+        runs=tuple(comparison.runs_of(line)),
+        counted=counted,
+        gain=None if line is base else gain(line, base),
+        baseline=line is base,
+        reached_seconds=reached[0],
+        reached_steps=reached[1],
+        step_ms=_median_of(run.step_ms for run in counted),
+        sampler_ms=_median_of(run.sampler_ms for run in counted),
+        by_seconds=spread(curves, "seconds"),
+        by_step=spread(curves, "step"),
+    )
+
+
+def strip(rows: list[Row]) -> dict[str, dict[str, float]]:
+    """Where each row's PSNR and spread lie between the lowest and the highest, in percent."""
+    known = [
+        (row, row.psnr, row.deviation or 0.0) for row in rows if row.psnr is not None and row.psnr < math.inf
+    ]
+    low = min((psnr - wide for _, psnr, wide in known), default=0.0)
+    span = max((psnr + wide for _, psnr, wide in known), default=0.0) - low
+    if len(known) < 2 or span < 1e-6:
+        return {}
+
+    def place(value: float) -> float:
+        return round(4 + 92 * (value - low) / span, 2)
+
+    return {
+        row.label: {"at": place(psnr), "from": place(psnr - wide), "to": place(psnr + wide)}
+        for row, psnr, wide in known
+    }
+
+
+def best_figures(rows: list[Row]) -> dict[str, float | None]:
+    """The best figure of every column, for highlighting; ``None`` where there is no choice."""
+    better = {
+        "psnr": max,
+        "speedup_seconds": max,
+        "speedup_steps": max,
+        "step_ms": min,
+    }
+    best: dict[str, float | None] = {}
+    for key, choose in better.items():
+        values = [value for row in rows if (value := getattr(row, key)) is not None]
+        best[key] = choose(values) if len(set(values)) > 1 else None
+    return best
 
 
 def spent(rows: list[Row], seconds: float | None, steps: int | float | None) -> str:
@@ -61,22 +191,20 @@ def compared(rows: list[Row]) -> list[Row]:
 
 
 def _noise(row: Row, base: Row) -> float:
-    return max(LEAST_GAIN, math.hypot(row.line.deviation or 0.0, base.line.deviation or 0.0))
+    return max(LEAST_GAIN, math.hypot(row.deviation or 0.0, base.deviation or 0.0))
 
 
 def _caveats(best: Row, base: Row, equal_steps: bool) -> str:
     """What a fair reader must know beside the two figures."""
     found = ""
-    if equal_steps and best.line.overhead is not None and abs(best.line.overhead) >= 0.02:
-        found += f" Its steps take {text.percent(best.line.overhead, sign=True)} time."
+    if equal_steps and best.overhead is not None and abs(best.overhead) >= 0.02:
+        found += f" Its steps take {text.percent(best.overhead, sign=True)} time."
     if best.batch_size != base.batch_size and best.batch_size and base.batch_size:
         own, other = text.count(best.batch_size), text.count(base.batch_size)
-        found += f" Here {base.name} draws {other} samples a step, {best.name} {own}."
+        found += f" Here {base.short} draws {other} samples a step, {best.short} {own}."
         steps = [row.runs[0].steps if row.runs else None for row in (best, base)]
         if equal_steps and None not in steps and steps[0] != steps[1] and best.shorter == 1:
-            found += (
-                f" {base.name.capitalize()} was given {text.count(steps[1])} steps, which take about as long."
-            )
+            found += f" {base.short.capitalize()} was given {text.count(steps[1])} steps, which take about as long."
     if max(len(best.counted), len(base.counted)) < 2:
         found += " With one seed each, how much of this is chance is not known."
     return found
@@ -96,7 +224,7 @@ class Verdict:
 def verdict(rows: list[Row], seconds: float | None, steps: int | float | None) -> Verdict:
     """Say who wins by how much, or that nobody does.
 
-    Runs with a shorter budget are told after that, each with the budget it had; they are the result where nothing but
+    Runs with a shorter budget follow, each with the budget it had; they are the result where nothing but
     uniform sampling had the whole budget.
 
     Args:
@@ -109,14 +237,16 @@ def verdict(rows: list[Row], seconds: float | None, steps: int | float | None) -
     base = next((row for row in scored if row.baseline), None)
     best = next((row for row in scored if row.sampler != BASELINE), None)
     if base is not None and best is not None and best.shorter > 1:
-        found, told = _of_shorter(best, base, seconds, steps), best
+        found, named = _of_shorter(best, base, seconds, steps), best
     else:
-        found, told = _of_equal(chosen, rows, seconds, steps), scored[0] if scored else None
-    others = [row for row in rows if row.shorter > 1 and row.psnr is not None and row is not told]
-    return replace(found, rest=found.rest + _told_beside(others, base, seconds, steps))
+        found, named = _of_equal(chosen, rows, seconds, steps), scored[0] if scored else None
+    others = [row for row in rows if row.shorter > 1 and row.psnr is not None and row is not named]
+    return replace(found, rest=found.rest + _shorter_beside(others, base, seconds, steps))
 
 
-def _told_beside(rows: list[Row], base: Row | None, seconds: float | None, steps: int | float | None) -> str:
+def _shorter_beside(
+    rows: list[Row], base: Row | None, seconds: float | None, steps: int | float | None
+) -> str:
     """Where runs with a shorter budget end, as a sentence; empty without any."""
     found = []
     for row in rows:
@@ -188,8 +318,8 @@ def _of_equal(rows: list[Row], every: list[Row], seconds: float | None, steps: i
         lead = f"{best.prose} ends {text.decibels(gain)} above {base.prose}"
         return Verdict(lead, f"{best.prose}: {ends}.{caveats}", True)
     share = f"{text.fixed(1 / factor, 2)} of the {'steps' if equal_steps else 'time'}"
-    goal = f"{base.name}\u2019s final {text.decibels(base.psnr, 1)}"
-    if base.prose != base.name:
+    goal = f"{base.short}\u2019s final {text.decibels(base.psnr, 1)}"
+    if base.prose != base.short:
         goal = f"the final {text.decibels(base.psnr, 1)} of {base.prose}"
     rest = f"It ends {text.decibels(gain)} higher: {ends}.{caveats}"
     return Verdict(f"{best.prose} reaches {goal} in {share}", rest, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -14,12 +15,13 @@ from safetensors import SafetensorError
 from torch import nn
 
 from softmine.errors import ArgumentError, SoftmineError
+from softmine.formatting import clock, decibels
 from softmine.runs import checkpoint, pictures
 from softmine.runs.build import build_run, with_batch_size
 from softmine.runs.environment import versions
 from softmine.runs.interrupt import Interrupted
 from softmine.runs.os_errors import first_line, sentence
-from softmine.runs.progress import Progress, decibels, duration
+from softmine.runs.progress import Progress
 from softmine.runs.run_folder import RunFolder
 from softmine.runs.task import Evaluation, Evaluator, Task, finite
 from softmine.training import devices
@@ -236,10 +238,12 @@ class _Fit:
                 result = self.task.reconstruct(trainer.field, trainer.device, small=True, report=report)
             pictures.write_pictures(result, outputs, trainer.record, folder)
         last = run.metrics[-1] if run.metrics else None
-        summary = f"step {trainer.step:,}, {duration(trainer.clock.seconds)} of training"
+        summary = f"step {trainer.step:,}, {clock(trainer.clock.seconds)} of training"
         if last:
             full = result.psnr is not None
-            summary += f": PSNR {decibels(result.psnr if result.psnr is not None else last['psnr'])} dB"
+            psnr = result.psnr if full else last["psnr"]
+            # A run that was resumed read its last evaluation from JSON, which keeps the PSNR of an exact fit as null.
+            summary += f": PSNR {decibels(math.inf if psnr is None else psnr)}"
             if full or last["subset"]:
                 measured = self.task.describe().get("measured")
                 measured = measured or {"cells": self.task.signal.domain.cells, "unit": self.task.unit}

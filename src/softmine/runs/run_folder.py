@@ -62,20 +62,11 @@ class RunFolder:
             SoftmineError: there is no run in the folder, or its ``config.json`` is damaged.
         """
         path = new_folder.plain(path)
-        file = path / "config.json"
-        try:
-            if not path.exists():
-                raise SoftmineError(f"there is no run at {path}: the folder does not exist")
-            if not file.is_file():
-                raise SoftmineError(f"{path} is no run folder: it holds no config.json")
-        except OSError as error:
-            raise new_folder.unusable("open the run", path, error) from error
-        try:
-            config = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            config = None
-        if not isinstance(config, dict) or not _is_config(config):
-            raise SoftmineError(f"{file} is not the config.json of a softmine run: it cannot be resumed")
+        config = read_description(path, "config.json", "run")
+        if config is None:
+            raise SoftmineError(
+                f"{path / 'config.json'} is not the config.json of a softmine run: it cannot be resumed"
+            )
         return cls(path, config)
 
     def discard(self) -> None:
@@ -137,17 +128,38 @@ def _step_of(checkpoint: Path) -> int:
     return int(number) if number.isdecimal() else -1
 
 
-def _is_config(config: dict[str, Any]) -> bool:
-    """Whether this is a run's configuration, with what resuming needs in it."""
-    signal = config.get("signal")
+def read_description(folder: Path, name: str, noun: str) -> dict[str, Any] | None:
+    """The file that describes a run or a comparison, None where it lacks what resuming needs.
+
+    Args:
+        folder: of the run or comparison.
+        name: of the file.
+        noun: what the folder should be of, for messages.
+
+    Raises:
+        SoftmineError: there is no such folder or file.
+    """
+    file = folder / name
+    try:
+        if not folder.exists():
+            raise SoftmineError(f"there is no {noun} at {folder}: the folder does not exist")
+        if not file.is_file():
+            raise SoftmineError(f"{folder} is no {noun} folder: it holds no {name}")
+    except OSError as error:
+        raise new_folder.unusable(f"open the {noun}", folder, error) from error
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    signal = found.get("signal") if isinstance(found, dict) else None
     if (
-        config.get("schema") != 1
-        or not isinstance(config.get("settings"), dict)
-        or not isinstance(signal, dict)
+        not isinstance(signal, dict)
+        or found.get("schema") != 1
+        or not isinstance(found.get("settings"), dict)
     ):
-        return False
+        return None
     texts = isinstance(signal.get("name"), str) and isinstance(signal.get("fingerprint"), str)
-    return texts and isinstance(signal.get("path"), (str, type(None)))
+    return found if texts and isinstance(signal.get("path"), (str, type(None))) else None
 
 
 def _evaluation(text: str) -> dict[str, Any] | None:

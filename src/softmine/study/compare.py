@@ -17,27 +17,18 @@ from softmine.runs.environment import versions
 from softmine.runs.files import write_json
 from softmine.runs.interrupt import Interrupted
 from softmine.runs.task import Evaluator, Task
-from softmine.study.interleave import ComparedRun, interleave
-from softmine.study.matrix import (
-    CompareSettings,
-    Entry,
-    ended,
-    entries,
-    entry_of,
-    missing,
-    run_settings,
-)
-from softmine.study.matrix_progress import MatrixProgress
-from softmine.study.results import RunResult
-from softmine.study.shorter import with_shorter
-from softmine.study.summary import BASELINE, best_uniform, to_json
+from softmine.study.interleave import ComparedRun, MatrixProgress, interleave
+from softmine.study.json_fields import written
+from softmine.study.matrix import CompareSettings, entries, missing, run_settings
+from softmine.study.results import Entry, RunImages, RunResult, Tuning
+from softmine.study.summary import BASELINE, best_uniform, summarize
 from softmine.study.tuning import Search
 from softmine.training import devices
 from softmine.training.budget import evaluation_points
 from softmine.training.colors import COLOR_MAPS
 
 Results = dict[str, Any]
-"""What ``results.json`` holds."""
+"""What ``results.json`` holds, with records as ``runs`` (``RunResult``), ``summary`` (``Line``) and ``tuning``."""
 
 
 def new_results(
@@ -72,17 +63,17 @@ def compare(
     console: Console,
     interrupted: Interrupted,
 ) -> Results:
-    """Makes the runs that ``results`` misses and writes ``results.json`` and pictures into ``folder``.
+    """Makes the runs that ``results`` misses and writes ``results.json`` and images into ``folder``.
 
     The missing runs of one seed train in turns, a fortieth of their budget each, and the order turns by one every round,
-    so that a noisy machine slows all alike; runs that were interleaved have the same ``race``. ``results.json`` is written
+    so that a noisy machine slows all alike; runs that were interleaved have the same group. ``results.json`` is written
     again after every group, so that a comparison that is killed loses one group at most.
 
     Args:
         folder: the comparison's folder, which exists.
         task: the signal.
         settings: what to compare.
-        results: from ``new_results``, or those of a comparison to go on with; changed in place and returned.
+        results: from ``new_results``, or those of a comparison that is resumed; changed in place and returned.
         console: where progress is shown.
         interrupted: tells whether a person wants to stop.
     """
@@ -98,7 +89,7 @@ def compare(
         _write(folder, settings, results)
         if interrupted():
             return results
-    tuning: dict[str, Any] | None = results.get("tuning")
+    tuning: Tuning | None = results.get("tuning")
     if tuning:
         console.print(describe_tuning(tuning), soft_wrap=True)
     found = all_entries(settings, results)
@@ -114,19 +105,19 @@ def compare(
                     _compared_run(entry, seed, task, settings, results, evaluator, device) for entry in ahead
                 ]
                 interleave(compared, progress, _label, interrupted)
-                number = 1 + max((run.get("race", 0) for run in results["runs"]), default=0)
+                number = 1 + max((run.interleaved or 0 for run in results["runs"]), default=0)
                 trained = [one for one in compared if _is_kept(one, results["runs"])]
                 runs = [one.result(number) for one in trained]
                 # What was cut short starts again, and stays until there is more.
-                again = {entry_of(run) for run in runs}
-                before = [run for run in results["runs"] if run["seed"] != seed or entry_of(run) not in again]
+                again = {run.entry for run in runs}
+                before = [run for run in results["runs"] if run.seed != seed or run.entry not in again]
                 results["runs"] = before + runs
                 if seed == 0:
-                    # What was trained is kept, whatever comes of its pictures.
+                    # What was trained is kept, whatever comes of its images.
                     _write(folder, settings, results)
-                    progress.say(float(len(compared)), "writing the pictures")
-                    _write_pictures(folder, task, trained, runs, before)
-                progress.finished(sum(ended(run) for run in runs))
+                    progress.show(float(len(compared)), "writing the images")
+                    results["runs"] = before + _write_images(folder, task, trained, runs, before)
+                progress.finished(sum(run.ended for run in runs))
                 _write(folder, settings, results)
     _write(folder, settings, results)
     return results
@@ -136,7 +127,7 @@ def all_entries(settings: CompareSettings, results: Results) -> list[Entry]:
     """Samplers and batch sizes that run for every seed: those that were named, and uniform at the size found for it."""
     found = entries(settings)
     tuning = results.get("tuning")
-    extra = [Entry(BASELINE, tuning["batch_size"])] if tuning else []
+    extra = [Entry(BASELINE, tuning.batch_size)] if tuning else []
     return found + [entry for entry in extra if entry not in found]
 
 
@@ -148,15 +139,14 @@ def is_complete(settings: CompareSettings, results: Results) -> bool:
     )
 
 
-def describe_tuning(tuning: dict[str, Any]) -> str:
+def describe_tuning(tuning: Tuning) -> str:
     """The search for uniform's batch size as lines of text: every run, then what was chosen."""
-    lines = [f"uniform at several batch sizes, {significant(tuning['seconds'])} s of training each:"]
-    for run in tuning["runs"]:
-        psnr = "diverged" if run["psnr"] is None else decibels(run["psnr"])
-        lines.append(
-            f"  group {run['race']}  batch {run['batch_size']:>6,}  {psnr}  after {count(run['steps'])} steps"
-        )
-    return "\n".join([*lines, f"the search chose batch size {count(tuning['batch_size'])} for uniform"])
+    lines = [f"uniform at several batch sizes, {significant(tuning.seconds)} s of training each:"]
+    for run in tuning.runs:
+        psnr = "diverged" if run.psnr is None else decibels(run.psnr)
+        size, steps = count(run.batch_size), count(run.steps)
+        lines.append(f"  group {run.interleaved}  batch {size:>6}  {psnr}  after {steps} steps")
+    return "\n".join([*lines, f"the search chose batch size {count(tuning.batch_size)} for uniform"])
 
 
 def _compared_run(
@@ -169,31 +159,29 @@ def _compared_run(
     device: torch.device,
 ) -> ComparedRun:
     tuning = results.get("tuning")
-    if tuning and tuning["steps"] and entry not in entries(settings):
+    if tuning and tuning.steps and entry not in entries(settings):
         # A larger batch at as many steps would be given more time than all others.
-        settings = replace(settings, steps=tuning["steps"])
+        settings = replace(settings, steps=tuning.steps)
     trainer = build_run(task, run_settings(settings, entry, seed), device)
     points = evaluation_points(settings.evaluations)
-    return ComparedRun(trainer, evaluator, entry.sampler, seed, points, entry.shorter)
+    return ComparedRun(trainer, evaluator, entry, seed, points)
 
 
-def _is_kept(one: ComparedRun, runs: list[dict[str, Any]]) -> bool:
+def _is_kept(one: ComparedRun, runs: list[RunResult]) -> bool:
     """Whether a run was trained, and as far as an earlier run of the same that was cut short."""
-    entry = Entry(one.sampler, one.batch_size, one.shorter)
-    earlier = [run for run in runs if run["seed"] == one.seed and entry_of(run) == entry]
-    most = max((len(run["curve"]) for run in earlier), default=0)
+    earlier = [run for run in runs if run.seed == one.seed and run.entry == one.entry]
+    most = max((len(run.curve) for run in earlier), default=0)
     return one.trainer.step > 0 and (one.done or len(one.curve) >= most)
 
 
 def _label(one: ComparedRun) -> str:
-    name = with_shorter(one.sampler, one.shorter)
-    return f"seed {one.seed}  {name}  batch {one.batch_size:,}"
+    return f"seed {one.seed}  {one.entry.name}  batch {one.entry.batch_size:,}"
 
 
 def _write(folder: Path, settings: CompareSettings, results: Results) -> None:
-    results["summary"] = to_json(results["runs"], _baseline(settings, results))
+    results["summary"] = summarize(results["runs"], _baseline(settings, results))
     results["complete"] = is_complete(settings, results)
-    write_json(folder / "results.json", results)
+    write_json(folder / "results.json", written(results))
 
 
 def _baseline(settings: CompareSettings, results: Results) -> int | None:
@@ -204,39 +192,35 @@ def _baseline(settings: CompareSettings, results: Results) -> int | None:
     tuning = results.get("tuning")
     if not tuning:
         return None
-    found = None if settings.steps else best_uniform([RunResult.parse(run) for run in results["runs"]])
-    return found or tuning["batch_size"]
+    found = None if settings.steps else best_uniform(results["runs"])
+    return found or tuning.batch_size
 
 
-def _write_pictures(
-    folder: Path,
-    task: Task,
-    compared: list[ComparedRun],
-    runs: list[dict[str, Any]],
-    before: list[dict[str, Any]],
-) -> None:
+def _write_images(
+    folder: Path, task: Task, compared: list[ComparedRun], runs: list[RunResult], before: list[RunResult]
+) -> list[RunResult]:
     """Writes reconstruction, error and samples of each run; one error scale for all, so that they compare."""
     images = folder / "images"
-    scale: float | None = next((run["images"]["error_scale"] for run in before if "images" in run), None)
+    scale = next((run.images.error_scale for run in before if run.images), None)
+    drawn = []
     for one, run in zip(compared, runs, strict=True):
-        if one.diverged_at is not None:
+        if run.diverged_at is not None:
+            drawn.append(run)
             continue
         trainer = one.trainer
         result = task.reconstruct(trainer.field, trainer.device, small=True)
         scale = scale or pictures.error_scale(result)
         if result.target is not None and not (images / "target.png").exists():
             pictures.write_picture(result.target, images / "target.png")
-        shorter = with_shorter("", run["shorter"]).replace("/", "-shorter-")
-        stem = f"{_file_name(run['sampler'])}-{run['batch_size']}{shorter}-{run['seed']}"
+        shorter = f"-shorter-{run.name.rpartition('/')[2]}" if run.shorter > 1 else ""
+        stem = f"{_file_name(run.sampler)}-{run.batch_size}{shorter}-{run.seed}"
         pictures.write_picture(result.values, images / f"{stem}-reconstruction.png")
         pictures.write_error(result.error, images / f"{stem}-error.png", scale)
         samples = pictures.write_samples(trainer.record, images, f"{stem}-samples")
-        run["images"] = {
-            "reconstruction": f"images/{stem}-reconstruction.png",
-            "error": f"images/{stem}-error.png",
-            "error_scale": scale,
-            "samples": [f"images/{entry['file']}" for entry in samples],
-        }
+        paths = (f"images/{stem}-reconstruction.png", f"images/{stem}-error.png")
+        maps = tuple(f"images/{entry['file']}" for entry in samples)
+        drawn.append(replace(run, images=RunImages(*paths, scale, maps)))
+    return drawn
 
 
 def _file_name(sampler: str) -> str:

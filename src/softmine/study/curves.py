@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from softmine.study.json_fields import listing, mapping, number
+from softmine.study.json_fields import Record, listing, number, stored
 
 GRID = 160
 """Points of a median curve."""
@@ -18,8 +18,13 @@ GRID = 160
 Axis = Literal["seconds", "step"]
 
 
+def parse_psnr(value: object) -> float | None:
+    """A PSNR of a JSON file, where null stands for the infinite one of an exact fit; ``None`` for what is none."""
+    return math.inf if value is None or value == math.inf else number(value)
+
+
 @dataclass(frozen=True)
-class CurvePoint:
+class CurvePoint(Record):
     """One evaluation of a run.
 
     Args:
@@ -30,11 +35,11 @@ class CurvePoint:
         more: further measures by name, such as ``iou``.
     """
 
-    step: int
-    seconds: float
-    psnr: float
+    step: int = 0
+    seconds: float = math.nan
+    psnr: float = stored(default=math.nan, read=parse_psnr)
     ssim: float | None = None
-    more: Mapping[str, float] = field(default_factory=dict)
+    more: Mapping[str, float] = stored(default={}, rest=True)
 
     def along(self, axis: Axis) -> float:
         """Where the point lies along an axis."""
@@ -45,28 +50,11 @@ Curve = Sequence[CurvePoint]
 """Points of one run, rising in steps and seconds."""
 
 
-def parse_psnr(value: object) -> float | None:
-    """A PSNR of a JSON file, where null stands for the infinite one of an exact fit; ``None`` for what is none."""
-    return math.inf if value is None or value == math.inf else number(value)
-
-
 def parse_curve(value: object) -> tuple[CurvePoint, ...]:
-    """The curve in a JSON array, rising; points that are damaged are left out."""
-    found: dict[int, CurvePoint] = {}
-    for item in map(mapping, listing(value)):
-        step, seconds = number(item.get("step")), number(item.get("seconds"))
-        psnr = parse_psnr(item["psnr"]) if "psnr" in item else None
-        if step is None or seconds is None or psnr is None:
-            continue
-        known = {"step", "seconds", "psnr", "ssim"}
-        more = {key: figure for key in item if key not in known and (figure := number(item[key])) is not None}
-        found[round(step)] = CurvePoint(round(step), seconds, psnr, number(item.get("ssim")), more)
+    """The curve in a JSON array, rising; points without step, seconds or PSNR are left out."""
+    points = map(CurvePoint.parse, listing(value))
+    found = {one.step: one for one in points if one.step > 0 and not math.isnan(one.seconds + one.psnr)}
     return tuple(found[step] for step in sorted(found))
-
-
-def end(curve: Curve, axis: Axis) -> float:
-    """Where a curve ends along ``axis``."""
-    return curve[-1].along(axis)
 
 
 def time_to(curve: Curve, psnr: float, axis: Axis) -> float | None:
@@ -103,14 +91,11 @@ def median_psnr_at(curves: Sequence[Curve], where: int | float, axis: Axis) -> f
     return statistics.median(found) if found else None
 
 
-def mean_psnr(finals: Sequence[float]) -> float | None:
-    """Mean of the PSNR at the ends of curves; ``None`` without any."""
-    return statistics.fmean(finals) if finals else None
-
-
-def deviation(finals: Sequence[float]) -> float | None:
-    """Sample standard deviation; ``None`` below two values, or where one is an exact fit's."""
-    return statistics.stdev(finals) if len(finals) > 1 and all(map(math.isfinite, finals)) else None
+def mean_and_deviation(finals: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean of the PSNR at the ends of curves, and its standard deviation; ``None`` without any, or where it has none."""
+    mean = statistics.fmean(finals) if finals else None
+    several = len(finals) > 1 and mean is not None and math.isfinite(mean)
+    return mean, statistics.stdev(finals) if several else None
 
 
 @dataclass(frozen=True)

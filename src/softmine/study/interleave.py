@@ -2,19 +2,63 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from rich.console import Console
 from torch import nn
 
+from softmine.formatting import clock, decibels
 from softmine.runs.interrupt import Interrupted
+from softmine.runs.progress import Progress
 from softmine.runs.task import Evaluation, Evaluator, finite
-from softmine.study.matrix_progress import MatrixProgress
+from softmine.study.curves import CurvePoint
+from softmine.study.results import Entry, RunResult
 from softmine.training import devices
 from softmine.training.loop import train_and_evaluate
 from softmine.training.trainer import Diverged, Trainer
 
 SLICES = 40
+
+
+class MatrixProgress(Progress):
+    """Shows runs done, percent and time left over all runs: one live line in a terminal, plain lines elsewhere.
+
+    The time left is the wall clock's (evaluation and images included), from what this process has done so far. Use
+    as a context manager.
+
+    Args:
+        console: where to print.
+        total: runs in all.
+        before: of them, done by an earlier process.
+    """
+
+    def __init__(self, console: Console, total: int, before: int = 0) -> None:
+        super().__init__(console, steps=None)
+        self.total, self.before, self.done = total, before, before
+        self._started: float | None = None
+
+    def finished(self, runs: int) -> None:
+        """Notes that ``runs`` more have come to their end."""
+        self.done += runs
+
+    def show(self, training: float, text: str) -> None:
+        """Shows ``text`` in the live line; ``training`` is how many runs' worth of work is done in those that train now."""
+        self.say(f"{self.overview(training)}  {text}")
+
+    def print(self, training: float, text: str) -> None:
+        """Prints ``text`` where there is no live line."""
+        self.line(f"{self.overview(training)}  {text}")
+
+    def overview(self, training: float) -> str:
+        """Percent, runs done of all, and the time left: ``42%  5/12 runs  ETA 3:20``."""
+        # From the first word on: what a process pays once, before it trains, says nothing about the rest.
+        now = time.monotonic()
+        self._started = now if self._started is None else self._started
+        worth = self.done + training
+        here = worth - self.before
+        left = clock((now - self._started) * (self.total - worth) / here) if here > 0 else "..."
+        return f"{worth / self.total:4.0%}  {self.done}/{self.total} runs  ETA {left}"
 
 
 class ComparedRun:
@@ -23,35 +67,22 @@ class ComparedRun:
     Args:
         trainer: at its start.
         evaluator: measures its field, with the clock stopped.
-        sampler: the sampler's description, for the record.
-        seed: for the record.
+        entry: what it is a run of.
+        seed: random seed.
         points: shares of its budget at which to evaluate, rising; done after the last, or where the loss has diverged.
-        shorter: how many times shorter its budget is than the comparison's, for the record.
     """
 
     def __init__(
-        self,
-        trainer: Trainer,
-        evaluator: Evaluator,
-        sampler: str,
-        seed: int,
-        points: Sequence[float],
-        shorter: float = 1.0,
+        self, trainer: Trainer, evaluator: Evaluator, entry: Entry, seed: int, points: Sequence[float]
     ) -> None:
-        self.trainer, self.evaluator = trainer, evaluator
-        self.sampler, self.seed, self.shorter = sampler, seed, shorter
-        self.curve: list[dict[str, Any]] = []
+        self.trainer, self.evaluator, self.entry, self.seed = trainer, evaluator, entry, seed
+        self.curve: list[CurvePoint] = []
         self.diverged_at: int | None = None
         self.done = False
         self._last = points[-1]
         self._until: float = 0.0
         self._interrupted: Interrupted = lambda: False
         self._loop = train_and_evaluate(trainer, points, self._measure, self._pause)
-
-    @property
-    def batch_size(self) -> int:
-        """Coordinates a step."""
-        return self.trainer.sampler.batch_size
 
     @property
     def share(self) -> float:
@@ -67,8 +98,9 @@ class ComparedRun:
             self.diverged_at, self.done = error.step, True
             return
         if point is not None:
-            known, result = {"step": point.step, "seconds": round(point.seconds, 4)}, point.value
-            self.curve.append({**known, "psnr": result.psnr, "ssim": result.ssim, **result.more})
+            result = point.value
+            seconds = round(point.seconds, 4)
+            self.curve.append(CurvePoint(point.step, seconds, result.psnr, result.ssim, result.more))
             self.done = self.trainer.progress >= self._last
 
     def _pause(self) -> bool:
@@ -77,24 +109,22 @@ class ComparedRun:
     def _measure(self, field: nn.Module) -> Evaluation:
         return finite(self.evaluator(field), self.trainer)
 
-    def result(self, group: int) -> dict[str, Any]:
-        """The run as ``results.json`` has it; ``group`` is the number of those that were interleaved with each other."""
+    def result(self, group: int) -> RunResult:
+        """The run as a record; ``group`` is the number of those that were interleaved with each other."""
         step_ms, sampler_ms = self.trainer.timer.medians()
-        return {
-            "sampler": self.sampler,
-            "seed": self.seed,
-            "batch_size": self.batch_size,
-            "shorter": self.shorter,
-            "race": group,
-            "steps": self.trainer.step,
-            "train_seconds": round(self.trainer.clock.seconds, 4),
-            "step_ms_median": step_ms,
-            "sampler_ms_median": sampler_ms,
-            "peak_rss_mb": devices.peak_memory_mb(),
-            "finished": self.done and self.diverged_at is None,
-            "diverged_at": self.diverged_at,
-            "curve": self.curve,
-        }
+        return RunResult(
+            *self.entry,
+            seed=self.seed,
+            interleaved=group,
+            steps=self.trainer.step,
+            train_seconds=round(self.trainer.clock.seconds, 4),
+            step_ms=step_ms,
+            sampler_ms=sampler_ms,
+            peak_rss_mb=devices.peak_memory_mb(),
+            finished=self.done and self.diverged_at is None,
+            diverged_at=self.diverged_at,
+            curve=tuple(self.curve),
+        )
 
 
 def interleave(
@@ -114,12 +144,12 @@ def interleave(
             if one.done or interrupted():
                 continue
             share = sum(one.share for one in compared)
-            progress.say(share, f"{label(one)}  {one.share:.0%}{_latest(one)}")
+            progress.show(share, f"{label(one)}  {one.share:.0%}{_latest(one)}")
             evaluations = len(one.curve)
             one.advance(1 / SLICES, interrupted)
             if len(one.curve) > evaluations:
                 share = sum(one.share for one in compared)
-                progress.line(share, f"{label(one)}  {one.share:4.0%}{_latest(one)}")
+                progress.print(share, f"{label(one)}  {one.share:4.0%}{_latest(one)}")
         turn += 1
 
 
@@ -127,4 +157,4 @@ def _latest(one: ComparedRun) -> str:
     if not one.curve:
         return ""
     point = one.curve[-1]
-    return f"  step {point['step']:,}  PSNR {point['psnr']:.2f} dB"
+    return f"  step {point.step:,}  PSNR {decibels(point.psnr)}"

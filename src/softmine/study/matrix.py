@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 from softmine.checks import out_of_range
 from softmine.domain import Box
 from softmine.errors import ArgumentError, SoftmineError
-from softmine.registry import AUTO, default_batch_size
+from softmine.registry import AUTO, Spec, default_batch_size, with_shorter
 from softmine.sampling.base import check_batch_size
-from softmine.study.shorter import shorter_of, split_shorter, with_shorter
+from softmine.study.results import Entry, RunResult
 from softmine.training.settings import FieldSettings, FitSettings, check_sampler
 
 
@@ -46,12 +45,10 @@ class CompareSettings(FieldSettings):
         for sampler in dict.fromkeys(entry.sampler for entry in found):
             check_sampler(sampler)
         for entry in found:
-            check_batch_size(entry.batch_size)
             if found.count(entry) > 1:
-                name = with_shorter(entry.sampler, entry.shorter)
                 raise ArgumentError(
                     "{samplers} names {name} at batch size {size} twice: {spellings}",
-                    name=name,
+                    name=entry.name,
                     size=entry.batch_size,
                     spellings=self._spellings(entry),
                 )
@@ -64,55 +61,28 @@ class CompareSettings(FieldSettings):
         sized = with_shorter(f"{entry.sampler}@{entry.batch_size}", entry.shorter)
         if entry.shorter == 1:
             return f"once by itself and once as {sized}"
-        words = [word for word in self.samplers if split(word)[::2] == (entry.sampler, entry.shorter)]
+        specs = {word: Spec.parse(word) for word in self.samplers}
         return "once as " + " and once as ".join(
-            word for word in words if split(word)[1] in (None, entry.batch_size)
+            word
+            for word, spec in specs.items()
+            if (spec.sampler, spec.shorter) == (entry.sampler, entry.shorter)
+            and spec.batch_size in (None, entry.batch_size)
         )
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A sampler at a batch size, with the budget or one that is ``shorter`` times shorter: what runs once a seed."""
-
-    sampler: str
-    batch_size: int
-    shorter: float = 1.0
 
 
 def entries(settings: CompareSettings) -> list[Entry]:
     """Samplers and batch sizes that run for every seed, in the order in which they were named.
 
     Raises:
-        SoftmineError: what follows an @ is no whole number, or what follows a / no number above 1.
+        SoftmineError: a sampler cannot be read.
     """
-    found = []
-    for number, batch_size in enumerate(settings.batch_sizes):
-        for word in settings.samplers:
-            sampler, own, shorter = split(word)
-            if own is None:
-                found.append(Entry(sampler, batch_size, shorter))
-            elif number == 0:
-                found.append(Entry(sampler, own, shorter))
-    return found
-
-
-def split(word: str) -> tuple[str, int | None, float]:
-    """A sampler, its own batch size and how many times shorter its budget is, from ``langevin:alpha=0.8@512/2.5``.
-
-    The batch size is None where it has none of its own, and the last 1 where it has the whole budget.
-
-    Raises:
-        SoftmineError: what follows the @ is no whole number, or what follows the / no number above 1.
-    """
-    before, shorter = split_shorter(word)
-    sampler, at, size = before.rpartition("@")
-    if not at:
-        return before, None, shorter
-    if not size.isascii() or not size.isdecimal():
-        raise SoftmineError(
-            f"sampler '{word}': a batch size follows the @, as in {sampler or 'uniform'}@2048"
-        )
-    return sampler, int(size), shorter
+    specs = list(map(Spec.parse, settings.samplers))
+    return [
+        Entry(spec.sampler, spec.batch_size or batch_size, spec.shorter)
+        for number, batch_size in enumerate(settings.batch_sizes)
+        for spec in specs
+        if spec.batch_size is None or number == 0
+    ]
 
 
 def shortened(settings: CompareSettings, shorter: float) -> CompareSettings:
@@ -140,30 +110,21 @@ def run_settings(settings: CompareSettings, entry: Entry, seed: int) -> FitSetti
 
 
 def sized(settings: CompareSettings, domain: Box, batch_size: int | None = None) -> CompareSettings:
-    """Settings in which ``auto`` without a batch size of its own has the one that suits the signal.
+    """Settings in which ``auto`` without a batch size of its own has the default for the signal.
 
     That is ``batch_size`` where the signal's kind has one for all.
     """
     words = []
     for word in settings.samplers:
-        sampler, own, shorter = split(word)
-        if own is None and sampler.partition(":")[0] == AUTO:
-            own = batch_size or default_batch_size(sampler, domain)
-        words.append(with_shorter(sampler if own is None else f"{sampler}@{own}", shorter))
+        spec = Spec.parse(word)
+        size = spec.batch_size
+        if size is None and spec.name == AUTO:
+            size = batch_size or default_batch_size(spec.name, domain)
+        words.append(with_shorter(spec.sampler if size is None else f"{spec.sampler}@{size}", spec.shorter))
     return replace(settings, samplers=tuple(words))
 
 
-def entry_of(run: dict[str, Any]) -> Entry:
-    """What a run of ``results.json`` is a run of."""
-    return Entry(run["sampler"], run["batch_size"], shorter_of(run))
-
-
-def ended(run: dict[str, Any]) -> bool:
-    """Whether a run of ``results.json`` came to its end: its budget spent, or its loss diverged."""
-    return bool(run["finished"]) or run["diverged_at"] is not None
-
-
-def missing(found: list[Entry], seed: int, runs: list[dict[str, Any]]) -> list[Entry]:
+def missing(found: list[Entry], seed: int, runs: list[RunResult]) -> list[Entry]:
     """The entries that have no run of ``seed`` that came to its end."""
-    there = {entry_of(run) for run in runs if run["seed"] == seed and ended(run)}
+    there = {run.entry for run in runs if run.seed == seed and run.ended}
     return [entry for entry in found if entry not in there]

@@ -9,7 +9,7 @@ from softmine.registry import SAMPLERS
 from softmine.study.matrix import CompareSettings
 
 PAPER_BATCH = (512,)
-"""The batch size of the paper's pictures (arXiv 2312.00075, project page)."""
+"""The batch size of the paper's images (arXiv 2312.00075, project page)."""
 EXACT = "multinomial:interval=10"
 """Exact sampling, from errors that are ten steps old at most: at every step it would take a laptop an hour."""
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -59,7 +59,7 @@ def _warmup() -> CompareSettings:
 
 def _peers() -> CompareSettings:
     # A batch of a fifth of the pixels is many times a hash grid's: by time, so that a laptop comes to an end. auto takes
-    # the batch size that suits it, and so may uniform.
+    # its default batch size, and uniform its best.
     return CompareSettings(
         samplers=tuple(SAMPLERS),
         seconds=60.0,

@@ -6,10 +6,9 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
-from softmine.study.curves import Axis, deviation, end, mean_psnr, psnr_at, time_to
-from softmine.study.results import Comparison, Group, Line, RunResult
+from softmine.study.curves import Axis, mean_and_deviation, psnr_at, time_to
+from softmine.study.results import Comparison, Entry, Line, RunResult
 
 BASELINE = "uniform"
 EXACT = "multinomial"
@@ -29,23 +28,7 @@ def summarize(runs: Sequence[RunResult], tuned: int | None = None) -> list[Line]
     ended; where there is none either, because a person stopped the comparison in its first seed, all curves are cut to
     the evaluations that every run has. All figures but the mean are medians over seeds, each against a baseline of the
     same seed. A run whose budget is ``shorter`` times shorter is measured like any other, against a baseline that had
-    the whole budget; its curve just ends earlier.
-
-    - ``seeds``: those that count, with their runs that diverged.
-    - ``psnr``, ``deviation``: over runs that did not diverge (infinite and None with an exact fit); ``diverged`` is how many did.
-    - ``baseline_batch_size``: the batch size of the uniform sampling that the next figures are against: ``tuned``
-      where it is given and was run; else the sampler's own; else that at which uniform ends highest; None without a
-      run of uniform that did not diverge.
-    - ``speedup_seconds``, ``speedup_steps``: the baseline's time to the PSNR that it ends with over the sampler's
-      time to the same; None where the median run never reaches it.
-    - ``minimum_margin``: the least by which the curve lies above the baseline's at equal seconds in dB, once a
-      tenth of the baseline's time is over; negative where it lies below. At each moment the median over seeds.
-      Only moments at which both still train count; None where there are none.
-    - ``overhead``: the median step time over uniform's at the same batch size, minus 1; None without such a run.
-    - ``overhead_in_all``: the same of the mean step, which includes what a sampler does only now and then.
-    - ``exact_share``: the gain over uniform relative to that of exact importance sampling (multinomial), all three at
-      its batch size, with a budget as short and after equally many steps; None where exact sampling gains less than
-      0.1 dB. Of several such, with other options, the one that ends highest counts.
+    the whole budget; its curve just ends earlier. ``Line`` says what each figure is.
 
     Args:
         runs: of one comparison.
@@ -55,9 +38,9 @@ def summarize(runs: Sequence[RunResult], tuned: int | None = None) -> list[Line]
     groups = _grouped(counted)
     lines = []
     for key, group in groups.items():
-        batch_size = key[1]
+        batch_size = key.batch_size
         good = [run for run in group if run.good]
-        finals = [run.curve[-1].psnr for run in good]
+        mean, deviation = mean_and_deviation([run.curve[-1].psnr for run in good])
         against = _baseline_size(groups, batch_size, tuned)
         pairs = [(run, base) for run in group if (base := _uniform(counted, against, run.seed))]
         like = [(run, base) for run in good if (base := _uniform(counted, batch_size, run.seed))]
@@ -66,8 +49,8 @@ def summarize(runs: Sequence[RunResult], tuned: int | None = None) -> list[Line]
                 *key,
                 seeds=tuple(run.seed for run in group if run.seed is not None),
                 baseline_batch_size=against,
-                psnr=mean_psnr(finals),
-                deviation=deviation(finals),
+                psnr=mean,
+                deviation=deviation,
                 speedup_seconds=_median_speedup(pairs, "seconds"),
                 speedup_steps=_median_speedup(pairs, "step"),
                 minimum_margin=_minimum_margin([(run, base) for run, base in pairs if run.good]),
@@ -80,11 +63,6 @@ def summarize(runs: Sequence[RunResult], tuned: int | None = None) -> list[Line]
             )
         )
     return lines
-
-
-def to_json(runs: Sequence[dict[str, Any]], tuned: int | None = None) -> list[dict[str, Any]]:
-    """The ``summary`` of ``results.json`` from its ``runs``."""
-    return [line.to_json() for line in summarize([RunResult.parse(run) for run in runs], tuned)]
 
 
 def baseline(comparison: Comparison) -> Line | None:
@@ -100,21 +78,18 @@ def baseline(comparison: Comparison) -> Line | None:
 
 def against_best(comparison: Comparison) -> Comparison:
     """A comparison whose figures are against uniform sampling at the batch size at which it ended highest."""
-    base = baseline(comparison)
-    size = base.batch_size if base is not None else None
-    return replace(comparison, lines=tuple(summarize(comparison.runs, size)))
+    return replace(comparison, lines=tuple(summarize(comparison.runs, _size(baseline(comparison)))))
 
 
 def by_seed(comparison: Comparison, line: Line) -> list[Line]:
     """A line made anew of each seed alone, against the overall baseline."""
-    base = baseline(comparison)
-    size = base.batch_size if base is not None else None
+    size = _size(baseline(comparison))
     seeds = sorted({run.seed for run in comparison.runs if run.seed is not None})
     return [
         one
         for seed in seeds
         for one in summarize([run for run in comparison.runs if run.seed == seed], size)
-        if one.group == line.group
+        if one.entry == line.entry
     ]
 
 
@@ -149,11 +124,15 @@ def best_uniform(runs: Sequence[RunResult]) -> int | None:
     return _highest(_grouped(_comparable(runs)))
 
 
+def _size(base: Line | None) -> int | None:
+    return None if base is None else base.batch_size
+
+
 def _comparable(runs: Sequence[RunResult]) -> list[RunResult]:
     """Runs of the seeds in which all ended, as many in each where that can be, or else all runs, cut to the shortest."""
     ended = {run.seed for run in runs}
     for run in runs:
-        if not run.finished and run.diverged_at is None:
+        if not run.ended:
             ended.discard(run.seed)
     groups = _grouped(runs).values()
     # Seeds are of unequal difficulty: a line over fewer of them than the next would not compare with it.
@@ -165,21 +144,21 @@ def _comparable(runs: Sequence[RunResult]) -> list[RunResult]:
     return [replace(run, curve=run.curve[:shortest]) for run in runs] if shortest else []
 
 
-def _baseline_size(groups: dict[Group, list[RunResult]], own: int | None, tuned: int | None) -> int | None:
+def _baseline_size(groups: dict[Entry, list[RunResult]], own: int | None, tuned: int | None) -> int | None:
     for size in (tuned, own):
-        if size is not None and any(run.good for run in groups.get((BASELINE, size, 1.0), [])):
+        if size is not None and any(run.good for run in groups.get(Entry(BASELINE, size), [])):
             return size
     return _highest(groups)
 
 
-def _grouped(runs: Sequence[RunResult]) -> dict[Group, list[RunResult]]:
-    groups: dict[Group, list[RunResult]] = {}
+def _grouped(runs: Sequence[RunResult]) -> dict[Entry, list[RunResult]]:
+    groups: dict[Entry, list[RunResult]] = {}
     for run in runs:
-        groups.setdefault(run.group, []).append(run)
+        groups.setdefault(run.entry, []).append(run)
     return groups
 
 
-def _highest(groups: dict[Group, list[RunResult]]) -> int | None:
+def _highest(groups: dict[Entry, list[RunResult]]) -> int | None:
     finals = {
         size: [run.curve[-1].psnr for run in group if run.good]
         for (sampler, size, shorter), group in groups.items()
@@ -263,7 +242,7 @@ def _exact_share(group: Sequence[RunResult], runs: Sequence[RunResult]) -> float
         if base is None or exact is None:
             continue
         three = (run, base, exact)
-        step = min(end(one.curve, "step") for one in three)
+        step = min(one.curve[-1].step for one in three)
         own, least, most = (psnr_at(one.curve, step, "step") for one in three)
         if all(map(math.isfinite, (own, least, most))):
             gains.append(most - least)

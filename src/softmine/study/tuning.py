@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import torch
 from rich.console import Console
@@ -13,9 +12,9 @@ from rich.console import Console
 from softmine.runs.build import build_run
 from softmine.runs.interrupt import Interrupted
 from softmine.runs.task import Evaluator, Task
-from softmine.study.interleave import ComparedRun, interleave
-from softmine.study.matrix import CompareSettings, Entry, run_settings
-from softmine.study.matrix_progress import MatrixProgress
+from softmine.study.interleave import ComparedRun, MatrixProgress, interleave
+from softmine.study.matrix import CompareSettings, run_settings
+from softmine.study.results import Entry, Tuning, TuningRun
 from softmine.study.summary import BASELINE
 
 SHARE = 1 / 6
@@ -53,6 +52,7 @@ def limits(start: int, cells: int) -> tuple[int, int]:
     return min(LEAST, start), max(start, min(MOST, cells))
 
 
+@dataclass
 class Search:
     """Uniform sampling at several batch sizes, each for the same time on the training clock.
 
@@ -65,38 +65,29 @@ class Search:
         interrupted: tells whether a person wants to stop.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        settings: CompareSettings,
-        evaluator: Evaluator,
-        device: torch.device,
-        console: Console,
-        interrupted: Interrupted,
-    ) -> None:
-        self.task, self.settings, self.evaluator, self.device = task, settings, evaluator, device
-        self.console, self.interrupted = console, interrupted
-        self.start = settings.batch_sizes[0]
-        self.lines: list[dict[str, Any]] = []
-        self._groups = 0
-        self._seconds = 0.0
+    task: Task
+    settings: CompareSettings
+    evaluator: Evaluator
+    device: torch.device
+    console: Console
+    interrupted: Interrupted
+    _runs: list[TuningRun] = field(default_factory=list, init=False)
+    _seconds: float = field(default=0.0, init=False)
 
-    def run(self) -> dict[str, Any] | None:
-        """The search as ``results.json`` has it under ``tuning``; None if it was interrupted."""
+    @property
+    def start(self) -> int:
+        """The batch size at which the search starts."""
+        return self.settings.batch_sizes[0]
+
+    def run(self) -> Tuning | None:
+        """What was found; None if it was interrupted."""
         self._seconds = self._clock()
         least, most = limits(self.start, self.task.signal.domain.cells)
         chosen = climb(self._measure, self.start, least, most)
         if self.interrupted():
             return None
-        return {
-            "sampler": BASELINE,
-            "seed": SEED,
-            "start": self.start,
-            "seconds": round(self._seconds, 4),
-            "runs": self.lines,
-            "batch_size": chosen,
-            "steps": self._steps(chosen),
-        }
+        seconds, runs = round(self._seconds, 4), tuple(self._runs)
+        return Tuning(BASELINE, SEED, self.start, seconds, runs, chosen, self._steps(chosen))
 
     def _clock(self) -> float:
         """Seconds that each run gets: a share of the budget, in steps as long as that many take at the start."""
@@ -112,39 +103,27 @@ class Search:
         if self.interrupted():
             return dict.fromkeys(sizes, 0.0)
         compared = self._interleave(sizes, replace(self.settings, steps=None, seconds=self._seconds))
-        self._groups += 1
+        group = 1 + max((run.interleaved or 0 for run in self._runs), default=0)
         scores = {}
         for one in compared:
-            psnr = one.curve[-1]["psnr"] if one.curve and one.diverged_at is None else None
-            self.lines.append(
-                {
-                    "batch_size": one.batch_size,
-                    "race": self._groups,
-                    "steps": one.trainer.step,
-                    "train_seconds": round(one.trainer.clock.seconds, 4),
-                    "step_ms_median": one.trainer.timer.medians()[0],
-                    "psnr": psnr,
-                }
+            run = one.result(group)
+            size, psnr = one.trainer.sampler.batch_size, run.final_psnr if run.good else None
+            self._runs.append(
+                TuningRun(size, run.interleaved, run.steps, run.train_seconds, run.step_ms, psnr)
             )
-            scores[one.batch_size] = -math.inf if psnr is None else psnr
+            scores[size] = -math.inf if psnr is None else psnr
         return scores
 
     def _interleave(self, sizes: Sequence[int], settings: CompareSettings) -> list[ComparedRun]:
-        compared = [
-            ComparedRun(
-                build_run(self.task, run_settings(settings, Entry(BASELINE, size), SEED), self.device),
-                self.evaluator,
-                BASELINE,
-                SEED,
-                [1.0],
-            )
-            for size in sizes
-        ]
+        compared = []
+        for entry in (Entry(BASELINE, size) for size in sizes):
+            trainer = build_run(self.task, run_settings(settings, entry, SEED), self.device)
+            compared.append(ComparedRun(trainer, self.evaluator, entry, SEED, [1.0]))
         with MatrixProgress(self.console, len(compared)) as progress:
             interleave(
                 compared,
                 progress,
-                lambda one: f"finding uniform's batch size: {one.batch_size:,}",
+                lambda one: f"finding uniform's batch size: {one.entry.batch_size:,}",
                 self.interrupted,
             )
         return compared
@@ -153,7 +132,6 @@ class Search:
         """Steps at the chosen size that take as long as the budget's steps at the start; None without such a budget."""
         if self.settings.steps is None:
             return None
-        step_ms = {line["batch_size"]: line["step_ms_median"] for line in self.lines}
-        if not step_ms.get(chosen) or not step_ms.get(self.start):
-            return self.settings.steps
-        return max(1, round(self.settings.steps * step_ms[self.start] / step_ms[chosen]))
+        step_ms = {run.batch_size: run.step_ms for run in self._runs}
+        here, there = step_ms.get(self.start), step_ms.get(chosen)
+        return max(1, round(self.settings.steps * here / there)) if here and there else self.settings.steps

@@ -2,13 +2,13 @@ import io
 
 from rich.console import Console
 
-from softmine.study import matrix_progress
-from softmine.study.matrix_progress import MatrixProgress
+from softmine.study import interleave
+from softmine.study.interleave import MatrixProgress
 
 
 def test_time_left_is_from_this_processs_own_pace(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(matrix_progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(interleave.time, "monotonic", lambda: now[0])
     progress = MatrixProgress(Console(file=io.StringIO()), total=10, before=4)
     assert progress.overview(0.0) == " 40%  4/10 runs  ETA ..."
     now[0] += 30
@@ -22,8 +22,8 @@ def test_time_left_is_from_this_processs_own_pace(monkeypatch):
 def test_without_a_terminal_lines_are_printed_and_the_live_line_is_not():
     out = io.StringIO()
     with MatrixProgress(Console(file=out), total=2) as progress:
-        progress.say(0.5, "only for terminals")
-        progress.line(1.0, "step 10")
+        progress.show(0.5, "only for terminals")
+        progress.print(1.0, "step 10")
     assert out.getvalue().startswith(" 50%  0/2 runs  ETA ")
     assert "step 10" in out.getvalue()
     assert "terminals" not in out.getvalue()
