@@ -8,10 +8,10 @@ from typing import Any
 from softmine.checks import out_of_range
 from softmine.domain import Box
 from softmine.errors import ArgumentError, SoftmineError
-from softmine.registry import AUTO, default_batch_size
+from softmine.registry import AUTO, Spec, default_batch_size
 from softmine.sampling.base import check_batch_size
 from softmine.study.shorter import shorter_of, split_shorter, with_shorter
-from softmine.training.settings import FieldSettings, FitSettings, check_sampler
+from softmine.training.settings import FieldSettings, FitSettings
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class CompareSettings(FieldSettings):
                 raise ArgumentError(f"{{{name}}} names {{names}} twice", names=", ".join(twice))
         found = entries(self)
         for sampler in dict.fromkeys(entry.sampler for entry in found):
-            check_sampler(sampler)
+            Spec.parse(sampler).check()
         for entry in found:
             check_batch_size(entry.batch_size)
             if found.count(entry) > 1:
