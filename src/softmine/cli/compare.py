@@ -19,7 +19,6 @@ from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options
 from softmine.errors import SoftmineError
 from softmine.formatting import count, fixed, percent, signed, speedup
-from softmine.registry import create
 from softmine.reports import write_compare_report
 from softmine.runs import new_folder
 from softmine.runs.environment import versions
@@ -35,7 +34,7 @@ from softmine.study.shorter import name_of
 from softmine.study.stored import check_machine, check_tuned, grown, read_results, stored_settings
 from softmine.tasks import KINDS, plain
 from softmine.training import devices
-from softmine.training.build import edges_of
+from softmine.training.sampler import make_sampler
 
 FLAGS = (
     folder("out", "Folder for results.json, report.html and pictures. Default: a new folder under runs/."),
@@ -159,13 +158,13 @@ def _checked(args: Any) -> CompareSettings:
 
 def _for_signal(settings: CompareSettings, task: Task) -> CompareSettings:
     """Settings with the batch sizes that suit a signal, or SoftmineError where a sampler cannot take one."""
-    domain, edges = task.signal.domain, edges_of(task.signal)
+    domain = task.signal.domain
     settings = sized(settings, domain, task.batch_size)
     # Once more: auto may have been given the batch size of another.
     settings.check()
     for entry in entries(settings):
         if entry.batch_size > domain.cells:
-            create(entry.sampler, domain, entry.batch_size, seed=0, edges=edges)
+            make_sampler(entry.sampler, task.signal, entry.batch_size, seed=0)
     return settings
 
 

@@ -29,7 +29,7 @@ from softmine.sampling import Sampler
 from softmine.signals.libraries import require
 from softmine.tasks import KINDS
 from softmine.training import devices
-from softmine.training.build import make_sampler
+from softmine.training.sampler import make_sampler
 from softmine.training.settings import FitSettings
 from softmine.viewing.follow import Follower
 from softmine.viewing.image_view import ImageView

@@ -24,9 +24,8 @@ from softmine.runs.run_folder import RunFolder
 from softmine.runs.task import Evaluation, Evaluator, Task, finite
 from softmine.training import devices
 from softmine.training.budget import evaluation_points
-from softmine.training.loop import Point, evaluate_now, train_and_evaluate
 from softmine.training.settings import FitSettings
-from softmine.training.trainer import Diverged, Trainer
+from softmine.training.trainer import Diverged, Point, Trainer, evaluate_now, train_and_evaluate
 
 SAVE_WHEN_EVALUATED = 5.0
 """Seconds after a checkpoint from which an evaluation is followed by another, so that little good work is lost."""

@@ -11,8 +11,7 @@ from softmine.runs.interrupt import Interrupted
 from softmine.runs.task import Evaluation, Evaluator, finite
 from softmine.study.matrix_progress import MatrixProgress
 from softmine.training import devices
-from softmine.training.loop import train_and_evaluate
-from softmine.training.trainer import Diverged, Trainer
+from softmine.training.trainer import Diverged, Trainer, train_and_evaluate
 
 SLICES = 40
 
