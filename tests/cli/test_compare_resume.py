@@ -291,7 +291,7 @@ def test_what_was_trained_is_kept_when_its_pictures_cannot_be_written(picture, t
     out = tmp_path / "out"
     words = ["compare", "image", str(picture), "--out", str(out), "--samplers", "uniform", "langevin", *TINY]
     with monkeypatch.context() as patch:
-        patch.setattr(compare, "_write_pictures", full)
+        patch.setattr(compare, "_write_images", full)
         assert main(words) == 2
     assert "no space left" in capsys.readouterr().err
     kept = read(out)["runs"]

@@ -20,9 +20,7 @@ from softmine.cli.resume import same_signal, stored_options
 from softmine.errors import SoftmineError
 from softmine.formatting import count, fixed, percent, signed, speedup
 from softmine.reports import write_compare_report
-from softmine.runs import new_folder
-from softmine.runs.environment import versions
-from softmine.runs.files import remove_leftovers, write_json
+from softmine.runs import files
 from softmine.runs.interrupt import INTERRUPTED, Interrupted, at_once, stop_if
 from softmine.runs.progress import in_terminal
 from softmine.runs.run_folder import RunFolder
@@ -76,7 +74,7 @@ def compare_command(
         return _resume(args.resume, kind, program, arguments, interrupted)
     settings = _checked(args)
     if args.out:
-        new_folder.check_free(args.out)
+        files.check_free(args.out)
     options = options_of(args, kind)
     with at_once(interrupted):
         task = read(kind, args.path, options)
@@ -86,10 +84,10 @@ def compare_command(
         settings = _checked(parse(flags, program, arguments, replace(start, batch_sizes=(batch_size,))))
     settings = _for_signal(settings, task)
     name = ["study", program.split()[-1]] if default else ["compare"]
-    folder = new_folder.plain(args.out or default_folder(*name, stem(task)))
-    new_folder.check_free(folder)
+    folder = files.resolved(args.out or default_folder(*name, stem(task)))
+    files.check_free(folder)
     results = new_results(task, settings, shlex.join([*program.split(), *arguments]), plain(options))
-    made = new_folder.make(folder, lambda path: write_json(path / "results.json", results))
+    made = files.make_folder(folder, lambda path: files.write_json(path / "results.json", results))
     console = PlainConsole()
     try:
         compare(folder, task, settings, results, console, interrupted)
@@ -98,7 +96,7 @@ def compare_command(
     except BaseException:
         # A sampler may refuse what only its turn shows, or memory end: where nothing was trained, nothing is left.
         if not results["runs"] and not results.get("tuning"):
-            new_folder.take_away(folder, ("results.json", "images"), made)
+            files.take_away(folder, ("results.json", "images"), made)
         raise
     return _close(folder, results, console)
 
@@ -123,7 +121,7 @@ def _with_room(settings: CompareSettings, arguments: list[str]) -> CompareSettin
 
 
 def _resume(folder: Path, kind: str, program: str, arguments: list[str], interrupted: Interrupted) -> int:
-    folder = new_folder.plain(folder)
+    folder = files.resolved(folder)
     results = read_results(folder)
     stored, options = stored_settings(folder, results, kind), stored_options(RunFolder(folder, results), kind)
     flags = _flags(kind)
@@ -140,10 +138,10 @@ def _resume(folder: Path, kind: str, program: str, arguments: list[str], interru
     check_tuned(folder, results, stored, settings)
     check_machine(folder, results, settings)
     stop_if(interrupted)
-    remove_leftovers(folder)
+    files.remove_leftovers(folder)
     if not is_complete(settings, results):
         command = shlex.join([*program.split(), *arguments])
-        results.setdefault("resumed", []).append({"command": command, "versions": versions()})
+        results.setdefault("resumed", []).append({"command": command, "versions": devices.versions()})
     console = PlainConsole()
     compare(folder, task, settings, results, console, interrupted)
     return _close(folder, results, console)

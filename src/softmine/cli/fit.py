@@ -20,9 +20,9 @@ from softmine.cli.parse import parse
 from softmine.cli.resume import check_resumable, same_signal, stored_options, stored_settings
 from softmine.registry import Spec
 from softmine.reports import write_fit_report
+from softmine.runs.files import check_free
 from softmine.runs.fit import Outcome, Prepared, fit, new_run, prepare
 from softmine.runs.interrupt import INTERRUPTED, Interrupted, at_once
-from softmine.runs.new_folder import check_free
 from softmine.runs.run_folder import RunFolder
 from softmine.tasks import KINDS, plain
 from softmine.training import devices

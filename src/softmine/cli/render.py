@@ -14,7 +14,7 @@ from softmine.cli.console import PlainConsole
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
-from softmine.runs import new_folder
+from softmine.runs import files
 from softmine.runs.checkpoint import load_field
 from softmine.runs.interrupt import Interrupted, at_once, stop_if
 from softmine.runs.progress import Progress, duration
@@ -72,10 +72,10 @@ def render_command(arguments: list[str], interrupted: Interrupted) -> int:
         raise SoftmineError(
             f"{run.path} is a run of softmine fit {kind}, which has no views to render; look into its images folder"
         )
-    out = new_folder.plain(args.out or run.path / f"renders-{args.views}")
+    out = files.resolved(args.out or run.path / f"renders-{args.views}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SoftmineError(f"{out} exists: give another --out, or delete it first")
-    new_folder.check_free(out)
+    files.check_free(out)
     if not run.checkpoints:
         raise SoftmineError(f"{run.path} has no checkpoint yet: train it first")
     from softmine.signals.libraries import require
@@ -124,7 +124,7 @@ def render_command(arguments: list[str], interrupted: Interrupted) -> int:
 
     with progress:
         # All of it appears at once: an interruption leaves nothing.
-        new_folder.make(out, fill)
+        files.make_folder(out, fill)
     console.print(f"{out}: {wrote}", soft_wrap=True)
     return 0
 

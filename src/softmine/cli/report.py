@@ -12,8 +12,8 @@ from softmine.cli.console import PlainConsole
 from softmine.cli.parse import parse
 from softmine.errors import SoftmineError
 from softmine.reports import write_compare_report, write_fit_report
+from softmine.runs.files import unusable
 from softmine.runs.interrupt import Interrupted, stop_if
-from softmine.runs.new_folder import unusable
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from safetensors import SafetensorError
 from torch import nn
 
 from softmine.errors import ArgumentError, SoftmineError
-from softmine.runs import checkpoint, pictures
+from softmine.runs import checkpoint, images
 from softmine.runs.build import build_run, with_batch_size
-from softmine.runs.environment import versions
 from softmine.runs.interrupt import Interrupted
 from softmine.runs.os_errors import first_line, sentence
 from softmine.runs.progress import Progress, decibels, duration
@@ -76,7 +75,7 @@ def new_run(path: Path, prepared: Prepared, command: str, options: dict[str, Any
         "settings": asdict(settings),
         "seed": settings.seed,
         "device": devices.describe(device),
-        "versions": versions(),
+        "versions": devices.versions(),
     }
     return RunFolder.create(path, config)
 
@@ -120,7 +119,7 @@ def fit(
         run.rewind(trainer.step)
         parameters = sum(p.numel() for p in trainer.field.parameters())
         # The machine that goes on may be another one.
-        machine = {"device": devices.describe(trainer.device), "versions": versions()}
+        machine = {"device": devices.describe(trainer.device), "versions": devices.versions()}
         again = [{"command": resumed, **machine}] if resumed and trainer.progress < 1 else []
         run.set_config(
             {
@@ -233,7 +232,7 @@ class _Fit:
                 message = message or "interrupted while it wrote every value: the report does without"
             if result is None:
                 result = self.task.reconstruct(trainer.field, trainer.device, small=True, report=report)
-            pictures.write_pictures(result, outputs, trainer.record, folder)
+            images.write_images(result, outputs, trainer.record, folder)
         last = run.metrics[-1] if run.metrics else None
         summary = f"step {trainer.step:,}, {duration(trainer.clock.seconds)} of training"
         if last:

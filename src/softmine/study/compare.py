@@ -11,10 +11,10 @@ import torch
 from rich.console import Console
 
 from softmine.formatting import count, decibels, significant
-from softmine.runs import pictures
+from softmine.runs import images as run_images
 from softmine.runs.build import build_run
-from softmine.runs.environment import versions
 from softmine.runs.files import write_json
+from softmine.runs.images import COLOR_MAPS
 from softmine.runs.interrupt import Interrupted
 from softmine.runs.task import Evaluator, Task
 from softmine.study.interleave import ComparedRun, interleave
@@ -34,7 +34,6 @@ from softmine.study.summary import BASELINE, best_uniform, to_json
 from softmine.study.tuning import Search
 from softmine.training import devices
 from softmine.training.budget import evaluation_points
-from softmine.training.colors import COLOR_MAPS
 
 Results = dict[str, Any]
 """What ``results.json`` holds."""
@@ -54,10 +53,10 @@ def new_results(
         # With the path as it was given: results are made to be passed on, and need not tell where things are kept.
         "signal": task.describe(),
         "settings": asdict(settings),
-        "density_range": [1 / pictures.DENSITY_RANGE, pictures.DENSITY_RANGE],
+        "density_range": [1 / run_images.DENSITY_RANGE, run_images.DENSITY_RANGE],
         "color_maps": COLOR_MAPS,
         "device": devices.describe(devices.choose(settings.device)),
-        "versions": versions(),
+        "versions": devices.versions(),
         "complete": False,
         "runs": [],
         "summary": [],
@@ -125,7 +124,7 @@ def compare(
                     # What was trained is kept, whatever comes of its pictures.
                     _write(folder, settings, results)
                     progress.say(float(len(compared)), "writing the pictures")
-                    _write_pictures(folder, task, trained, runs, before)
+                    _write_images(folder, task, trained, runs, before)
                 progress.finished(sum(ended(run) for run in runs))
                 _write(folder, settings, results)
     _write(folder, settings, results)
@@ -208,7 +207,7 @@ def _baseline(settings: CompareSettings, results: Results) -> int | None:
     return found or tuning["batch_size"]
 
 
-def _write_pictures(
+def _write_images(
     folder: Path,
     task: Task,
     compared: list[ComparedRun],
@@ -223,14 +222,14 @@ def _write_pictures(
             continue
         trainer = one.trainer
         result = task.reconstruct(trainer.field, trainer.device, small=True)
-        scale = scale or pictures.error_scale(result)
+        scale = scale or run_images.error_scale(result)
         if result.target is not None and not (images / "target.png").exists():
-            pictures.write_picture(result.target, images / "target.png")
+            run_images.write_image(result.target, images / "target.png")
         shorter = with_shorter("", run["shorter"]).replace("/", "-shorter-")
         stem = f"{_file_name(run['sampler'])}-{run['batch_size']}{shorter}-{run['seed']}"
-        pictures.write_picture(result.values, images / f"{stem}-reconstruction.png")
-        pictures.write_error(result.error, images / f"{stem}-error.png", scale)
-        samples = pictures.write_samples(trainer.record, images, f"{stem}-samples")
+        run_images.write_image(result.values, images / f"{stem}-reconstruction.png")
+        run_images.write_error(result.error, images / f"{stem}-error.png", scale)
+        samples = run_images.write_samples(trainer.record, images, f"{stem}-samples")
         run["images"] = {
             "reconstruction": f"images/{stem}-reconstruction.png",
             "error": f"images/{stem}-error.png",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from softmine.errors import ArgumentError, SoftmineError
-from softmine.runs import new_folder
+from softmine.runs import files
 from softmine.study.compare import Results
 from softmine.study.matrix import CompareSettings, Entry, entries
 from softmine.study.results import machine
@@ -42,7 +42,7 @@ def read_results(folder: Path) -> Results:
         if not file.is_file():
             raise SoftmineError(f"{folder} is no folder of a comparison: it holds no results.json")
     except OSError as error:
-        raise new_folder.unusable("open the comparison", folder, error) from error
+        raise files.unusable("open the comparison", folder, error) from error
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Pictures of a run: the target, its reconstruction, the error, and where the samples fell."""
+"""Images of a run: the target, its reconstruction, the error, and where the samples fell."""
 
 from __future__ import annotations
 
@@ -7,17 +7,41 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
+from jaxtyping import Float, UInt8
 from PIL import Image as Pillow
 
 from softmine.runs.files import replacing, write_json
 from softmine.runs.task import Array, Output, Reconstruction
-from softmine.training.colors import COLOR_MAPS, DENSITY_RANGE, density_colors, error_colors, to_bytes
 from softmine.training.record import SampleRecord
 
 MAP_SIDE = 960
 EARLY = 0.1
-"""matplotlib's names of the color maps of what is written, for those who explain it."""
+COLOR_MAPS = {"error": "magma", "samples": "RdBu_r"}
+"""What is drawn in which of matplotlib's color maps."""
+DENSITY_RANGE = 8.0
+"""Times the mean density that gets the last color; the first is for one over that."""
+
+Map = Float[np.ndarray, "h w"]
+Bytes = UInt8[np.ndarray, "..."]
+Rgb = UInt8[np.ndarray, "h w 3"]
+
+
+def to_bytes(values: Array) -> Bytes:
+    """Values in [0, 1] as uint8 of the same shape, rounded; what lies outside is clipped, NaN is 0."""
+    return (np.clip(np.nan_to_num(values), 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def error_colors(error: Map, scale: float) -> Rgb:
+    """Errors (h, w) from black, none, to the brightest color at ``scale``."""
+    return matplotlib.colormaps[COLOR_MAPS["error"]](np.clip(error / scale, 0, 1), bytes=True)[..., :3]
+
+
+def density_colors(density: Map) -> Rgb:
+    """Samples a cell over their mean, (h, w), on a logarithmic scale: an eighth is blue, one white, eight times red."""
+    shade = np.log2(np.clip(density, 1 / DENSITY_RANGE, DENSITY_RANGE)) / np.log2(DENSITY_RANGE)
+    return matplotlib.colormaps[COLOR_MAPS["samples"]](0.5 + 0.5 * shade, bytes=True)[..., :3]
 
 
 def error_scale(result: Reconstruction) -> float:
@@ -56,11 +80,11 @@ def write_samples(record: SampleRecord, folder: Path, prefix: str = "samples") -
     return entries
 
 
-def write_pictures(result: Reconstruction, outputs: list[Output], record: SampleRecord, folder: Path) -> None:
+def write_images(result: Reconstruction, outputs: list[Output], record: SampleRecord, folder: Path) -> None:
     """Writes all pictures of a fit, and ``images.json`` that explains them and names its other files."""
     if result.target is not None:
-        write_picture(result.target, folder / "target.png")
-    write_picture(result.values, folder / "reconstruction.png")
+        write_image(result.target, folder / "target.png")
+    write_image(result.values, folder / "reconstruction.png")
     scale = error_scale(result)
     write_error(result.error, folder / "error.png", scale)
     samples = write_samples(record, folder)
@@ -78,7 +102,7 @@ def write_pictures(result: Reconstruction, outputs: list[Output], record: Sample
     )
 
 
-def write_picture(values: Array, path: Path) -> None:
+def write_image(values: Array, path: Path) -> None:
     """Writes values (h, w, C) in [0, 1] as an 8-bit PNG: grey, grey and alpha, RGB or RGBA."""
     pixels = to_bytes(values)
     _save(Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), path)
