@@ -91,6 +91,18 @@ def duration(seconds: Number | None) -> str:
     return " ".join(f"{amount} {unit}" for amount, unit in parts if amount)
 
 
+def clock(seconds: Number) -> str:
+    """A time span as a counter shows it, of one width for long: ``42 s``, ``3:20``, ``1:05:00``."""
+    if not seconds < 1e9:
+        return "forever"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d}"
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
 def budget(seconds: Number | None, steps: Number | None) -> str:
     """What a run may spend: ``60 s`` or ``5,000 steps``."""
     return f"{count(steps)} steps" if steps else f"{seconds or 0.0:g} s"

@@ -14,10 +14,11 @@ from softmine.cli.console import PlainConsole
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options, stored_settings
 from softmine.errors import SoftmineError
+from softmine.formatting import clock
 from softmine.runs import files
 from softmine.runs.checkpoint import load_field
 from softmine.runs.interrupt import Interrupted, at_once, stop_if
-from softmine.runs.progress import Progress, duration
+from softmine.runs.progress import Progress
 from softmine.runs.run_folder import RunFolder
 from softmine.training import devices
 
@@ -105,7 +106,7 @@ def render_command(arguments: list[str], interrupted: Interrupted) -> int:
         nonlocal told
         stop_if(interrupted)
         passed = time.monotonic() - started
-        left = f"  ETA {duration(passed * (1 - share) / share)}" if share > 0 else ""
+        left = f"  ETA {clock(passed * (1 - share) / share)}" if share > 0 else ""
         progress.say(f"rendering {share:.0%}{left}")
         if int(10 * share) > told:
             told = int(10 * share)

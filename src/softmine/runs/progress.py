@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Any
 
 from rich import progress as rich_progress
@@ -11,35 +10,10 @@ from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
+from softmine.formatting import clock, compact, decibels
+
 BAR, WIDE = 20, 100
 """Characters of the bar, and of a terminal from which on it is shown."""
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person writes them: 42 s, 3:20, 1:05:00."""
-    if not seconds < 1e9:
-        return "forever"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02d}"
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-
-
-def decibels(psnr: float | None) -> str:
-    """A PSNR in two decimals; ``inf`` for an exact fit, which JSON files keep as null."""
-    return "inf" if psnr is None else f"{psnr:.2f}"
-
-
-def quantity(number: float) -> str:
-    """A number in three digits with a unit: 950, 12.3k, 4.56M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
-    return f"{number:.3g}"
-
-
 QUIET = 30.0
 """Seconds for which nothing is printed while what was announced goes on, where there is no terminal."""
 
@@ -65,21 +39,21 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if in_terminal(self.console) and not self.console.is_dumb_terminal:
-            text = rich_progress.TextColumn(
-                "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
-            )
-            columns = (_Bar(BAR), text) if self.console.width >= WIDE else (text,)
+            column = Column(no_wrap=True, overflow="ellipsis")
+            text = rich_progress.TextColumn("{task.description}", markup=False, table_column=column)
             self._live = rich_progress.Progress(
-                *columns, console=self.console, auto_refresh=False, transient=True
+                *([_Bar(BAR)] if self.console.width >= WIDE else []),
+                text,
+                console=self.console,
+                auto_refresh=False,
+                transient=True,
             )
             self._live.add_task("", total=1.0)
             self._live.start()
         self._told = time.monotonic()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -126,16 +100,14 @@ class Progress:
         each = 1 / seconds if seconds > 0 else 0.0
         left = seconds * (1 - progress) / progress if progress > 0 else None
         total = f"/{self.steps:,}" if self.steps else ""
-        parts = [
-            f"step {step:,}{total}",
-            f"PSNR {decibels(self.psnr)} dB" if self.psnr is not None else "PSNR ...",
-            f"ETA {duration(left)}" if left is not None else "ETA ...",
+        line = f"{progress:4.0%}  step {step:,}{total}"
+        # Least important last: in a narrow terminal the end is left out.
+        for part in (
+            f"PSNR {decibels(self.psnr)}" if self.psnr is not None else "PSNR ...",
+            f"ETA {clock(left)}" if left is not None else "ETA ...",
             f"{step * each:.3g} it/s",
-            f"{quantity(samples * each)} samples/s",
-        ]
-        line = f"{progress:4.0%}  {parts[0]}"
-        for part in parts[1:]:
-            # Least important last: in a narrow terminal the end is left out.
+            f"{compact(samples * each)} samples/s",
+        ):
             if len(line) + len(part) + 2 > width:
                 break
             line += "  " + part

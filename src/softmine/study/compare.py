@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from softmine.runs.build import build_run
 from softmine.runs.files import write_json
 from softmine.runs.images import COLOR_MAPS
 from softmine.runs.interrupt import Interrupted
-from softmine.runs.task import Evaluator, Task
+from softmine.runs.task import Evaluator, Task, origin
 from softmine.study.interleave import ComparedRun, interleave
 from softmine.study.matrix import (
     CompareSettings,
@@ -44,19 +43,10 @@ def new_results(
 ) -> Results:
     """The results of a comparison before its first run; ``options`` are the flags that only this kind takes."""
     return {
-        "schema": 1,
-        "task": task.kind,
-        "unit": task.unit,
-        "options": options or {},
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": command,
         # With the path as it was given: results are made to be passed on, and need not tell where things are kept.
-        "signal": task.describe(),
-        "settings": asdict(settings),
+        **origin(task, settings, command, options),
         "density_range": [1 / run_images.DENSITY_RANGE, run_images.DENSITY_RANGE],
         "color_maps": COLOR_MAPS,
-        "device": devices.describe(devices.choose(settings.device)),
-        "versions": devices.versions(),
         "complete": False,
         "runs": [],
         "summary": [],

@@ -7,7 +7,8 @@ from types import TracebackType
 
 from rich.console import Console
 
-from softmine.runs.progress import Progress, duration
+from softmine.formatting import clock
+from softmine.runs.progress import Progress
 
 
 class MatrixProgress:
@@ -57,5 +58,5 @@ class MatrixProgress:
         here = worth - self.before
         left = "..."
         if here > 0:
-            left = duration((now - self._started) * (self.total - worth) / here)
+            left = clock((now - self._started) * (self.total - worth) / here)
         return f"{worth / self.total:4.0%}  {self.done}/{self.total} runs  ETA {left}"
