@@ -35,7 +35,7 @@ def refused(capsys, *words):
     [
         (["--sampler", "langevn"], "unknown sampler 'langevn': did you mean langevin"),
         (["--sampler", "langevin:alhpa=1"], "no option 'alhpa'"),
-        (["--sampler", "langevin:alpha=-1"], "alpha is -1"),
+        (["--sampler", "langevin:alpha=-1"], "softmine: alpha is -1"),
         (["--batch-size", "0"], "batch size 0 is out of range"),
         (["--batch-size", "1000000000000"], "batch size 1000000000000 is out of range"),
         (["--steps", "0"], "--steps is 0"),

@@ -12,9 +12,7 @@ from rich.table import Table
 
 from softmine.cli.complain import complain
 from softmine.cli.console import PlainConsole
-from softmine.cli.flags import folder
-from softmine.cli.inputs import default_folder
-from softmine.cli.kinds import kind_command, options_of, read, settings_of, stem
+from softmine.cli.flags import default_folder, folder, kind_command, options_of, read, settings_of, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options
 from softmine.errors import SoftmineError
@@ -30,12 +28,13 @@ from softmine.study.matrix import CompareSettings, entries, sized
 from softmine.study.results import Comparison, Line
 from softmine.study.shorter import name_of
 from softmine.study.stored import check_machine, check_tuned, grown, read_results, stored_settings
+from softmine.study.studies import Study
 from softmine.tasks import KINDS, plain
 from softmine.training import devices
 from softmine.training.sampler import make_sampler
 
 FLAGS = (
-    folder("out", "Folder for results.json, report.html and pictures. Default: a new folder under runs/."),
+    folder("out", "Folder for results.json, report.html and images. Default: a new folder under runs/."),
     folder(
         "resume",
         "Folder of a comparison to resume: what is finished stays, and --samplers, --batch-sizes and --seeds add "
@@ -45,48 +44,39 @@ FLAGS = (
 
 
 def compare_command(
-    kind: str,
-    program: str,
-    arguments: list[str],
-    interrupted: Interrupted,
-    default: CompareSettings | None = None,
-    batch_share: float | None = None,
+    kind: str, arguments: list[str], interrupted: Interrupted, *, name: str = "", study: Study | None = None
 ) -> int:
     """Runs a comparison and returns the exit code.
 
     Args:
         kind: of signal.
-        program: what the person typed before the arguments.
         arguments: flags and PATH.
         interrupted: tells whether a person wants to stop.
-        default: settings that the flags change.
-        batch_share: the default batch size as a share of the signal's cells.
+        name: of a study.
+        study: has settings that the flags change.
     """
+    program = f"softmine study {name}" if study else f"softmine compare {kind}"
     flags = _flags(kind)
     own = KINDS[kind].batch_size
-    start = default
-    if start is None and own is not None:
-        start = CompareSettings(batch_sizes=(own,))
-    if start is not None:
-        start = flags(**asdict(_with_room(start, arguments)))
-    args = parse(flags, program, arguments, start)
+    default = study.settings() if study else CompareSettings(batch_sizes=(own,)) if own else CompareSettings()
+    start = flags(**asdict(_with_room(default, arguments)))
+    args, command = parse(flags, program, arguments, start), shlex.join([*program.split(), *arguments])
     if args.resume:
-        return _resume(args.resume, kind, program, arguments, interrupted)
+        return _resume(args.resume, kind, program, arguments, command, interrupted)
     settings = _checked(args)
     if args.out:
         files.check_free(args.out)
     options = options_of(args, kind)
     with at_once(interrupted):
         task = read(kind, args.path, options)
-    domain = task.signal.domain
-    if start is not None and batch_share is not None:
-        batch_size = max(1, round(batch_share * domain.cells))
+    if study and study.batch_share is not None:
+        batch_size = max(1, round(study.batch_share * task.signal.domain.cells))
         settings = _checked(parse(flags, program, arguments, replace(start, batch_sizes=(batch_size,))))
     settings = _for_signal(settings, task)
-    name = ["study", program.split()[-1]] if default else ["compare"]
-    folder = files.resolved(args.out or default_folder(*name, stem(task)))
+    words = ("study", name) if study else ("compare",)
+    folder = files.resolved(args.out or default_folder(*words, stem(task)))
     files.check_free(folder)
-    results = new_results(task, settings, shlex.join([*program.split(), *arguments]), plain(options))
+    results = new_results(task, settings, command, plain(options))
     made = files.make_folder(folder, lambda path: files.write_json(path / "results.json", results))
     console = PlainConsole()
     try:
@@ -120,19 +110,21 @@ def _with_room(settings: CompareSettings, arguments: list[str]) -> CompareSettin
     return settings
 
 
-def _resume(folder: Path, kind: str, program: str, arguments: list[str], interrupted: Interrupted) -> int:
+def _resume(
+    folder: Path, kind: str, program: str, arguments: list[str], command: str, interrupted: Interrupted
+) -> int:
     folder = files.resolved(folder)
     results = read_results(folder)
-    stored, options = stored_settings(folder, results, kind), stored_options(RunFolder(folder, results), kind)
+    found = RunFolder(folder, results)
+    stored, options = stored_settings(folder, results, kind), stored_options(found, kind)
     flags = _flags(kind)
     # Once more, because the settings of the comparison are the other flags' defaults.
     args = parse(flags, program, arguments, flags(**asdict(stored), **plain(options)))
     if args.out and args.out.resolve() != folder.resolve():
         raise SoftmineError("--resume continues in its own folder: leave out --out")
     asked = _checked(args)
-    found, path = RunFolder(folder, results), args.path
     with at_once(interrupted):
-        task = same_signal(found, kind, path, options, options_of(args, kind))
+        task = same_signal(found, kind, args.path, options, options_of(args, kind))
     settings = grown(folder, stored, _for_signal(asked, task))
     settings.check()
     check_tuned(folder, results, stored, settings)
@@ -140,7 +132,6 @@ def _resume(folder: Path, kind: str, program: str, arguments: list[str], interru
     stop_if(interrupted)
     files.remove_leftovers(folder)
     if not is_complete(settings, results):
-        command = shlex.join([*program.split(), *arguments])
         results.setdefault("resumed", []).append({"command": command, "versions": devices.versions()})
     console = PlainConsole()
     compare(folder, task, settings, results, console, interrupted)
@@ -155,7 +146,7 @@ def _checked(args: Any) -> CompareSettings:
 
 
 def _for_signal(settings: CompareSettings, task: Task) -> CompareSettings:
-    """Settings with the batch sizes that suit a signal, or SoftmineError where a sampler cannot take one."""
+    """Settings with the batch sizes for a signal, or SoftmineError where a sampler cannot take one."""
     domain = task.signal.domain
     settings = sized(settings, domain, task.batch_size)
     # Once more: auto may have been given the batch size of another.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from typing import Any
 
 from rich.console import Console
 
+from softmine.cli.complain import send_nowhere
+
 
 class PlainConsole(Console):
-    """A console that takes no text for markup, and goes on quietly where nothing can be printed any more.
+    """A console that takes no text for markup, and stays quiet where nothing can be printed any more.
 
     Its reader may have left (``| head``), or the disk under a log be full: neither must cost a run.
     """
@@ -30,11 +29,3 @@ class PlainConsole(Console):
         """Sends all further output nowhere; rich would end the program, and with it the training."""
         self.quiet = True
         send_nowhere()
-
-
-def send_nowhere() -> None:
-    """Points standard output at nothing, so that nothing fails when Python flushes it at its end."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
-        os.close(nothing)

@@ -13,9 +13,7 @@ from rich.text import Text
 
 from softmine.cli.complain import complain
 from softmine.cli.console import PlainConsole
-from softmine.cli.flags import Flag, folder
-from softmine.cli.inputs import default_folder
-from softmine.cli.kinds import kind_command, options_of, read, settings_of, stem
+from softmine.cli.flags import Flag, default_folder, folder, kind_command, options_of, read, settings_of, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import check_resumable, same_signal, stored_options, stored_settings
 from softmine.registry import Spec

@@ -51,7 +51,7 @@ def every_frame(
     except BaseException:
         store.close()
         raise
-    return store.finish()[0], quality
+    return store.finish(), quality
 
 
 def frame_values(
