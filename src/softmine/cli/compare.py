@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from softmine.cli.complain import complain
 from softmine.cli.console import PlainConsole
-from softmine.cli.flags import default_folder, folder, kind_command, options_of, read, settings_of, stem
+from softmine.cli.flags import checked_settings, default_folder, folder, kind_command, options_of, read, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options
 from softmine.errors import SoftmineError
@@ -63,7 +62,7 @@ def compare_command(
     args, command = parse(flags, program, arguments, start), shlex.join([*program.split(), *arguments])
     if args.resume:
         return _resume(args.resume, kind, program, arguments, command, interrupted)
-    settings = _checked(args)
+    settings = checked_settings(args, CompareSettings)
     if args.out:
         files.check_free(args.out)
     options = options_of(args, kind)
@@ -71,7 +70,9 @@ def compare_command(
         task = read(kind, args.path, options)
     if study and study.batch_share is not None:
         batch_size = max(1, round(study.batch_share * task.signal.domain.cells))
-        settings = _checked(parse(flags, program, arguments, replace(start, batch_sizes=(batch_size,))))
+        settings = checked_settings(
+            parse(flags, program, arguments, replace(start, batch_sizes=(batch_size,))), CompareSettings
+        )
     settings = _for_signal(settings, task)
     words = ("study", name) if study else ("compare",)
     folder = files.resolved(args.out or default_folder(*words, stem(task)))
@@ -122,7 +123,7 @@ def _resume(
     args = parse(flags, program, arguments, flags(**asdict(stored), **plain(options)))
     if args.out and args.out.resolve() != folder.resolve():
         raise SoftmineError("--resume continues in its own folder: leave out --out")
-    asked = _checked(args)
+    asked = checked_settings(args, CompareSettings)
     with at_once(interrupted):
         task = same_signal(found, kind, args.path, options, options_of(args, kind))
     settings = grown(folder, stored, _for_signal(asked, task))
@@ -136,13 +137,6 @@ def _resume(
     console = PlainConsole()
     compare(folder, task, settings, results, console, interrupted)
     return _close(folder, results, console)
-
-
-def _checked(args: Any) -> CompareSettings:
-    settings = settings_of(args, CompareSettings)
-    settings.check()
-    devices.choose(settings.device)
-    return settings
 
 
 def _for_signal(settings: CompareSettings, task: Task) -> CompareSettings:
@@ -161,7 +155,7 @@ def _close(folder: Path, results: Results, console: Console) -> int:
     # The page first: a table that cannot be printed must not cost it.
     report = write_compare_report(folder)
     _print_summary(results, console)
-    console.print(f"report: {report}", soft_wrap=True)
+    console.print(f"report: {report}")
     if not results["complete"]:
         complain(f"interrupted; continue with --resume {folder}")
         return INTERRUPTED
@@ -201,15 +195,13 @@ def _print_summary(results: Results, console: Console) -> None:
     if not in_terminal(console):
         # In a file or a pipe there is no edge to keep to.
         console.width = max(console.width, 160)
-    console.print(table, crop=False)
+    console.print(table, crop=False, soft_wrap=False)
     if any(line.shorter > 1 for line in comparison.lines):
-        console.print("/ and a number: trained for a budget that many times shorter", soft_wrap=True)
+        console.print("/ and a number: trained for a budget that many times shorter")
     if comparison.tuning:
         size = next((line.baseline_batch_size for line in comparison.lines), None)
         if size is not None:
-            console.print(
-                f"speed-up, margin: against uniform at its best batch size, {count(size)}", soft_wrap=True
-            )
+            console.print(f"speed-up, margin: against uniform at its best batch size, {count(size)}")
 
 
 def _overhead(line: Line) -> str:

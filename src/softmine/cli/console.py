@@ -10,7 +10,7 @@ from softmine.cli.complain import send_nowhere
 
 
 class PlainConsole(Console):
-    """A console that takes no text for markup, and stays quiet where nothing can be printed any more.
+    """A console that takes no text for markup, wraps no line, and stays quiet where nothing can be printed any more.
 
     Its reader may have left (``| head``), or the disk under a log be full: neither must cost a run.
     """
@@ -18,10 +18,10 @@ class PlainConsole(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, highlight=False, emoji=False, **options)
 
-    def print(self, *objects: Any, **options: Any) -> None:
+    def print(self, *objects: Any, soft_wrap: bool | None = True, **options: Any) -> None:
         """Prints, or does nothing where that fails."""
         try:
-            super().print(*objects, **options)
+            super().print(*objects, soft_wrap=soft_wrap, **options)
         except OSError:
             self.on_broken_pipe()
 

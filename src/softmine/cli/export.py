@@ -96,7 +96,7 @@ def export_command(arguments: list[str], interrupted: Interrupted) -> int:
             wrote = task.export(
                 field, out, device, args.resolution, report, level=args.level, smallest=args.smallest
             )
-    console.print(f"{out}: {wrote}", soft_wrap=True)
+    console.print(f"{out}: {wrote}")
     return 0
 
 

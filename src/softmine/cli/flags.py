@@ -16,8 +16,11 @@ from tyro.conf import Positional, arg
 from softmine import tasks
 from softmine.registry import SAMPLERS
 from softmine.runs.task import Report, Task
+from softmine.training import devices
+from softmine.training.settings import FieldSettings
 
 S = TypeVar("S")
+F = TypeVar("F", bound=FieldSettings)
 Flag = tuple[str, Any, Any]
 """Name, annotated type and default of a flag or positional argument, as ``make_dataclass`` takes them."""
 
@@ -163,14 +166,21 @@ def _flags_of(settings: type, texts: Mapping[str, Any]) -> list[Flag]:
     ]
 
 
-def settings_of(args: Any, settings: type[S]) -> S:
-    """The settings out of all flags of a command."""
+def checked_settings(args: Any, kind: type[F]) -> F:
+    """The settings of a run or comparison out of all flags of a command; raises SoftmineError where one is out of range."""
+    settings = _settings_of(args, kind)
+    settings.check()
+    devices.choose(settings.device)
+    return settings
+
+
+def _settings_of(args: Any, settings: type[S]) -> S:
     return settings(**{field.name: getattr(args, field.name) for field in dataclasses.fields(settings)})  # pyright: ignore[reportArgumentType]
 
 
 def options_of(args: Any, kind: str) -> Any:
     """The options that only ``kind`` takes, out of all flags of a command."""
-    return settings_of(args, tasks.module(kind).Options)
+    return _settings_of(args, tasks.module(kind).Options)
 
 
 def read(kind: str, path: str | None, options: Any) -> Task:

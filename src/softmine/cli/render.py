@@ -121,7 +121,7 @@ def render_command(arguments: list[str], interrupted: Interrupted) -> int:
     with progress:
         # All of it appears at once: an interruption leaves nothing.
         files.make_folder(out, fill)
-    console.print(f"{out}: {wrote}", soft_wrap=True)
+    console.print(f"{out}: {wrote}")
     return 0
 
 

@@ -36,5 +36,5 @@ def report_command(arguments: list[str], interrupted: Interrupted) -> int:
             compared = (folder / "results.json").exists()
         except OSError as error:
             raise unusable("write a report on", folder, error) from error
-        console.print(str((write_compare_report if compared else write_fit_report)(folder)), soft_wrap=True)
+        console.print(str((write_compare_report if compared else write_fit_report)(folder)))
     return 0

@@ -118,7 +118,7 @@ def _train(kind: str, arguments: list[str], interrupted: Interrupted) -> int:
             yield
             live.close()
             if not interrupted():
-                PlainConsole().print(f"trained; the page stays open until Ctrl-C: {page.url}", soft_wrap=True)
+                PlainConsole().print(f"trained; the page stays open until Ctrl-C: {page.url}")
                 watch(Watcher(page, view, Follower(run, field=trainer.field)), interrupted)
 
     def check(args: Any) -> None:
@@ -152,5 +152,5 @@ def _need_viser() -> None:
 def _announce(page: Page) -> None:
     console = PlainConsole()
     if page.moved_from is not None:
-        console.print(f"port {page.moved_from} is taken, so this is {page.port}", soft_wrap=True)
-    console.print(f"viewer: {page.url}  (Ctrl-C ends it)", soft_wrap=True)
+        console.print(f"port {page.moved_from} is taken, so this is {page.port}")
+    console.print(f"viewer: {page.url}  (Ctrl-C ends it)")
