@@ -50,7 +50,7 @@ def compare_command(
     Args:
         kind: of signal.
         arguments: flags and PATH.
-        interrupted: tells whether a person wants to stop.
+        interrupted: whether a person wants to stop.
         name: of a study.
         study: has settings that the flags change.
     """
@@ -102,11 +102,11 @@ def _flags(kind: str) -> type:
 
 
 def _with_room(settings: CompareSettings, arguments: list[str]) -> CompareSettings:
-    """Settings whose own budget gives way to one that is asked for, of whichever kind that is."""
-    asked = {word.partition("=")[0] for word in arguments}
-    if "--steps" in asked and "--seconds" not in asked:
+    """Settings whose own budget gives way to the one on the command line, of whichever kind that is."""
+    given = {word.partition("=")[0] for word in arguments}
+    if "--steps" in given and "--seconds" not in given:
         return replace(settings, steps=1, seconds=None)
-    if "--seconds" in asked and "--steps" not in asked:
+    if "--seconds" in given and "--steps" not in given:
         return replace(settings, steps=None, seconds=1.0)
     return settings
 
@@ -123,10 +123,10 @@ def _resume(
     args = parse(flags, program, arguments, flags(**asdict(stored), **plain(options)))
     if args.out and args.out.resolve() != folder.resolve():
         raise SoftmineError("--resume continues in its own folder: leave out --out")
-    asked = checked_settings(args, CompareSettings)
+    wanted = checked_settings(args, CompareSettings)
     with at_once(interrupted):
         task = same_signal(found, kind, args.path, options, options_of(args, kind))
-    settings = grown(folder, stored, _for_signal(asked, task))
+    settings = grown(folder, stored, _for_signal(wanted, task))
     settings.check()
     check_tuned(folder, results, stored, settings)
     check_machine(folder, results, settings)

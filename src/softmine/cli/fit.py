@@ -1,4 +1,4 @@
-"""``softmine fit``: from a file to a trained field, pictures, a report and a checkpoint."""
+"""``softmine fit``: from a file to a trained field, images, a report and a checkpoint."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def fit_command(
     Args:
         kind: of signal.
         arguments: flags and PATH.
-        interrupted: tells whether a person wants to stop.
+        interrupted: whether a person wants to stop.
         program: what the person typed before the arguments, where it is another command that trains.
         more: flags of that command alone.
         check: raises SoftmineError for bad ones among them.

@@ -51,7 +51,7 @@ def stored_settings(run: RunFolder, kind: str) -> FitSettings:
 
 
 def check_resumable(run: RunFolder, stored: FitSettings, settings: FitSettings, out: Path | None) -> None:
-    """Raises SoftmineError if the flags beside ``--resume`` ask for what a resumed run cannot do."""
+    """Raises SoftmineError if the flags beside ``--resume`` need what a resumed run cannot do."""
     if out and out.resolve() != run.path.resolve():
         raise SoftmineError("--resume continues in its own folder: leave out --out")
     _check_kept(stored, settings, CHANGEABLE)
@@ -71,7 +71,7 @@ def same_signal(run: RunFolder, kind: str, given: str | None, stored: Any, optio
     """The signal of a run, from where it was or from the PATH given now.
 
     Raises:
-        SoftmineError: it is gone, it is another signal, or it is asked for with other options.
+        SoftmineError: it is gone, it is another signal, or the options are others.
     """
     _check_kept(stored, options)
     signal = run.config["signal"]

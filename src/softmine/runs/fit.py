@@ -90,7 +90,7 @@ def fit(
         run: its folder.
         prepared: what trains.
         console: where progress is shown.
-        interrupted: tells whether a person wants to stop.
+        interrupted: whether a person wants to stop.
         resumed: the command that resumes the run.
 
     Raises:
@@ -134,7 +134,7 @@ def fit(
 
 
 def _check_budget(run: RunFolder, trainer: Trainer, settings: FitSettings) -> None:
-    """Raises SoftmineError if fewer seconds are asked for than are spent, or more steps where the seconds are, or the reverse."""
+    """Raises SoftmineError if fewer seconds are given than are spent, or more steps where the seconds are, or the reverse."""
     before = run.config["settings"]
     spent = {"steps": trainer.step, "seconds": trainer.clock.seconds}
     raised = [name for name in spent if getattr(settings, name) != before.get(name)]
@@ -196,7 +196,7 @@ class _Fit:
         return "finished", ""
 
     def finish(self, state: str, message: str, interrupted: Interrupted = lambda: False) -> str:
-        """Writes the pictures and the final status; an output that takes long can be interrupted, alone.
+        """Writes the images and the final status; an output that takes long can be interrupted, alone.
 
         Returns:
             the sentence of the status: ``message``, or that the output was interrupted.
@@ -205,7 +205,7 @@ class _Fit:
         before = interrupted()
 
         def report(share: float) -> None:
-            self.progress.wait(f"writing the pictures {share:.0%}")
+            self.progress.wait(f"writing the images {share:.0%}")
 
         def report_output(share: float) -> None:
             report(share)
@@ -224,7 +224,7 @@ class _Fit:
             images.write_images(result, outputs, trainer.record, folder)
         self.console.print(self._summary(result.psnr), soft_wrap=True)
         if result.psnr is None:
-            self.console.print(f"pictures: {result.note}", soft_wrap=True)
+            self.console.print(f"images: {result.note}", soft_wrap=True)
         for output in outputs:
             self.console.print(f"{output.label}: {folder / output.file}", soft_wrap=True)
         run.set_status(state, trainer.step, trainer.clock.seconds, message, psnr_in_all=result.psnr)

@@ -45,7 +45,7 @@ def density_colors(density: Map) -> Rgb:
 
 
 def error_scale(result: Reconstruction) -> float:
-    """The error that gets the brightest colour: the 99.5th percentile, or the least that is to be told apart."""
+    """The error that gets the brightest color: the 99.5th percentile, or the least that is to be told apart."""
     error = result.error
     return max(
         float(np.percentile(error[::4, ::4] if error.size > 2**22 else error, 99.5)), result.least_error
@@ -53,7 +53,7 @@ def error_scale(result: Reconstruction) -> float:
 
 
 def write_error(error: Array, path: Path, scale: float) -> None:
-    """Writes an error map (h, w), averaged down to at most 960 pixels a side; ``scale`` gets the brightest colour."""
+    """Writes an error map (h, w), averaged down to at most 960 pixels a side; ``scale`` gets the brightest color."""
     small = block_mean(error, max(1, math.ceil(max(error.shape) / MAP_SIDE)))
     _save(Pillow.fromarray(error_colors(small, scale)), path)
 
@@ -66,14 +66,14 @@ def write_samples(record: SampleRecord, folder: Path, prefix: str = "samples") -
     """
     entries = []
     for name, (first, last, counts) in _phases(record):
-        density = _as_picture(_density(counts))
+        density = _as_image(_density(counts))
         height, width = density.shape
         enlarge = max(1, MAP_SIDE // 2 // max(height, width))
-        picture = Pillow.fromarray(density_colors(density)).resize(
+        image = Pillow.fromarray(density_colors(density)).resize(
             (width * enlarge, height * enlarge), Pillow.Resampling.NEAREST
         )
         file = f"{prefix}_{name}.png"
-        _save(picture, folder / file)
+        _save(image, folder / file)
         entries.append(
             {"file": file, "label": f"{name}: steps {first:,} to {last:,}", "steps": [first, last]}
         )
@@ -81,7 +81,7 @@ def write_samples(record: SampleRecord, folder: Path, prefix: str = "samples") -
 
 
 def write_images(result: Reconstruction, outputs: list[Output], record: SampleRecord, folder: Path) -> None:
-    """Writes all pictures of a fit, and ``images.json`` that explains them and names its other files."""
+    """Writes all images of a fit, and ``images.json`` that explains them and names its other files."""
     if result.target is not None:
         write_image(result.target, folder / "target.png")
     write_image(result.values, folder / "reconstruction.png")
@@ -131,10 +131,10 @@ def _phases(record: SampleRecord) -> list[tuple[str, tuple[int, int, Array]]]:
     early = [s for s in stretches if s[1] <= EARLY * end] or stretches[:1]
     middle = [s for s in stretches if s[0] < 0.55 * end and s[1] > 0.45 * end] or stretches[-1:]
     late = [s for s in stretches if s[0] >= 0.9 * end] or stretches[-1:]
-    merged = []
-    for name, part in (("early", early), ("middle", middle), ("late", late)):
-        merged.append((name, (part[0][0], part[-1][1], sum(counts for _, _, counts in part))))
-    return merged
+    return [
+        (name, (part[0][0], part[-1][1], sum(counts for _, _, counts in part)))
+        for name, part in (("early", early), ("middle", middle), ("late", late))
+    ]
 
 
 def _density(counts: Array) -> Array:
@@ -150,8 +150,8 @@ def _density(counts: Array) -> Array:
     return density.repeat(factor, 0).repeat(factor, 1)[: shape[0], : shape[1]]
 
 
-def _as_picture(density: Array) -> Array:
-    """A density on 1 to 4 axes as a picture (h, w): a line as a strip, a volume as its slices side by side."""
+def _as_image(density: Array) -> Array:
+    """A density on 1 to 4 axes as an image (h, w): a line as a strip, a volume as its slices side by side."""
     if density.ndim == 1:
         return np.broadcast_to(density, (max(1, len(density) // 12), len(density)))
     if density.ndim == 2:
@@ -164,6 +164,6 @@ def _as_picture(density: Array) -> Array:
     return tiles.transpose(0, 2, 1, 3).reshape(down * slices.shape[1], across * slices.shape[2])
 
 
-def _save(picture: Pillow.Image, path: Path) -> None:
+def _save(image: Pillow.Image, path: Path) -> None:
     with replacing(path) as temporary:
-        picture.save(temporary, format="PNG", compress_level=3)
+        image.save(temporary, format="PNG", compress_level=3)

@@ -15,7 +15,7 @@ from softmine.formatting import clock, compact, decibels
 BAR, WIDE = 20, 100
 """Characters of the bar, and of a terminal from which on it is shown."""
 QUIET = 30.0
-"""Seconds for which nothing is printed while what was announced goes on, where there is no terminal."""
+"""Seconds for which nothing is printed while a long task continues, where there is no terminal."""
 
 
 def in_terminal(console: Console) -> bool:

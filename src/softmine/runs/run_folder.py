@@ -55,7 +55,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Opens the folder of a run, and changes nothing in it; call ``rewind`` before going on.
+        """Opens the folder of a run, and changes nothing in it; call ``rewind`` before resuming.
 
         Raises:
             SoftmineError: there is no run in the folder, or its ``config.json`` is damaged.
@@ -92,7 +92,7 @@ class RunFolder:
 
     @property
     def done(self) -> int:
-        """The step of the newest checkpoint, from which the run would go on; 0 without one."""
+        """The step of the newest checkpoint, from which the run would resume; 0 without one."""
         found = self.checkpoints
         return _step_of(found[-1]) if found else 0
 
@@ -107,7 +107,7 @@ class RunFolder:
         files.write_json_lines(self.path / "metrics.jsonl", self.metrics)
 
     def rewind(self, step: int) -> None:
-        """Readies the folder for going on from ``step``: later evaluations, damaged lines and leftovers go."""
+        """Readies the folder for resuming from ``step``: later evaluations, damaged lines and leftovers are removed."""
         for part in PARTS:
             (self.path / part).mkdir(exist_ok=True)
         files.remove_leftovers(self.path)

@@ -1,4 +1,4 @@
-"""What a sampler may ask of the field without training it: its error, and how far a step would move it."""
+"""What a sampler may know of the field without training it: its error, and how far a step would move it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ RELATIVE_STEP = 1e-4
 
 
 class FieldProbe:
-    """Answers ``sampler.draw(probe)``: the field's error, residual or influence at coordinates (N, D), no gradient.
+    """What ``sampler.draw(probe)`` looks at: the field's error, residual or influence at coordinates (N, D), no gradient.
 
     Args:
         field: coordinates (N, D) to values (N, C).
         signal: what it learns.
-        snap: the domain to whose cell centres coordinates are moved, or None.
+        snap: the domain to whose cell centers coordinates are moved, or None.
 
     Example:
         >>> probe = FieldProbe(field, image)

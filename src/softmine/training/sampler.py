@@ -26,7 +26,7 @@ def make_sampler(
         signal: on whose domain it draws.
         batch_size: coordinates it draws; None for the default of sampler and domain.
         seed: of its random stream.
-        snap: whether its samples will be moved to the centres of cells.
+        snap: whether its samples will be moved to the centers of cells.
     """
     brings = able(signal, HasSamplerDefaults)
     defaults = {"snapped": snap, **(brings.auto_options if brings else {})}

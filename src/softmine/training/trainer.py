@@ -45,7 +45,7 @@ class Trainer:
         learning_rate: Adam's, at the start.
         device: where everything lives; field and sampler are moved there.
         schedule: of the learning rate: ``cosine`` or ``constant``.
-        snap: train at the centres of cells (pixels) only, where the signal is known, instead of on the
+        snap: train at the centers of cells (pixels) only, where the signal is known, instead of on the
             interpolation between them too.
 
     A field may be ``Regularized`` and ``FollowsSteps`` (``training/protocols.py``).
@@ -87,7 +87,7 @@ class Trainer:
         return self.budget.progress(self.step, self.clock.seconds) if self.step else 0.0
 
     def advance(self, pause: Callable[[], bool]) -> None:
-        """Trains until the budget is spent or ``pause()`` says so, which is asked before every step.
+        """Trains until the budget is spent or ``pause()``, called before every step, is true.
 
         Raises:
             Diverged: the loss is no longer finite; says since which step.
@@ -170,7 +170,7 @@ def train_and_evaluate(
         trainer: at its start, or anywhere in its budget.
         shares: of the budget at which to evaluate, rising; those that are spent already are left out.
         evaluate: measures the field, without gradient.
-        pause: asked before every step; where it says yes, the caller has its turn and decides whether to resume.
+        pause: called before every step; where it is true, the caller has its turn and decides whether to resume.
 
     Yields:
         A point at each evaluation, and None at each pause before one.
