@@ -132,7 +132,7 @@ def _phases(record: SampleRecord) -> list[tuple[str, tuple[int, int, Array]]]:
     middle = [s for s in stretches if s[0] < 0.55 * end and s[1] > 0.45 * end] or stretches[-1:]
     late = [s for s in stretches if s[0] >= 0.9 * end] or stretches[-1:]
     return [
-        (name, (part[0][0], part[-1][1], sum(counts for _, _, counts in part)))
+        (name, (part[0][0], part[-1][1], np.sum([counts for _, _, counts in part], 0)))
         for name, part in (("early", early), ("middle", middle), ("late", late))
     ]
 
