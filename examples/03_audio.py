@@ -1,4 +1,4 @@
-"""A sound as a neural field, in a loop of your own: the same three verbs, over time instead of over a picture.
+"""Audio as a neural field, in a loop of your own: the same three verbs, over time instead of over an image.
 
 Usage: python examples/03_audio.py [--steps 300] [--out PATH.wav]
 """
@@ -11,8 +11,6 @@ import torch
 
 import softmine
 from softmine.optim import CosineSchedule, RowAdam
-from softmine.signals import Audio
-from softmine.signals.audio import files as audio_files
 
 
 def train(audio, sampler, steps):
@@ -48,7 +46,7 @@ def main():
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--out", type=Path, help="where to write the last reconstruction")
     args = parser.parse_args()
-    audio = Audio.builtin()
+    audio = softmine.Audio.builtin()
     target = audio.sample_values(torch.arange(audio.shape[0]))
     samplers = {
         "uniform": softmine.Uniform(audio.domain, batch_size=1024, seed=0),
@@ -58,7 +56,9 @@ def main():
         values = train(audio, sampler, args.steps)
         print(f"{name:10} SNR {signal_to_noise(values, target):.2f} dB after {args.steps} steps")
     if args.out:
-        audio_files.write(args.out, audio.to_raw(values.numpy()), audio.rate)
+        import soundfile  # of the extra softmine[audio]
+
+        soundfile.write(args.out, audio.to_raw(values.numpy()), audio.rate)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import argparse
 import torch
 
 import softmine
-from softmine.signals import Video
 
 
 def train(video, sampler, steps):
@@ -22,7 +21,7 @@ def train(video, sampler, steps):
         batch = sampler.draw()
         points = video.domain.snap(
             batch.coords
-        )  # (time, row, column), at the centres of pixels in their frames
+        )  # (time, row, column), at the centers of pixels in their frames
         residual = field(points) - video(points)
         error = residual.detach().abs().mean(-1)
         weights = sampler.weigh(batch, error)
@@ -43,7 +42,7 @@ def main():
     parser.add_argument("path", nargs="?")
     parser.add_argument("--steps", type=int, default=300)
     args = parser.parse_args()
-    video = Video.read(args.path, downscale=2) if args.path else Video.builtin()
+    video = softmine.Video.read(args.path, downscale=2) if args.path else softmine.Video.builtin()
     prior = softmine.edge_prior(video.edges())  # edges in space, and what changes from frame to frame
     samplers = {
         "uniform": softmine.Uniform(video.domain, batch_size=4096, seed=0),

@@ -9,17 +9,16 @@ import numpy as np
 import torch
 
 import softmine
-from softmine.signals import Volume
 
 
 def ball():
     """The built-in volume with everything outside of a ball taken away."""
     axes = [(np.arange(n) + 0.5) / n * 2 - 1 for n in (64, 64, 48)]
     radius = np.linalg.norm(np.stack(np.meshgrid(*axes, indexing="ij")), axis=0)
-    volume = Volume.builtin()
+    volume = softmine.Volume.builtin()
     voxels = np.concatenate([volume.slab(layer, layer + 1) for layer in range(64)])[..., 0]
     voxels[radius > 0.95] = np.nan
-    return Volume(voxels, "ball")
+    return softmine.Volume(voxels, "ball")
 
 
 def main():
@@ -27,7 +26,7 @@ def main():
     parser.add_argument("file", nargs="?")
     parser.add_argument("--steps", type=int, default=400)
     args = parser.parse_args()
-    volume = Volume.read(args.file) if args.file else ball()
+    volume = softmine.Volume.read(args.file) if args.file else ball()
     domain = volume.domain
     print(f"{volume.name}: {domain.valid:,} of {domain.cells:,} voxels hold data")
 

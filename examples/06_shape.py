@@ -10,8 +10,6 @@ import torch
 
 import softmine
 from softmine.optim import RowAdam
-from softmine.registry import create
-from softmine.signals import Shape
 from softmine.tasks.meshing import marching_cubes, write_mesh
 
 
@@ -21,7 +19,7 @@ def train(shape, sampler, steps):
     field = softmine.HashGridField(dim=3, channels=1, log2_table_size=17, finest_resolution=256)
     optimizer = RowAdam(field.parameters(), lr=1e-2, batch_size=sampler.batch_size)
     for _ in range(steps):
-        # Exact distances are cheap enough to be asked for new points in every step.
+        # Exact distances are cheap enough for new points in every step.
         batch = sampler.draw()
         residual = field(batch.coords) - shape(batch.coords)
         error = residual.detach().abs().mean(-1)
@@ -49,9 +47,12 @@ def main():
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--out", type=Path, default=Path("knot.ply"))
     options = parser.parse_args()
-    shape = Shape.builtin("knot")  # or Shape.read("model.obj")
-    for name in ("uniform", "auto"):
-        sampler = create(name, shape.domain, 4096, seed=0, defaults=shape.auto_options)
+    shape = softmine.Shape.builtin("knot")  # or softmine.Shape.read("model.obj")
+    samplers = {
+        "uniform": softmine.Uniform(shape.domain, batch_size=4096, seed=0),
+        "auto": softmine.auto(shape, batch_size=4096, snap=False, seed=0),
+    }
+    for name, sampler in samplers.items():
         field = train(shape, sampler, options.steps)
         print(f"{name:8} IoU {overlap(field, shape):.3f} after {options.steps} steps")
 

@@ -11,7 +11,7 @@ import torch
 import softmine
 
 DOMAIN = softmine.Box((1024, 1024))
-CENTRES = DOMAIN.centres(torch.arange(0, DOMAIN.cells, 61))
+CENTERS = DOMAIN.centres(torch.arange(0, DOMAIN.cells, 61))
 
 
 def zone_plate(coords):
@@ -22,7 +22,7 @@ def zone_plate(coords):
 
 def psnr(field):
     """In dB."""
-    return -10 * math.log10((field(CENTRES) - zone_plate(CENTRES)).square().mean())
+    return -10 * math.log10((field(CENTERS) - zone_plate(CENTERS)).square().mean())
 
 
 def main():

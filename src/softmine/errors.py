@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from string import Formatter
 
 
 class SoftmineError(ValueError):
@@ -30,6 +31,13 @@ class ArgumentError(SoftmineError):
     def naming(self, write: Callable[[str], str]) -> str:
         """The message with its arguments as ``write`` writes them."""
         return self.template.format_map(_Words(write, self.values))
+
+    def only(self, *names: str) -> ArgumentError:
+        """The same error for a caller whose only arguments are ``names``: no other is written as a flag."""
+        found = {name for _, name, _, _ in Formatter().parse(self.template) if name}
+        return ArgumentError(
+            self.template, **{**{name: name for name in found.difference(names)}, **self.values}
+        )
 
     def __reduce__(self) -> tuple:
         return partial(type(self), self.template, **self.values), ()

@@ -92,7 +92,7 @@ def duration(seconds: Number | None) -> str:
 
 
 def clock(seconds: Number) -> str:
-    """Seconds as a clock shows them, for what changes while one watches: ``42 s``, ``3:20``, ``1:05:00``."""
+    """A time span as a counter shows it, of one width for long: ``42 s``, ``3:20``, ``1:05:00``."""
     if not seconds < 1e9:
         return "forever"
     whole = round(seconds)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from softmine import baselines
-from softmine.domain import Box, SoftmineError
+from softmine.domain import Box
+from softmine.errors import ArgumentError, SoftmineError
 from softmine.sampling import (
     Edges,
     ErrorMap,
@@ -140,7 +141,11 @@ def create(
         options["prior"] = _prior(spec, options.get("prior"), edges)
     if batch_size is None:
         batch_size = spec.batch_size or default_batch_size(spec.name, domain)
-    return SAMPLERS[spec.name](domain, batch_size, seed=seed, **options)
+    try:
+        return SAMPLERS[spec.name](domain, batch_size, seed=seed, **options)
+    except ArgumentError as error:
+        # The options inside of a word are no arguments of whoever gives the word.
+        raise error.only("batch_size", "seed") from error
 
 
 def auto(

@@ -14,12 +14,6 @@ from softmine.cli.main import main
 TINY = ["--log2-table-size", "8", "--batch-size", "64", "--steps", "4"]
 
 
-@pytest.fixture
-def picture(tmp_path):
-    Pillow.fromarray(np.arange(480, dtype=np.uint8).reshape(20, 24) % 200).save(tmp_path / "picture.png")
-    return tmp_path / "picture.png"
-
-
 def refused(capsys, *words):
     """Runs a command that must be refused; returns its one sentence."""
     code = main([str(word) for word in words])
@@ -35,7 +29,7 @@ def refused(capsys, *words):
     [
         (["--sampler", "langevn"], "unknown sampler 'langevn': did you mean langevin"),
         (["--sampler", "langevin:alhpa=1"], "no option 'alhpa'"),
-        (["--sampler", "langevin:alpha=-1"], "alpha is -1"),
+        (["--sampler", "langevin:alpha=-1"], "softmine: alpha is -1"),
         (["--batch-size", "0"], "batch size 0 is out of range"),
         (["--batch-size", "1000000000000"], "batch size 1000000000000 is out of range"),
         (["--steps", "0"], "--steps is 0"),
@@ -133,6 +127,8 @@ def test_comparing(picture, tmp_path, capsys):
     compare = ("compare", "image", picture, "--out", tmp_path / "out")
     assert "unknown sampler" in refused(capsys, *compare, "--samplers", "uniform", "evoss")
     assert "twice" in refused(capsys, *compare, "--samplers", "uniform", "uniform")
+    error = refused(capsys, *compare, "--samplers", "uniform", "langevin:alpha=-1")
+    assert error.startswith("softmine: alpha is -1")
     assert "--seeds is 0" in refused(capsys, *compare, "--seeds", "0")
     assert "batch size 0" in refused(capsys, *compare, "--batch-sizes", "0")
     assert not (tmp_path / "out").exists()

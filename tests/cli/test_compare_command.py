@@ -4,7 +4,6 @@ import io
 import json
 import re
 
-import numpy as np
 import pytest
 from PIL import Image as Pillow
 
@@ -20,13 +19,6 @@ TINY = ["--log2-table-size", "8", "--batch-sizes", "64", "--evaluations", "4"]
 class Terminal(io.StringIO):
     def isatty(self):
         return True
-
-
-@pytest.fixture
-def picture(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 255, (20, 24, 3), dtype=np.uint8)
-    Pillow.fromarray(pixels).save(tmp_path / "picture.png")
-    return tmp_path / "picture.png"
 
 
 def compare(picture, out, *more):

@@ -150,7 +150,7 @@ def test_a_tuned_uniform_with_the_steps_of_all_may_be_named(finished):
 
 
 def test_a_resumption_has_its_versions_where_it_trains(finished, monkeypatch):
-    monkeypatch.setattr("softmine.cli.compare.versions", lambda: {"softmine": "9.9"})
+    monkeypatch.setattr("softmine.training.devices.versions", lambda: {"softmine": "9.9"})
     assert resume(finished) == 0
     assert "resumed" not in read(finished)
     assert resume(finished, "--seeds", "2") == 0

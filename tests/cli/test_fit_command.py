@@ -23,14 +23,6 @@ from softmine.training.trainer import Trainer
 TINY = ["--log2-table-size", "8", "--batch-size", "64", "--evaluations", "4"]
 
 
-@pytest.fixture
-def picture(tmp_path):
-    path = tmp_path / "picture.png"
-    pixels = np.random.default_rng(0).integers(0, 255, (20, 24, 3), dtype=np.uint8)
-    Pillow.fromarray(pixels).save(path)
-    return path
-
-
 def fit(picture, out, *more):
     return main(["fit", "image", str(picture), "--out", str(out), *TINY, *more])
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from softmine.errors import SoftmineError
-from softmine.runs.new_folder import check_free, make
+from softmine.runs.files import check_free, make_folder
 from softmine.runs.run_folder import RunFolder
 
 SIGNAL = {"name": "picture", "path": None, "fingerprint": "0"}
@@ -33,7 +33,7 @@ def test_names(tmp_path, monkeypatch, name):
 
 def test_a_name_that_is_too_long_leaves_nothing(tmp_path):
     path = tmp_path / "new" / ("n" * 300)
-    for function in (check_free, make, RunFolder.open):
+    for function in (check_free, make_folder, RunFolder.open):
         with pytest.raises(SoftmineError, match=r"cannot|no run"):
             function(path)
         with pytest.raises(SoftmineError, match="cannot"):

@@ -6,7 +6,7 @@ from torch import nn
 
 from softmine.domain import Box
 from softmine.tasks.cell_evaluation import CellEvaluator
-from softmine.training import subset
+from softmine.training import evaluation as rules
 
 CPU = torch.device("cpu")
 
@@ -54,8 +54,8 @@ def test_cells_without_data_do_not_count():
 
 
 def test_of_many_cells_the_same_few_count(monkeypatch):
-    monkeypatch.setattr(subset, "ALL", 100)
-    monkeypatch.setattr(subset, "SUBSET", 50)
+    monkeypatch.setattr(rules, "ALL", 100)
+    monkeypatch.setattr(rules, "SUBSET", 50)
     domain = Box((30, 30))
     one, other = (CellEvaluator(Ramp(domain), "cells", CPU) for _ in range(2))
     assert one.subset

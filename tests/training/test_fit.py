@@ -9,7 +9,7 @@ from torch import nn
 import softmine
 from softmine import Box, SoftmineError
 from softmine.training.fit import fit
-from softmine.training.loop import Point
+from softmine.training.trainer import Point
 
 
 def waves(coords):

@@ -5,25 +5,19 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from softmine.cli.complain import complain
 from softmine.cli.console import PlainConsole
-from softmine.cli.flags import folder
-from softmine.cli.inputs import default_folder
-from softmine.cli.kinds import kind_command, options_of, read, settings_of, stem
+from softmine.cli.flags import checked_settings, default_folder, folder, kind_command, options_of, read, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options
 from softmine.errors import SoftmineError
 from softmine.formatting import count, fixed, percent, signed, speedup
-from softmine.registry import create
 from softmine.reports import write_compare_report
-from softmine.runs import new_folder
-from softmine.runs.environment import versions
-from softmine.runs.files import remove_leftovers, write_json
+from softmine.runs import files
 from softmine.runs.interrupt import INTERRUPTED, Interrupted, at_once, stop_if
 from softmine.runs.progress import in_terminal
 from softmine.runs.run_folder import RunFolder
@@ -33,12 +27,13 @@ from softmine.study.json_fields import written
 from softmine.study.matrix import CompareSettings, entries, sized
 from softmine.study.results import Comparison, Line
 from softmine.study.stored import check_machine, check_tuned, grown, read_results, stored_settings
+from softmine.study.studies import Study
 from softmine.tasks import KINDS, plain
 from softmine.training import devices
-from softmine.training.build import edges_of
+from softmine.training.sampler import make_sampler
 
 FLAGS = (
-    folder("out", "Folder for results.json, report.html and pictures. Default: a new folder under runs/."),
+    folder("out", "Folder for results.json, report.html and images. Default: a new folder under runs/."),
     folder(
         "resume",
         "Folder of a comparison to resume: what is finished stays, and --samplers, --batch-sizes and --seeds add "
@@ -48,49 +43,42 @@ FLAGS = (
 
 
 def compare_command(
-    kind: str,
-    program: str,
-    arguments: list[str],
-    interrupted: Interrupted,
-    default: CompareSettings | None = None,
-    batch_share: float | None = None,
+    kind: str, arguments: list[str], interrupted: Interrupted, *, name: str = "", study: Study | None = None
 ) -> int:
     """Runs a comparison and returns the exit code.
 
     Args:
         kind: of signal.
-        program: what the person typed before the arguments.
         arguments: flags and PATH.
-        interrupted: tells whether a person wants to stop.
-        default: settings that the flags change.
-        batch_share: the default batch size as a share of the signal's cells.
+        interrupted: whether a person wants to stop.
+        name: of a study.
+        study: has settings that the flags change.
     """
+    program = f"softmine study {name}" if study else f"softmine compare {kind}"
     flags = _flags(kind)
     own = KINDS[kind].batch_size
-    start = default
-    if start is None and own is not None:
-        start = CompareSettings(batch_sizes=(own,))
-    if start is not None:
-        start = flags(**asdict(_with_room(start, arguments)))
-    args = parse(flags, program, arguments, start)
+    default = study.settings() if study else CompareSettings(batch_sizes=(own,)) if own else CompareSettings()
+    start = flags(**asdict(_with_room(default, arguments)))
+    args, command = parse(flags, program, arguments, start), shlex.join([*program.split(), *arguments])
     if args.resume:
-        return _resume(args.resume, kind, program, arguments, interrupted)
-    settings = _checked(args)
+        return _resume(args.resume, kind, program, arguments, command, interrupted)
+    settings = checked_settings(args, CompareSettings)
     if args.out:
-        new_folder.check_free(args.out)
+        files.check_free(args.out)
     options = options_of(args, kind)
     with at_once(interrupted):
         task = read(kind, args.path, options)
-    domain = task.signal.domain
-    if start is not None and batch_share is not None:
-        batch_size = max(1, round(batch_share * domain.cells))
-        settings = _checked(parse(flags, program, arguments, replace(start, batch_sizes=(batch_size,))))
+    if study and study.batch_share is not None:
+        batch_size = max(1, round(study.batch_share * task.signal.domain.cells))
+        settings = checked_settings(
+            parse(flags, program, arguments, replace(start, batch_sizes=(batch_size,))), CompareSettings
+        )
     settings = _for_signal(settings, task)
-    name = ["study", program.split()[-1]] if default else ["compare"]
-    folder = new_folder.plain(args.out or default_folder(*name, stem(task)))
-    new_folder.check_free(folder)
-    results = new_results(task, settings, shlex.join([*program.split(), *arguments]), plain(options))
-    made = new_folder.make(folder, lambda path: write_json(path / "results.json", results))
+    words = ("study", name) if study else ("compare",)
+    folder = files.resolved(args.out or default_folder(*words, stem(task)))
+    files.check_free(folder)
+    results = new_results(task, settings, command, plain(options))
+    made = files.make_folder(folder, lambda path: files.write_json(path / "results.json", results))
     console = PlainConsole()
     try:
         compare(folder, task, settings, results, console, interrupted)
@@ -99,7 +87,7 @@ def compare_command(
     except BaseException:
         # A sampler may refuse what only its turn shows, or memory end: where nothing was trained, nothing is left.
         if not results["runs"] and not results.get("tuning"):
-            new_folder.take_away(folder, ("results.json", "images"), made)
+            files.take_away(folder, ("results.json", "images"), made)
         raise
     return _close(folder, results, console)
 
@@ -114,58 +102,52 @@ def _flags(kind: str) -> type:
 
 
 def _with_room(settings: CompareSettings, arguments: list[str]) -> CompareSettings:
-    """Settings whose own budget gives way to one that is asked for, of whichever kind that is."""
-    asked = {word.partition("=")[0] for word in arguments}
-    if "--steps" in asked and "--seconds" not in asked:
+    """Settings whose own budget gives way to the one on the command line, of whichever kind that is."""
+    given = {word.partition("=")[0] for word in arguments}
+    if "--steps" in given and "--seconds" not in given:
         return replace(settings, steps=1, seconds=None)
-    if "--seconds" in asked and "--steps" not in asked:
+    if "--seconds" in given and "--steps" not in given:
         return replace(settings, steps=None, seconds=1.0)
     return settings
 
 
-def _resume(folder: Path, kind: str, program: str, arguments: list[str], interrupted: Interrupted) -> int:
-    folder = new_folder.plain(folder)
+def _resume(
+    folder: Path, kind: str, program: str, arguments: list[str], command: str, interrupted: Interrupted
+) -> int:
+    folder = files.resolved(folder)
     results = read_results(folder)
-    stored, options = stored_settings(folder, results, kind), stored_options(RunFolder(folder, results), kind)
+    found = RunFolder(folder, results)
+    stored, options = stored_settings(folder, results, kind), stored_options(found, kind)
     flags = _flags(kind)
     # Once more, because the settings of the comparison are the other flags' defaults.
     args = parse(flags, program, arguments, flags(**asdict(stored), **plain(options)))
     if args.out and args.out.resolve() != folder.resolve():
         raise SoftmineError("--resume continues in its own folder: leave out --out")
-    asked = _checked(args)
-    found, path = RunFolder(folder, results), args.path
+    wanted = checked_settings(args, CompareSettings)
     with at_once(interrupted):
-        task = same_signal(found, kind, path, options, options_of(args, kind))
-    settings = grown(folder, stored, _for_signal(asked, task))
+        task = same_signal(found, kind, args.path, options, options_of(args, kind))
+    settings = grown(folder, stored, _for_signal(wanted, task))
     settings.check()
     check_tuned(folder, results, stored, settings)
     check_machine(folder, results, settings)
     stop_if(interrupted)
-    remove_leftovers(folder)
+    files.remove_leftovers(folder)
     if not is_complete(settings, results):
-        command = shlex.join([*program.split(), *arguments])
-        results.setdefault("resumed", []).append({"command": command, "versions": versions()})
+        results.setdefault("resumed", []).append({"command": command, "versions": devices.versions()})
     console = PlainConsole()
     compare(folder, task, settings, results, console, interrupted)
     return _close(folder, results, console)
 
 
-def _checked(args: Any) -> CompareSettings:
-    settings = settings_of(args, CompareSettings)
-    settings.check()
-    devices.choose(settings.device)
-    return settings
-
-
 def _for_signal(settings: CompareSettings, task: Task) -> CompareSettings:
-    """Settings with the batch sizes that suit a signal, or SoftmineError where a sampler cannot take one."""
-    domain, edges = task.signal.domain, edges_of(task.signal)
+    """Settings with the batch sizes for a signal, or SoftmineError where a sampler cannot take one."""
+    domain = task.signal.domain
     settings = sized(settings, domain, task.batch_size)
     # Once more: auto may have been given the batch size of another.
     settings.check()
     for entry in entries(settings):
         if entry.batch_size is not None and entry.batch_size > domain.cells:
-            create(entry.sampler, domain, entry.batch_size, seed=0, edges=edges)
+            make_sampler(entry.sampler, task.signal, entry.batch_size, seed=0)
     return settings
 
 
@@ -173,7 +155,7 @@ def _close(folder: Path, results: Results, console: Console) -> int:
     # The page first: a table that cannot be printed must not cost it.
     report = write_compare_report(folder)
     _print_summary(results, console)
-    console.print(f"report: {report}", soft_wrap=True)
+    console.print(f"report: {report}")
     if not results["complete"]:
         complain(f"interrupted; continue with --resume {folder}")
         return INTERRUPTED
@@ -213,15 +195,13 @@ def _print_summary(results: Results, console: Console) -> None:
     if not in_terminal(console):
         # In a file or a pipe there is no edge to keep to.
         console.width = max(console.width, 160)
-    console.print(table, crop=False)
+    console.print(table, crop=False, soft_wrap=False)
     if any(line.shorter > 1 for line in comparison.lines):
-        console.print("/ and a number: trained for a budget that many times shorter", soft_wrap=True)
+        console.print("/ and a number: trained for a budget that many times shorter")
     if comparison.tuning:
         size = next((line.baseline_batch_size for line in comparison.lines), None)
         if size is not None:
-            console.print(
-                f"speed-up, margin: against uniform at its best batch size, {count(size)}", soft_wrap=True
-            )
+            console.print(f"speed-up, margin: against uniform at its best batch size, {count(size)}")
 
 
 def _overhead(line: Line) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 
 from softmine.errors import ArgumentError
@@ -23,3 +24,11 @@ def complain(message: str) -> None:
     """Prints one line to standard error, where there is one."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         print(f"softmine: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
+
+
+def send_nowhere() -> None:
+    """Points standard output at nothing, so that nothing fails when Python flushes it at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from typing import Any
 
 from rich.console import Console
 
+from softmine.cli.complain import send_nowhere
+
 
 class PlainConsole(Console):
-    """A console that takes no text for markup, and goes on quietly where nothing can be printed any more.
+    """A console that takes no text for markup, wraps no line, and stays quiet where nothing can be printed any more.
 
     Its reader may have left (``| head``), or the disk under a log be full: neither must cost a run.
     """
@@ -19,10 +18,10 @@ class PlainConsole(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, highlight=False, emoji=False, **options)
 
-    def print(self, *objects: Any, **options: Any) -> None:
+    def print(self, *objects: Any, soft_wrap: bool | None = True, **options: Any) -> None:
         """Prints, or does nothing where that fails."""
         try:
-            super().print(*objects, **options)
+            super().print(*objects, soft_wrap=soft_wrap, **options)
         except OSError:
             self.on_broken_pipe()
 
@@ -30,11 +29,3 @@ class PlainConsole(Console):
         """Sends all further output nowhere; rich would end the program, and with it the training."""
         self.quiet = True
         send_nowhere()
-
-
-def send_nowhere() -> None:
-    """Points standard output at nothing, so that nothing fails when Python flushes it at its end."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
-        os.close(nothing)

@@ -10,10 +10,9 @@ from tyro.conf import Positional, arg
 
 from softmine.cli.console import PlainConsole
 from softmine.cli.parse import parse
-from softmine.cli.resume import same_signal, stored_options, stored_settings
+from softmine.cli.resume import trained
 from softmine.errors import SoftmineError
-from softmine.runs.checkpoint import load_field
-from softmine.runs.interrupt import Interrupted, at_once, stop_if
+from softmine.runs.interrupt import Interrupted, stop_if
 from softmine.runs.progress import Progress
 from softmine.runs.run_folder import RunFolder
 from softmine.tasks import KINDS
@@ -32,15 +31,15 @@ EXPORTS: dict[str, type[ExportsMesh] | type[ExportsRadiance]] = {
 class Export:
     """Write the surface that a run has learned as a mesh, in the units of the file it was trained on.
 
-    Of a shape, or of a radiance field: there with colours, or as points that the photos see. Scenes without bounds are
+    Of a shape, or of a radiance field: there with colors, or as points that the photos see. Scenes without bounds are
     meshed in the unit ball around what the cameras look at; those in normalised device coordinates have points only. For
-    pictures and films of a radiance field, see softmine render.
+    images and films of a radiance field, see softmine render.
     """
 
     run: Annotated[Path, Positional, arg(metavar="RUN")]
     """A folder made by softmine fit shape or softmine fit nerf."""
     resolution: Annotated[int, arg(metavar="N")] = 256
-    """Cells a side of the grid that the field is asked on."""
+    """Cells a side of the grid on which the field is evaluated."""
     level: Annotated[float | None, arg(metavar="D", help_behavior_hint="(default: half opaque a cell)")] = (
         None
     )
@@ -56,7 +55,7 @@ class Export:
     path: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """What the run was trained on, if it has moved since."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
-    """Where to ask the field: auto, cpu, cuda or mps."""
+    """Where to evaluate the field: auto, cpu, cuda or mps."""
 
 
 def export_command(arguments: list[str], interrupted: Interrupted) -> int:
@@ -78,14 +77,7 @@ def export_command(arguments: list[str], interrupted: Interrupted) -> int:
     for flag, given in (("level", args.level), ("smallest", args.smallest or None), ("points", args.points)):
         if given is not None and exports is not ExportsRadiance:
             raise SoftmineError(f"--{flag} is for runs of softmine fit nerf, and {run.path} is one of {kind}")
-    if not run.checkpoints:
-        raise SoftmineError(f"{run.path} has no checkpoint yet: train it first")
-    settings, options = stored_settings(run, kind), stored_options(run, kind)
-    with at_once(interrupted):
-        task = same_signal(run, kind, str(args.path) if args.path else None, options, options)
-    field = task.make_field(settings)
-    load_field(run.checkpoints[-1], field)
-    field.to(device).eval()
+    task, field = trained(run, args.path, device, interrupted)
     console = PlainConsole()
     progress = Progress(console, steps=None)
     doing = "meshing" if args.points is None else "looking for points"
@@ -104,7 +96,7 @@ def export_command(arguments: list[str], interrupted: Interrupted) -> int:
             wrote = task.export(
                 field, out, device, args.resolution, report, level=args.level, smallest=args.smallest
             )
-    console.print(f"{out}: {wrote}", soft_wrap=True)
+    console.print(f"{out}: {wrote}")
     return 0
 
 

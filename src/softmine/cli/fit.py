@@ -1,4 +1,4 @@
-"""``softmine fit``: from a file to a trained field, pictures, a report and a checkpoint."""
+"""``softmine fit``: from a file to a trained field, images, a report and a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ from rich.text import Text
 
 from softmine.cli.complain import complain
 from softmine.cli.console import PlainConsole
-from softmine.cli.flags import Flag, folder
-from softmine.cli.inputs import default_folder
-from softmine.cli.kinds import kind_command, options_of, read, settings_of, stem
+from softmine.cli.flags import (
+    Flag,
+    checked_settings,
+    default_folder,
+    folder,
+    kind_command,
+    options_of,
+    read,
+    stem,
+)
 from softmine.cli.parse import parse
 from softmine.cli.resume import check_resumable, same_signal, stored_options, stored_settings
 from softmine.registry import Spec
 from softmine.reports import write_fit_report
+from softmine.runs.files import check_free
 from softmine.runs.fit import Outcome, Prepared, fit, new_run, prepare
 from softmine.runs.interrupt import INTERRUPTED, Interrupted, at_once
-from softmine.runs.new_folder import check_free
 from softmine.runs.run_folder import RunFolder
 from softmine.tasks import KINDS, plain
-from softmine.training import devices
 from softmine.training.settings import FitSettings
 
 EXIT_CODES = {"finished": 0, "stopped-nan": 1, "interrupted": INTERRUPTED}
@@ -56,7 +62,7 @@ def fit_command(
     Args:
         kind: of signal.
         arguments: flags and PATH.
-        interrupted: tells whether a person wants to stop.
+        interrupted: whether a person wants to stop.
         program: what the person typed before the arguments, where it is another command that trains.
         more: flags of that command alone.
         check: raises SoftmineError for bad ones among them.
@@ -73,13 +79,13 @@ def fit_command(
         # Once more, because the settings of the run are the other flags' defaults.
         stored, options = stored_settings(run, kind), stored_options(run, kind)
         args = parse(flags, program, arguments, flags(**asdict(stored), **plain(options)))
-        settings = _checked_settings(args)
+        settings = checked_settings(args, FitSettings)
         check_resumable(run, stored, settings, args.out)
         with at_once(interrupted):
             task = same_signal(run, kind, args.path, options, options_of(args, kind))
     else:
         run = None
-        settings, options = _checked_settings(args), options_of(args, kind)
+        settings, options = checked_settings(args, FitSettings), options_of(args, kind)
         if args.out:
             check_free(args.out)
         with at_once(interrupted):
@@ -90,19 +96,10 @@ def fit_command(
     if run is None:
         out = args.out or default_folder(stem(task), Spec.parse(settings.sampler).name)
         run = new_run(out, prepared, command, plain(options))
-    console.print(
-        Text.assemble((task.signal.name, "bold"), f"  {task.size()}  ->  {run.path}"), soft_wrap=True
-    )
+    console.print(Text.assemble((task.signal.name, "bold"), f"  {task.size()}  ->  {run.path}"))
     with beside(args, run, prepared) if beside else nullcontext():
         outcome = fit(run, prepared, console, interrupted, command if resumed else None)
         return _close(outcome, console)
-
-
-def _checked_settings(args: Any) -> FitSettings:
-    settings = settings_of(args, FitSettings)
-    settings.check()
-    devices.choose(settings.device)
-    return settings
 
 
 def _close(outcome: Outcome, console: Console) -> int:
@@ -112,5 +109,5 @@ def _close(outcome: Outcome, console: Console) -> int:
     report = write_fit_report(outcome.folder)
     if outcome.message:
         complain(outcome.message)
-    console.print(f"report: {report}", soft_wrap=True)
+    console.print(f"report: {report}")
     return EXIT_CODES[outcome.state]

@@ -1,84 +1,82 @@
-"""The flags of commands: what the help says of every setting, and the dataclasses that the parser reads."""
+"""What commands take: their flags, with what the help says of each, and the signal that a PATH names."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
+from rich.console import Console
+from rich.progress import Progress, TaskID
 from tyro.conf import Positional, arg
 
+from softmine import tasks
+from softmine.registry import SAMPLERS
+from softmine.runs.task import Report, Task
+from softmine.training import devices
+from softmine.training.settings import FieldSettings
 
-@dataclass(frozen=True)
-class About:
+S = TypeVar("S")
+F = TypeVar("F", bound=FieldSettings)
+Flag = tuple[str, Any, Any]
+"""Name, annotated type and default of a flag or positional argument, as ``make_dataclass`` takes them."""
+
+
+def about(text: str, value: str | None = None, default: str | None = None) -> Any:
     """What the help says of a flag.
 
-    Attributes:
+    Args:
         text: what it does.
         value: what stands for its value, as in ``--steps N``; None for one without.
         default: what is said of its default; None for the default itself.
     """
-
-    text: str
-    value: str | None = None
-    default: str | None = None
-
-
-@dataclass(frozen=True)
-class Flag:
-    """A flag or positional argument of a command; ``default`` is MISSING where it must be given."""
-
-    name: str
-    type: Any
-    default: Any
-    about: About
-    positional: bool = False
+    return arg(metavar=value, help=text, help_behavior_hint=default)
 
 
 SETTINGS = {
-    "steps": About("End after this many steps.", "N", ""),
-    "seconds": About(
+    "steps": about("End after this many steps.", "N", ""),
+    "seconds": about(
         "End after this many seconds of training. With --steps too, whichever comes first; with neither, 60.",
         "S",
         "",
     ),
-    "field": About("What learns the signal: hashgrid, siren or fourier.", "NAME"),
-    "learning_rate": About("Adam's learning rate at the start.", "RATE", "(default: the field's own)"),
-    "schedule": About(
+    "field": about("What learns the signal: hashgrid, siren or fourier.", "NAME"),
+    "learning_rate": about("Adam's learning rate at the start.", "RATE", "(default: the field's own)"),
+    "schedule": about(
         "Schedule of the learning rate: cosine decays to a twentieth over the budget, constant stays.", "NAME"
     ),
-    "log2_table_size": About("Base-2 logarithm of the entries of each hashed level of a hash grid.", "N"),
-    "snap": About(
+    "log2_table_size": about("Base-2 logarithm of the entries of each hashed level of a hash grid.", "N"),
+    "snap": about(
         "Train at pixel centers, where quality is measured; --no-snap trains on the interpolation between them too."
     ),
-    "evaluations": About("Evaluations spread evenly over the run (a few more come early).", "N"),
-    "device": About("Where to train: auto, cpu, cuda or mps.", "NAME"),
-    "sampler": About(
-        "Where to train: auto, uniform, shuffled, langevin, resampling, error-map, multinomial, edges, hardest, "
-        "evolutionary, ntk, expansive or quota-map, which auto is made of. Options follow a colon: "
+    "evaluations": about("Evaluations spread evenly over the run (a few more come early).", "N"),
+    "device": about("Where to train: auto, cpu, cuda or mps.", "NAME"),
+    "sampler": about(
+        f"Where to train: {', '.join(SAMPLERS)}; auto is a quota-map with options for the signal. Options follow a colon: "
         "langevin:alpha=0.8,prior=edges.",
         "NAME",
     ),
-    "batch_size": About(
+    "batch_size": about(
         "Coordinates per step.", "N", "(default: 2048, of rays 1024; with auto, that of the signal)"
     ),
-    "seed": About("Random seed of the field's parameters and of the sampler.", "N"),
-    "checkpoint_every": About("Seconds between checkpoints, by the wall clock; 0 writes only the last.", "S"),
-    "samplers": About(
+    "seed": about("Random seed of the field's parameters and of the sampler.", "N"),
+    "checkpoint_every": about("Seconds between checkpoints, by the wall clock; 0 writes only the last.", "S"),
+    "samplers": about(
         "Samplers to compare; uniform is the baseline. Options follow a colon, a batch size of its own follows @: "
         "langevin:alpha=0.8,prior=edges@512. A number after / shortens that run's budget, learning rate and all: "
         "auto/2.5 trains 24 of 60 seconds.",
         "NAME ...",
     ),
-    "batch_sizes": About(
+    "batch_sizes": about(
         "Coordinates per step; every sampler without a batch size of its own runs at every size. auto has a default for "
         "the signal.",
         "N ...",
     ),
-    "seeds": About("Repeat everything with this many seeds: 0, 1, ...", "K"),
-    "tune_uniform": About(
+    "seeds": about("Repeat everything with this many seeds: 0, 1, ...", "K"),
+    "tune_uniform": about(
         "Find the best batch size for uniform by a short search first; uniform then also runs at that size. With "
         "--seconds, every sampler's speed-up is measured against the uniform that ends highest, with --steps against "
         "that one."
@@ -88,35 +86,34 @@ SETTINGS = {
 
 OPTIONS = {
     "image": {
-        "full_tiff": About(
-            "Of a picture of more than 268 million pixels, too, have fit write every pixel as a tiled TIFF, which takes "
-            "minutes.",
+        "full_tiff": about(
+            "Write every pixel of an image of more than 268 million, too, as a tiled TIFF, which takes minutes.",
             default="",
         ),
     },
     "shape": {
-        "target": About(
+        "target": about(
             "What is learned: distance (signed, within the band) or occupancy (inside or not).", "NAME"
         ),
-        "band": About(
+        "band": about(
             "Distance from the surface at which distances are cut off, in sides of the box.", "SIDES"
         ),
     },
     "video": {
-        "downscale": About("Divide width and height by this before training.", "N"),
-        "frames": About(
+        "downscale": about("Divide width and height by this before training.", "N"),
+        "frames": about(
             "Frames to train on, from A up to but without B, counted from 0; either may be left out.",
             "A:B",
             "(default: all)",
         ),
     },
     "nerf": {
-        "downscale": About("Average the photos over N x N pixels as they are read.", "N"),
-        "background": About(
-            "What transparent pictures are measured and shown before: white, as published figures are, or black.",
+        "downscale": about("Average the photos over N x N pixels as they are read.", "N"),
+        "background": about(
+            "What transparent images are measured and shown before: white, as published figures are, or black.",
             "NAME",
         ),
-        "test_views": About(
+        "test_views": about(
             "Measure on N test views only, spread evenly: to render all of many takes minutes at the end.",
             "N",
             "(default: all)",
@@ -125,39 +122,103 @@ OPTIONS = {
 }
 """Of what only one kind of signal takes."""
 
-PORT = Flag("port", int, 8080, About("Port to listen on; the next free one where it is taken.", "N"))
-HOST = Flag(
-    "host", str, "127.0.0.1", About("Address to listen on; 0.0.0.0 lets other machines in.", "ADDRESS")
-)
+Port = Annotated[int, about("Port to listen on; the next free one where it is taken.", "N")]
+Host = Annotated[str, about("Address to listen on; 0.0.0.0 lets other machines in.", "ADDRESS")]
 
 
 def folder(name: str, text: str, value: str = "DIR") -> Flag:
     """A flag that takes a folder, and need not be given."""
-    return Flag(name, Path | None, None, About(text, value, ""))
+    return name, Annotated[Path | None, about(text, value, "")], None
 
 
-def flags_of(settings: type, about: Mapping[str, About]) -> list[Flag]:
+def kind_command(settings: type, kind: str, text: str, own: Sequence[Flag]) -> type:
+    """The flags of a command for one kind of signal: all settings, its own, those that only the kind takes, and PATH.
+
+    Args:
+        settings: what can be chosen whatever the kind.
+        kind: of signal.
+        text: what the command does, shown by ``--help``.
+        own: further flags of the command.
+    """
+    about_kind, options = tasks.KINDS[kind], tasks.module(kind).Options
+    path = Annotated[str | None, Positional, about(f"What to fit: {about_kind.name}.", "[PATH]", "")]
+    flags = [
+        *_flags_of(settings, SETTINGS),
+        *own,
+        *_flags_of(options, OPTIONS.get(kind, {})),
+        ("path", path, None),
+    ]
+    made = dataclasses.make_dataclass(settings.__name__ + kind.title(), flags, frozen=True)
+    made.__doc__ = f"{text}\n\n{about_kind.paths} Without it, a built-in signal is used."
+    return made
+
+
+def _flags_of(settings: type, texts: Mapping[str, Any]) -> list[Flag]:
     """The fields of a plain dataclass as flags."""
     hints = get_type_hints(settings)
     return [
-        Flag(field.name, hints[field.name], field.default, about[field.name])
+        (
+            field.name,
+            Annotated[hints[field.name], texts[field.name]],
+            dataclasses.field(default=field.default),
+        )
         for field in dataclasses.fields(settings)
     ]
 
 
-def command_type(name: str, text: str, flags: Sequence[Flag]) -> type:
-    """A dataclass of flags for the parser; ``text`` is what the command does, shown by ``--help``."""
-    made = dataclasses.make_dataclass(name, [_field(flag) for flag in flags], frozen=True)
-    made.__doc__ = text
-    return made
+def checked_settings(args: Any, kind: type[F]) -> F:
+    """The settings of a run or comparison out of all flags of a command; raises SoftmineError where one is out of range."""
+    settings = _settings_of(args, kind)
+    settings.check()
+    devices.choose(settings.device)
+    return settings
 
 
-def _field(flag: Flag) -> tuple[str, Any, Any]:
-    about = flag.about
-    shown = arg(metavar=about.value, help=about.text, help_behavior_hint=about.default)
-    hint = Annotated[flag.type, Positional, shown] if flag.positional else Annotated[flag.type, shown]
-    return (
-        flag.name,
-        hint,
-        dataclasses.field() if flag.default is MISSING else dataclasses.field(default=flag.default),
-    )
+def _settings_of(args: Any, settings: type[S]) -> S:
+    return settings(**{field.name: getattr(args, field.name) for field in dataclasses.fields(settings)})  # pyright: ignore[reportArgumentType]
+
+
+def options_of(args: Any, kind: str) -> Any:
+    """The options that only ``kind`` takes, out of all flags of a command."""
+    return _settings_of(args, tasks.module(kind).Options)
+
+
+def read(kind: str, path: str | None, options: Any) -> Task:
+    """The signal that a PATH names, as a task.
+
+    Raises:
+        SoftmineError: there is none, or it cannot be read.
+    """
+    with _decoding() as report:
+        return tasks.module(kind).read(path, options, report)
+
+
+@contextmanager
+def _decoding() -> Iterator[Report]:
+    """A bar on the terminal, once something takes long enough to report how far it is."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bars: list[TaskID] = []
+
+        def report(share: float) -> None:
+            if not bars:
+                bars.append(progress.add_task("decoding", total=1.0))
+            progress.update(bars[0], completed=share)
+
+        yield report
+
+
+def stem(task: Task) -> str:
+    """What files about a task are called."""
+    return Path(task.describe()["name"]).stem
+
+
+def default_folder(*words: str) -> Path:
+    """A folder under ``runs/`` that does not exist yet, named by ``words`` and the time."""
+    # Names of files can be long, and more is added to them here.
+    name = "-".join([*(word[:60] for word in words), datetime.now().strftime("%Y%m%d-%H%M%S")])
+    folder, count = Path("runs") / name, 1
+    while folder.exists():
+        count += 1
+        folder = Path("runs") / f"{name}-{count}"
+    return folder

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from softmine.cli.complain import complain, message_of
+from softmine.cli.complain import complain, message_of, send_nowhere
 from softmine.errors import SoftmineError
-from softmine.runs.interrupt import (
-    INTERRUPTED,
-    Interrupted,
-    at_once,
-    interruptible,
-)
+from softmine.runs.interrupt import INTERRUPTED, Interrupted, at_once, interruptible
 from softmine.tasks import KINDS
 
 COMMANDS: dict[tuple[str, ...], str] = {
-    **{("fit", kind): f"fit a neural field to {about.name}" for kind, about in KINDS.items()},
+    **{("fit", kind): f"fit a neural field to {it.name}" for kind, it in KINDS.items()},
     **{
-        ("compare", kind): f"compare samplers on {about.name}, at equal time and equal steps"
-        for kind, about in KINDS.items()
+        ("compare", kind): f"compare samplers on {it.name}, at equal time and equal steps"
+        for kind, it in KINDS.items()
     },
     ("study",): "ready-made comparisons: alpha, langevin, reinit, warmup, peers",
     ("export",): "write the surface that a run has learned as a mesh, or as points",
@@ -31,6 +27,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("view",): "look at a run in the browser, or at a radiance field while it trains",
     ("report",): "write the report of run folders again",
 }
+"""What each does. A command is the function ``NAME_command`` of the module ``NAME``; the kind is its first argument."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,8 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return INTERRUPTED
         except BrokenPipeError:
             # Whoever read our output has left; there is nobody to tell.
-            from softmine.cli.console import send_nowhere
-
             send_nowhere()
             return 1
         except Exception as error:
@@ -85,33 +80,9 @@ def _run(words: list[str], interrupted: Interrupted) -> int:
 
 def _function(command: tuple[str, ...]) -> Callable[[list[str], Interrupted], int]:
     # Imported when called: help and mistakes should not wait for torch.
-    if command[0] == "fit":
-        from softmine.cli.fit import fit_command
-
-        return partial(fit_command, command[1])
-    if command[0] == "compare":
-        from softmine.cli.compare import compare_command
-
-        return partial(compare_command, command[1], " ".join(["softmine", *command]))
-    if command == ("study",):
-        from softmine.cli.study import study_command
-
-        return study_command
-    if command == ("export",):
-        from softmine.cli.export import export_command
-
-        return export_command
-    if command == ("render",):
-        from softmine.cli.render import render_command
-
-        return render_command
-    if command == ("view",):
-        from softmine.cli.view import view_command
-
-        return view_command
-    from softmine.cli.report import report_command
-
-    return report_command
+    name, *kind = command
+    module = importlib.import_module(f"softmine.cli.{name}")
+    return partial(getattr(module, f"{name}_command"), *kind)
 
 
 def _unknown(words: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""``softmine render``: pictures and films of a radiance field that a run has learned."""
+"""``softmine render``: images and films of a radiance field that a run has learned."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from tyro.conf import Positional, arg
 
 from softmine.cli.console import PlainConsole
 from softmine.cli.parse import parse
-from softmine.cli.resume import same_signal, stored_options, stored_settings
+from softmine.cli.resume import trained
 from softmine.errors import SoftmineError
 from softmine.formatting import clock
-from softmine.runs import new_folder
-from softmine.runs.checkpoint import load_field
-from softmine.runs.interrupt import Interrupted, at_once, stop_if
+from softmine.runs import files
+from softmine.runs.interrupt import Interrupted, stop_if
 from softmine.runs.progress import Progress
 from softmine.runs.run_folder import RunFolder
 from softmine.training import devices
@@ -50,7 +49,7 @@ class Render:
     height: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the photos')")] = None
     """Pixels down."""
     depth: bool = False
-    """Depths too: of photos as 16-bit PNG and in colours, of a flight as a film."""
+    """Depths too: of photos as 16-bit PNG and in colors, of a flight as a film."""
     background: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the run's)")] = None
     """What is seen through what is transparent: white or black."""
     lpips: bool = False
@@ -73,12 +72,11 @@ def render_command(arguments: list[str], interrupted: Interrupted) -> int:
         raise SoftmineError(
             f"{run.path} is a run of softmine fit {kind}, which has no views to render; look into its images folder"
         )
-    out = new_folder.plain(args.out or run.path / f"renders-{args.views}")
+    out = files.resolved(args.out or run.path / f"renders-{args.views}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SoftmineError(f"{out} exists: give another --out, or delete it first")
-    new_folder.check_free(out)
-    if not run.checkpoints:
-        raise SoftmineError(f"{run.path} has no checkpoint yet: train it first")
+    files.check_free(out)
+    from softmine.radiance.renderer import Renderer
     from softmine.signals.libraries import require
     from softmine.tasks.nerf import evaluation as nerf_evaluation
     from softmine.tasks.nerf import task as nerf
@@ -86,14 +84,11 @@ def render_command(arguments: list[str], interrupted: Interrupted) -> int:
 
     if args.views in ("orbit", "spiral"):
         require("av", "video", "or writing a video", f"cannot write a film of the {args.views}")
-    settings, options = stored_settings(run, kind), stored_options(run, kind)
-    with at_once(interrupted):
-        task = same_signal(run, kind, str(args.path) if args.path else None, options, options)
+    task, field = trained(run, args.path, device, interrupted)
     assert isinstance(task, nerf.NerfTask)
-    field = task.make_field(settings)
-    load_field(run.checkpoints[-1], field)
+    assert isinstance(field, Renderer)
     background = nerf.BACKGROUNDS[args.background] if args.background else task.background
-    stage = Stage(field.to(device).eval(), task.scene, background, device, args.depth)
+    stage = Stage(field, task.scene, background, device, args.depth)
     lpips = None
     if args.lpips:
         photos = task.test if args.views == "test" else task.signal
@@ -125,8 +120,8 @@ def render_command(arguments: list[str], interrupted: Interrupted) -> int:
 
     with progress:
         # All of it appears at once: an interruption leaves nothing.
-        new_folder.make(out, fill)
-    console.print(f"{out}: {wrote}", soft_wrap=True)
+        files.make_folder(out, fill)
+    console.print(f"{out}: {wrote}")
     return 0
 
 

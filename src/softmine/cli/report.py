@@ -12,8 +12,8 @@ from softmine.cli.console import PlainConsole
 from softmine.cli.parse import parse
 from softmine.errors import SoftmineError
 from softmine.reports import write_compare_report, write_fit_report
+from softmine.runs.files import unusable
 from softmine.runs.interrupt import Interrupted, stop_if
-from softmine.runs.new_folder import unusable
 
 
 @dataclass(frozen=True)
@@ -36,5 +36,5 @@ def report_command(arguments: list[str], interrupted: Interrupted) -> int:
             compared = (folder / "results.json").exists()
         except OSError as error:
             raise unusable("write a report on", folder, error) from error
-        console.print(str((write_compare_report if compared else write_fit_report)(folder)), soft_wrap=True)
+        console.print(str((write_compare_report if compared else write_fit_report)(folder)))
     return 0

@@ -1,16 +1,22 @@
-"""What may change when a run is resumed, and whether it can be."""
+"""Runs that are there already: what they were made from, and what may change when they are resumed."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import torch
+from torch import nn
+
 from softmine import tasks
 from softmine.cli.complain import flag
-from softmine.cli.kinds import read
+from softmine.cli.flags import read
 from softmine.errors import SoftmineError
+from softmine.runs.checkpoint import load_field
+from softmine.runs.interrupt import Interrupted, at_once
 from softmine.runs.run_folder import RunFolder
 from softmine.runs.task import Task
 from softmine.tasks.builtin import BUILTIN
@@ -45,14 +51,10 @@ def stored_settings(run: RunFolder, kind: str) -> FitSettings:
 
 
 def check_resumable(run: RunFolder, stored: FitSettings, settings: FitSettings, out: Path | None) -> None:
-    """Raises SoftmineError if the flags beside ``--resume`` ask for what a resumed run cannot do."""
+    """Raises SoftmineError if the flags beside ``--resume`` need what a resumed run cannot do."""
     if out and out.resolve() != run.path.resolve():
         raise SoftmineError("--resume continues in its own folder: leave out --out")
-    for field in fields(FitSettings):
-        before, now = getattr(stored, field.name), getattr(settings, field.name)
-        if before != now and field.name not in CHANGEABLE:
-            name = flag(field.name)
-            raise SoftmineError(f"a resumed run keeps its {name} {before}: start a new run for {name} {now}")
+    _check_kept(stored, settings, CHANGEABLE)
     if settings.steps is not None and settings.steps < run.done:
         raise SoftmineError(
             f"--steps is {settings.steps}, but the run in {run.path} has already done {run.done}: give at least that"
@@ -69,13 +71,9 @@ def same_signal(run: RunFolder, kind: str, given: str | None, stored: Any, optio
     """The signal of a run, from where it was or from the PATH given now.
 
     Raises:
-        SoftmineError: it is gone, it is another signal, or it is asked for with other options.
+        SoftmineError: it is gone, it is another signal, or the options are others.
     """
-    for field in fields(stored):
-        before, now = getattr(stored, field.name), getattr(options, field.name)
-        if before != now:
-            name = flag(field.name)
-            raise SoftmineError(f"a resumed run keeps its {name} {before}: start a new run for {name} {now}")
+    _check_kept(stored, options)
     signal = run.config["signal"]
     source = given or signal["path"] or BUILTIN + signal["name"]
     try:
@@ -92,6 +90,40 @@ def same_signal(run: RunFolder, kind: str, given: str | None, stored: Any, optio
             f"({task.describe()['shape']} against {signal.get('shape')}, other contents): give the PATH of that"
         )
     return task
+
+
+def trained(
+    run: RunFolder, path: Path | None, device: torch.device, interrupted: Interrupted
+) -> tuple[Task, nn.Module]:
+    """The signal of a run, from ``path`` where it has moved, and the field that learned it, in evaluation mode.
+
+    Raises:
+        SoftmineError: the run has no checkpoint, or its files or its signal cannot be read.
+    """
+    if not run.checkpoints:
+        raise SoftmineError(f"{run.path} has no checkpoint yet: train it first")
+    task, settings = stored_task(run, path, interrupted)
+    field = task.make_field(settings)
+    load_field(run.checkpoints[-1], field)
+    return task, field.to(device).eval()
+
+
+def stored_task(run: RunFolder, path: Path | None, interrupted: Interrupted) -> tuple[Task, FitSettings]:
+    """The signal of a run, from ``path`` where it has moved, and the run's settings."""
+    kind = str(run.config.get("task"))
+    settings, options = stored_settings(run, kind), stored_options(run, kind)
+    with at_once(interrupted):
+        return same_signal(run, kind, str(path) if path else None, options, options), settings
+
+
+def _check_kept(stored: Any, now: Any, changeable: Sequence[str] = ()) -> None:
+    """Raises SoftmineError where a setting that a resumed run keeps is another one now."""
+    for field in fields(stored):
+        before, after, name = getattr(stored, field.name), getattr(now, field.name), flag(field.name)
+        if before != after and field.name not in changeable:
+            raise SoftmineError(
+                f"a resumed run keeps its {name} {before}: start a new run for {name} {after}"
+            )
 
 
 def _is_of(value: Any, hint: Any) -> bool:

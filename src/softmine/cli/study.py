@@ -20,10 +20,7 @@ def study_command(arguments: list[str], interrupted: Interrupted) -> int:
         near = difflib.get_close_matches(name, STUDIES, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"the studies are {', '.join(STUDIES)}"
         raise SoftmineError(f"unknown study '{name}': {hint}")
-    study = STUDIES[name]
-    return compare_command(
-        "image", f"softmine study {name}", rest, interrupted, study.settings(), study.batch_share
-    )
+    return compare_command("image", rest, interrupted, name=name, study=STUDIES[name])
 
 
 def _listing() -> str:

@@ -13,23 +13,22 @@ from tyro.conf import Positional, arg
 
 from softmine.cli.console import PlainConsole
 from softmine.cli.fit import fit_command
-from softmine.cli.flags import HOST, PORT
-from softmine.cli.kinds import stem
+from softmine.cli.flags import Host, Port, stem
 from softmine.cli.parse import parse
-from softmine.cli.resume import same_signal, stored_options, stored_settings
+from softmine.cli.resume import stored_task
 from softmine.errors import SoftmineError
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.runs.build import with_batch_size
 from softmine.runs.fit import Prepared
-from softmine.runs.interrupt import Interrupted, at_once, stop_if
+from softmine.runs.interrupt import Interrupted, stop_if
 from softmine.runs.run_folder import RunFolder
 from softmine.runs.task import Task
 from softmine.sampling import Sampler
 from softmine.signals.libraries import require
 from softmine.tasks import KINDS
 from softmine.training import devices
-from softmine.training.build import make_sampler
+from softmine.training.sampler import make_sampler
 from softmine.training.settings import FitSettings
 from softmine.viewing.follow import Follower
 from softmine.viewing.image_view import ImageView
@@ -45,15 +44,15 @@ VIEWABLE = ("nerf", "image")
 
 @dataclass(frozen=True)
 class ViewRun:
-    """Look at a run in the browser: a radiance field from any side, or a picture, its error and its samples.
+    """Look at a run in the browser: a radiance field from any side, or an image, its error and its samples.
 
     A run that is still being trained is followed. To train with the viewer beside it: softmine view nerf [PATH].
     """
 
     run: Annotated[Path, Positional, arg(metavar="RUN")]
     """A folder made by softmine fit nerf or softmine fit image."""
-    port: Annotated[int, arg(metavar=PORT.about.value, help=PORT.about.text)] = PORT.default
-    host: Annotated[str, arg(metavar=HOST.about.value, help=HOST.about.text)] = HOST.default
+    port: Port = 8080
+    host: Host = "127.0.0.1"
     path: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """What the run was trained on, if it has moved since."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
@@ -77,15 +76,13 @@ def view_command(arguments: list[str], interrupted: Interrupted) -> int:
             "look at its report.html"
         )
     _need_viser()
-    settings, options = stored_settings(run, kind), stored_options(run, kind)
-    with at_once(interrupted):
-        task = same_signal(run, kind, str(args.path) if args.path else None, options, options)
+    task, settings = stored_task(run, args.path, interrupted)
     field = task.make_field(settings).to(device)
-    modules = {"field": field}
-    sampler = _sampler(task, settings)
+    modules: dict[str, nn.Module] = {"field": field}
+    size = with_batch_size(settings, task).batch_size
+    sampler = make_sampler(settings.sampler, task.signal, size, seed=settings.seed)
     if kind == "nerf":
         devices.move(task.signal, device)
-        assert isinstance(sampler, nn.Module)
         modules["sampler"] = sampler.to(device)
     follower = Follower(run, **modules)
     # A damaged checkpoint should not open a page.
@@ -121,7 +118,7 @@ def _train(kind: str, arguments: list[str], interrupted: Interrupted) -> int:
             yield
             live.close()
             if not interrupted():
-                PlainConsole().print(f"trained; the page stays open until Ctrl-C: {page.url}", soft_wrap=True)
+                PlainConsole().print(f"trained; the page stays open until Ctrl-C: {page.url}")
                 watch(Watcher(page, view, Follower(run, field=trainer.field)), interrupted)
 
     def check(args: Any) -> None:
@@ -133,7 +130,7 @@ def _train(kind: str, arguments: list[str], interrupted: Interrupted) -> int:
         arguments,
         interrupted,
         program=f"softmine view {kind}",
-        more=(PORT, HOST),
+        more=(("port", Port, ViewRun.port), ("host", Host, ViewRun.host)),
         check=check,
         beside=beside,
     )
@@ -148,11 +145,6 @@ def _radiance_view(
     return RadianceView(page, field, task.signal, sampler, stem(task), snap=snap)
 
 
-def _sampler(task: Task, settings: FitSettings) -> Sampler:
-    size = with_batch_size(settings, task).batch_size
-    return make_sampler(settings.sampler, task.signal, size, seed=settings.seed)
-
-
 def _need_viser() -> None:
     require("viser", "view", "a run in the browser", "softmine view")
 
@@ -160,5 +152,5 @@ def _need_viser() -> None:
 def _announce(page: Page) -> None:
     console = PlainConsole()
     if page.moved_from is not None:
-        console.print(f"port {page.moved_from} is taken, so this is {page.port}", soft_wrap=True)
-    console.print(f"viewer: {page.url}  (Ctrl-C ends it)", soft_wrap=True)
+        console.print(f"port {page.moved_from} is taken, so this is {page.port}")
+    console.print(f"viewer: {page.url}  (Ctrl-C ends it)")

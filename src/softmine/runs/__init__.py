@@ -1,1 +1,1 @@
-"""Runs: their folder on disk, from its settings to checkpoints, pictures and how it ended."""
+"""Runs: their folder on disk, from its settings to checkpoints, images and how it ended."""

@@ -9,7 +9,7 @@ import torch
 
 from softmine import fields
 from softmine.runs.task import Task, batch_size_for
-from softmine.training.build import build_trainer, make_sampler
+from softmine.training.sampler import make_sampler
 from softmine.training.settings import FitSettings
 from softmine.training.trainer import Diverged, Trainer
 
@@ -42,7 +42,7 @@ def with_batch_size(settings: FitSettings, task: Task) -> FitSettings:
 def _build(task: Task, settings: FitSettings, device: torch.device) -> Trainer:
     torch.manual_seed(settings.seed)
     field, snap = task.make_field(settings), settings.snap and task.snaps
-    return build_trainer(
+    return Trainer(
         field,
         task.signal,
         make_sampler(settings.sampler, task.signal, settings.batch_size, seed=settings.seed, snap=snap),

@@ -1,9 +1,10 @@
-"""Everything a run needs to go on, in one safetensors file; no pickle."""
+"""Everything a run needs to be resumed, in one safetensors file; no pickle."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from softmine.domain import SoftmineError
 from softmine.runs.files import replacing
+from softmine.runs.os_errors import first_line
 from softmine.training.trainer import Trainer
 
 SCHEMA = 2
@@ -41,7 +43,7 @@ def save(path: Path, trainer: Trainer) -> None:
     """Writes the state of ``trainer`` to ``path``, whole or not at all."""
     groups = {
         "field": trainer.field.state_dict(),
-        "sampler": _module(trainer.sampler).state_dict(),
+        "sampler": trainer.sampler.state_dict(),
         "record": trainer.record.state(),
     }
     tensors: dict[str, Tensor] = {
@@ -73,28 +75,21 @@ def load(path: Path, trainer: Trainer) -> None:
     Raises:
         SoftmineError: the file is damaged, or it belongs to another field, sampler or batch size.
     """
-    try:
+    with _naming(path, "cannot be read ({}): delete it to resume from the one before", _DAMAGED):
         header, groups = _read(path, ("field", "sampler", "record", "optimizer", "random"))
-    except _DAMAGED as error:
-        raise SoftmineError(
-            f"the checkpoint {path} cannot be read ({error}): delete it to go on from the one before"
-        ) from error
     if header.get("schema") != SCHEMA:
         raise SoftmineError(
             f"the checkpoint {path} has schema {header.get('schema')}, but this version reads {SCHEMA}"
         )
-    try:
+    with _naming(path, "does not fit this run: {}", (RuntimeError, ValueError, KeyError)):
         trainer.field.load_state_dict(groups["field"])
-        _module(trainer.sampler).load_state_dict(groups["sampler"])
+        trainer.sampler.load_state_dict(groups["sampler"])
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in groups["optimizer"].items():
             number, _, key = name.partition(".")
             state.setdefault(int(number), {})[key] = value
         trainer.optimizer.load_state_dict({"state": state, "param_groups": header["optimizer"]})
         trainer.record.load(groups["record"])
-    except (RuntimeError, ValueError, KeyError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise SoftmineError(f"the checkpoint {path} does not fit this run: {first}") from error
     random = groups["random"]
     torch.set_rng_state(random["cpu"])
     if trainer.device.type == "cuda" and "cuda" in random:
@@ -110,11 +105,8 @@ def load_field(path: Path, field: nn.Module) -> None:
     Raises:
         SoftmineError: the file is damaged, or belongs to another field.
     """
-    try:
+    with _naming(path, "cannot be used: {}", (*_DAMAGED, RuntimeError)):
         field.load_state_dict(_read(path, ("field",))[1]["field"])
-    except (*_DAMAGED, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise SoftmineError(f"the checkpoint {path} cannot be used: {first}") from error
 
 
 def read_snapshot(path: Path) -> Snapshot:
@@ -124,15 +116,9 @@ def read_snapshot(path: Path) -> Snapshot:
         SoftmineError: it is damaged.
         FileNotFoundError: it is gone.
     """
-    try:
+    with _naming(path, "cannot be read ({}): delete it to look at the one before", _DAMAGED):
         header, groups = _read(path, SHOWN)
         return Snapshot(int(header["step"]), float(header["seconds"]), groups)
-    except FileNotFoundError:
-        raise
-    except _DAMAGED as error:
-        raise SoftmineError(
-            f"the checkpoint {path} cannot be read ({error}): delete it to look at the one before"
-        ) from error
 
 
 def _read(path: Path, wanted: Sequence[str]) -> tuple[dict[str, Any], Groups]:
@@ -147,7 +133,12 @@ def _read(path: Path, wanted: Sequence[str]) -> tuple[dict[str, Any], Groups]:
     return header, groups
 
 
-def _module(sampler: object) -> nn.Module:
-    if not isinstance(sampler, nn.Module):
-        raise SoftmineError(f"the sampler {type(sampler).__name__} is no nn.Module, so it cannot be saved")
-    return sampler
+@contextmanager
+def _naming(path: Path, text: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Turns ``errors`` into a SoftmineError that names the checkpoint; one that is gone stays a FileNotFoundError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except errors as error:
+        raise SoftmineError(f"the checkpoint {path} {text.format(first_line(error))}") from error

@@ -6,7 +6,6 @@ import contextlib
 import math
 import time
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,17 @@ from torch import nn
 
 from softmine.errors import ArgumentError, SoftmineError
 from softmine.formatting import clock, decibels
-from softmine.runs import checkpoint, pictures
+from softmine.runs import checkpoint, images
 from softmine.runs.build import build_run, with_batch_size
-from softmine.runs.environment import versions
 from softmine.runs.interrupt import Interrupted
 from softmine.runs.os_errors import first_line, sentence
 from softmine.runs.progress import Progress
 from softmine.runs.run_folder import RunFolder
-from softmine.runs.task import Evaluation, Evaluator, Task, finite
+from softmine.runs.task import Evaluation, Evaluator, Task, finite, origin
 from softmine.training import devices
 from softmine.training.budget import evaluation_points
-from softmine.training.loop import Point, evaluate_now, train_and_evaluate
 from softmine.training.settings import FitSettings
-from softmine.training.trainer import Diverged, Trainer
+from softmine.training.trainer import Diverged, Point, Trainer, evaluate_now, train_and_evaluate
 
 SAVE_WHEN_EVALUATED = 5.0
 """Seconds after a checkpoint from which an evaluation is followed by another, so that little good work is lost."""
@@ -67,24 +64,11 @@ def prepare(task: Task, settings: FitSettings) -> Prepared:
 def new_run(path: Path, prepared: Prepared, command: str, options: dict[str, Any] | None = None) -> RunFolder:
     """Creates the folder of a new run; ``options`` are those that only this kind of signal takes."""
     task, settings = prepared.task, prepared.settings
-    device = devices.choose(settings.device)
-    config = {
-        "schema": 1,
-        "task": task.kind,
-        "unit": task.unit,
-        "options": options or {},
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": command,
-        "signal": describe(task),
-        "settings": asdict(settings),
-        "seed": settings.seed,
-        "device": devices.describe(device),
-        "versions": versions(),
-    }
-    return RunFolder.create(path, config)
+    config = origin(task, settings, command, options)
+    return RunFolder.create(path, {**config, "signal": _describe(task), "seed": settings.seed})
 
 
-def describe(task: Task) -> dict[str, Any]:
+def _describe(task: Task) -> dict[str, Any]:
     """What a run must remember of its signal; its path is absolute, so that it is found from anywhere."""
     signal = task.describe()
     return {**signal, "path": str(Path(signal["path"]).absolute()) if signal["path"] else None}
@@ -99,36 +83,35 @@ def fit(
 ) -> Outcome:
     """Trains until the budget is spent, the person interrupts, or the loss diverges; writes everything but the report.
 
-    Goes on from the newest checkpoint in the folder, where there is one. The status says how it ended, whatever the
+    Resumes from the newest checkpoint in the folder, where there is one. The status says how it ended, whatever the
     reason; a run that cannot be resumed is left as it was.
 
     Args:
         run: its folder.
         prepared: what trains.
         console: where progress is shown.
-        interrupted: tells whether a person wants to stop.
-        resumed: the command that goes on with the run.
+        interrupted: whether a person wants to stop.
+        resumed: the command that resumes the run.
 
     Raises:
         SoftmineError: a checkpoint is damaged, more than the budget is spent, or one part of it was raised while another
             is spent.
     """
-    trainer, evaluator, settings = prepared.trainer, prepared.evaluator, prepared.settings
-    existing = run.checkpoints
-    if existing:
-        checkpoint.load(existing[-1], trainer)
+    trainer, settings = prepared.trainer, prepared.settings
+    if run.checkpoints:
+        checkpoint.load(run.checkpoints[-1], trainer)
         _check_budget(run, trainer, settings)
     loop = _Fit(run, prepared, console)
     try:
         run.rewind(trainer.step)
         parameters = sum(p.numel() for p in trainer.field.parameters())
-        # The machine that goes on may be another one.
-        machine = {"device": devices.describe(trainer.device), "versions": versions()}
+        # The machine that resumes it may be another one.
+        machine = {"device": devices.describe(trainer.device), "versions": devices.versions()}
         again = [{"command": resumed, **machine}] if resumed and trainer.progress < 1 else []
         run.set_config(
             {
                 **run.config,
-                "signal": describe(prepared.task),
+                "signal": _describe(prepared.task),
                 "settings": asdict(settings),
                 "parameters": parameters,
                 "resumed": [*run.config.get("resumed", []), *again],
@@ -136,7 +119,7 @@ def fit(
         )
         console.print(
             f"{settings.field} with {parameters:,} parameters, {settings.sampler} sampler, "
-            f"batch {trainer.sampler.batch_size:,}, on {trainer.device.type}; {evaluator.describe()}",
+            f"batch {trainer.sampler.batch_size:,}, on {trainer.device.type}; {prepared.evaluator.describe()}",
             soft_wrap=True,
         )
         state, message = loop.train(interrupted)
@@ -151,7 +134,7 @@ def fit(
 
 
 def _check_budget(run: RunFolder, trainer: Trainer, settings: FitSettings) -> None:
-    """Raises SoftmineError if fewer seconds are asked for than are spent, or more steps where the seconds are, or the reverse."""
+    """Raises SoftmineError if fewer seconds are given than are spent, or more steps where the seconds are, or the reverse."""
     before = run.config["settings"]
     spent = {"steps": trainer.step, "seconds": trainer.clock.seconds}
     raised = [name for name in spent if getattr(settings, name) != before.get(name)]
@@ -206,12 +189,14 @@ class _Fit:
         except Diverged as error:
             return self._recover(error)
         if trainer.progress < 1.0:
-            message = f"interrupted at step {trainer.step:,}; continue with --resume {self.run.path}"
-            return "interrupted", message
+            return (
+                "interrupted",
+                f"interrupted at step {trainer.step:,}; continue with --resume {self.run.path}",
+            )
         return "finished", ""
 
     def finish(self, state: str, message: str, interrupted: Interrupted = lambda: False) -> str:
-        """Writes the pictures and the final status; an output that takes long can be interrupted, alone.
+        """Writes the images and the final status; an output that takes long can be interrupted, alone.
 
         Returns:
             the sentence of the status: ``message``, or that the output was interrupted.
@@ -220,7 +205,7 @@ class _Fit:
         before = interrupted()
 
         def report(share: float) -> None:
-            self.progress.wait(f"writing the pictures {share:.0%}")
+            self.progress.wait(f"writing the images {share:.0%}")
 
         def report_output(share: float) -> None:
             report(share)
@@ -236,28 +221,30 @@ class _Fit:
                 message = message or "interrupted while it wrote every value: the report does without"
             if result is None:
                 result = self.task.reconstruct(trainer.field, trainer.device, small=True, report=report)
-            pictures.write_pictures(result, outputs, trainer.record, folder)
-        last = run.metrics[-1] if run.metrics else None
-        summary = f"step {trainer.step:,}, {clock(trainer.clock.seconds)} of training"
-        if last:
-            full = result.psnr is not None
-            psnr = result.psnr if full else last["psnr"]
-            # A run that was resumed read its last evaluation from JSON, which keeps the PSNR of an exact fit as null.
-            summary += f": PSNR {decibels(math.inf if psnr is None else psnr)}"
-            if full or last["subset"]:
-                measured = self.task.describe().get("measured")
-                measured = measured or {"cells": self.task.signal.domain.cells, "unit": self.task.unit}
-                cells = f"{measured['cells']:,} {measured['unit']}"
-                summary += f" over all {cells}" if full else " on the subset"
-            if last["ssim"] is not None:
-                summary += f", SSIM {last['ssim']:.4f}"
-        self.console.print(summary, soft_wrap=True)
+            images.write_images(result, outputs, trainer.record, folder)
+        self.console.print(self._summary(result.psnr), soft_wrap=True)
         if result.psnr is None:
-            self.console.print(f"pictures: {result.note}", soft_wrap=True)
+            self.console.print(f"images: {result.note}", soft_wrap=True)
         for output in outputs:
             self.console.print(f"{output.label}: {folder / output.file}", soft_wrap=True)
         run.set_status(state, trainer.step, trainer.clock.seconds, message, psnr_in_all=result.psnr)
         return message
+
+    def _summary(self, psnr: float | None) -> str:
+        """What was trained and how good it is; ``psnr`` is over the whole signal, where it was measured."""
+        text = f"step {self.trainer.step:,}, {clock(self.trainer.clock.seconds)} of training"
+        if not self.run.metrics:
+            return text
+        last = self.run.metrics[-1]
+        if psnr is not None:
+            domain = {"cells": self.task.signal.domain.cells, "unit": self.task.unit}
+            measured = self.task.describe().get("measured") or domain
+            text += f": PSNR {decibels(psnr)} over all {measured['cells']:,} {measured['unit']}"
+        else:
+            # JSON has no infinity: an exact fit that was resumed is null.
+            found = math.inf if last["psnr"] is None else last["psnr"]
+            text += f": PSNR {decibels(found)}" + (" on the subset" if last["subset"] else "")
+        return text if last["ssim"] is None else f"{text}, SSIM {last['ssim']:.4f}"
 
     def _pause(self, interrupted: Interrupted) -> bool:
         trainer = self.trainer
@@ -323,15 +310,12 @@ class _Fit:
 
     def _recover(self, error: Diverged) -> tuple[str, str]:
         """Goes back to the last good checkpoint, so that what is written shows a working field."""
-        good = self.run.checkpoints
-        fresh = build_run(self.task, self.settings, self.trainer.device)
-        if good:
-            checkpoint.load(good[-1], fresh)
-            kept = f"the last good checkpoint, step {fresh.step:,}, is kept"
-        else:
-            kept = "there was no checkpoint before it"
-        self.run.rewind(fresh.step)
-        self.trainer = fresh
+        kept = "there was no checkpoint before it"
+        self.trainer = build_run(self.task, self.settings, self.trainer.device)
+        if self.run.checkpoints:
+            checkpoint.load(self.run.checkpoints[-1], self.trainer)
+            kept = f"the last good checkpoint, step {self.trainer.step:,}, is kept"
+        self.run.rewind(self.trainer.step)
         # Its learning rate is part of a run, so resuming cannot help.
         message = f"the loss turned NaN or infinite at step {error.step:,}: start a new run with a lower --learning-rate"
         return "stopped-nan", f"{message} ({kept})"

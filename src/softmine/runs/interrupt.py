@@ -76,15 +76,13 @@ def stop_if(interrupted: Interrupted) -> None:
 @contextmanager
 def at_once(interrupted: Interrupted) -> Iterator[None]:
     """Within, a signal stops at once: for work that may take long and leaves nothing behind, such as reading a file."""
-    eager = isinstance(interrupted, Interruption) and interrupted.eager
-    if isinstance(interrupted, Interruption):
-        interrupted.eager = True
+    noted = interrupted if isinstance(interrupted, Interruption) else Interruption()
+    before, noted.eager = noted.eager, True
     try:
         stop_if(interrupted)
         yield
     finally:
-        if isinstance(interrupted, Interruption):
-            interrupted.eager = eager
+        noted.eager = before
     stop_if(interrupted)
 
 

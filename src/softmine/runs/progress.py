@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Any, TypeVar
 
 from rich import progress as rich_progress
@@ -16,10 +15,8 @@ from softmine.formatting import clock, compact, decibels
 T = TypeVar("T", bound="Progress")
 BAR, WIDE = 20, 100
 """Characters of the bar, and of a terminal from which on it is shown."""
-
-
 QUIET = 30.0
-"""Seconds for which nothing is printed while what was announced goes on, where there is no terminal."""
+"""Seconds for which nothing is printed while a long task continues, where there is no terminal."""
 
 
 def in_terminal(console: Console) -> bool:
@@ -43,21 +40,21 @@ class Progress:
 
     def __enter__(self: T) -> T:
         if in_terminal(self.console) and not self.console.is_dumb_terminal:
-            text = rich_progress.TextColumn(
-                "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
-            )
-            columns = (_Bar(BAR), text) if self.console.width >= WIDE else (text,)
+            column = Column(no_wrap=True, overflow="ellipsis")
+            text = rich_progress.TextColumn("{task.description}", markup=False, table_column=column)
             self._live = rich_progress.Progress(
-                *columns, console=self.console, auto_refresh=False, transient=True
+                *([_Bar(BAR)] if self.console.width >= WIDE else []),
+                text,
+                console=self.console,
+                auto_refresh=False,
+                transient=True,
             )
             self._live.add_task("", total=1.0)
             self._live.start()
         self._told = time.monotonic()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -104,16 +101,14 @@ class Progress:
         each = 1 / seconds if seconds > 0 else 0.0
         left = seconds * (1 - progress) / progress if progress > 0 else None
         total = f"/{self.steps:,}" if self.steps else ""
-        parts = [
-            f"step {step:,}{total}",
+        line = f"{progress:4.0%}  step {step:,}{total}"
+        # Least important last: in a narrow terminal the end is left out.
+        for part in (
             f"PSNR {decibels(self.psnr)}" if self.psnr is not None else "PSNR ...",
             f"ETA {clock(left)}" if left is not None else "ETA ...",
             f"{step * each:.3g} it/s",
             f"{compact(samples * each)} samples/s",
-        ]
-        line = f"{progress:4.0%}  {parts[0]}"
-        for part in parts[1:]:
-            # Least important last: in a narrow terminal the end is left out.
+        ):
             if len(line) + len(part) + 2 > width:
                 break
             line += "  " + part

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from softmine.errors import SoftmineError
-from softmine.runs import new_folder
-from softmine.runs.files import remove_leftovers, write_json, write_json_lines
+from softmine.runs import files
 
 KEPT_CHECKPOINTS = 2
 PARTS = ("checkpoints", "images")
@@ -41,27 +40,27 @@ class RunFolder:
         Raises:
             SoftmineError: it exists and is not empty, or it cannot be written.
         """
-        path = new_folder.plain(path)
-        new_folder.check_free(path)
+        path = files.resolved(path)
+        files.check_free(path)
 
         def fill(folder: Path) -> None:
-            write_json(folder / "config.json", config)
+            files.write_json(folder / "config.json", config)
             for part in PARTS:
                 (folder / part).mkdir()
 
         run = cls(path, config)
         run.is_new = True
-        run._made = new_folder.make(path, fill)
+        run._made = files.make_folder(path, fill)
         return run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Opens the folder of a run, and changes nothing in it; call ``rewind`` before going on.
+        """Opens the folder of a run, and changes nothing in it; call ``rewind`` before resuming.
 
         Raises:
             SoftmineError: there is no run in the folder, or its ``config.json`` is damaged.
         """
-        path = new_folder.plain(path)
+        path = files.resolved(path)
         config = read_description(path, "config.json", "run")
         if config is None:
             raise SoftmineError(
@@ -71,7 +70,7 @@ class RunFolder:
 
     def discard(self) -> None:
         """Takes away a new run that never trained: what ``create`` made, and nothing else."""
-        new_folder.take_away(self.path, ("config.json", "status.json", "metrics.jsonl", *PARTS), self._made)
+        files.take_away(self.path, ("config.json", "status.json", "metrics.jsonl", *PARTS), self._made)
 
     def checkpoint_path(self, step: int) -> Path:
         """Where the checkpoint of ``step`` belongs."""
@@ -84,7 +83,7 @@ class RunFolder:
 
     @property
     def done(self) -> int:
-        """The step of the newest checkpoint, from which the run would go on; 0 without one."""
+        """The step of the newest checkpoint, from which the run would resume; 0 without one."""
         found = self.checkpoints
         return _step_of(found[-1]) if found else 0
 
@@ -96,31 +95,31 @@ class RunFolder:
     def add_metrics(self, line: dict[str, Any]) -> None:
         """Adds one evaluation to ``metrics.jsonl``."""
         self.metrics.append(line)
-        write_json_lines(self.path / "metrics.jsonl", self.metrics)
+        files.write_json_lines(self.path / "metrics.jsonl", self.metrics)
 
     def rewind(self, step: int) -> None:
-        """Readies the folder for going on from ``step``: later evaluations, damaged lines and leftovers go."""
+        """Readies the folder for resuming from ``step``: later evaluations, damaged lines and leftovers are removed."""
         for part in PARTS:
             (self.path / part).mkdir(exist_ok=True)
-        remove_leftovers(self.path)
+        files.remove_leftovers(self.path)
         file = self.path / "metrics.jsonl"
         self.metrics = []
         if file.exists():
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
             self.metrics = [line for text in lines if (line := _evaluation(text)) and line["step"] <= step]
-            write_json_lines(file, self.metrics)
+            files.write_json_lines(file, self.metrics)
 
     def set_config(self, config: dict[str, Any]) -> None:
         """Replaces ``config.json``."""
         self.config = config
-        write_json(self.path / "config.json", config)
+        files.write_json(self.path / "config.json", config)
 
     def set_status(
         self, state: str, step: int, seconds: float, message: str = "", **more: float | None
     ) -> None:
         """Replaces ``status.json``; ``state`` is running, finished, interrupted, stopped-nan or failed."""
         status = {"state": state, "step": step, "seconds": round(seconds, 3), "message": message}
-        write_json(self.path / "status.json", {**status, **more})
+        files.write_json(self.path / "status.json", {**status, **more})
 
 
 def _step_of(checkpoint: Path) -> int:
@@ -146,7 +145,7 @@ def read_description(folder: Path, name: str, noun: str) -> dict[str, Any] | Non
         if not file.is_file():
             raise SoftmineError(f"{folder} is no {noun} folder: it holds no {name}")
     except OSError as error:
-        raise new_folder.unusable(f"open the {noun}", folder, error) from error
+        raise files.unusable(f"open the {noun}", folder, error) from error
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,10 +1,11 @@
-"""What the loop needs to know of a kind of signal: one task for pictures, one for sounds, and so on."""
+"""What the loop needs to know of a kind of signal: one task for images, one for audio, and so on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,16 +16,17 @@ from torch import nn
 
 from softmine.registry import default_batch_size
 from softmine.signals import Signal
+from softmine.training import devices
 from softmine.training.settings import FieldSettings
 from softmine.training.trainer import Diverged, Trainer
 
 Array = npt.NDArray[Any]
 Report = Callable[[float], None]
-"""Is told the share that is done, 0 to 1."""
+"""Receives the share that is done, 0 to 1."""
 
 
 def silent(share: float) -> None:
-    """A ``Report`` that tells nobody."""
+    """A ``Report`` that does nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Evaluation:
     Attributes:
         psnr: in dB with a peak of 1; NaN where a prediction is not finite.
         ssim: structural similarity, or None where the signal has none.
-        samples: coordinates that were asked.
+        samples: coordinates at which the field was evaluated.
         subset: whether they are only a part of the signal.
         more: further measures by name, such as ``iou``; they go into ``metrics.jsonl`` as they are.
     """
@@ -48,7 +50,7 @@ class Evaluation:
 
 @runtime_checkable
 class Evaluator(Protocol):
-    """Measures fields against one signal, always in the same places."""
+    """Measures fields against one signal, always at the same coordinates."""
 
     def describe(self) -> str:
         """What is measured, in words: ``PSNR and SSIM over all 393,216 pixels``."""
@@ -61,14 +63,14 @@ class Evaluator(Protocol):
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What a field has learned as pictures that people can look at.
+    """What a field has learned, as images that people can look at.
 
     Attributes:
         values: (h, w, C) in [0, 1], C of 1 to 4.
         target: the same of the signal, or None where there is nothing to set beside it.
         error: mean absolute error in the units of the signal's range, (h, w).
-        psnr: over the whole signal in dB, or None where only a part of it was asked.
-        note: what the picture is, in a few words: ``every pixel``, ``9 slices``.
+        psnr: over the whole signal in dB, or None where only a part of it was evaluated.
+        note: what the image shows, in a few words: ``every pixel``, ``9 slices``.
         least_error: error below which a map of it need not tell differences apart.
         reduced_to: width and height of the grid that a large signal was reduced to, or None where it was not.
     """
@@ -84,7 +86,7 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class Output:
-    """A file that a run leaves besides its pictures: its name in the ``images`` folder, and what it is."""
+    """A file that a run leaves besides its images: its name in the ``images`` folder, and what it is."""
 
     file: str
     label: str
@@ -97,7 +99,7 @@ class Task(Protocol):
     Attributes:
         kind: the word after ``softmine fit``: ``image``, ``audio``, ...
         unit: what a cell of the signal's domain is called, in the plural: ``pixels``.
-        snaps: whether the signal is known at the centres of cells, so that training is best done there, or everywhere.
+        snaps: whether the signal is known at the centers of cells, so that training is best done there, or everywhere.
     """
 
     kind: str
@@ -106,7 +108,7 @@ class Task(Protocol):
 
     @property
     def batch_size(self) -> int | None:
-        """Coordinates a step that suit this kind where nobody chose, or None for what suits sampler and signal."""
+        """Batch size of this kind by default, or None for that of sampler and signal."""
         ...
 
     @property
@@ -137,7 +139,7 @@ class Task(Protocol):
     def reconstruct(
         self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
     ) -> Reconstruction:
-        """Pictures of ``field`` beside the signal; ``small`` ones are for comparisons, which show many."""
+        """Images of ``field`` beside the signal; ``small`` ones are for comparisons, which show many."""
         ...
 
     def write_output(
@@ -148,20 +150,40 @@ class Task(Protocol):
         device: torch.device,
         report: Report = silent,
     ) -> list[Output]:
-        """Writes what people want of a trained field (a sound, a film) into ``folder``; says what there is.
+        """Writes what people want of a trained field (audio, a film) into ``folder``; returns what there is.
 
         ``result`` is what ``reconstruct`` gave for the field.
         """
         ...
 
 
-def batch_size_for(task: Task, sampler: str) -> int:
-    """The batch size where nobody chose one: the task's ``batch_size``, or what suits sampler and signal.
+def origin(
+    task: Task, settings: FieldSettings, command: str, options: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What ``config.json`` and ``results.json`` begin with: what was done, with what, where and when.
 
     Args:
         task: the signal.
-        sampler: its description.
+        settings: of the run or comparison.
+        command: what the person typed.
+        options: the settings that only this kind of signal takes.
     """
+    return {
+        "schema": 1,
+        "task": task.kind,
+        "unit": task.unit,
+        "options": options or {},
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": command,
+        "signal": task.describe(),
+        "settings": asdict(settings),
+        "device": devices.describe(devices.choose(settings.device)),
+        "versions": devices.versions(),
+    }
+
+
+def batch_size_for(task: Task, sampler: str) -> int:
+    """The batch size by default: the task's ``batch_size``, or that of a sampler's word for the signal."""
     return task.batch_size or default_batch_size(sampler, task.signal.domain)
 
 
@@ -173,5 +195,5 @@ def finite(evaluation: Evaluation, trainer: Trainer) -> Evaluation:
 
 
 def mean_error(values: Array, target: Array) -> Array:
-    """Mean absolute error over channels, (h, w), of two pictures (h, w, C)."""
+    """Mean absolute error over channels, (h, w), of two images (h, w, C)."""
     return np.abs(values - target).mean(-1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,25 @@ import torch
 from rich.console import Console
 
 from softmine.formatting import count, decibels, significant
-from softmine.runs import pictures
+from softmine.runs import images as run_images
 from softmine.runs.build import build_run
-from softmine.runs.environment import versions
 from softmine.runs.files import write_json
+from softmine.runs.images import COLOR_MAPS
 from softmine.runs.interrupt import Interrupted
-from softmine.runs.task import Evaluator, Task
+from softmine.runs.task import Evaluator, Task, origin
 from softmine.study.interleave import ComparedRun, MatrixProgress, interleave
 from softmine.study.json_fields import written
-from softmine.study.matrix import CompareSettings, entries, missing, run_settings
+from softmine.study.matrix import (
+    CompareSettings,
+    entries,
+    missing,
+    run_settings,
+)
 from softmine.study.results import Entry, RunImages, RunResult, Tuning
 from softmine.study.summary import BASELINE, best_uniform, summarize
 from softmine.study.tuning import Search
 from softmine.training import devices
 from softmine.training.budget import evaluation_points
-from softmine.training.colors import COLOR_MAPS
 
 Results = dict[str, Any]
 """What ``results.json`` holds, with records as ``runs`` (``RunResult``), ``summary`` (``Line``) and ``tuning``."""
@@ -36,19 +39,10 @@ def new_results(
 ) -> Results:
     """The results of a comparison before its first run; ``options`` are the flags that only this kind takes."""
     return {
-        "schema": 1,
-        "task": task.kind,
-        "unit": task.unit,
-        "options": options or {},
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": command,
         # With the path as it was given: results are made to be passed on, and need not tell where things are kept.
-        "signal": task.describe(),
-        "settings": asdict(settings),
-        "density_range": [1 / pictures.DENSITY_RANGE, pictures.DENSITY_RANGE],
+        **origin(task, settings, command, options),
+        "density_range": [1 / run_images.DENSITY_RANGE, run_images.DENSITY_RANGE],
         "color_maps": COLOR_MAPS,
-        "device": devices.describe(devices.choose(settings.device)),
-        "versions": versions(),
         "complete": False,
         "runs": [],
         "summary": [],
@@ -209,14 +203,14 @@ def _write_images(
             continue
         trainer = one.trainer
         result = task.reconstruct(trainer.field, trainer.device, small=True)
-        scale = scale or pictures.error_scale(result)
+        scale = scale or run_images.error_scale(result)
         if result.target is not None and not (images / "target.png").exists():
-            pictures.write_picture(result.target, images / "target.png")
+            run_images.write_image(result.target, images / "target.png")
         shorter = f"-shorter-{run.name.rpartition('/')[2]}" if run.shorter > 1 else ""
         stem = f"{_file_name(run.sampler)}-{run.batch_size}{shorter}-{run.seed}"
-        pictures.write_picture(result.values, images / f"{stem}-reconstruction.png")
-        pictures.write_error(result.error, images / f"{stem}-error.png", scale)
-        samples = pictures.write_samples(trainer.record, images, f"{stem}-samples")
+        run_images.write_image(result.values, images / f"{stem}-reconstruction.png")
+        run_images.write_error(result.error, images / f"{stem}-error.png", scale)
+        samples = run_images.write_samples(trainer.record, images, f"{stem}-samples")
         paths = (f"images/{stem}-reconstruction.png", f"images/{stem}-error.png")
         maps = tuple(f"images/{entry['file']}" for entry in samples)
         drawn.append(replace(run, images=RunImages(*paths, scale, maps)))

@@ -15,8 +15,7 @@ from softmine.runs.task import Evaluation, Evaluator, finite
 from softmine.study.curves import CurvePoint
 from softmine.study.results import Entry, RunResult
 from softmine.training import devices
-from softmine.training.loop import train_and_evaluate
-from softmine.training.trainer import Diverged, Trainer
+from softmine.training.trainer import Diverged, Trainer, train_and_evaluate
 
 SLICES = 40
 

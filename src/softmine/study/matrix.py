@@ -10,7 +10,7 @@ from softmine.errors import ArgumentError, SoftmineError
 from softmine.registry import AUTO, Spec, default_batch_size, with_shorter
 from softmine.sampling.base import check_batch_size
 from softmine.study.results import Entry, RunResult
-from softmine.training.settings import FieldSettings, FitSettings, check_sampler
+from softmine.training.settings import FieldSettings, FitSettings
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class CompareSettings(FieldSettings):
                 raise ArgumentError(f"{{{name}}} names {{names}} twice", names=", ".join(twice))
         found = entries(self)
         for sampler in dict.fromkeys(entry.sampler for entry in found):
-            check_sampler(sampler)
+            Spec.parse(sampler).check()
         for entry in found:
             if found.count(entry) > 1:
                 raise ArgumentError(

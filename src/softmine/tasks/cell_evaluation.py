@@ -11,8 +11,7 @@ from softmine.domain import Values
 from softmine.runs.task import Evaluation
 from softmine.signals import Signal
 from softmine.tasks.grids import predict
-from softmine.training.evaluation import peak_signal_to_noise, values_at
-from softmine.training.subset import evaluated_cells
+from softmine.training.evaluation import evaluated_cells, peak_signal_to_noise, values_at
 
 More = Callable[[Values, Values], dict[str, float]]
 """Further measures by name, from a prediction and the signal, (M, C) each, in [0, 1]."""

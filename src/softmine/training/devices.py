@@ -1,9 +1,10 @@
-"""Which device trains, and what it is called."""
+"""Which device trains, and what a result depends on: the machine, and versions."""
 
 from __future__ import annotations
 
 import platform
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,14 @@ def describe(device: torch.device) -> dict[str, Any]:
     return {"type": device.type, "name": name, "threads": torch.get_num_threads()}
 
 
+def versions() -> dict[str, str]:
+    """Versions of softmine, torch, numpy and Python."""
+    packages = {name: metadata.version(name) for name in ("softmine", "torch", "numpy")}
+    return {**packages, "python": platform.python_version()}
+
+
 def move(signal: object, device: torch.device) -> None:
-    """Moves a signal to ``device``, where it is a module; one that is not answers wherever it is asked."""
+    """Moves a signal to ``device``, where it is a module; any other returns values wherever the coordinates are."""
     if isinstance(signal, torch.nn.Module):
         signal.to(device)
 

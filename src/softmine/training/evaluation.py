@@ -1,4 +1,4 @@
-"""Values of fields and signals, a chunk at a time, and how far they are from each other."""
+"""How fields are evaluated: at which cells, a chunk at a time, and how far their values are from the signal's."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Coords, Values
+from softmine.domain import Box, Coords, Values
 
 CHUNK = 2**16
+ALL = 2**20
+SUBSET = 2**17
+SEED = 231200075
 
 
 @contextmanager
@@ -42,3 +45,18 @@ def decibels(error: float) -> float:
     if not math.isfinite(error):
         return math.nan
     return -10 * math.log10(error) if error > 0 else math.inf
+
+
+def evaluated_cells(domain: Box) -> tuple[Tensor, torch.Generator]:
+    """Flat cells (M,) that count, the same for every run: all up to 2^20, else 2^17 distinct ones drawn uniformly.
+
+    What a mask leaves out never counts.
+
+    Also gives the random numbers that drew them, for those who draw more.
+    """
+    random = torch.Generator().manual_seed(SEED)
+    if domain.valid <= ALL:
+        return domain.nth_valid(torch.arange(domain.valid)), random
+    # Distinct cells without a list of all: twice as many as needed, doubles dropped, in random order.
+    drawn = torch.randint(domain.valid, (2 * SUBSET,), generator=random).unique()
+    return domain.nth_valid(drawn[torch.randperm(len(drawn), generator=random)[:SUBSET]]), random

@@ -16,9 +16,8 @@ from softmine.optim import SCHEDULES
 from softmine.sampling import Sampler
 from softmine.training import devices
 from softmine.training.budget import Budget, evaluation_points
-from softmine.training.build import build_trainer, make_sampler
-from softmine.training.loop import Point, train_and_evaluate
-from softmine.training.trainer import Diverged
+from softmine.training.sampler import make_sampler
+from softmine.training.trainer import Diverged, Point, Trainer, train_and_evaluate
 from softmine.training.user_signal import TRIAL, SignalFunction, UserSignal
 
 _KINDS = {fields.HashGridField: "hashgrid", fields.Siren: "siren", fields.FourierField: "fourier"}
@@ -122,7 +121,7 @@ def fit(
     rate = fields.LEARNING_RATES.get(kind, _OTHER_RATE)
     if learning_rate is not None:
         rate = check_positive("learning_rate", learning_rate)
-    trainer = build_trainer(
+    trainer = Trainer(
         model,
         source,
         chosen,

@@ -26,12 +26,12 @@ class SampleRecord:
         self.counts = torch.zeros(self.grid.cells, device=device)
         self.stretches: list[tuple[int, int, Tensor]] = []
         self._since = 0
-        self._asked = 0
+        self._drawn = 0
 
     def add(self, coords: Coords) -> None:
         """Counts coordinates (N, D)."""
-        self._asked += 1
-        if self._asked % EVERY == 1:
+        self._drawn += 1
+        if self._drawn % EVERY == 1:
             cells = self.grid.cell(coords)
             self.counts.scatter_add_(0, cells, torch.ones_like(cells, dtype=self.counts.dtype))
 
@@ -45,7 +45,7 @@ class SampleRecord:
                 self._merge()
 
     def _merge(self) -> None:
-        """Joins neighbours two by two, so that a run with many evaluations keeps a small record."""
+        """Joins neighbors two by two, so that a run with many evaluations keeps a small record."""
         pairs = zip(self.stretches[::2], self.stretches[1::2], strict=False)
         joined = [(first, last, one + two) for (first, _, one), (_, last, two) in pairs]
         self.stretches = joined + self.stretches[2 * len(joined) :]
@@ -53,7 +53,7 @@ class SampleRecord:
     def state(self) -> dict[str, Tensor]:
         """All closed stretches as tensors, and what is counted since."""
         state = {f"{a}-{b}": counts for a, b, counts in self.stretches}
-        return {**state, "open": self.counts, "asked": torch.tensor([self._since, self._asked])}
+        return {**state, "open": self.counts, "asked": torch.tensor([self._since, self._drawn])}
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Takes back what ``state`` gave."""
@@ -62,7 +62,7 @@ class SampleRecord:
             if name == "open":
                 self.counts = counts.to(self.counts)
             elif name == "asked":
-                self._since, self._asked = counts.tolist()
+                self._since, self._drawn = counts.tolist()
             else:
                 first, last = name.split("-")
                 self.stretches.append((int(first), int(last), counts))

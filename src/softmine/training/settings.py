@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from softmine.checks import check_choice, check_count, check_not_negative, check_positive, out_of_range
-from softmine.errors import ArgumentError, SoftmineError
 from softmine.fields import FIELDS
 from softmine.optim import SCHEDULES
 from softmine.registry import Spec
@@ -81,18 +80,9 @@ class FitSettings(FieldSettings):
     def check(self) -> None:
         """Raises SoftmineError if a setting is out of range."""
         super().check()
-        check_sampler(self.sampler)
+        Spec.parse(self.sampler).check()
         if self.batch_size is not None:
             check_batch_size(self.batch_size)
         if not 0 <= self.seed < 2**63:
             raise out_of_range("seed", self.seed, "give a whole number from 0 to 2^63 - 1")
         check_not_negative("checkpoint_every", self.checkpoint_every)
-
-
-def check_sampler(spec: str) -> None:
-    """Raises SoftmineError where a sampler's description names none, or one of its options is out of range."""
-    try:
-        Spec.parse(spec).check()
-    except ArgumentError as error:
-        # The options inside of a description are no arguments of its caller.
-        raise SoftmineError(str(error)) from error

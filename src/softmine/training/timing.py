@@ -13,6 +13,8 @@ from softmine.training.devices import synchronize
 
 EVERY = 17
 """On a GPU one step in so many is timed: a prime, so that what a sampler does every few steps is not in all of them."""
+MARKS = 7
+"""Of a step."""
 
 
 class StepTimer:
@@ -23,39 +25,32 @@ class StepTimer:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.step_ms = array("d")
-        self.sampler_ms = array("d")
+        self.on_gpu = device.type == "cuda"
+        self.step_ms, self.sampler_ms = array("d"), array("d")
         self._marks: list = []
-        self._pending: list[list] = []
         self._count = 0
 
     def mark(self) -> None:
-        """Notes the time: before draw, after it, around weigh, around update, and at the end of a step."""
-        if self.device.type == "cuda":
-            if self._count % EVERY == 0:
-                event = torch.cuda.Event(enable_timing=True)
-                event.record()
-                self._marks.append(event)
-        else:
-            self._marks.append(time.perf_counter())
-
-    def end_step(self) -> None:
-        """Closes a step; a step has seven marks."""
+        """Notes the time, seven times a step: before draw, after it, around weigh, around update, and at the end."""
+        step = self._count // MARKS
         self._count += 1
-        if self._marks:
-            self._pending.append(self._marks)
-            self._marks = []
-        if self.device.type != "cuda":
-            self.read()
+        if not self.on_gpu:
+            self._marks.append(time.perf_counter())
+            if len(self._marks) == MARKS:
+                self.read()
+        elif step % EVERY == 0:
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            self._marks.append(event)
 
     def read(self) -> None:
-        """Turns pending marks into durations; on a GPU call it after synchronising."""
-        for marks in self._pending:
+        """Turns the marks of whole steps into durations; on a GPU call it after synchronizing."""
+        for first in range(0, len(self._marks), MARKS):
+            marks = self._marks[first : first + MARKS]
             spans = [_milliseconds(a, b) for a, b in itertools.pairwise(marks)]
             self.step_ms.append(sum(spans))
             self.sampler_ms.append(spans[0] + spans[2] + spans[4])
-        self._pending = []
+        self._marks = []
 
     def medians(self) -> tuple[float | None, float | None]:
         """Median milliseconds of a step and of the sampler in it; None before the first step."""

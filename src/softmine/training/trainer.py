@@ -1,11 +1,14 @@
-"""The loop: one training step, and a stretch of them under the training clock."""
+"""The loop that every run shares: a training step, stretches of them under the training clock, evaluations between."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from softmine.domain import SoftmineError
 from softmine.optim import SCHEDULES, RowAdam
@@ -16,6 +19,8 @@ from softmine.training.probe import FieldProbe
 from softmine.training.protocols import FollowsSteps, Regularized, able
 from softmine.training.record import SampleRecord
 from softmine.training.timing import StepTimer, TrainingClock
+
+V = TypeVar("V")
 
 
 class Diverged(SoftmineError):
@@ -38,9 +43,9 @@ class Trainer:
         sampler: where it learns it.
         budget: when it ends; the learning rate follows the share of it that is spent.
         learning_rate: Adam's, at the start.
-        device: where everything lives.
+        device: where everything lives; field and sampler are moved there.
         schedule: of the learning rate: ``cosine`` or ``constant``.
-        snap: train at the centres of cells (pixels) only, where the signal is known, instead of on the
+        snap: train at the centers of cells (pixels) only, where the signal is known, instead of on the
             interpolation between them too.
 
     A field may be ``Regularized`` and ``FollowsSteps`` (``training/protocols.py``).
@@ -58,9 +63,8 @@ class Trainer:
         schedule: str = "cosine",
         snap: bool = False,
     ) -> None:
-        self.snap = snap
-        self.field, self.signal, self.sampler = field, signal, sampler
-        self.budget, self.device = budget, device
+        self.field, self.signal, self.sampler = field.to(device), signal, sampler.to(device)
+        self.budget, self.device, self.snap = budget, device, snap
         self.optimizer = RowAdam(field.parameters(), lr=learning_rate, batch_size=sampler.batch_size)
         self.schedule = SCHEDULES[schedule](self.optimizer)
         self.probe = FieldProbe(field, signal, signal.domain if snap else None)
@@ -83,7 +87,7 @@ class Trainer:
         return self.budget.progress(self.step, self.clock.seconds) if self.step else 0.0
 
     def advance(self, pause: Callable[[], bool]) -> None:
-        """Trains until the budget is spent or ``pause()`` says so, which is asked before every step.
+        """Trains until the budget is spent or ``pause()``, called before every step, is true.
 
         Raises:
             Diverged: the loss is no longer finite; says since which step.
@@ -129,13 +133,66 @@ class Trainer:
         if self._after_step:
             self._after_step(self.step)
         self.samples += len(coords)
-        self._watch(objective.detach())
+        self.loss = objective.detach()
+        # Without waiting for the device.
+        bad = torch.where(self.loss.isfinite(), self._first_bad, self.step)
+        self._first_bad = torch.minimum(self._first_bad, bad)
         self.record.add(coords.detach())
         mark()
-        self.timer.end_step()
 
-    def _watch(self, objective: Tensor) -> None:
-        """Notes the loss, and the first step at which it was not finite, without waiting for the device."""
-        self.loss = objective
-        bad = torch.where(torch.isfinite(objective), self._first_bad, self.step)
-        self._first_bad = torch.minimum(self._first_bad, bad)
+
+@dataclass(frozen=True)
+class Point(Generic[V]):
+    """How far a run is.
+
+    Attributes:
+        step: steps done.
+        seconds: of training, without evaluations.
+        loss: of the last batch, as it was weighted.
+        value: what the evaluation of the field gave.
+    """
+
+    step: int
+    seconds: float
+    loss: float
+    value: V
+
+
+def train_and_evaluate(
+    trainer: Trainer,
+    shares: Iterable[float],
+    evaluate: Callable[[nn.Module], V],
+    pause: Callable[[], bool] = lambda: False,
+) -> Iterator[Point[V] | None]:
+    """Trains to the end of the budget, and evaluates on the way; the clock stands still while it does not train.
+
+    Args:
+        trainer: at its start, or anywhere in its budget.
+        shares: of the budget at which to evaluate, rising; those that are spent already are left out.
+        evaluate: measures the field, without gradient.
+        pause: called before every step; where it is true, the caller has its turn and decides whether to resume.
+
+    Yields:
+        A point at each evaluation, and None at each pause before one.
+
+    Raises:
+        Diverged: the loss is no longer finite, or ``evaluate`` found that the field is not.
+    """
+    ahead = deque(share for share in shares if share > trainer.progress)
+    while ahead:
+        trainer.advance(lambda: pause() or trainer.progress >= ahead[0])
+        if trainer.progress < ahead[0]:
+            yield None
+            continue
+        # In a short run one step can pass several points.
+        while ahead and ahead[0] <= trainer.progress:
+            ahead.popleft()
+        yield evaluate_now(trainer, evaluate)
+
+
+@torch.no_grad()
+def evaluate_now(trainer: Trainer, evaluate: Callable[[nn.Module], V]) -> Point[V]:
+    """The point at which ``trainer`` is; a stretch of its record of samples ends here."""
+    trainer.record.close(trainer.step)
+    value = evaluate(trainer.field)
+    return Point(trainer.step, trainer.clock.seconds, trainer.loss.item(), value)

@@ -11,9 +11,9 @@ from jaxtyping import Float, UInt8
 
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
+from softmine.runs.images import to_bytes
 from softmine.tasks.nerf.depth import depth_colors
 from softmine.tasks.nerf.rendering import render_view
-from softmine.training.colors import to_bytes
 from softmine.viewing.browser_camera import BrowserCamera
 
 NOWHERE = 160.0

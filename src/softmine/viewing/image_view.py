@@ -12,9 +12,8 @@ from PIL import Image as Pillow
 from torch import nn
 
 from softmine.runs.checkpoint import Snapshot
-from softmine.runs.pictures import error_scale
+from softmine.runs.images import DENSITY_RANGE, density_colors, error_colors, error_scale, to_bytes
 from softmine.runs.task import Task
-from softmine.training.colors import DENSITY_RANGE, density_colors, error_colors, to_bytes
 from softmine.training.record import SampleRecord
 from softmine.viewing.browser_camera import BrowserCamera
 from softmine.viewing.follow import Status

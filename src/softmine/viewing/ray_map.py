@@ -16,9 +16,9 @@ from torch import nn
 
 from softmine.domain import Box, Coords, PerSample, Values
 from softmine.radiance.photos import Photos
+from softmine.runs.images import to_bytes
 from softmine.sampling import Sampler
 from softmine.tasks.nerf.evaluation import photo
-from softmine.training.colors import to_bytes
 from softmine.training.evaluation import at_rest
 from softmine.training.probe import FieldProbe
 from softmine.viewing.frames import Rgb

@@ -13,7 +13,7 @@ from softmine.signals import Audio
 from softmine.tasks.audio import images
 from softmine.tasks.audio import task as module
 from softmine.tasks.audio.task import AudioTask, Options, read
-from softmine.training import subset
+from softmine.training import evaluation as rules
 from softmine.training.settings import FieldSettings
 
 CPU = torch.device("cpu")
@@ -127,7 +127,7 @@ def test_of_a_long_sound_a_fixed_subset_counts():
     evaluators = [AudioTask(audio).make_evaluator(CPU) for _ in range(2)]
     assert torch.equal(evaluators[0].cells, evaluators[1].cells)
     result = evaluators[0](Echo(audio))
-    assert (result.samples, result.subset) == (subset.SUBSET, True)
+    assert (result.samples, result.subset) == (rules.SUBSET, True)
     assert "a fixed subset of 131,072 of 1,048,577 samples" in evaluators[0].describe()
 
 

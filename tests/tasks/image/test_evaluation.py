@@ -7,7 +7,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from softmine import Image
 from softmine.tasks.image.evaluation import ImageEvaluator
-from softmine.training import subset
+from softmine.training import evaluation as rules
 from softmine.training.evaluation import peak_signal_to_noise
 
 CPU = torch.device("cpu")
@@ -46,8 +46,8 @@ def test_predictions_are_clipped_like_the_picture_that_is_written(picture):
 
 
 def test_a_large_picture_is_measured_on_a_fixed_subset(picture, monkeypatch):
-    monkeypatch.setattr(subset, "ALL", 1000)
-    monkeypatch.setattr(subset, "SUBSET", 700)
+    monkeypatch.setattr(rules, "ALL", 1000)
+    monkeypatch.setattr(rules, "SUBSET", 700)
     image = Image(picture)
     one, two = ImageEvaluator(image, CPU), ImageEvaluator(image, CPU)
     assert torch.equal(one.cells, two.cells)

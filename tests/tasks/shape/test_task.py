@@ -13,7 +13,7 @@ from softmine.signals.shape.files import tidy
 from softmine.tasks.shape import task as shape_task
 from softmine.tasks.shape import views as shape_views
 from softmine.tasks.shape.evaluation import ShapeEvaluator, chamfer
-from softmine.training.build import make_sampler
+from softmine.training.sampler import make_sampler
 
 CPU = torch.device("cpu")
 

@@ -17,7 +17,7 @@ from softmine.signals import Video
 from softmine.signals.synthetic.discs import moving_discs
 from softmine.tasks import film as video_film
 from softmine.tasks.video.task import Options, VideoTask, read
-from softmine.training import subset
+from softmine.training import evaluation as rules
 from softmine.training.settings import FitSettings
 
 CPU = torch.device("cpu")
@@ -73,8 +73,8 @@ def test_psnr_over_all_voxels_and_of_each_frame(clip):
 
 
 def test_a_large_video_is_measured_on_a_fixed_subset(clip, monkeypatch):
-    monkeypatch.setattr(subset, "ALL", 1000)
-    monkeypatch.setattr(subset, "SUBSET", 500)
+    monkeypatch.setattr(rules, "ALL", 1000)
+    monkeypatch.setattr(rules, "SUBSET", 500)
     evaluator = VideoTask(clip).make_evaluator(CPU)
     result = evaluator(Shifted(clip, 0.1))
     assert (result.samples, result.subset) == (500, True)

@@ -12,9 +12,9 @@ from softmine.tasks.volume import slices
 from softmine.tasks.volume import task as volumes
 from softmine.tasks.volume.slices import View, choose_view
 from softmine.tasks.volume.task import Options, VolumeTask, read
-from softmine.training import subset
+from softmine.training import evaluation as rules
+from softmine.training.evaluation import evaluated_cells
 from softmine.training.settings import FieldSettings
-from softmine.training.subset import evaluated_cells
 
 CPU = torch.device("cpu")
 
@@ -62,8 +62,8 @@ def test_only_voxels_with_data_are_measured():
 
 @pytest.mark.parametrize("voxels", [voxels_of(), sea()])
 def test_of_many_voxels_a_fixed_subset_with_data_is_measured(monkeypatch, voxels):
-    monkeypatch.setattr(subset, "ALL", 100)
-    monkeypatch.setattr(subset, "SUBSET", 90)
+    monkeypatch.setattr(rules, "ALL", 100)
+    monkeypatch.setattr(rules, "SUBSET", 90)
     volume = Volume(voxels)
     (cells, _), count = evaluated_cells(volume.domain), volume.domain.valid
     assert count == np.isfinite(voxels).sum()

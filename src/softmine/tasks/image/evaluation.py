@@ -10,8 +10,7 @@ from softmine.runs.task import Evaluation
 from softmine.signals import Image
 from softmine.tasks.grids import predict
 from softmine.tasks.measures import ssim
-from softmine.training import subset
-from softmine.training.evaluation import peak_signal_to_noise, values_at
+from softmine.training.evaluation import evaluated_cells, peak_signal_to_noise, values_at
 
 TILES, TILE = 16, 64
 
@@ -27,8 +26,8 @@ class ImageEvaluator:
     def __init__(self, image: Image, device: torch.device) -> None:
         self.image, self.device = image, device
         rows, columns, _ = image.shape
-        self.subset = image.domain.cells > subset.ALL
-        self.cells, random = subset.evaluated_cells(image.domain)
+        self.cells, random = evaluated_cells(image.domain)
+        self.subset = len(self.cells) < image.domain.valid
         self.tiles: list[tuple[int, int]] = []
         if self.subset:
             self.tiles = [

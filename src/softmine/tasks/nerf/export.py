@@ -17,6 +17,7 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.ray_types import PerPoint
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
+from softmine.runs.images import to_bytes
 from softmine.runs.task import Report, silent
 from softmine.signals.shape.mesh_tree import Faces, Points
 from softmine.tasks.meshing import (
@@ -27,7 +28,6 @@ from softmine.tasks.meshing import (
     marching_cubes,
 )
 from softmine.tasks.nerf.rendering import CHUNK, render_rays
-from softmine.training.colors import to_bytes
 from softmine.training.evaluation import at_rest
 
 POINTS = 2**16

@@ -18,14 +18,13 @@ from softmine.radiance.cameras import Camera, Pose
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
 from softmine.runs.files import write_json
-from softmine.runs.pictures import write_picture
+from softmine.runs.images import to_bytes, write_image
 from softmine.runs.task import Array, Report
 from softmine.tasks.film import film
 from softmine.tasks.nerf.camera_paths import film_camera, orbit, photo_camera, spiral
 from softmine.tasks.nerf.depth import depth_colors, depth_ends
 from softmine.tasks.nerf.evaluation import LPIPS_NETWORK
 from softmine.tasks.nerf.rendering import RenderedView, render_view
-from softmine.training.colors import to_bytes
 
 LOOKED_AT, COARSE = 5, 64
 """Frames, and pixels of their longer side, from which the scale of a film's depths is taken."""
@@ -80,11 +79,11 @@ def write_photos(
     for number, (view, camera) in enumerate(zip(views, cameras, strict=True)):
         shot = stage.render(camera, view.pose, lambda number=number: report(number / len(views)))
         name = f"{number:04d}_{re.sub(r'[^A-Za-z0-9.-]+', '_', Path(view.name).with_suffix('').as_posix())[-60:]}"
-        write_picture(shot.color, folder / f"{name}.png")
+        write_image(shot.color, folder / f"{name}.png")
         entry: dict[str, Any] = {"file": f"{name}.png", "view": view.name}
         if stage.depth:
             unit = _write_depth(shot.depth, stage.scene.scale, folder / f"{name}_depth.png")
-            write_picture(depth_colors([shot.depth])[0], folder / f"{name}_depth_colours.png")
+            write_image(depth_colors([shot.depth])[0], folder / f"{name}_depth_colours.png")
             entry |= {"depth_file": f"{name}_depth.png", "depth_unit": unit}
         if lpips:
             entry["lpips"] = lpips(number, shot.color)

@@ -15,7 +15,7 @@ from softmine.radiance.compositing import check_device
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes import Scene, procedural, read_scene
-from softmine.runs.pictures import write_picture
+from softmine.runs.images import write_image
 from softmine.runs.task import Array, Output, Reconstruction, Report, mean_error, silent
 from softmine.tasks import KINDS
 from softmine.tasks.builtin import builtin_name
@@ -223,10 +223,10 @@ class NerfTask:
         del field, device, report
         if not isinstance(result, Views) or not result.quality:
             return []
-        write_picture(result.depth, folder / "depth.png")
+        write_image(result.depth, folder / "depth.png")
         outputs = [Output("depth.png", "depth of the test views shown, near to far from yellow to blue")]
         for index, shot in result.shots:
-            write_picture(shot.color, folder / f"test_{index:03d}.png")
+            write_image(shot.color, folder / f"test_{index:03d}.png")
             view = result.quality[index]
             outputs.append(Output(f"test_{index:03d}.png", f"test view {view.name}, PSNR {view.psnr:.2f} dB"))
         evaluation.write_views(result.quality, self.background, folder / "test_views.json")

@@ -13,8 +13,7 @@ from softmine.runs.task import Evaluation
 from softmine.signals.shape import Shape
 from softmine.signals.shape.mesh_tree import Faces, MeshTree, Points
 from softmine.tasks.grids import centers, grid_coords
-from softmine.training.evaluation import peak_signal_to_noise, values_at
-from softmine.training.subset import SUBSET, evaluated_cells
+from softmine.training.evaluation import SUBSET, evaluated_cells, peak_signal_to_noise, values_at
 
 GRID_POINTS = 2**18
 SURFACE_POINTS = 2**15

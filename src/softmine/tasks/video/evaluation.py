@@ -11,12 +11,12 @@ from torch import nn
 
 from softmine.domain import Values
 from softmine.runs.files import replacing, write_json
+from softmine.runs.images import to_bytes
 from softmine.runs.task import Report
 from softmine.signals.video import Video
 from softmine.signals.video.store import Frames, FrameStore
 from softmine.tasks.grids import centers, grid_coords, predict
 from softmine.tasks.measures import psnr
-from softmine.training.colors import to_bytes
 from softmine.training.evaluation import decibels
 
 

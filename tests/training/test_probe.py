@@ -4,8 +4,8 @@ from torch.func import functional_call, jvp, vjp
 
 from softmine import Box, FieldProbe, HashGridField, Image, Siren
 from softmine.optim import RowAdam
-from softmine.training import influence as module
-from softmine.training.influence import influence
+from softmine.training import probe as module
+from softmine.training.probe import influence
 
 BOX = Box((6, 7))
 IMAGE = Image(torch.rand(6, 7, 3, generator=torch.Generator().manual_seed(0)))

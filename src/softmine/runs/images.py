@@ -1,4 +1,4 @@
-"""Pictures of a run: the target, its reconstruction, the error, and where the samples fell."""
+"""Images of a run: the target, its reconstruction, the error, and where the samples fell."""
 
 from __future__ import annotations
 
@@ -7,21 +7,45 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
+from jaxtyping import Float, UInt8
 from PIL import Image as Pillow
 
 from softmine.runs.files import replacing, write_json
 from softmine.runs.task import Array, Output, Reconstruction
-from softmine.training.colors import COLOR_MAPS, DENSITY_RANGE, density_colors, error_colors, to_bytes
 from softmine.training.record import SampleRecord
 
 MAP_SIDE = 960
 EARLY = 0.1
-"""matplotlib's names of the color maps of what is written, for those who explain it."""
+COLOR_MAPS = {"error": "magma", "samples": "RdBu_r"}
+"""What is drawn in which of matplotlib's color maps."""
+DENSITY_RANGE = 8.0
+"""Times the mean density that gets the last color; the first is for one over that."""
+
+Map = Float[np.ndarray, "h w"]
+Bytes = UInt8[np.ndarray, "..."]
+Rgb = UInt8[np.ndarray, "h w 3"]
+
+
+def to_bytes(values: Array) -> Bytes:
+    """Values in [0, 1] as uint8 of the same shape, rounded; what lies outside is clipped, NaN is 0."""
+    return (np.clip(np.nan_to_num(values), 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def error_colors(error: Map, scale: float) -> Rgb:
+    """Errors (h, w) from black, none, to the brightest color at ``scale``."""
+    return matplotlib.colormaps[COLOR_MAPS["error"]](np.clip(error / scale, 0, 1), bytes=True)[..., :3]
+
+
+def density_colors(density: Map) -> Rgb:
+    """Samples a cell over their mean, (h, w), on a logarithmic scale: an eighth is blue, one white, eight times red."""
+    shade = np.log2(np.clip(density, 1 / DENSITY_RANGE, DENSITY_RANGE)) / np.log2(DENSITY_RANGE)
+    return matplotlib.colormaps[COLOR_MAPS["samples"]](0.5 + 0.5 * shade, bytes=True)[..., :3]
 
 
 def error_scale(result: Reconstruction) -> float:
-    """The error that gets the brightest colour: the 99.5th percentile, or the least that is to be told apart."""
+    """The error that gets the brightest color: the 99.5th percentile, or the least that is to be told apart."""
     error = result.error
     return max(
         float(np.percentile(error[::4, ::4] if error.size > 2**22 else error, 99.5)), result.least_error
@@ -29,7 +53,7 @@ def error_scale(result: Reconstruction) -> float:
 
 
 def write_error(error: Array, path: Path, scale: float) -> None:
-    """Writes an error map (h, w), averaged down to at most 960 pixels a side; ``scale`` gets the brightest colour."""
+    """Writes an error map (h, w), averaged down to at most 960 pixels a side; ``scale`` gets the brightest color."""
     small = block_mean(error, max(1, math.ceil(max(error.shape) / MAP_SIDE)))
     _save(Pillow.fromarray(error_colors(small, scale)), path)
 
@@ -42,25 +66,25 @@ def write_samples(record: SampleRecord, folder: Path, prefix: str = "samples") -
     """
     entries = []
     for name, (first, last, counts) in _phases(record):
-        density = _as_picture(_density(counts))
+        density = _as_image(_density(counts))
         height, width = density.shape
         enlarge = max(1, MAP_SIDE // 2 // max(height, width))
-        picture = Pillow.fromarray(density_colors(density)).resize(
+        image = Pillow.fromarray(density_colors(density)).resize(
             (width * enlarge, height * enlarge), Pillow.Resampling.NEAREST
         )
         file = f"{prefix}_{name}.png"
-        _save(picture, folder / file)
+        _save(image, folder / file)
         entries.append(
             {"file": file, "label": f"{name}: steps {first:,} to {last:,}", "steps": [first, last]}
         )
     return entries
 
 
-def write_pictures(result: Reconstruction, outputs: list[Output], record: SampleRecord, folder: Path) -> None:
-    """Writes all pictures of a fit, and ``images.json`` that explains them and names its other files."""
+def write_images(result: Reconstruction, outputs: list[Output], record: SampleRecord, folder: Path) -> None:
+    """Writes all images of a fit, and ``images.json`` that explains them and names its other files."""
     if result.target is not None:
-        write_picture(result.target, folder / "target.png")
-    write_picture(result.values, folder / "reconstruction.png")
+        write_image(result.target, folder / "target.png")
+    write_image(result.values, folder / "reconstruction.png")
     scale = error_scale(result)
     write_error(result.error, folder / "error.png", scale)
     samples = write_samples(record, folder)
@@ -78,7 +102,7 @@ def write_pictures(result: Reconstruction, outputs: list[Output], record: Sample
     )
 
 
-def write_picture(values: Array, path: Path) -> None:
+def write_image(values: Array, path: Path) -> None:
     """Writes values (h, w, C) in [0, 1] as an 8-bit PNG: grey, grey and alpha, RGB or RGBA."""
     pixels = to_bytes(values)
     _save(Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), path)
@@ -107,10 +131,10 @@ def _phases(record: SampleRecord) -> list[tuple[str, tuple[int, int, Array]]]:
     early = [s for s in stretches if s[1] <= EARLY * end] or stretches[:1]
     middle = [s for s in stretches if s[0] < 0.55 * end and s[1] > 0.45 * end] or stretches[-1:]
     late = [s for s in stretches if s[0] >= 0.9 * end] or stretches[-1:]
-    merged = []
-    for name, part in (("early", early), ("middle", middle), ("late", late)):
-        merged.append((name, (part[0][0], part[-1][1], sum(counts for _, _, counts in part))))
-    return merged
+    return [
+        (name, (part[0][0], part[-1][1], np.sum([counts for _, _, counts in part], 0)))
+        for name, part in (("early", early), ("middle", middle), ("late", late))
+    ]
 
 
 def _density(counts: Array) -> Array:
@@ -126,8 +150,8 @@ def _density(counts: Array) -> Array:
     return density.repeat(factor, 0).repeat(factor, 1)[: shape[0], : shape[1]]
 
 
-def _as_picture(density: Array) -> Array:
-    """A density on 1 to 4 axes as a picture (h, w): a line as a strip, a volume as its slices side by side."""
+def _as_image(density: Array) -> Array:
+    """A density on 1 to 4 axes as an image (h, w): a line as a strip, a volume as its slices side by side."""
     if density.ndim == 1:
         return np.broadcast_to(density, (max(1, len(density) // 12), len(density)))
     if density.ndim == 2:
@@ -140,6 +164,6 @@ def _as_picture(density: Array) -> Array:
     return tiles.transpose(0, 2, 1, 3).reshape(down * slices.shape[1], across * slices.shape[2])
 
 
-def _save(picture: Pillow.Image, path: Path) -> None:
+def _save(image: Pillow.Image, path: Path) -> None:
     with replacing(path) as temporary:
-        picture.save(temporary, format="PNG", compress_level=3)
+        image.save(temporary, format="PNG", compress_level=3)

@@ -1,0 +1,46 @@
+"""Images of a run: their colors, and maps of where samples fell."""
+
+import numpy as np
+import pytest
+
+from softmine.runs.images import DENSITY_RANGE, _density, density_colors, error_colors, to_bytes
+
+
+@pytest.mark.parametrize(("mean", "side"), [(5.0, 1), (3.9, 2), (1.01, 2), (0.9, 4), (0.1, 8)])
+def test_a_map_is_as_fine_as_its_counts_allow(mean, side):
+    counts = np.random.default_rng(0).poisson(mean, (200, 256))
+    density = _density(counts)
+    assert density.shape == counts.shape
+    # Cells of side x side are of one colour, and neighbours are not.
+    blocks = density.reshape(200 // side, side, 256 // side, side)
+    assert np.array_equal(blocks, np.broadcast_to(blocks[:, :1, :, :1], blocks.shape))
+    assert np.mean(blocks[1:, 0, :, 0] != blocks[:-1, 0, :, 0]) > 0.5
+    assert density.mean() == pytest.approx(1)
+
+
+def test_the_coarsest_map_has_eight_cells_a_side():
+    counts = np.zeros((64, 64))
+    counts[0, 0] = 1
+    assert np.count_nonzero(_density(counts)) == 64
+
+
+def test_to_bytes_rounds_and_clips():
+    assert to_bytes(np.array([-1.0, 0.0, 0.5, 1.0, 2.0, np.nan, 0.4 / 255, 0.6 / 255])).tolist() == [
+        0, 0, 128, 255, 255, 0, 0, 1,
+    ]  # fmt: skip
+
+
+def test_error_colors_end_at_the_scale():
+    colors = error_colors(np.array([[0.0, 0.1, 0.2, 9.0]]), 0.2).astype(int)
+    assert colors[0, 0].sum() < 10
+    assert (colors[0, 2] == colors[0, 3]).all()
+    assert colors[0].sum(-1).tolist() == sorted(colors[0].sum(-1))
+
+
+def test_density_colors_are_white_at_the_mean():
+    colors = density_colors(np.array([[0.0, 1 / DENSITY_RANGE, 1.0, DENSITY_RANGE, 99.0]])).astype(int)[0]
+    assert (colors[0] == colors[1]).all()
+    assert (colors[3] == colors[4]).all()
+    assert colors[2].min() > 240
+    assert colors[3][0] > colors[3][2]
+    assert colors[0][2] > colors[0][0]
