@@ -60,9 +60,7 @@ def test_the_map_is_brightest_where_the_rays_are(photos):
     assert np.abs(photo / 255 - white).max() < 0.01
 
 
-@pytest.mark.parametrize(
-    "name", ["auto", "uniform", "error-map", "resampling", "langevin", "edges", "int"]
-)
+@pytest.mark.parametrize("name", ["auto", "uniform", "error-map", "resampling", "langevin", "edges", "int"])
 def test_drawing_leaves_the_sampler_as_it_was(photos, name, monkeypatch):
     sampler = create(name, photos.domain, 256, seed=0, edges=photos.edges)
     monkeypatch.setattr(module, "MOST_SECONDS", 1e9)

@@ -111,6 +111,17 @@ def focus(poses: Sequence[Pose]) -> Float[np.ndarray, "3"]:
     return mean + np.linalg.solve(across.mean(0) + 0.01 * np.eye(3), pulled)
 
 
+def look_along(
+    center: Float[np.ndarray, "3"],
+    forward: Float[np.ndarray, "3"],
+    up: Float[np.ndarray, "3"] | Sequence[float],
+) -> Pose:
+    """The pose of a camera at ``center`` that looks along ``forward``, of length 1, with ``up`` upwards."""
+    right = np.cross(forward, up)
+    right /= np.linalg.norm(right)
+    return np.stack((right, np.cross(forward, right), forward, center), 1)
+
+
 def from_opengl(pose: Pose) -> Pose:
     """A pose whose camera looks along -z with +y up, for a camera that looks along +z with +y down."""
     return pose * np.array([1.0, -1.0, -1.0, 1.0])

@@ -156,7 +156,9 @@ class _Composite(torch.autograd.Function):
         weights = torch.empty_like(inputs[0])
         out = colors.new_empty(len(starts) - 1, colors.shape[1] + 2)
         parts = -(-len(out) // cpu_kernels.RAYS)
-        thread_pool.run(cpu_kernels.composite, *map(_array, inputs), weights.numpy(), out.numpy(), parts=parts)
+        thread_pool.run(
+            cpu_kernels.composite, *map(_array, inputs), weights.numpy(), out.numpy(), parts=parts
+        )
         ctx.save_for_backward(*inputs, weights)
         ctx.parts = parts
         return weights, out

@@ -78,7 +78,9 @@ def march(
     thread_pool.run(cpu_kernels.march, *rays, False, *(tensor.numpy() for tensor in nothing), parts=parts)
     torch.cumsum(starts, 0, out=starts)
     distances, points, indices = _room(int(starts[-1]), origins)
-    thread_pool.run(cpu_kernels.march, *rays, True, distances.numpy(), points.numpy(), indices.numpy(), parts=parts)
+    thread_pool.run(
+        cpu_kernels.march, *rays, True, distances.numpy(), points.numpy(), indices.numpy(), parts=parts
+    )
     return Packed(starts, indices, distances, points)
 
 

@@ -230,7 +230,7 @@ def test_a_spiral_stays_among_the_cameras_and_looks_at_one_point(task):
         type(template)(str(i), template.camera, pose, "train", None, None, template.pixels)
         for i, pose in enumerate(views)
     )
-    scene = Scene("wall", None, views, False, task.scene.bounds)
+    scene = Scene("wall", None, views, task.scene.bounds)
     poses = spiral(scene, 30, 4.0)
     for pose in poses:
         np.testing.assert_allclose(pose[:, :3] @ pose[:, :3].T, np.eye(3), atol=1e-9)

@@ -1,9 +1,10 @@
-"""What readers of scenes refuse, each in one sentence that names the file and the field."""
+"""What readers of scenes look for and refuse, each in one sentence that names the file and the field."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -174,16 +175,6 @@ def header(path: Path) -> Header:
         raise SoftmineError(f"cannot read {path}: it is not a picture that can be decoded") from error
 
 
-def check_size(path: Path, width: int, height: int, where: str) -> None:
-    """Raises SoftmineError if a picture is not of the size that a scene states."""
-    found = header(path)
-    if (found.width, found.height) != (width, height):
-        raise SoftmineError(
-            f"{path} is {found.width} x {found.height} pixels, but {where} states {width} x {height}; "
-            "use the pictures that the cameras were estimated from"
-        )
-
-
 def smaller(path: Path, width: int, height: int, factor: int, where: str) -> tuple[int, int]:
     """Size (width, height) of a picture that should be ``factor`` times smaller than the one stated.
 
@@ -212,6 +203,45 @@ def extra_note(used: Sequence[Path], folder: Path) -> tuple[str, ...]:
         return ()
     return (f"{len(extra)} of the {len(found)} pictures in {folder} have no pose and are not used, "
             f"the first is {extra[0]}",)  # fmt: skip
+
+
+class ImageFolder(NamedTuple):
+    """A folder of images, how many times smaller than full size, and how many times they are averaged down yet."""
+
+    folder: Path
+    factor: int
+    downscale: int
+
+
+def image_folder(scene: Path, downscale: int) -> ImageFolder:
+    """The smallest copies that averaging over whole blocks brings to full size over ``downscale``.
+
+    A ``downscale`` of 1 takes the largest there are, even where those of full size are missing.
+
+    Raises:
+        SoftmineError: there is no folder of images, or none of a size that can be used.
+    """
+    found = {1: scene / "images"} if (scene / "images").is_dir() else {}
+    for folder in scene.glob("images_*"):
+        match = re.fullmatch(r"images_([1-9]\d{0,3})", folder.name)
+        if match and folder.is_dir():
+            found[int(match[1])] = folder
+    if not found:
+        raise SoftmineError(
+            f"cannot read {scene}: it has no folder 'images' (nor images_2, images_4, images_8)"
+        )
+    if downscale == 1:
+        factor = min(found)
+        return ImageFolder(found[factor], factor, 1)
+    usable = [factor for factor in found if downscale % factor == 0]
+    if not usable:
+        names = ", ".join(found[factor].name for factor in sorted(found))
+        raise SoftmineError(
+            f"cannot read {scene} at downscale {downscale}: it has {names} only; "
+            f"give 1 for the largest there is, or a multiple of {min(found)}"
+        )
+    factor = max(usable)
+    return ImageFolder(found[factor], factor, downscale // factor)
 
 
 def _shown(value: Any) -> str:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from softmine.radiance.cameras import Camera, Pose
-from softmine.radiance.scenes.scene import Bounds, Scene, View
+from softmine.radiance.cameras import Camera, Pose, look_along
+from softmine.radiance.scenes.scene import Scene, View, box_bounds
 
 SIZE, TRAIN, TEST = 100, 40, 8
 DISTANCE, ANGLE = 4.0, 0.7
@@ -62,10 +62,7 @@ def procedural(size: int = SIZE, train: int = TRAIN, test: int = TEST) -> Scene:
     for index in range(test):
         height = 0.45 + 0.2 * math.sin(3 * index)
         views.append(_view("test", index, camera, _look(height, 0.3 + index * 2 * math.pi / test)))
-    half = 1.5
-    reach = half * math.sqrt(3)
-    bounds = Bounds("box", DISTANCE - reach, DISTANCE + reach, (-half, -half, -half), (half, half, half))
-    return Scene("still-life", None, tuple(views), True, bounds)
+    return Scene("still-life", None, tuple(views), box_bounds(views, 1.5, "still-life"), has_alpha=True)
 
 
 def trace(origins: Vectors, directions: Vectors) -> tuple[Vectors, Numbers]:
@@ -97,10 +94,7 @@ def _look(height: float, turn: float) -> Pose:
     """A camera at ``height`` (sine of its elevation) and ``turn`` that looks at the origin, +z of the world up."""
     level = math.sqrt(1 - height * height)
     center = DISTANCE * np.array([level * math.cos(turn), level * math.sin(turn), height])
-    forward = -center / DISTANCE
-    right = np.cross(forward, [0.0, 0.0, 1.0])
-    right /= np.linalg.norm(right)
-    return np.stack((right, np.cross(forward, right), forward, center), 1)
+    return look_along(center, -center / DISTANCE, (0.0, 0.0, 1.0))
 
 
 def _view(split: str, index: int, camera: Camera, pose: Pose) -> View:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from softmine.errors import SoftmineError
-from softmine.radiance.cameras import Camera, Pose
+from softmine.radiance.cameras import Camera, Pose, look_along
 from softmine.radiance.scenes.scene import Scene
 
 ALIGNED = 0.95
@@ -77,11 +77,8 @@ def spiral(scene: Scene, frames: int, focus: float) -> list[Pose]:
 
 
 def look_at(center: np.ndarray, target: np.ndarray, up: np.ndarray) -> Pose:
-    """The pose of a camera at ``centre`` that looks at ``target`` with ``up`` upwards; all (3,)."""
-    forward = (target - center) / np.linalg.norm(target - center)
-    right = np.cross(forward, up)
-    right /= np.linalg.norm(right)
-    return np.stack((right, np.cross(forward, right), forward, center), 1)
+    """The pose of a camera at ``center`` that looks at ``target`` with ``up`` upwards; all (3,)."""
+    return look_along(center, (target - center) / np.linalg.norm(target - center), up)
 
 
 def film_camera(camera: Camera, width: int | None, height: int | None) -> Camera:
