@@ -13,7 +13,6 @@ from softmine.cli.kinds import read
 from softmine.errors import SoftmineError
 from softmine.runs.run_folder import RunFolder
 from softmine.runs.task import Task
-from softmine.tasks.builtin import BUILTIN
 from softmine.training.settings import FitSettings
 
 CHANGEABLE = ("steps", "seconds", "evaluations", "checkpoint_every", "device")
@@ -77,7 +76,7 @@ def same_signal(run: RunFolder, kind: str, given: str | None, stored: Any, optio
             name = flag(field.name)
             raise SoftmineError(f"a resumed run keeps its {name} {before}: start a new run for {name} {now}")
     signal = run.config["signal"]
-    source = given or signal["path"] or BUILTIN + signal["name"]
+    source = given or signal["path"] or tasks.BUILTIN + signal["name"]
     try:
         task = read(kind, source, options)
     except SoftmineError as error:

@@ -38,6 +38,7 @@ class Photos(nn.Module):
 
     Attributes:
         name: the scene's.
+        path: the scene's folder or file, or None where it is made here.
         channels: 3 or 4.
         domain: ``Box((V, H, W), discrete=(0,))`` with H and W those of the largest view; pixels beyond smaller views
             and those that a scene's masks leave out are masked.
@@ -55,7 +56,7 @@ class Photos(nn.Module):
 
     def __init__(self, scene: Scene, split: str = "train") -> None:
         super().__init__()
-        self.scene, self.name, self.split = scene, scene.name, split
+        self.scene, self.name, self.path, self.split = scene, scene.name, scene.path, split
         self.views = scene.split(split)
         self.channels = 4 if scene.has_alpha else 3
         self.cameras = Cameras(

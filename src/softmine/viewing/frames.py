@@ -11,8 +11,7 @@ from jaxtyping import Float, UInt8
 
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
-from softmine.tasks.nerf.depth import depth_colors
-from softmine.tasks.nerf.rendering import render_view
+from softmine.tasks.nerf.rendering import depth_colors, render_view
 from softmine.training.colors import to_bytes
 from softmine.viewing.browser_camera import BrowserCamera
 

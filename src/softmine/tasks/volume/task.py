@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from softmine.runs.files import replacing
 from softmine.runs.task import Array, Output, Reconstruction, Report, silent
 from softmine.signals.volume import Volume, nifti
-from softmine.tasks.builtin import builtin_name
-from softmine.tasks.cell_evaluation import CellEvaluator
+from softmine.tasks.evaluation import CellEvaluator
 from softmine.tasks.grids import predict
-from softmine.tasks.signal_task import SignalTask
+from softmine.tasks.signal_task import SignalTask, read_signal
 from softmine.tasks.volume.slices import montage
 from softmine.training.evaluation import decibels, values_at
 
@@ -32,14 +31,13 @@ WHOLE = 2**25
 
 @dataclass(frozen=True)
 class Options:
-    """Flags that only volumes take: none."""
+    """What only volumes take: nothing."""
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> VolumeTask:
     """The volume that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
     del options, report
-    name = builtin_name(path, DEFAULT)
-    return VolumeTask(Volume.read(str(path)) if name is None else Volume.builtin(name))
+    return VolumeTask(read_signal(Volume, path, DEFAULT))
 
 
 @dataclass(frozen=True, kw_only=True)
