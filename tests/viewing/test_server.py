@@ -9,7 +9,7 @@ import urllib.request
 import numpy as np
 import pytest
 
-from softmine import SoftmineError, sampling
+from softmine import SoftmineError, registry
 from softmine.radiance.field import field_for
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
@@ -93,7 +93,7 @@ def test_a_radiance_field_and_its_views(page):
     scene = procedural(size=16, train=3, test=1)
     photos = Photos(scene)
     field = Renderer(field_for(scene.bounds, levels=2, log2_table_size=8, finest_resolution=16), photos)
-    sampler = sampling.create("auto", photos.domain, 64, seed=0, edges=photos.edges)
+    sampler = registry.create("auto", photos.domain, 64, seed=0, edges=photos.edges)
     view = RadianceView(page, field, photos, sampler, "still-life", snap=True)
     look = BrowserCamera((0.0, 0.0, -4.0), (1.0, 0.0, 0.0, 0.0), 0.7, 1.0)
     # Nothing is trained yet.

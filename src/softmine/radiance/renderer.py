@@ -46,26 +46,18 @@ class Renderer(nn.Module):
         SoftmineError: the pictures have neither 3 nor 4 channels.
     """
 
+    photos: HasRays
+
     def __init__(self, field: RadianceField, photos: HasRays) -> None:
         super().__init__()
         if photos.channels not in (3, 4):
             raise SoftmineError(f"pictures have 3 or 4 channels to be rendered, not {photos.channels}")
         self.field = field
         field.opaque = photos.channels == 3
-        self._photos = (photos,)
-
-    @property
-    def photos(self) -> HasRays:
-        """Where rays come from."""
-        return self._photos[0]
-
-    @photos.setter
-    def photos(self, photos: HasRays) -> None:
-        # In a tuple, which nn.Module does not look into.
-        self._photos = (photos,)
+        self.photos = photos
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Pictures are a module too, which nn.Module would register beside the property instead of asking its setter.
+        # Images are a module too, which nn.Module would register.
         if name == "photos":
             object.__setattr__(self, name, value)
         else:
