@@ -54,7 +54,7 @@ class RadianceField(nn.Module):
 
     Attributes:
         opaque: every unbounded ray ends in matter, as in a photo without holes: the light that is left ends in its last
-            interval. A ``Renderer`` sets it where pictures have no opacity. Without it, what a photo shows would be
+            interval. A ``Renderer`` sets it where images have no opacity. Without it, what a photo shows would be
             learned as thin matter before the mid-gray that lies behind.
 
     Raises:
@@ -151,7 +151,7 @@ class RadianceField(nn.Module):
 
     @property
     def costs(self) -> Counts:
-        """Points of each ray of the last forward with gradient that colors were asked for, int64 (N,)."""
+        """Points of each ray of the last forward with gradient that have a color, int64 (N,)."""
         return self.rays.costs
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a scene as one signal."""
+"""The images of a scene as one signal."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CHUNK = 2**14
 
 
 class Photos(nn.Module):
-    """Posed pictures that answer at any (view, row, column), by bilinear look-up within a view.
+    """Posed images that answer at any (view, row, column), by bilinear look-up within a view.
 
     Pixels stay uint8, with premultiplied color, and become floats a batch at a time. They are buffers, so
     ``.to(device)`` moves them; they are not part of the ``state_dict``.
 
-    Pictures with opacity have 4 channels: color before mid-gray and half the opacity, whose squared error is that
+    Images with opacity have 4 channels: color before mid-gray and half the opacity, whose squared error is that
     before a random background (see ``softmine.radiance.background``). Photos have 3, their colors.
 
     Args:
@@ -47,7 +47,7 @@ class Photos(nn.Module):
         cameras: where they were taken from.
 
     Raises:
-        SoftmineError: a picture is damaged or not of its camera's size, or the split is empty.
+        SoftmineError: an image is damaged or not of its camera's size, or the split is empty.
     """
 
     pixels: Tensor
@@ -159,7 +159,7 @@ class Photos(nn.Module):
     def edges(self, max_cells: int = 2**20) -> Float[Tensor, "views h w"]:
         """Sobel magnitude of each view on a coarse grid over the domain, (V, h, w), on the CPU.
 
-        Of the gray picture, and with opacity of that too. No difference is taken across views; cells beyond a smaller
+        Of the gray image, and with opacity of that too. No difference is taken across views; cells beyond a smaller
         view hold 0, and masked pixels count as 0. A view has at least one cell, even if ``max_cells`` is fewer.
 
         Raises:

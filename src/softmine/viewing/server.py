@@ -50,7 +50,7 @@ class Page:
         with _quiet():
             self.server: Any = viser.ViserServer(host=host, port=free, label=title, verbose=False)
         self.moved_from = port if port not in (0, self.port) else None
-        # Sharing would send what is shown through a server of somebody else's.
+        # Sharing would send what is shown through a server of another party.
         self.gui.configure_theme(show_share_button=False, show_logo=False, control_width="large")
         self.server.on_client_connect(self._come)
         self.server.on_client_disconnect(lambda client: requests.leave(client.client_id))

@@ -69,7 +69,7 @@ def read(folder: Path, model: Path, downscale: int = 1) -> Scene:
     images = [
         checks.inside(found.folder, image.name, f"{where} {image.name!r}: its name") for image in stored
     ]
-    checks.refuse_missing(images, "pictures", f"{model} with {found.folder}")
+    checks.refuse_missing(images, "images", f"{model} with {found.folder}")
     full = {number: _camera(camera, f"{model}: camera {number}") for number, camera in cameras.items()}
     views = []
     for entry, image in zip(stored, images, strict=True):
@@ -115,7 +115,7 @@ def _camera(stored: StoredCamera, where: str) -> Camera:
     if stored.model not in LENSES:
         raise SoftmineError(
             f"{where} is of the model {stored.model}, but only {', '.join(LENSES)} are read; "
-            "undistort the pictures first (colmap image_undistorter)"
+            "undistort the images first (colmap image_undistorter)"
         )
     names = LENSES[stored.model]
     if len(stored.parameters) != len(names):
@@ -128,7 +128,7 @@ def _camera(stored: StoredCamera, where: str) -> Camera:
         if name in ("f", "fx", "fy"):
             checks.positive(value, name, where)
     if not (1 <= stored.width <= checks.MAX_SIDE and 1 <= stored.height <= checks.MAX_SIDE):
-        raise SoftmineError(f"{where} is {stored.width} x {stored.height} pixels, which no picture is")
+        raise SoftmineError(f"{where} is {stored.width} x {stored.height} pixels, which no image is")
     focal = values.get("f", 0.0)
     k1, k2, p1, p2 = (values.get(name, 0.0) for name in ("k1", "k2", "p1", "p2"))
     return Camera(

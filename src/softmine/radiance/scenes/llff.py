@@ -39,7 +39,7 @@ def read(folder: Path, downscale: int = 1) -> Scene:
     images = sorted(path for path in found.folder.iterdir() if path.suffix.lower() in checks.IMAGE_ENDINGS)
     if len(images) != len(table):
         raise SoftmineError(
-            f"{file} has poses for {len(table)} pictures, but {found.folder} holds {len(images)}; "
+            f"{file} has poses for {len(table)} images, but {found.folder} holds {len(images)}; "
             "they must be the same ones, sorted by name"
         )
     views = []

@@ -1,4 +1,4 @@
-"""A scene that needs no file and no network: a striped ball and a chequered box on a floor, ray-traced here."""
+"""A scene that needs no file and no network: a striped ball and a checkered box on a floor, ray-traced here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from softmine.radiance.scenes.scene import Scene, View, box_bounds
 
 SIZE, TRAIN, TEST = 100, 40, 8
 DISTANCE, ANGLE = 4.0, 0.7
-"""Of the cameras: distance from the origin, and the angle of their pictures in radians."""
+"""Of the cameras: distance from the origin, and the angle of their images in radians."""
 SAMPLES = 3
 """Rays along each side of a pixel, whose mean it is."""
 
@@ -117,7 +117,7 @@ def _render(camera: Camera, pose: Pose) -> UInt8[np.ndarray, "h w 4"]:
         parts.append(np.column_stack(trace(np.broadcast_to(center, chunk.shape), chunk)))
     side = camera.width
     values = np.concatenate(parts).reshape(side, SAMPLES, side, SAMPLES, 4).mean((1, 3))
-    # Stored as pictures are: color not multiplied by opacity.
+    # Stored as images are: color not multiplied by opacity.
     values[..., :3] /= np.maximum(values[..., 3:], 1e-9)
     return np.rint(values * 255).clip(0, 255).astype(np.uint8)
 

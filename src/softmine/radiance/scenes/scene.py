@@ -141,7 +141,7 @@ def hold_out(views: Sequence[View]) -> list[View]:
     """
     if len(views) < 2:
         raise SoftmineError(
-            f"the scene has {len(views)} view(s), but one to train on and one to test on are the least; add pictures"
+            f"the scene has {len(views)} view(s), but one to train on and one to test on are the least; add images"
         )
     ordered = sorted(views, key=lambda view: view.name)
     split = [

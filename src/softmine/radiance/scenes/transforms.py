@@ -86,7 +86,7 @@ def read_frames(file: Path, split: str, downscale: int = 1) -> tuple[list[View],
         return checks.inside(folder, frames[index].get(key), f"{file}: '{key}' of frame {index}")
 
     images = [_find(named("file_path", index)) for index in range(len(frames))]
-    checks.refuse_missing(images, "pictures", str(file))
+    checks.refuse_missing(images, "images", str(file))
     masks = [
         None if frame.get("mask_path") is None else named("mask_path", index)
         for index, frame in enumerate(frames)
@@ -128,7 +128,7 @@ def _camera(content: dict[str, Any], found: checks.Header, where: str) -> Camera
     if model not in MODELS or content.get("is_fisheye"):
         name = model if model not in MODELS else "a fisheye (is_fisheye)"
         raise SoftmineError(
-            f"{where}: its camera model is {name}, but only {', '.join(MODELS)} are read; undistort the pictures first"
+            f"{where}: its camera model is {name}, but only {', '.join(MODELS)} are read; undistort the images first"
         )
     width = checks.size(content, "w", where, found.width)
     height = checks.size(content, "h", where, found.height)

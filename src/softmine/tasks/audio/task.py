@@ -99,11 +99,11 @@ class AudioTask(SignalTask[Audio]):
             stop = start + EXCERPT
         values = _samples_of(field, self.signal, device, start, stop, report)
         target = _target(self.signal, start, stop)
-        pictures = images.draw(values, target, self.signal, start, small)
+        drawn = images.draw(values, target, self.signal, start, small)
         error = images.error_strip(mean_error(values, target))
         whole = stop - start == length
         note = "every sample" if whole else f"{EXCERPT / self.signal.rate:.1f} s from the middle"
-        return Reconstruction(*pictures, error, psnr(values, target) if whole else None, note)
+        return Reconstruction(*drawn, error, psnr(values, target) if whole else None, note)
 
     def write_output(
         self,

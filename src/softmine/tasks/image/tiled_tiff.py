@@ -46,7 +46,7 @@ def write_tiled(
         image: what it was trained on.
         path: the file, which appears when it is complete.
         device: where the field is.
-        report: told how far it is.
+        report: called with the share done.
 
     Raises:
         SoftmineError: the file cannot be written.

@@ -66,7 +66,7 @@ def surface(
         level: density per unit of length of the scene's file; by default that at which a cell of the grid lets half of
             the light through.
         smallest: pieces of fewer triangles are left out.
-        report: is told the share done; may raise.
+        report: called with the share done; may raise.
 
     Returns:
         Vertices (V, 3), outward triangles (F, 3), colors (V, 3) and the level.
@@ -151,7 +151,7 @@ def visible_points(
         photos: the views.
         device: where the field is.
         count: 1 to ten million.
-        report: is told the share done; may raise.
+        report: called with the share done; may raise.
 
     Returns:
         Positions (P, 3) and colors (P, 3). Positions are in the coordinates of the scene's file; for a scene in normalized

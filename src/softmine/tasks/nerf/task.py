@@ -90,7 +90,7 @@ class Views(Reconstruction):
     """A contact sheet of test views, and what was measured of all of them.
 
     Attributes:
-        shots: what is on the sheet, in full size: number of the view and its picture.
+        shots: what is on the sheet, in full size: number of the view and its image.
         quality: of every test view; empty in comparisons.
         depth: the sheet's depths as colors, (h, w, 3).
     """

@@ -24,7 +24,7 @@ from softmine.training.evaluation import decibels, values_at
 
 DEFAULT = "phantom"
 BLOCK = 2**18
-"""Voxels a field is asked at a time."""
+"""Voxels a field is evaluated at, at a time."""
 WHOLE = 2**25
 """Values up to which a run holds its whole reconstruction, measured where it has data."""
 
@@ -166,7 +166,7 @@ def _written(
 def _learned(
     volume: Volume, field: nn.Module, device: torch.device, order: Literal["C", "F"], report: Report
 ) -> Iterator[tuple[Tensor, Array]]:
-    """Flat voxels (M,) and the values (M, C) of ``field`` at their centers, clipped to [0, 1], until all were asked."""
+    """Flat voxels (M,) and the values (M, C) of ``field`` at their centers, clipped to [0, 1], until all are evaluated."""
     done = 0
     for cells in _blocks(volume, order):
         yield cells, predict(field, volume.domain.centres(cells), device).numpy()
