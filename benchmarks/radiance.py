@@ -26,9 +26,9 @@ from torch.nn import functional
 
 from softmine.kernels import set_threads
 from softmine.optim import RowAdam
+from softmine.radiance.bounded_rays import march
 from softmine.radiance.compositing import composite, composite_twin, visible
 from softmine.radiance.field import RadianceField
-from softmine.radiance.marching import march
 
 RAYS = (1024, 2048, 8192)
 POINTS = (4, 16, 60)

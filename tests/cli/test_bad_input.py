@@ -100,7 +100,7 @@ def test_resuming(picture, tmp_path, capsys):
     assert "is no run folder" in refused(capsys, *resume, tmp_path)
     other = tmp_path / "other.png"
     Pillow.fromarray(np.zeros((20, 24), np.uint8)).save(other)
-    assert "is not the picture" in refused(capsys, "fit", "image", other, "--resume", run)
+    assert "is not the image" in refused(capsys, "fit", "image", other, "--resume", run)
     assert "keeps its --batch-size 64" in refused(capsys, *resume, run, "--batch-size", "65")
     assert "leave out --out" in refused(capsys, *resume, run, "--out", tmp_path / "new")
     moved = tmp_path / "moved.png"

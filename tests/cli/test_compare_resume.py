@@ -105,7 +105,7 @@ def test_a_batch_size_and_a_tuned_uniform_are_added(finished):
         (["--samplers", "unifrom"], "unknown sampler 'unifrom'"),
         (["--seeds", "0"], "--seeds is 0"),
         (["--out", "elsewhere"], "leave out --out"),
-        (["builtin:cat"], "is not the picture"),
+        (["builtin:cat"], "is not the image"),
     ],
 )
 def test_what_does_not_fit_is_said_in_a_sentence(finished, capsys, flags, message):

@@ -10,7 +10,7 @@ import pytest
 from softmine import tasks
 from softmine.cli.main import main
 from softmine.errors import SoftmineError
-from softmine.tasks.builtin import builtin_name
+from softmine.tasks import builtin_name
 
 TINY = ["--sampler", "uniform", "--log2-table-size", "8", "--batch-size", "64", "--evaluations", "1"]
 

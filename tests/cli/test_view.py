@@ -101,7 +101,7 @@ def test_training_with_the_viewer_beside_it(tmp_path):
     [
         (["nowhere"], "there is no run at nowhere"),
         ([], "RUN is missing"),
-        (["image"], r"trains radiance fields only \(softmine view nerf PATH\): for a picture"),
+        (["image"], r"trains radiance fields only \(softmine view nerf PATH\): for an image"),
         (["{run}", "--port", "70000"], "--port is 70000"),
         (["{run}", "--host", "192.0.2.1"], r"cannot listen on --host 192\.0\.2\.1"),
         (["{run}", "--device", "abacus"], "unknown device 'abacus'"),
@@ -121,7 +121,9 @@ def test_mistakes(picture_run, tmp_path, monkeypatch, capsys, words, message):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("kind", "message"), [("audio", "a run on a sound"), ("tea", "a run on 'tea'")])
+@pytest.mark.parametrize(
+    ("kind", "message"), [("audio", "a run on an audio clip"), ("tea", "a run on 'tea'")]
+)
 def test_other_kinds_are_refused(picture_run, tmp_path, capsys, kind, message):
     config = json.loads((picture_run / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "task": kind}))

@@ -97,7 +97,7 @@ def test_downscaled_sees_the_same_rays_at_scaled_pixels(factor):
 
 
 def test_downscale_that_leaves_nothing_is_refused():
-    with pytest.raises(SoftmineError, match="downscale is 9, but the pictures are 8 x 8"):
+    with pytest.raises(SoftmineError, match="downscale is 9, but the images are 8 x 8"):
         Camera(8, 8, (8.0, 8.0), (4.0, 4.0)).downscaled(9)
 
 

@@ -4,7 +4,7 @@ from torch.nn import functional
 
 from softmine import SoftmineError
 from softmine.optim import RowAdam
-from softmine.radiance.field import RadianceField, field_for
+from softmine.radiance.field import HARMONICS, RadianceField, contract, field_for, spherical_harmonics
 from softmine.radiance.scenes.scene import Bounds
 
 BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
@@ -208,3 +208,85 @@ def test_what_makes_no_sense_is_refused():
         RadianceField((BOX[1], BOX[0]))
     with pytest.raises(SoftmineError, match="nearer end"):
         RadianceField(BOX, near=2.0, far=1.0)
+
+
+def points(count, reach, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return reach * torch.randn(count, 3, dtype=torch.float64, generator=generator)
+
+
+def test_the_unit_ball_stays_and_the_rest_comes_into_radius_2():
+    x = points(1000, 3.0)
+    y = contract(x)
+    radius = x.norm(dim=-1)
+    assert torch.equal(y[radius <= 1], x[radius <= 1])
+    far = radius > 1
+    torch.testing.assert_close(y[far].norm(dim=-1), 2 - 1 / radius[far])
+    # The direction stays.
+    torch.testing.assert_close(y / y.norm(dim=-1, keepdim=True), x / radius[:, None])
+
+
+def test_the_border_is_smooth_and_the_origin_does_no_harm():
+    inside, outside = (
+        torch.tensor([[1 - 1e-7, 0.0, 0.0]]).double(),
+        torch.tensor([[1 + 1e-7, 0.0, 0.0]]).double(),
+    )
+    slopes = []
+    for x in (inside, outside):
+        x.requires_grad_()
+        slopes.append(torch.autograd.grad(contract(x)[0, 0], x)[0])
+    torch.testing.assert_close(*slopes, atol=1e-6, rtol=0)
+    zero = torch.zeros(1, 3, requires_grad=True)
+    contract(zero).sum().backward()
+    assert zero.grad is not None
+    assert zero.grad.tolist() == [[1.0, 1.0, 1.0]]
+
+
+def test_its_gradient_is_that_of_finite_differences():
+    assert torch.autograd.gradcheck(contract, points(20, 2.0, seed=1).requires_grad_())
+
+
+def test_far_points_keep_their_order():
+    x = torch.tensor([[10.0, 0.0, 0.0], [1e3, 0.0, 0.0], [1e6, 0.0, 0.0]])
+    y = contract(x)[:, 0]
+    assert (y.diff() > 0).all()
+    assert y[-1] <= 2
+
+
+def test_they_are_orthonormal_over_the_sphere():
+    # Gauss-Legendre in z and equal angles around it integrate polynomials of this degree exactly.
+    import numpy as np
+
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    z, angle = torch.tensor(nodes), torch.arange(16).double() * (2 * torch.pi / 16)
+    radius = (1 - z * z).sqrt()
+    x, y = radius[:, None] * angle.cos(), radius[:, None] * angle.sin()
+    directions = torch.stack([x, y, z[:, None].expand_as(x)], -1).view(-1, 3)
+    measure = torch.tensor(weights)[:, None].expand_as(x).reshape(-1) * (2 * torch.pi / 16)
+    values = spherical_harmonics(directions)
+    torch.testing.assert_close(
+        values.T @ (measure[:, None] * values), torch.eye(HARMONICS, dtype=torch.float64)
+    )
+
+
+def test_they_equal_scipys():
+    from scipy import special
+
+    torch.manual_seed(0)
+    directions = functional.normalize(torch.randn(50, 3, dtype=torch.float64), dim=-1)
+    x, y, z = directions.unbind(-1)
+    values = spherical_harmonics(directions)
+    for band in range(4):
+        for order in range(-band, band + 1):
+            # Real harmonics by the associated Legendre polynomials; their sign (-1)^m is taken out.
+            legendre = torch.tensor(special.lpmv(abs(order), band, z.numpy())) * (-1) ** order
+            share = special.factorial(band - abs(order)) / special.factorial(band + abs(order))
+            scale = ((2 * band + 1) / (4 * torch.pi) * share * (2 if order else 1)) ** 0.5
+            angle = torch.atan2(y, x)
+            around = (-order * angle).sin() if order < 0 else (order * angle).cos()
+            torch.testing.assert_close(values[:, band * band + band + order], scale * legendre * around)
+
+
+def test_their_gradient_is_that_of_finite_differences():
+    directions = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.autograd.gradcheck(spherical_harmonics, directions.requires_grad_())

@@ -64,7 +64,7 @@ def test_a_field_without_a_surface_and_sizes_out_of_range_are_refused():
     with pytest.raises(SoftmineError, match="has no surface"):
         meshing.marching_cubes(lambda coords: -torch.ones(len(coords)), 8)
     for resolution in (1, 4096):
-        with pytest.raises(SoftmineError, match=f"--resolution is {resolution}"):
+        with pytest.raises(SoftmineError, match=f"resolution is {resolution}"):
             meshing.marching_cubes(wavy_ball, resolution)
 
 

@@ -13,8 +13,8 @@ from softmine.sampling import Uniform
 from softmine.signals import Image
 from softmine.training.budget import Budget
 from softmine.training.trainer import Trainer
-from softmine.viewing.follow import Follower, Status
-from softmine.viewing.status import words
+from softmine.viewing.follow import Follower
+from softmine.viewing.view import Status, words
 
 CONFIG = {"schema": 1, "settings": {}, "signal": {"name": "n", "fingerprint": "f", "path": None}}
 

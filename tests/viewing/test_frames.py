@@ -8,8 +8,8 @@ from scene_files import write_llff
 from softmine.radiance.field import RadianceField, field_for
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
+from softmine.radiance.scenes import read_scene
 from softmine.radiance.scenes.procedural import procedural
-from softmine.radiance.scenes.read import read_scene
 from softmine.viewing.browser_camera import BrowserCamera, browser_camera_of
 from softmine.viewing.frames import NOWHERE, Style, render
 

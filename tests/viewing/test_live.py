@@ -18,6 +18,7 @@ from softmine.viewing.frames import Frame
 from softmine.viewing.live import Live, train_in_slices
 from softmine.viewing.requests import Requests
 from softmine.viewing.server import Page
+from softmine.viewing.view import View
 
 
 def trainer_of(steps):
@@ -60,11 +61,12 @@ def test_the_loops_own_pauses_still_count():
     assert between == [10]
 
 
-class Painted:
+class Painted(View):
     """A view that notes what it is asked."""
 
     def __init__(self, trainer):
         self.trainer, self.steps, self.states = trainer, [], []
+        self.status = self
 
     def paint(self, look, side, stop):
         self.steps.append(self.trainer.step)
@@ -73,10 +75,7 @@ class Painted:
     def renew(self, snapshot=None):
         pass
 
-    def idle(self):
-        return False
-
-    def set_status(self, status):
+    def show(self, status):
         self.states.append(status.state)
 
 

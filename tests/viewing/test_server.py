@@ -1,5 +1,6 @@
 """A page that is really served: over HTTP, and to a browser that speaks its protocol."""
 
+import socket
 import sys
 import threading
 import time
@@ -8,7 +9,7 @@ import urllib.request
 import numpy as np
 import pytest
 
-from softmine import SoftmineError, sampling
+from softmine import SoftmineError, registry
 from softmine.radiance.field import field_for
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
@@ -17,7 +18,7 @@ from softmine.viewing.browser_camera import BrowserCamera
 from softmine.viewing.frames import Frame
 from softmine.viewing.radiance_view import MODES, RadianceView
 from softmine.viewing.requests import Requests
-from softmine.viewing.server import Page, show_next
+from softmine.viewing.server import Page, free_port, show_next, url
 
 HOST = "127.0.0.1"
 
@@ -78,7 +79,7 @@ def test_a_browser_asks_gets_a_picture_and_leaves(page):
         width, height = look.size(side)
         return Frame(np.full((height, width, 3), 200, np.uint8), np.full((height, width), 2.0, np.float32))
 
-    while show_next(page.requests, page, paint, time.perf_counter) is not None:
+    while show_next(page, paint) is not None:
         pass
     assert looks[0][0] == BrowserCamera((0.0, 0.0, -4.0), (1.0, 0.0, 0.0, 0.0), 0.7, 2.0)
     assert looks[-1][1] == 64
@@ -92,7 +93,7 @@ def test_a_radiance_field_and_its_views(page):
     scene = procedural(size=16, train=3, test=1)
     photos = Photos(scene)
     field = Renderer(field_for(scene.bounds, levels=2, log2_table_size=8, finest_resolution=16), photos)
-    sampler = sampling.create("auto", photos.domain, 64, seed=0, edges=photos.edges)
+    sampler = registry.create("auto", photos.domain, 64, seed=0, edges=photos.edges)
     view = RadianceView(page, field, photos, sampler, "still-life", snap=True)
     look = BrowserCamera((0.0, 0.0, -4.0), (1.0, 0.0, 0.0, 0.0), 0.7, 1.0)
     # Nothing is trained yet.
@@ -103,9 +104,9 @@ def test_a_radiance_field_and_its_views(page):
     assert view.idle()
     assert view.ray_map.rays >= 64
     assert "its even share of rays" in view._words.content
-    before = view._picture.image.copy()
+    before = view._image.image.copy()
     view._mode.value = MODES[0]
-    until(lambda: not np.array_equal(view._picture.image, before))
+    until(lambda: not np.array_equal(view._image.image, before))
     view._background.value = 0.0
     assert view.paint(look, 8, lambda: False).color.max() < 255
 
@@ -122,3 +123,32 @@ def test_nothing_is_printed_and_no_thread_stays(capsys):
         pass
     assert capsys.readouterr().out == ""
     until(lambda: threading.active_count() <= before)
+
+
+def test_the_next_free_port_is_taken():
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        found = free_port("127.0.0.1", port)
+        assert port < found < port + 100
+
+
+def test_zero_is_any_free_port():
+    assert free_port("127.0.0.1", 0) > 1023
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_does_not_exist(port):
+    with pytest.raises(SoftmineError, match=f"port is {port}"):
+        free_port("127.0.0.1", port)
+
+
+def test_an_address_of_another_machine():
+    # A documentation address (RFC 5737): nobody's.
+    with pytest.raises(SoftmineError, match=r"host 192\.0\.2\.1"):
+        free_port("192.0.2.1", 8080)
+
+
+def test_addresses_for_people():
+    assert url("127.0.0.1", 1) == "http://127.0.0.1:1"
+    assert url("::1", 2) == "http://[::1]:2"
+    assert url("::", 2) == "http://localhost:2"

@@ -16,8 +16,8 @@ from softmine.runs.interrupt import Interrupted, stop_if
 from softmine.runs.progress import Progress
 from softmine.runs.run_folder import RunFolder
 from softmine.tasks import KINDS
-from softmine.tasks.abilities import ExportsMesh, ExportsRadiance
 from softmine.tasks.meshing import check_resolution, check_smallest, check_writable
+from softmine.tasks.signal_task import ExportsMesh, ExportsRadiance
 from softmine.training import devices
 
 EXPORTS: dict[str, type[ExportsMesh] | type[ExportsRadiance]] = {

@@ -19,7 +19,6 @@ from softmine.runs.checkpoint import load_field
 from softmine.runs.interrupt import Interrupted, at_once
 from softmine.runs.run_folder import RunFolder
 from softmine.runs.task import Task
-from softmine.tasks.builtin import BUILTIN
 from softmine.training.settings import FitSettings
 
 CHANGEABLE = ("steps", "seconds", "evaluations", "checkpoint_every", "device")
@@ -75,7 +74,7 @@ def same_signal(run: RunFolder, kind: str, given: str | None, stored: Any, optio
     """
     _check_kept(stored, options)
     signal = run.config["signal"]
-    source = given or signal["path"] or BUILTIN + signal["name"]
+    source = given or signal["path"] or tasks.BUILTIN + signal["name"]
     try:
         task = read(kind, source, options)
     except SoftmineError as error:

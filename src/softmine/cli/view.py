@@ -30,14 +30,13 @@ from softmine.tasks import KINDS
 from softmine.training import devices
 from softmine.training.sampler import make_sampler
 from softmine.training.settings import FitSettings
-from softmine.viewing.follow import Follower
+from softmine.viewing.follow import Follower, Watcher, watch
 from softmine.viewing.image_view import ImageView
 from softmine.viewing.live import Live, train_in_slices
-from softmine.viewing.ports import free_port
 from softmine.viewing.radiance_view import RadianceView
 from softmine.viewing.requests import Requests
-from softmine.viewing.server import Page
-from softmine.viewing.watch import View, Watcher, watch
+from softmine.viewing.server import Page, free_port
+from softmine.viewing.view import View
 
 VIEWABLE = ("nerf", "image")
 

@@ -1,6 +1,6 @@
-"""Transparent pictures: colors whose squared error is what a random background gives on average.
+"""Transparent images: colors whose squared error is what a random background gives on average.
 
-A picture with opacity says nothing of what lies behind it, so fields are trained before backgrounds drawn at random;
+An image with opacity says nothing of what lies behind it, so fields are trained before backgrounds drawn at random;
 else a field paints the background color into the air. With premultiplied color p and opacity a, the error before a
 background b is d = (p - p') - b (a - a'). For b uniform in [0, 1], E d^2 = (dp - da/2)^2 + da^2/12, because b has mean
 1/2 and variance 1/12. The channels here have exactly this as their squared error, without drawing anything.

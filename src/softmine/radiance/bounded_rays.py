@@ -1,18 +1,24 @@
-"""Rays through a box: points at equal steps in occupied cells, and none behind what hides them."""
+"""Rays through a box: points at equal steps in occupied cells, and none behind what hides them.
+
+A coarse map of where there may be matter lets empty space cost nothing (arXiv 2201.05989, appendix E).
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from softmine.domain import Cells
+from softmine.errors import SoftmineError
+from softmine.kernels import backend_for, thread_pool
 from softmine.radiance.compositing import Rendered, composite, visible
-from softmine.radiance.marching import march, shorten
-from softmine.radiance.occupancy import OccupancyGrid
+from softmine.radiance.ray_types import Counts, PerPoint, PerRay, RayOfPoint, Starts
 from softmine.sampling.random import RandomStream
 
 if TYPE_CHECKING:
@@ -32,6 +38,10 @@ LONGEST = 8
 """Times the finest step."""
 HIDDEN = 1e-4
 """Transmittance below which points have no say."""
+
+
+Density = Callable[[Tensor], Tensor]
+"""Density (M,) at positions (M, 3) in the unit cube."""
 
 
 class BoundedRays(nn.Module):
@@ -75,7 +85,7 @@ class BoundedRays(nn.Module):
             counts = visible(field.density(packed.points), widths, packed.starts, HIDDEN)
         if torch.is_grad_enabled():
             self._marched, self.costs = len(packed.rays) / max(1, len(origins)), counts
-        packed, _ = shorten(packed, counts)
+        packed = shorten(packed, counts)
         points = packed.points
         if origins.requires_grad or directions.requires_grad:
             points = torch.addcmul(
@@ -100,3 +110,194 @@ class BoundedRays(nn.Module):
         if step % EVERY == 0:
             fine = self._marched * int(self.stride)
             self.stride.fill_(min(LONGEST, max(1, math.ceil(fine / POINTS))))
+
+
+class OccupancyGrid(nn.Module):
+    """A running density of the cells of the unit cube, and which of them may hold matter.
+
+    All are occupied at first. ``sweep`` looks into every cell; ``refresh`` into some: a cell's density is then the larger
+    of what was found, at a random place in it, and the decayed density it had. Occupied is what lies above the
+    threshold, or above the mean if that is lower.
+
+    Args:
+        side: cells along each axis.
+        threshold: density, per unit of the cube's side, above which a cell is occupied; positive.
+        decay: of a cell's density when it is looked at, in [0, 1).
+        seed: of where it looks; None takes one from torch.
+
+    Raises:
+        SoftmineError: a setting is out of range.
+
+    Example:
+        >>> grid = OccupancyGrid(8, threshold=1.0)
+        >>> grid.sweep(lambda points: 10.0 * (points[:, 0] < 0.5))
+        >>> grid.share
+        0.5
+    """
+
+    density: Tensor
+    occupied: Tensor
+
+    def __init__(
+        self, side: int = 128, *, threshold: float, decay: float = 0.7, seed: int | None = None
+    ) -> None:
+        super().__init__()
+        if side < 1 or not threshold > 0 or not 0 <= decay < 1:
+            raise SoftmineError(
+                f"an occupancy grid needs a side of at least 1, a positive threshold and a decay in [0, 1), not "
+                f"{side}, {threshold}, {decay}"
+            )
+        self.side, self.threshold, self.decay = side, threshold, decay
+        self.random = RandomStream(seed)
+        self.register_buffer("density", torch.zeros(side**3))
+        self.register_buffer("occupied", torch.ones(side, side, side, dtype=torch.bool))
+
+    @property
+    def share(self) -> float:
+        """Share of the cells that are occupied, 0 to 1."""
+        return self.occupied.float().mean().item()
+
+    @torch.no_grad()
+    def sweep(self, density: Density, chunk: int = 1 << 17) -> None:
+        """Looks into every cell, once, and forgets what it knew."""
+        cells = torch.arange(self.side**3, device=self.density.device)
+        for part in cells.split(chunk):
+            self.density[part] = density(self._inside(part)).float()
+        self._decide()
+
+    @torch.no_grad()
+    def refresh(self, density: Density, cells: int) -> None:
+        """Looks into about ``cells`` cells: half of them occupied ones, half anywhere."""
+        if cells < 2:
+            raise SoftmineError(f"a refresh looks into at least two cells, not {cells}")
+        total = self.side**3
+        anywhere = self._choose(total, cells // 2)
+        full = self.occupied.view(-1).nonzero()[:, 0]
+        if len(full) > cells // 2:
+            full = full[self._choose(len(full), cells // 2)]
+        chosen = torch.cat([anywhere, full])
+        found = density(self._inside(chosen)).float()
+        # A cell may be chosen twice: a maximum does not ask in which order.
+        self.density[chosen] = self.density[chosen] * self.decay
+        self.density.scatter_reduce_(0, chosen, found, "amax")
+        self._decide()
+
+    def _decide(self) -> None:
+        # Never above the mean: a field that is thin all over would lose its last cells, and with them all gradient.
+        bound = self.density.mean().clamp(max=self.threshold)
+        self.occupied.copy_((self.density > bound).view_as(self.occupied))
+
+    def _inside(self, cells: Cells) -> Float[Tensor, "m 3"]:
+        """A random place in each cell."""
+        index = torch.stack([cells // self.side**2, cells // self.side % self.side, cells % self.side], -1)
+        return (index + self.random.uniform(len(cells), 3)) / self.side
+
+    def _choose(self, total: int, count: int) -> Cells:
+        """``count`` random numbers below ``total``, int64."""
+        return (self.random.uniform(count, 1)[:, 0] * total).long().clamp_(max=total - 1)
+
+
+class Packed(NamedTuple):
+    """Points on rays, one ray after the other, front to back.
+
+    Attributes:
+        starts: points ``starts[n]`` up to ``starts[n + 1]`` belong to ray n, int64 (N + 1,).
+        rays: ray of each point, int64 (P,).
+        distances: of the points from the origins, (P,).
+        points: positions, (P, 3), without gradient.
+    """
+
+    starts: Starts
+    rays: RayOfPoint
+    distances: PerPoint
+    points: Float[Tensor, "p 3"]
+
+
+def march(
+    origins: Float[Tensor, "n 3"],
+    directions: Float[Tensor, "n 3"],
+    occupied: Bool[Tensor, "side side side"],
+    *,
+    step: float,
+    near: float = 0.0,
+    jitter: PerRay | None = None,
+) -> Packed:
+    """Points along rays through the unit cube, in its occupied cells.
+
+    From where a ray enters the cube (or ``near``, where that is farther) its way is cut into intervals of length
+    ``step``; each has one point, at the same share of it along the whole ray. The same rays and jitter give the same
+    points, in any number of threads.
+
+    Args:
+        origins: (N, 3), in units in which the cube is [0, 1]^3.
+        directions: (N, 3), of length 1.
+        occupied: cells that may hold matter, along x, y and z.
+        step: length of an interval, positive.
+        near: distance before which there are no points.
+        jitter: where in its intervals each ray's points lie, in [0, 1), (N,); the middle by default.
+
+    Returns:
+        ``Packed``.
+
+    Raises:
+        SoftmineError: the step is not positive.
+
+    Example:
+        >>> cells = torch.ones(4, 4, 4, dtype=torch.bool)
+        >>> march(torch.tensor([[-1.0, 0.5, 0.5]]), torch.tensor([[1.0, 0.0, 0.0]]), cells, step=0.5).distances
+        tensor([1.2500, 1.7500])
+    """
+    if not step > 0:
+        raise SoftmineError(f"a step along a ray must be positive, not {step}")
+    origins, directions = origins.detach().contiguous(), directions.detach().contiguous()
+    jitter = torch.full_like(origins[:, 0], 0.5) if jitter is None else jitter.contiguous()
+    if torch.compiler.is_compiling() or backend_for(origins, origins) != "numba":
+        return march_twin(origins, directions, occupied, step, near, jitter)
+    from softmine.radiance import cpu_kernels
+
+    starts = torch.zeros(len(origins) + 1, dtype=torch.int64)
+    rays = (origins.numpy(), directions.numpy(), occupied.numpy(), step, near, jitter.numpy(), starts.numpy())
+    parts = -(-len(origins) // cpu_kernels.RAYS)
+    nothing = _room(0, origins)
+    thread_pool.run(cpu_kernels.march, *rays, False, *(tensor.numpy() for tensor in nothing), parts=parts)
+    torch.cumsum(starts, 0, out=starts)
+    distances, points, indices = _room(int(starts[-1]), origins)
+    thread_pool.run(
+        cpu_kernels.march, *rays, True, distances.numpy(), points.numpy(), indices.numpy(), parts=parts
+    )
+    return Packed(starts, indices, distances, points)
+
+
+def march_twin(
+    origins: Tensor, directions: Tensor, occupied: Tensor, step: float, near: float, jitter: Tensor
+) -> Packed:
+    """``march`` in plain torch: all intervals of all rays are made, and those outside are dropped."""
+    one, other = (0 - origins) / directions, (1 - origins) / directions
+    # A ray along a face: 0 / 0 says nothing about where it enters.
+    low, high = torch.minimum(one, other).nan_to_num(nan=-torch.inf), torch.maximum(one, other)
+    enter = low.amax(1).clamp(min=near)
+    leave = high.nan_to_num(nan=torch.inf, posinf=torch.inf).amin(1)
+    # The cube's diagonal is the longest way through it.
+    count = int(3**0.5 / step) + 2
+    distances = enter[:, None] + (torch.arange(count, device=origins.device) + jitter[:, None]) * step
+    inside = (distances < leave[:, None]) & (leave > enter)[:, None]
+    distances = torch.where(inside, distances, 0)
+    points = origins[:, None] + distances[..., None] * directions[:, None]
+    side = occupied.shape[0]
+    cells = (points * side).long().clamp(0, side - 1)
+    inside &= occupied[cells[..., 0], cells[..., 1], cells[..., 2]]
+    starts = torch.cat([torch.zeros_like(inside[:1, 0], dtype=torch.int64), inside.sum(1).cumsum(0)])
+    rays = inside.nonzero()[:, 0]
+    return Packed(starts, rays, distances[inside], points[inside])
+
+
+def shorten(packed: Packed, counts: Counts) -> Packed:
+    """The first ``counts[n]`` points of each ray n."""
+    place = torch.arange(len(packed.rays), device=packed.rays.device) - packed.starts[packed.rays]
+    kept = (place < counts[packed.rays]).nonzero()[:, 0]
+    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return Packed(starts, packed.rays[kept], packed.distances[kept], packed.points[kept])
+
+
+def _room(points: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return like.new_empty(points), like.new_empty(points, 3), like.new_empty(points, dtype=torch.int64)

@@ -2,7 +2,7 @@
 
 One convention, kept everywhere past the readers:
 
-- pixels are (row, column) from the picture's upper left corner; the center of pixel (i, j) is (i + 0.5, j + 0.5);
+- pixels are (row, column) from the image's upper left corner; the center of pixel (i, j) is (i + 0.5, j + 0.5);
 - a camera looks along its +z, with +x to the right and +y down (the axes of OpenCV and COLMAP). Files with the axes
   of OpenGL (+y up, looking along -z) are turned by their readers, with ``from_opengl``;
 - a pose (3, 4) takes points of the camera to the world: [R | center].
@@ -39,7 +39,7 @@ class Rays(NamedTuple):
 
 @dataclass(frozen=True)
 class Camera:
-    """How a picture was taken, but from where.
+    """How an image was taken, but from where.
 
     Attributes:
         width: pixels across.
@@ -56,17 +56,17 @@ class Camera:
     distortion: tuple[float, float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
     def downscaled(self, factor: int) -> Camera:
-        """The camera of the picture averaged over blocks of ``factor`` x ``factor`` pixels; a rest is cut off.
+        """The camera of the image averaged over blocks of ``factor`` x ``factor`` pixels; a rest is cut off.
 
         Raises:
             SoftmineError: ``factor`` is below 1, or leaves no pixel.
         """
         if not 1 <= factor <= min(self.width, self.height):
             raise SoftmineError(
-                f"downscale is {factor}, but the pictures are {self.width} x {self.height}: "
+                f"downscale is {factor}, but the images are {self.width} x {self.height}: "
                 f"give a number from 1 to {min(self.width, self.height)}"
             )
-        # Lengths from the corner of the picture: nothing is added for the centers of pixels.
+        # Lengths from the corner of the image: nothing is added for the centers of pixels.
         return replace(
             self,
             width=self.width // factor,
@@ -76,7 +76,7 @@ class Camera:
         )
 
     def resized(self, width: int, height: int) -> Camera:
-        """The camera of the whole picture scaled to another size."""
+        """The camera of the whole image scaled to another size."""
         across, down = width / self.width, height / self.height
         return replace(
             self,
@@ -111,6 +111,17 @@ def focus(poses: Sequence[Pose]) -> Float[np.ndarray, "3"]:
     return mean + np.linalg.solve(across.mean(0) + 0.01 * np.eye(3), pulled)
 
 
+def look_along(
+    center: Float[np.ndarray, "3"],
+    forward: Float[np.ndarray, "3"],
+    up: Float[np.ndarray, "3"] | Sequence[float],
+) -> Pose:
+    """The pose of a camera at ``center`` that looks along ``forward``, of length 1, with ``up`` upwards."""
+    right = np.cross(forward, up)
+    right /= np.linalg.norm(right)
+    return np.stack((right, np.cross(forward, right), forward, center), 1)
+
+
 def from_opengl(pose: Pose) -> Pose:
     """A pose whose camera looks along -z with +y up, for a camera that looks along +z with +y down."""
     return pose * np.array([1.0, -1.0, -1.0, 1.0])
@@ -125,7 +136,7 @@ class Cameras(nn.Module):
         names: what to call them in errors.
 
     Raises:
-        SoftmineError: a lens folds the picture over, so that pixels have no unique ray.
+        SoftmineError: a lens folds the image over, so that pixels have no unique ray.
 
     Example:
         >>> cameras = Cameras([Camera(4, 2, (2.0, 2.0), (2.0, 1.0))], [np.eye(4)[:3]])
@@ -146,8 +157,8 @@ class Cameras(nn.Module):
             if any(camera.distortion) and camera not in cameras[:index] and _folds(camera):
                 name = names[index] if names else f"camera {index}"
                 raise SoftmineError(
-                    f"the lens distortion of {name} folds its picture over, so that some pixels have no unique ray; "
-                    "check its coefficients (k1, k2, k3, k4, p1, p2), or undistort the pictures first"
+                    f"the lens distortion of {name} folds its image over, so that some pixels have no unique ray; "
+                    "check its coefficients (k1, k2, k3, k4, p1, p2), or undistort the images first"
                 )
         self.register_buffer("focal", _tensor([camera.focal for camera in cameras]), persistent=False)
         self.register_buffer("center", _tensor([camera.center for camera in cameras]), persistent=False)
@@ -212,7 +223,7 @@ def _tensor(values: Sequence[Sequence[float]] | np.ndarray) -> Tensor:
 
 
 def _folds(camera: Camera) -> bool:
-    """Whether the lens folds the plane over within the picture, judged along its border."""
+    """Whether the lens folds the plane over within the image, judged along its border."""
     share = torch.linspace(0, 1, 33, dtype=torch.float64)
     zero, one = torch.zeros_like(share), torch.ones_like(share)
     border = torch.cat(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,14 +16,14 @@ from softmine.fields.mlp import evaluate, mlp
 from softmine.radiance.activation import truncated_exponential
 from softmine.radiance.bounded_rays import BoundedRays
 from softmine.radiance.compositing import Rendered
-from softmine.radiance.contraction import contract
 from softmine.radiance.ray_types import Counts, PerPoint
 from softmine.radiance.scenes.scene import Bounds
-from softmine.radiance.spherical_harmonics import HARMONICS, spherical_harmonics
 from softmine.radiance.unbounded_rays import UnboundedRays
 
 GEOMETRY = 16
 """Outputs of the density's MLP; the first is the logarithm of the density."""
+HARMONICS = 16
+"""Functions of the first four bands of spherical harmonics."""
 GRID = {"levels": 12, "features": 2, "log2_table_size": 18, "finest_resolution": 512}
 """What a scene of some hundred pixels a side needs; finer grids cost time where there is nothing finer to learn."""
 
@@ -53,7 +54,7 @@ class RadianceField(nn.Module):
 
     Attributes:
         opaque: every unbounded ray ends in matter, as in a photo without holes: the light that is left ends in its last
-            interval. A ``Renderer`` sets it where pictures have no opacity. Without it, what a photo shows would be
+            interval. A ``Renderer`` sets it where images have no opacity. Without it, what a photo shows would be
             learned as thin matter before the mid-gray that lies behind.
 
     Raises:
@@ -150,7 +151,7 @@ class RadianceField(nn.Module):
 
     @property
     def costs(self) -> Counts:
-        """Points of each ray of the last forward with gradient that colors were asked for, int64 (N,)."""
+        """Points of each ray of the last forward with gradient that have a color, int64 (N,)."""
         return self.rays.costs
 
 
@@ -168,3 +169,63 @@ def field_for(bounds: Bounds, **settings: Any) -> RadianceField:
             (bounds.low, bounds.high), unbounded=True, near=bounds.near, far=bounds.far, **settings
         )
     return RadianceField((bounds.low, bounds.high), near=bounds.near, **settings)
+
+
+def contract(points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+    """Draws all of space into the ball of radius 2: (2 - 1 / |x|) x / |x| outside the unit ball, x inside.
+
+    Args:
+        points: (N, 3), scaled so that what matters most lies in the unit ball.
+
+    Returns:
+        Points (N, 3) of length below 2, once continuously differentiable.
+
+    Source: Barron et al., mip-NeRF 360, CVPR 2022 (arXiv 2111.12077), equation 10.
+
+    Example:
+        >>> contract(torch.tensor([[0.5, 0.0, 0.0], [4.0, 0.0, 0.0]]))
+        tensor([[0.5000, 0.0000, 0.0000],
+                [1.7500, 0.0000, 0.0000]])
+    """
+    # Not below 1, so that neither branch divides by zero, of which the gradient would know.
+    squared = points.square().sum(-1, keepdim=True)
+    inverse = squared.clamp(min=1).rsqrt()
+    return torch.where(squared > 1, (2 - inverse) * inverse * points, points)
+
+
+def spherical_harmonics(directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 16"]:
+    """The real spherical harmonics of bands 0 to 3, orthonormal over the sphere.
+
+    In the order of their band l and, within it, of m from -l to l; without the sign (-1)^m that some texts give them.
+
+    Args:
+        directions: of length 1, (N, 3).
+
+    Returns:
+        Values (N, 16), differentiable.
+
+    Example:
+        >>> spherical_harmonics(torch.tensor([[0.0, 0.0, 1.0]]))[:, :4]
+        tensor([[0.2821, 0.0000, 0.4886, 0.0000]])
+    """
+    x, y, z = directions.unbind(-1)
+    xx, yy, zz = x * x, y * y, z * z
+    values = [
+        (1 / 4, torch.ones_like(x)),
+        (3 / 4, y),
+        (3 / 4, z),
+        (3 / 4, x),
+        (15 / 4, x * y),
+        (15 / 4, y * z),
+        (5 / 16, 3 * zz - 1),
+        (15 / 4, x * z),
+        (15 / 16, xx - yy),
+        (35 / 32, y * (3 * xx - yy)),
+        (105 / 4, x * y * z),
+        (21 / 32, y * (5 * zz - 1)),
+        (7 / 16, z * (5 * zz - 3)),
+        (21 / 32, x * (5 * zz - 1)),
+        (105 / 16, z * (xx - yy)),
+        (35 / 32, x * (xx - 3 * yy)),
+    ]
+    return torch.stack([math.sqrt(square / math.pi) * value for square, value in values], -1)

@@ -1,4 +1,4 @@
-"""Loads the pictures of a scene as the training wants them: uint8, premultiplied, averaged down."""
+"""Loads the images of a scene as the training wants them: uint8, premultiplied, averaged down."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def load(view: View, downscale: int, has_alpha: bool) -> UInt8[np.ndarray, "h w 
     border of what is not. Rows and columns that fill no block are cut off.
 
     Raises:
-        SoftmineError: the picture is damaged, not of its camera's size, or not of 8 or 16 bits.
+        SoftmineError: the image is damaged, not of its camera's size, or not of 8 or 16 bits.
     """
     pixels = _read(view.image) if view.image else view.pixels
     assert pixels is not None
@@ -39,7 +39,7 @@ def load(view: View, downscale: int, has_alpha: bool) -> UInt8[np.ndarray, "h w 
     if (height // downscale, width // downscale) != (camera.height, camera.width):
         raise SoftmineError(
             f"{where} is {width} x {height} pixels, which at downscale {downscale} is not the "
-            f"{camera.width} x {camera.height} of its camera; use the pictures the cameras were estimated from"
+            f"{camera.width} x {camera.height} of its camera; use the images the cameras were estimated from"
         )
     parts = []
     step = max(1, _BAND // (width * downscale))
@@ -53,7 +53,7 @@ def load_mask(view: View, downscale: int) -> Bool[np.ndarray, "h w"]:
     """Which pixels of a view count: those whose block is nowhere below half in its mask.
 
     Raises:
-        SoftmineError: the mask is damaged, or not of the picture's size.
+        SoftmineError: the mask is damaged, or not of the image's size.
     """
     assert view.mask is not None
     mask = _read(view.mask)
@@ -64,8 +64,8 @@ def load_mask(view: View, downscale: int) -> Bool[np.ndarray, "h w"]:
     height, width = view.camera.height, view.camera.width
     if (mask.shape[0] // downscale, mask.shape[1] // downscale) != (height, width):
         raise SoftmineError(
-            f"{view.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, which is not the size of its picture; "
-            "a mask has a pixel for each of the picture's"
+            f"{view.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, which is not the size of its image; "
+            "a mask has a pixel for each of the image's"
         )
     valid = mask[: height * downscale, : width * downscale] >= top / 2
     return np.asarray(valid.reshape(height, downscale, width, downscale).all((1, 3)))

@@ -1,4 +1,4 @@
-"""The pictures of a scene as one signal."""
+"""The images of a scene as one signal."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CHUNK = 2**14
 
 
 class Photos(nn.Module):
-    """Posed pictures that answer at any (view, row, column), by bilinear look-up within a view.
+    """Posed images that answer at any (view, row, column), by bilinear look-up within a view.
 
     Pixels stay uint8, with premultiplied color, and become floats a batch at a time. They are buffers, so
     ``.to(device)`` moves them; they are not part of the ``state_dict``.
 
-    Pictures with opacity have 4 channels: color before mid-gray and half the opacity, whose squared error is that
+    Images with opacity have 4 channels: color before mid-gray and half the opacity, whose squared error is that
     before a random background (see ``softmine.radiance.background``). Photos have 3, their colors.
 
     Args:
@@ -38,6 +38,7 @@ class Photos(nn.Module):
 
     Attributes:
         name: the scene's.
+        path: the scene's folder or file, or None where it is made here.
         channels: 3 or 4.
         domain: ``Box((V, H, W), discrete=(0,))`` with H and W those of the largest view; pixels beyond smaller views
             and those that a scene's masks leave out are masked.
@@ -46,7 +47,7 @@ class Photos(nn.Module):
         cameras: where they were taken from.
 
     Raises:
-        SoftmineError: a picture is damaged or not of its camera's size, or the split is empty.
+        SoftmineError: an image is damaged or not of its camera's size, or the split is empty.
     """
 
     pixels: Tensor
@@ -55,7 +56,7 @@ class Photos(nn.Module):
 
     def __init__(self, scene: Scene, split: str = "train") -> None:
         super().__init__()
-        self.scene, self.name, self.split = scene, scene.name, split
+        self.scene, self.name, self.path, self.split = scene, scene.name, scene.path, split
         self.views = scene.split(split)
         self.channels = 4 if scene.has_alpha else 3
         self.cameras = Cameras(
@@ -158,7 +159,7 @@ class Photos(nn.Module):
     def edges(self, max_cells: int = 2**20) -> Float[Tensor, "views h w"]:
         """Sobel magnitude of each view on a coarse grid over the domain, (V, h, w), on the CPU.
 
-        Of the gray picture, and with opacity of that too. No difference is taken across views; cells beyond a smaller
+        Of the gray image, and with opacity of that too. No difference is taken across views; cells beyond a smaller
         view hold 0, and masked pixels count as 0. A view has at least one cell, even if ``max_cells`` is fewer.
 
         Raises:

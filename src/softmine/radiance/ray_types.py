@@ -13,7 +13,5 @@ PerPoint = Float[Tensor, "p"]
 """One number a packed point, shape (P,)."""
 RayOfPoint = Int[Tensor, "p"]
 """The ray of each packed point, shape (P,)."""
-Places = Int[Tensor, "q"]
-"""Some of the packed points, shape (Q,)."""
 Starts = Int[Tensor, "starts"]
 """Points ``starts[n]`` up to ``starts[n + 1]`` belong to ray n; shape (N + 1,)."""

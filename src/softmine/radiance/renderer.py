@@ -1,4 +1,4 @@
-"""A radiance field as a field over the pixels of a scene's pictures."""
+"""A radiance field as a field over the pixels of a scene's images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHUNK = 1 << 13
 
 @runtime_checkable
 class HasRays(Protocol):
-    """What a renderer needs of pictures; ``softmine.radiance.photos.Photos`` is one."""
+    """What a renderer needs of images; ``softmine.radiance.photos.Photos`` is one."""
 
     channels: int
 
@@ -29,9 +29,9 @@ class HasRays(Protocol):
 
 
 class Renderer(nn.Module):
-    """What a radiance field shows at the pixels of pictures: coordinates (N, 3) to values (N, C).
+    """What a radiance field shows at the pixels of images: coordinates (N, 3) to values (N, C).
 
-    Pictures with opacity have 4 channels, color before mid-gray and half the opacity, as ``Photos`` answers; others have
+    Images with opacity have 4 channels, color before mid-gray and half the opacity, as ``Photos`` gives; others have
     3, their color, and what a ray sees past a field in a box is mid-gray; unbounded fields become opaque.
 
     In training, points are shifted at random along their rays; in evaluation mode the same coordinates give the same
@@ -39,33 +39,25 @@ class Renderer(nn.Module):
 
     Args:
         field: what is rendered; a submodule.
-        photos: gives the rays; no submodule, so that its pictures are in no checkpoint. It may be changed for other
-            pictures of the scene (``renderer.photos = test``).
+        photos: gives the rays; no submodule, so that its images are in no checkpoint. It may be changed for other
+            images of the scene (``renderer.photos = test``).
 
     Raises:
-        SoftmineError: the pictures have neither 3 nor 4 channels.
+        SoftmineError: the images have neither 3 nor 4 channels.
     """
+
+    photos: HasRays
 
     def __init__(self, field: RadianceField, photos: HasRays) -> None:
         super().__init__()
         if photos.channels not in (3, 4):
-            raise SoftmineError(f"pictures have 3 or 4 channels to be rendered, not {photos.channels}")
+            raise SoftmineError(f"images have 3 or 4 channels to be rendered, not {photos.channels}")
         self.field = field
         field.opaque = photos.channels == 3
-        self._photos = (photos,)
-
-    @property
-    def photos(self) -> HasRays:
-        """Where rays come from."""
-        return self._photos[0]
-
-    @photos.setter
-    def photos(self, photos: HasRays) -> None:
-        # In a tuple, which nn.Module does not look into.
-        self._photos = (photos,)
+        self.photos = photos
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Pictures are a module too, which nn.Module would register beside the property instead of asking its setter.
+        # Images are a module too, which nn.Module would register.
         if name == "photos":
             object.__setattr__(self, name, value)
         else:
@@ -100,7 +92,7 @@ class Renderer(nn.Module):
 
     @property
     def costs(self) -> Counts:
-        """Points of each ray of the last forward with gradient that colors were asked for, int64 (N,)."""
+        """Points of each ray of the last forward with gradient that have a color, int64 (N,)."""
         return self.field.costs
 
     @property
@@ -109,7 +101,7 @@ class Renderer(nn.Module):
         return int(self.costs.sum())
 
     def channels_of(self, rendered: Rendered) -> Values:
-        """Values (N, C) of what rays saw, as the pictures have them."""
+        """Values (N, C) of what rays saw, as the images have them."""
         if self.photos.channels == 4:
             return to_channels(rendered.color, rendered.opacity)
         return rendered.color + (1 - rendered.opacity[:, None]) / 2

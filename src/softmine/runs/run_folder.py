@@ -102,12 +102,17 @@ class RunFolder:
         for part in PARTS:
             (self.path / part).mkdir(exist_ok=True)
         files.remove_leftovers(self.path)
-        file = self.path / "metrics.jsonl"
-        self.metrics = []
-        if file.exists():
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-            self.metrics = [line for text in lines if (line := _evaluation(text)) and line["step"] <= step]
-            files.write_json_lines(file, self.metrics)
+        self.metrics = [line for line in self.read_metrics() if line["step"] <= step]
+        if (self.path / "metrics.jsonl").exists():
+            files.write_json_lines(self.path / "metrics.jsonl", self.metrics)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The evaluations in ``metrics.jsonl``, which another process may be writing; without damaged lines."""
+        try:
+            text = (self.path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        return [line for each in text.splitlines() if (line := _evaluation(each))]
 
     def set_config(self, config: dict[str, Any]) -> None:
         """Replaces ``config.json``."""

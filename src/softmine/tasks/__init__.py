@@ -14,6 +14,8 @@ from softmine.errors import SoftmineError
 if TYPE_CHECKING:
     from softmine.runs.task import Report, Task
 
+BUILTIN = "builtin:"
+"""Before the name of a signal that needs no file."""
 NERF_BATCH_SIZE = 1024
 """Rays, by default: on two cores, 40 seconds of the NeRF-Synthetic chair at 200 x 200 gave 29.6 dB with 1024, 25.6 dB with
 4096 (uniform, one seed). A GPU wants some thousands."""
@@ -24,7 +26,7 @@ class Kind:
     """A kind of signal.
 
     Attributes:
-        noun: what people call one: ``picture``.
+        noun: what people call one.
         paths: what a PATH may be, as a sentence for the command line's help.
         batch_size: coordinates per step by default; None for the default of sampler and signal.
     """
@@ -40,8 +42,8 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "image": Kind("picture", "PATH is a PNG, JPEG, TIFF, NPY or EXR file, or builtin:NAME."),
-    "audio": Kind("sound", "PATH is a WAV, FLAC, OGG, MP3 or AIFF file, or builtin:chimes."),
+    "image": Kind("image", "PATH is a PNG, JPEG, TIFF, NPY or EXR file, or builtin:NAME."),
+    "audio": Kind("audio clip", "PATH is a WAV, FLAC, OGG, MP3 or AIFF file, or builtin:chimes."),
     "video": Kind("video", "PATH is an MP4, MOV, MKV, WebM, AVI or GIF file, or builtin:discs."),
     "volume": Kind("volume", "PATH is a NIfTI (.nii, .nii.gz), NPY, NPZ or TIFF file, or builtin:phantom."),
     "shape": Kind("shape", "PATH is an OBJ, PLY, STL, OFF, GLB or GLTF file, builtin:knot or builtin:ball."),
@@ -90,6 +92,18 @@ def options_of(stored: dict[str, Any], kind: str, where: str) -> Any:
         raise SoftmineError(
             f"{where} was written by another version of softmine and cannot be resumed: {error}"
         ) from error
+
+
+def builtin_name(path: str | None, default: str) -> str | None:
+    """The name of the built-in signal that a PATH asks for, ``default`` where there is none; None where it is a file's.
+
+    Example:
+        >>> builtin_name(None, "chimes"), builtin_name("builtin:knot", "ball"), builtin_name("a.wav", "chimes")
+        ('chimes', 'knot', None)
+    """
+    if path is None:
+        return default
+    return path[len(BUILTIN) :] if path.startswith(BUILTIN) else None
 
 
 def plain(options: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Films as MP4, a picture at a time."""
+"""Films as MP4, an image at a time."""
 
 from __future__ import annotations
 
@@ -13,27 +13,25 @@ from jaxtyping import UInt8
 from softmine.runs.files import replacing
 from softmine.signals.libraries import require
 
-Picture = UInt8[np.ndarray, "h w 3"]
+Image = UInt8[np.ndarray, "h w 3"]
 
 MOST_WIDTH = 4096
-"""A wider picture is reduced: few players show more."""
+"""A wider image is reduced: few players show more."""
 QUALITY = {"libx264": {"crf": "18", "preset": "fast"}, "mpeg4": {"qmin": "2", "qmax": "4"}}
 """Options of the encoders, at which few people see a difference to the frames themselves."""
 
 
 @contextmanager
-def film(
-    path: Path, size: tuple[int, int], rate: Fraction
-) -> Iterator[tuple[str, Callable[[Picture], None]]]:
+def film(path: Path, size: tuple[int, int], rate: Fraction) -> Iterator[tuple[str, Callable[[Image], None]]]:
     """Writes an MP4, which appears when the block ends well.
 
     Args:
         path: the file.
-        size: width and height of its pictures.
-        rate: pictures a second.
+        size: width and height of its images.
+        rate: images a second.
 
     Yields:
-        What it is encoded with, in words, and a function that takes the next picture, uint8 (h, w, 3).
+        What it is encoded with, in words, and a function that takes the next image, uint8 (h, w, 3).
 
     Raises:
         SoftmineError: the file cannot be written, or PyAV is missing.
@@ -57,12 +55,12 @@ def film(
         context = stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = int(Colorspace.ITU709)
 
-        def add(picture: Picture) -> None:
+        def add(image: Image) -> None:
             if reduce == 1 and even[1] > height:
-                picture = np.concatenate((picture, picture[-1:]))
+                image = np.concatenate((image, image[-1:]))
             if reduce == 1:
-                picture = picture[:, : even[0]]
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+                image = image[:, : even[0]]
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame = frame.reformat(*even, "yuv420p", dst_colorspace=Colorspace.ITU709, interpolation="AREA")
             container.mux(stream.encode(frame))
 

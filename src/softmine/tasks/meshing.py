@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from softmine.checks import out_of_range
 from softmine.errors import SoftmineError
 from softmine.runs.files import replacing
 from softmine.runs.task import Report, silent
@@ -18,7 +19,7 @@ from softmine.signals.shape.mesh_tree import Faces, Points
 from softmine.tasks.grids import grid_coords
 
 MOST = 2048
-"""Cells a side up to which a mesh can be asked for."""
+"""Cells a side of a mesh, at most."""
 SLAB = 16
 FORMATS = ("ply", "obj", "glb", "stl")
 Colors = UInt8[np.ndarray, "n 3"]
@@ -35,7 +36,7 @@ def marching_cubes(
 ) -> tuple[Points, Faces]:
     """Where ``inside(coords (N, 3)) -> (N,)`` is zero in the unit cube, as vertices (V, 3) and outward triangles (F, 3).
 
-    ``inside`` is positive inside; all that touches the sides of the cube is closed there. It is asked at the corners of
+    ``inside`` is positive inside; all that touches the sides of the cube is closed there. It is evaluated at the corners of
     ``resolution``^3 cells, in slabs, so memory grows with the surface and with one slab, not with the cube. Values
     closer to zero than 1e-4 are moved to that, so that no two vertices fall on one another. Source: Lewiner et al. 2003,
     by scikit-image.
@@ -79,13 +80,13 @@ def marching_cubes(
 def check_resolution(resolution: int) -> None:
     """Raises SoftmineError if no mesh can be made of so many cells a side."""
     if not 2 <= resolution <= MOST:
-        raise SoftmineError(f"--resolution is {resolution}: give a number of cells from 2 to {MOST}")
+        raise out_of_range("resolution", resolution, f"give a number of cells from 2 to {MOST}")
 
 
 def check_smallest(smallest: int) -> None:
     """Raises SoftmineError if no piece can have so few triangles."""
     if smallest < 0:
-        raise SoftmineError(f"--smallest is {smallest}: give a number of triangles, 0 or more")
+        raise out_of_range("smallest", smallest, "give a number of triangles, 0 or more")
 
 
 def _plane(

@@ -1,14 +1,18 @@
-"""What tasks of all kinds have in common."""
+"""What tasks of all kinds have in common, and what some can do besides."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
+import torch
 from torch import nn
 
 from softmine import fields
+from softmine.runs.task import Evaluator, Report
 from softmine.signals import Signal
+from softmine.tasks import builtin_name
+from softmine.tasks.evaluation import CellEvaluator
 from softmine.training.settings import FieldSettings
 
 
@@ -17,7 +21,7 @@ class FileSignal(Signal, Protocol):
     """A signal that may come from a file.
 
     Attributes:
-        path: the file, or None for a built-in signal.
+        path: the file or folder, or None for a built-in signal.
     """
 
     path: Path | None
@@ -27,7 +31,7 @@ S = TypeVar("S", bound=FileSignal)
 
 
 class SignalTask(Generic[S]):
-    """The part of a ``Task`` (see ``training/task.py``) that is the same for most kinds.
+    """A ``Task`` (see ``runs/task.py``) as far as it is the same for most kinds.
 
     Args:
         signal: what is learned.
@@ -43,7 +47,13 @@ class SignalTask(Generic[S]):
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its signal."""
-        return identity(self.signal, self.signal.path)
+        signal = self.signal
+        return {
+            "name": signal.name,
+            "path": str(signal.path) if signal.path else None,
+            "shape": [*signal.domain.shape, signal.channels],
+            "fingerprint": signal.fingerprint,
+        }
 
     def make_field(self, settings: FieldSettings) -> nn.Module:
         """An untrained field over the signal's axes."""
@@ -52,14 +62,65 @@ class SignalTask(Generic[S]):
             self.signal.domain.shape,
             self.signal.channels,
             log2_table_size=settings.log2_table_size,
+            **self.field_options(),
         )
 
+    def field_options(self) -> dict[str, Any]:
+        """Further arguments of the field that are good for this kind of signal."""
+        return {}
 
-def identity(signal: Signal, path: Path | None) -> dict[str, Any]:
-    """What every ``Task.describe`` says: which signal it is."""
-    return {
-        "name": signal.name,
-        "path": str(path) if path else None,
-        "shape": [*signal.domain.shape, signal.channels],
-        "fingerprint": signal.fingerprint,
-    }
+    def make_evaluator(self, device: torch.device) -> Evaluator:
+        """PSNR at the centers of the signal's cells."""
+        return CellEvaluator(self.signal, self.unit, device)
+
+
+def read_signal(signal: Any, path: str | None, default: str, **options: Any) -> Any:
+    """The signal that a PATH names: a file, ``builtin:NAME``, or the built-in one called ``default`` for None.
+
+    Args:
+        signal: the signal's class.
+        path: what a person gave.
+        default: the name of a built-in signal.
+        **options: further arguments of ``read`` and ``builtin``.
+
+    Raises:
+        SoftmineError: there is none, or it cannot be read.
+    """
+    name = builtin_name(path, default)
+    return signal.read(str(path), **options) if name is None else signal.builtin(name, **options)
+
+
+@runtime_checkable
+class ExportsMesh(Protocol):
+    """A task whose field can be written as a mesh."""
+
+    def export(
+        self, field: nn.Module, path: Path, device: torch.device, resolution: int, report: Report
+    ) -> str:
+        """Writes ``field`` to ``path``, as its name's end says, from ``resolution``^3 cells; says what it wrote."""
+        ...
+
+
+@runtime_checkable
+class ExportsRadiance(Protocol):
+    """A task whose fields are made of density, seen from somewhere."""
+
+    def export(
+        self,
+        field: nn.Module,
+        path: Path,
+        device: torch.device,
+        resolution: int,
+        report: Report,
+        *,
+        level: float | None,
+        smallest: int,
+    ) -> str:
+        """As of ``ExportsMesh``: the surface at a density, without pieces of fewer triangles than ``smallest``."""
+        ...
+
+    def export_points(
+        self, field: nn.Module, path: Path, device: torch.device, count: int, report: Report
+    ) -> str:
+        """Writes at most ``count`` points of what is seen to ``path``; says what it wrote."""
+        ...

@@ -1,1 +1,1 @@
-"""Looking at runs in a browser: radiance fields from any side, pictures, and where the samples fall."""
+"""Looking at runs in a browser: radiance fields from any side, images, and where the samples fall."""

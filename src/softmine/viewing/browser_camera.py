@@ -32,7 +32,7 @@ class BrowserCamera:
     aspect: float
 
     def size(self, side: int) -> tuple[int, int]:
-        """Width and height of a picture whose longer side has ``side`` pixels.
+        """Width and height of an image whose longer side has ``side`` pixels.
 
         Example:
             >>> BrowserCamera((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), fov=1.0, aspect=2.0).size(100)
@@ -43,9 +43,9 @@ class BrowserCamera:
         return max(1, round(side * self.aspect)), side
 
     def camera(self, side: int) -> Camera:
-        """The pinhole camera of a picture whose longer side has ``side`` pixels."""
+        """The pinhole camera of an image whose longer side has ``side`` pixels."""
         width, height = self.size(side)
-        # By the exact height, or a coarse picture would have another angle than a fine one.
+        # By the exact height, or a coarse image would have another angle than a fine one.
         focal = (side / max(1.0, self.aspect)) / 2 / math.tan(self.fov / 2)
         return Camera(width, height, (focal, focal), (width / 2, height / 2))
 

@@ -1,56 +1,24 @@
-"""A run that is looked at, finished or still being written: its newest checkpoint, and how far it is."""
+"""Following a run that is finished, or that another process trains: its newest checkpoint, how far it is, its images."""
 
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+import threading
+import time
 
 from torch import nn
 
-from softmine.domain import SoftmineError
+from softmine.errors import SoftmineError
 from softmine.runs.checkpoint import Snapshot, read_snapshot
+from softmine.runs.interrupt import Interrupted
 from softmine.runs.run_folder import RunFolder
+from softmine.viewing.server import Page, show_next
+from softmine.viewing.view import Status, View
 
 ENDED = ("finished", "interrupted", "stopped-nan", "failed")
 """States in which nobody writes checkpoints any more."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """How far a run is.
-
-    Attributes:
-        state: ``running``, ``finished``, ``paused`` and so on.
-        step: of what is shown, or None where nothing is shown yet.
-        seconds: of training, up to there.
-        psnr: of the newest evaluation up to there, in dB, or None.
-        measured: the step of that evaluation.
-        curve: seconds and PSNR of all evaluations.
-    """
-
-    state: str
-    step: int | None = None
-    seconds: float | None = None
-    psnr: float | None = None
-    measured: int | None = None
-    curve: list[tuple[float, float]] = field(default_factory=list)
-
-    @classmethod
-    def of(
-        cls,
-        state: str,
-        evaluations: list[dict[str, Any]],
-        step: int | None = None,
-        seconds: float | None = None,
-    ) -> Status:
-        """The status at a step, from the lines of ``metrics.jsonl``."""
-        curve = [(line["seconds"], _psnr(line)) for line in evaluations]
-        past = [line for line in evaluations if step is not None and line["step"] <= step]
-        measured = (_psnr(past[-1]), past[-1]["step"]) if past else (None, None)
-        return cls(state, step, seconds, *measured, curve)
+EVERY = 1.0
+"""Seconds between two looks into the run folder."""
 
 
 class Follower:
@@ -102,7 +70,7 @@ class Follower:
     def status(self) -> Status:
         """How far the run is, as its files say."""
         shown = self.snapshot
-        lines = _metrics(self.run.path / "metrics.jsonl")
+        lines = self.run.read_metrics()
         if shown is None:
             return Status.of(self._state(), lines)
         return Status.of(self._state(), lines, shown.step, shown.seconds)
@@ -114,23 +82,56 @@ class Follower:
             return "starting"
 
 
-def _metrics(path: Path) -> list[dict[str, Any]]:
-    """The evaluations of a run, without damaged lines."""
-    lines = []
-    try:
-        texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    for text in texts:
+class Watcher:
+    """Everything that touches the field, one thing after the other.
+
+    Args:
+        page: asks for images.
+        view: makes them.
+        follower: brings what is new in the run folder.
+    """
+
+    def __init__(self, page: Page, view: View, follower: Follower) -> None:
+        self.page, self.view, self.follower = page, view, follower
+        self._looked = -EVERY
+        self._known: Snapshot | None = None
+
+    def work(self) -> bool:
+        """Does what is most urgent; says whether there was anything to do."""
+        if time.monotonic() - self._looked >= EVERY:
+            self._looked = time.monotonic()
+            self.follower.refresh()
+            # It may have been looked at before there was a page.
+            if self.follower.snapshot is not self._known:
+                self._known = self.follower.snapshot
+                self.view.renew(self._known)
+                self.page.requests.renew()
+            self.view.status.show(self.follower.status())
+        if show_next(self.page, self.view.paint) is not None:
+            return True
+        return self.view.idle()
+
+
+def watch(watcher: Watcher, interrupted: Interrupted) -> None:
+    """Serves images until a person interrupts; raises what goes wrong in the thread that makes them."""
+    closing, failures = threading.Event(), []
+
+    def serve() -> None:
         try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(line, dict) and isinstance(line.get("step"), int) and "psnr" in line:
-            lines.append({"seconds": 0.0, **line})
-    return lines
+            while not closing.is_set():
+                if not watcher.work():
+                    watcher.page.requests.wait(0.2)
+        except BaseException as error:
+            failures.append(error)
 
-
-def _psnr(line: dict[str, Any]) -> float:
-    """An exact fit has no finite PSNR, which JSON keeps as null."""
-    return math.inf if line["psnr"] is None else float(line["psnr"])
+    worker = threading.Thread(target=serve, name="images", daemon=True)
+    worker.start()
+    try:
+        while worker.is_alive() and not interrupted():
+            worker.join(0.1)
+    finally:
+        closing.set()
+        watcher.page.requests.close()
+        worker.join(10)
+    if failures:
+        raise failures[0]

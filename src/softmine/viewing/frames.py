@@ -12,8 +12,7 @@ from jaxtyping import Float, UInt8
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes.scene import Scene
 from softmine.runs.images import to_bytes
-from softmine.tasks.nerf.depth import depth_colors
-from softmine.tasks.nerf.rendering import render_view
+from softmine.tasks.nerf.rendering import depth_colors, render_view
 from softmine.viewing.browser_camera import BrowserCamera
 
 NOWHERE = 160.0
@@ -28,12 +27,12 @@ Depth = Float[np.ndarray, "h w"]
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture for a browser.
+    """An image for a browser.
 
     Attributes:
         color: (h, w, 3), 8 bits.
         depth: distance along the camera's axis in the world's units, (h, w), 160 where there is nothing; None where the
-            cameras and other things on the page need not be hidden behind the picture.
+            cameras and other things on the page need not be hidden behind the image.
     """
 
     color: Rgb
@@ -47,7 +46,7 @@ class Style:
     Attributes:
         background: gray behind everything, 0 to 1.
         depth: show distances as colors, near is yellow and far is blue, instead of colors.
-        occlude: give the depth with the picture, so that it hides what lies behind.
+        occlude: give the depth with the image, so that it hides what lies behind.
     """
 
     background: float = 1.0
@@ -56,7 +55,7 @@ class Style:
 
 
 class Unwanted(Exception):
-    """A picture is not wanted any more."""
+    """An image is not wanted any more."""
 
 
 def render(
@@ -69,13 +68,13 @@ def render(
     device: torch.device,
     stop: Callable[[], bool] = lambda: False,
 ) -> Frame | None:
-    """A picture of ``field``, or None where ``stop()``, asked every few thousand rays, says that it is not wanted any more.
+    """An image of ``field``, or None where ``stop()``, asked every few thousand rays, says that it is not wanted any more.
 
     Args:
         field: left in the mode it was in; its random numbers and its parameters are untouched.
         scene: what it was trained on.
         look: the camera.
-        side: pixels along the longer side of the picture.
+        side: pixels along the longer side of the image.
         style: background, and colors or distances.
         device: where the field is.
         stop: whether to give up.

@@ -1,4 +1,4 @@
-"""The page of a picture's run: the reconstruction, its error, and where the samples fell."""
+"""The page of an image's run: the reconstruction, its error, and where the samples fell."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from softmine.runs.images import DENSITY_RANGE, density_colors, error_colors, er
 from softmine.runs.task import Task
 from softmine.training.record import SampleRecord
 from softmine.viewing.browser_camera import BrowserCamera
-from softmine.viewing.follow import Status
 from softmine.viewing.frames import Frame, Rgb
 from softmine.viewing.server import Page
-from softmine.viewing.status import StatusPanel
+from softmine.viewing.view import View
 
 PANEL_SIDE = 480
-KINDS = ("reconstruction", "picture", "error", "samples")
+KINDS = ("reconstruction", "target", "error", "samples")
 SURROUND = 245
 
 
-class ImageView:
-    """Shows one picture large, chosen in the panel, and all of them small beside it.
+class ImageView(View):
+    """Shows one image large, chosen in the panel, and all of them small beside it.
 
     Args:
         page: where all this appears.
@@ -37,10 +36,10 @@ class ImageView:
     """
 
     def __init__(self, page: Page, field: nn.Module, task: Task, device: torch.device) -> None:
-        self.page, self.field, self.task, self.device = page, field, task, device
-        self.pictures: dict[str, Rgb] = {}
+        super().__init__(page, task.signal.name)
+        self.field, self.task, self.device = field, task, device
+        self.images: dict[str, Rgb] = {}
         gui = page.gui
-        self.status = StatusPanel(gui, task.signal.name)
         self._kind = gui.add_dropdown("show", KINDS)
         self._legend = gui.add_markdown("")
         self._small: dict[str, Any] = {}
@@ -50,43 +49,35 @@ class ImageView:
             page.requests.restyle()
 
     def paint(self, look: BrowserCamera, side: int, stop: Callable[[], bool]) -> Frame | None:
-        """The chosen picture in the middle of a window; ``look`` says its shape only."""
+        """The chosen image in the middle of a window; ``look`` says its shape only."""
         width, height = look.size(side)
-        picture = self.pictures.get(self._kind.value)
-        return Frame(fitted(picture, width, height))
+        image = self.images.get(self._kind.value)
+        return Frame(fitted(image, width, height))
 
     def renew(self, snapshot: Snapshot | None = None) -> None:
-        """Makes the pictures of a new checkpoint."""
+        """Makes the images of a new checkpoint."""
         result = self.task.reconstruct(self.field, self.device, small=True)
         scale = error_scale(result)
-        pictures = {"reconstruction": to_colors(result.values)}
+        images = {"reconstruction": to_colors(result.values)}
         if result.target is not None:
-            pictures["picture"] = to_colors(result.target)
-        pictures["error"] = error_colors(result.error, scale)
+            images["target"] = to_colors(result.target)
+        images["error"] = error_colors(result.error, scale)
         if snapshot is not None and snapshot.groups["record"]:
             record = SampleRecord(self.task.signal.domain, torch.device("cpu"))
             record.load(snapshot.groups["record"])
             counts = sum((counts for _, _, counts in record.stretches), torch.zeros(record.grid.shape))
-            pictures["samples"] = density_map(counts.numpy(), result.error.shape)
-        self.pictures = pictures
+            images["samples"] = density_map(counts.numpy(), result.error.shape)
+        self.images = images
         self._legend.content = (
             f"error: bright is {scale:.3g} of the range; samples: red is {DENSITY_RANGE:.0f} x an even spread, blue 1/"
             f"{DENSITY_RANGE:.0f}; {result.note}"
         )
-        for name, picture in pictures.items():
-            small = reduced(picture, PANEL_SIDE)
+        for name, image in images.items():
+            small = reduced(image, PANEL_SIDE)
             if name in self._small:
                 self._small[name].image = small
             else:
                 self._small[name] = self.page.gui.add_image(small, label=name, format="jpeg", jpeg_quality=90)
-
-    def idle(self) -> bool:
-        """Nothing waits to be done."""
-        return False
-
-    def set_status(self, status: Status) -> None:
-        """Shows how far the run is."""
-        self.status.show(status)
 
 
 def to_colors(values: Float[np.ndarray, "h w c"]) -> Rgb:
@@ -99,35 +90,30 @@ def to_colors(values: Float[np.ndarray, "h w c"]) -> Rgb:
 
 
 def density_map(counts: Float[np.ndarray, "a b"], shape: tuple[int, ...]) -> Rgb:
-    """Counts of samples as a picture (h, w, 3) of ``shape``: white is an even spread, red eight times it, blue an eighth."""
+    """Counts of samples as an image (h, w, 3) of ``shape``: white is an even spread, red eight times it, blue an eighth."""
     colors = density_colors(counts / max(float(counts.mean()), 1e-9))
     return np.asarray(Pillow.fromarray(colors).resize((shape[1], shape[0]), Pillow.Resampling.NEAREST))
 
 
-def fitted(picture: Rgb | None, width: int, height: int) -> Rgb:
-    """A picture scaled into the middle of a window of so many pixels; nothing but its surroundings for None."""
+def fitted(image: Rgb | None, width: int, height: int) -> Rgb:
+    """An image scaled into the middle of a window of so many pixels; nothing but its surroundings for None."""
     window = np.full((height, width, 3), SURROUND, np.uint8)
-    if picture is None:
+    if image is None:
         return window
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    way = (
-        Pillow.Resampling.NEAREST
-        if scale >= 2
-        else Pillow.Resampling.BOX
-        if scale < 1
-        else Pillow.Resampling.BILINEAR
-    )
-    inner = np.asarray(Pillow.fromarray(picture).resize(size, way))
+    scale = min(width / image.shape[1], height / image.shape[0])
+    way = Pillow.Resampling.NEAREST if scale >= 2 else Pillow.Resampling.BILINEAR
+    inner = _scaled(image, scale, Pillow.Resampling.BOX if scale < 1 else way)
     left, top = (width - inner.shape[1]) // 2, (height - inner.shape[0]) // 2
     window[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
     return window
 
 
-def reduced(picture: Rgb, side: int) -> Rgb:
-    """A picture of at most ``side`` pixels a side."""
-    shrink = min(1.0, side / max(picture.shape[:2]))
-    if shrink == 1.0:
-        return picture
-    size = (max(1, round(picture.shape[1] * shrink)), max(1, round(picture.shape[0] * shrink)))
-    return np.asarray(Pillow.fromarray(picture).resize(size, Pillow.Resampling.BOX))
+def reduced(image: Rgb, side: int) -> Rgb:
+    """An image of at most ``side`` pixels a side."""
+    shrink = min(1.0, side / max(image.shape[:2]))
+    return image if shrink == 1.0 else _scaled(image, shrink, Pillow.Resampling.BOX)
+
+
+def _scaled(image: Rgb, scale: float, way: Pillow.Resampling) -> Rgb:
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return np.asarray(Pillow.fromarray(image).resize(size, way))

@@ -1,4 +1,4 @@
-"""Training with the page beside it: a slice of steps, then the pictures that are wanted, off the training clock."""
+"""Training with the page beside it: a slice of steps, then the images that are wanted, off the training clock."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from softmine.runs.interrupt import Interrupted
 from softmine.runs.run_folder import RunFolder
 from softmine.training.trainer import Trainer
 from softmine.viewing.browser_camera import BrowserCamera
-from softmine.viewing.follow import Status
 from softmine.viewing.frames import Frame
 from softmine.viewing.server import Page, show_next
-from softmine.viewing.watch import View
+from softmine.viewing.view import Status, View
 
 SLICE = 0.1
-"""Seconds of training between two pictures, at least."""
+"""Seconds of training between two images, at least."""
 RENEW = 1.0
-"""Seconds between two pictures of one camera that show what was learned,"""
+"""Seconds between two images of one camera that show what was learned,"""
 RENEW_COST = 4.0
 """and times the seconds that the last took, whichever is more."""
 PATIENCE = 1.0
-"""Seconds that a picture may take while training waits;"""
+"""Seconds that an image may take while training waits;"""
 CHEAP = 0.3
 """one that took longer than this is followed by as much training."""
 RAYS = 5.0
@@ -54,10 +53,10 @@ def train_in_slices(trainer: Trainer, between: Callable[[], None], seconds: floa
 
 
 class Live:
-    """What happens between two slices: pictures, and waiting while a person has paused.
+    """What happens between two slices: images, and waiting while a person has paused.
 
     Args:
-        page: asks for pictures.
+        page: asks for images.
         view: makes them.
         trainer: what is shown.
         run: its folder, for the evaluations.
@@ -67,8 +66,8 @@ class Live:
     def __init__(
         self, page: Page, view: View, trainer: Trainer, run: RunFolder, interrupted: Interrupted
     ) -> None:
-        self.page, self.view, self.trainer, self.run = page, view, trainer, run
-        self.interrupted = interrupted
+        self.page, self.view, self.trainer = page, view, trainer
+        self.run, self.interrupted = run, interrupted
         self.paused = False
         self._cost, self._rays_cost, self._owed = 0.0, 0.0, 0.0
         self._renewed = self._drawn = -1e9
@@ -78,7 +77,7 @@ class Live:
         page.requests.patience = PATIENCE
 
     def pause(self, paused: bool) -> None:
-        """Stops training after the current slice, or goes on."""
+        """Stops training after the current slice, or resumes it."""
         self.paused = paused
         self._button.label = "resume" if paused else "pause"
         self.page.requests.patience = math.inf if paused else PATIENCE
@@ -92,12 +91,12 @@ class Live:
                 self.page.requests.wait(0.1)
 
     def close(self) -> None:
-        """Takes the button away: there is nothing to pause any more, and time for fine pictures."""
+        """Takes the button away: there is nothing to pause any more, and time for fine images."""
         self._button.remove()
         self.page.requests.patience = math.inf
 
     def _serve(self) -> bool:
-        """Makes one picture, if one is wanted; says whether one was."""
+        """Makes one image, if one is wanted; says whether one was."""
         now, requests = time.monotonic(), self.page.requests
         if not requests.watched or (self.trainer.clock.seconds < self._owed and not self.paused):
             return False
@@ -107,7 +106,7 @@ class Live:
             self.view.renew()
             requests.renew()
         self._tell()
-        seconds = show_next(requests, self.page, self._paint, time.perf_counter)
+        seconds = show_next(self.page, self._paint)
         if seconds is not None:
             self._cost = seconds
             self._owed = self.trainer.clock.seconds + (seconds if seconds > CHEAP else 0.0)
@@ -124,4 +123,4 @@ class Live:
 
     def _tell(self) -> None:
         state, trainer = "paused" if self.paused else "training", self.trainer
-        self.view.set_status(Status.of(state, self.run.metrics, trainer.step, trainer.clock.seconds))
+        self.view.status.show(Status.of(state, self.run.metrics, trainer.step, trainer.clock.seconds))

@@ -1,4 +1,4 @@
-"""The page of a radiance field: its picture, the training cameras, and where the rays go."""
+"""The page of a radiance field: its image, the training cameras, and where the rays go."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from softmine.radiance.renderer import Renderer
 from softmine.runs.checkpoint import Snapshot
 from softmine.sampling import Sampler
 from softmine.viewing.browser_camera import BrowserCamera, browser_camera_of, point, upward
-from softmine.viewing.follow import Status
 from softmine.viewing.frames import Frame, Rgb, Style, render
 from softmine.viewing.ray_map import RayMap, TooManyProbes, draw_batches
 from softmine.viewing.server import Page
-from softmine.viewing.status import StatusPanel
+from softmine.viewing.view import View
 
 MOST_CAMERAS = 200
 """Cameras that are drawn; of more, evenly spread ones."""
@@ -30,7 +29,7 @@ MODES = ("photo", "rays over photo", "rays")
 TRAIN_COLOR, CHOSEN_COLOR = (60, 66, 76), (230, 120, 20)
 
 
-class RadianceView:
+class RadianceView(View):
     """Builds the panel and the cameras, and paints what the field shows.
 
     Args:
@@ -52,14 +51,14 @@ class RadianceView:
         *,
         snap: bool,
     ) -> None:
-        self.page, self.field, self.photos, self.sampler, self.snap = page, field, photos, sampler, snap
+        super().__init__(page, name, "test PSNR")
+        self.field, self.photos, self.sampler, self.snap = field, photos, sampler, snap
         self.ray_map = RayMap(photos)
         self.ready = False
         self._heat_due = False
         self._lock = threading.Lock()
         gui, resolution = page.gui, page.requests.resolution
-        self.status = StatusPanel(gui, name, "test PSNR")
-        with gui.add_folder("Picture"):
+        with gui.add_folder("Image"):
             self._kind = gui.add_dropdown("show", ("color", "depth"))
             self._resolution = gui.add_slider("resolution", 64, 1536, 32, resolution)
             transparent = photos.channels == 4
@@ -77,7 +76,7 @@ class RadianceView:
             self._number = gui.add_slider(
                 "view", 0, max(1, len(photos.views) - 1), 1, 0, disabled=len(photos.views) == 1
             )
-            self._picture = gui.add_image(self._panel_image(), format="jpeg", jpeg_quality=90)
+            self._image = gui.add_image(self._drawn(self._chosen, PANEL_SIDE), format="jpeg", jpeg_quality=90)
             self._words = gui.add_markdown("")
             self._here = gui.add_button("look from here")
             self._cameras = gui.add_checkbox("cameras in space", initial_value=True)
@@ -90,7 +89,7 @@ class RadianceView:
         page.start_at(self._look(0), point(focus(poses)), upward(poses))
 
     def paint(self, look: BrowserCamera, side: int, stop: Callable[[], bool]) -> Frame | None:
-        """What the field shows; a blank picture while nothing is trained."""
+        """What the field shows; a blank image while nothing is trained."""
         if not self.ready:
             width, height = look.size(side)
             return Frame(np.full((height, width, 3), round(255 * self._background.value), np.uint8))
@@ -103,7 +102,7 @@ class RadianceView:
         return render(self.field, self.photos.scene, look, side, style, device=device, stop=stop)
 
     def renew(self, snapshot: Snapshot | None = None) -> None:
-        """To be told that the field has changed; the rays are drawn anew when there is time."""
+        """Notes that the field has changed; the rays are drawn anew when there is time."""
         del snapshot
         self.ready, self._heat_due = True, True
 
@@ -131,10 +130,6 @@ class RadianceView:
         if self._mode.value != MODES[0]:
             self._show_frustums()
         return True
-
-    def set_status(self, status: Status) -> None:
-        """Shows how far the run is."""
-        self.status.show(status)
 
     def _react(self) -> None:
         requests = self.page.requests
@@ -180,7 +175,7 @@ class RadianceView:
                 look.aspect,
                 scale=scale,
                 color=TRAIN_COLOR,
-                image=self._camera_image(index),
+                image=self._drawn(index, PHOTO_SIDE),
                 format="jpeg",
                 wxyz=look.wxyz,
                 position=look.position,
@@ -204,13 +199,7 @@ class RadianceView:
 
     def _show_frustums(self) -> None:
         for index, handle in self._frustums.items():
-            handle.image = self._camera_image(index)
-
-    def _camera_image(self, view: int) -> Rgb:
-        return self._drawn(view, PHOTO_SIDE)
-
-    def _panel_image(self) -> Rgb:
-        return self._drawn(self._chosen, PANEL_SIDE)
+            handle.image = self._drawn(index, PHOTO_SIDE)
 
     def _drawn(self, view: int, side: int) -> Rgb:
         mode = self._mode.value if self.ray_map.rays else MODES[0]
@@ -219,7 +208,7 @@ class RadianceView:
 
     def _show_view(self) -> None:
         view = self._chosen
-        self._picture.image = self._panel_image()
+        self._image.image = self._drawn(self._chosen, PANEL_SIDE)
         name = self.photos.views[view].name
         words = f"`{name}`"
         if self.ray_map.rays:

@@ -162,16 +162,11 @@ def draw_batches(
 
 
 class _CountedProbe(FieldProbe):
-    """Answers a sampler, as in training, but not for ever."""
+    """Evaluates the field for a sampler, as in training, but not for ever."""
 
     def __init__(self, field: nn.Module, photos: Photos, snap: bool) -> None:
         super().__init__(field, photos, photos.domain if snap else None)
         self.left = MOST_PROBES
-
-    def __call__(self, coords: Coords) -> PerSample:
-        """Mean absolute error (N,)."""
-        self._spend(len(coords))
-        return self.error(coords)
 
     def residual(self, coords: Coords) -> Values:
         """Field minus signal (N, C)."""

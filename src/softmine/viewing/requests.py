@@ -1,4 +1,4 @@
-"""Which picture to make next: each browser gets the newest it asked for, coarse at first, then finer."""
+"""Which image to make next: each browser gets the newest it asked for, coarse at first, then finer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from softmine.viewing.browser_camera import BrowserCamera
 
 AT_ONCE = 0.1
-"""Seconds that a first, coarse picture may take."""
+"""Seconds that a first, coarse image may take."""
 COARSEST = 48
 """Pixels along its longer side, at least."""
 FINER = 3
-"""Times as many pixels along a side, from one picture to the next."""
+"""Times as many pixels along a side, from one image to the next."""
 ENOUGH = 0.6
 """Share of the finest affordable side that need not be made finer."""
 SLOW = 2e5
@@ -22,7 +22,7 @@ SLOW = 2e5
 
 @dataclass(frozen=True)
 class Job:
-    """A picture to be made.
+    """An image to be made.
 
     Attributes:
         client: the browser's number.
@@ -45,7 +45,7 @@ class Job:
 class _Browser:
     look: BrowserCamera
     moves: int = 0
-    # Of the last picture: what it showed, at which size.
+    # Of the last image: what it showed, at which size.
     shown: tuple[int, int] = (-1, -1)
     side: int = 0
     served: int = 0
@@ -55,13 +55,13 @@ class _Browser:
 class Requests:
     """What browsers want to see. Safe to use from several threads.
 
-    A browser whose camera has just moved first gets a picture that takes about a tenth of a second, then finer ones, each
+    A browser whose camera has just moved first gets an image that takes about a tenth of a second, then finer ones, each
     with three times as many pixels a side, up to ``resolution``. A job is given up when the camera moves on. When only the
-    field has changed, pictures are made again in the size they have, so that they do not flicker.
+    field has changed, images are made again in the size they have, so that they do not flicker.
 
     Attributes:
-        resolution: pixels along the longer side of the finest picture.
-        patience: seconds that a picture may take, about; finer ones are not made.
+        resolution: pixels along the longer side of the finest image.
+        patience: seconds that an image may take, about; finer ones are not made.
         closed: whether nobody wants anything any more.
 
     Example:
@@ -101,14 +101,14 @@ class Requests:
             self._browsers.pop(client, None)
 
     def restyle(self) -> None:
-        """Makes every picture anew, coarse at first: a person has changed how things are shown."""
+        """Makes every image anew, coarse at first: a person has changed how things are shown."""
         with self._changed:
             for browser in self._browsers.values():
                 browser.moves += 1
             self._changed.notify_all()
 
     def renew(self) -> None:
-        """Makes every picture anew in the size it has: the field has changed."""
+        """Makes every image anew in the size it has: the field has changed."""
         with self._changed:
             self._version += 1
             self._changed.notify_all()
@@ -121,7 +121,7 @@ class Requests:
             self._changed.notify_all()
 
     def next(self) -> Job | None:
-        """The next picture to make: that of the browser which has waited longest; None where all have what they want."""
+        """The next image to make: that of the browser which has waited longest; None where all have what they want."""
         with self._changed:
             waiting = [client for client, browser in self._browsers.items() if self._wants(browser)]
             if not waiting:
@@ -140,7 +140,7 @@ class Requests:
         return browser is None or browser.moves != job.moves
 
     def done(self, job: Job, seconds: float) -> None:
-        """Notes that a job's picture was shown, and how long it took."""
+        """Notes that a job's image was shown, and how long it took."""
         with self._changed:
             width, height = job.look.size(job.side)
             if seconds > 0:
@@ -152,7 +152,7 @@ class Requests:
                 browser.shown, browser.side = (job.moves, job.version), job.side
 
     def wait(self, seconds: float) -> None:
-        """Waits until somebody may want a picture, for so many seconds at most."""
+        """Waits until somebody may want an image, for so many seconds at most."""
         with self._changed:
             if not self.closed and not any(map(self._wants, self._browsers.values())):
                 self._changed.wait(seconds)
@@ -168,9 +168,9 @@ class Requests:
         return not self._enough(browser, browser.side)
 
     def _enough(self, browser: _Browser, side: int) -> bool:
-        """Whether a picture of that size need not be made finer."""
+        """Whether an image of that size need not be made finer."""
         finest = self._finest(browser)
-        # What a machine can do in a time wavers; not every waver is worth a picture.
+        # What a machine can do in a time wavers; not every waver is worth an image.
         return side == finest if finest == self.resolution else side >= ENOUGH * finest
 
     def _side(self, browser: _Browser) -> int:
@@ -188,6 +188,6 @@ class Requests:
         return min(self.resolution, self._affordable(browser, self.patience))
 
     def _affordable(self, browser: _Browser, seconds: float) -> int:
-        """The side of a picture that takes so many seconds, about."""
+        """The side of an image that takes so many seconds, about."""
         width, height = browser.look.size(1000)
         return max(COARSEST, math.isqrt(round(self._speed * seconds * 1e6 / (width * height))))

@@ -1,26 +1,37 @@
-"""The page in the browser: a panel, a picture for each camera, and things in space. Uses viser."""
+"""The page in the browser: a panel, an image for each camera, and things in space. Uses viser."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import os
+import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from softmine.checks import out_of_range
+from softmine.errors import ArgumentError
 from softmine.signals.libraries import require
 from softmine.viewing.browser_camera import BrowserCamera, Point, point
 from softmine.viewing.frames import Frame
-from softmine.viewing.ports import free_port, url
 from softmine.viewing.requests import Requests
 
 COARSE_QUALITY, FINE_QUALITY = 70, 92
 """Of JPEG, while the camera moves and when it is still."""
+TRIES = 100
+"""Ports that are tried, from the one asked for on."""
+TAKEN = (errno.EADDRINUSE, errno.EACCES)
+
+
+Paint = Callable[[BrowserCamera, int, Callable[[], bool]], Frame | None]
 
 
 class Page:
-    """A server whose page asks for pictures and shows them; use as a context manager.
+    """A server whose page asks for images and shows them; use as a context manager.
 
     Args:
         host: address to listen on.
@@ -39,7 +50,7 @@ class Page:
         with _quiet():
             self.server: Any = viser.ViserServer(host=host, port=free, label=title, verbose=False)
         self.moved_from = port if port not in (0, self.port) else None
-        # Sharing would send what is shown through a server of somebody else's.
+        # Sharing would send what is shown through a server of another party.
         self.gui.configure_theme(show_share_button=False, show_logo=False, control_width="large")
         self.server.on_client_connect(self._come)
         self.server.on_client_disconnect(lambda client: requests.leave(client.client_id))
@@ -84,7 +95,7 @@ class Page:
         camera.fov = look.fov
 
     def show(self, client: int, frame: Frame, *, final: bool) -> None:
-        """Sends a picture to one browser; one that has left gets none."""
+        """Sends an image to one browser; one that has left gets none."""
         handle = self.server.get_clients().get(client)
         if handle is not None:
             quality = FINE_QUALITY if final else COARSE_QUALITY
@@ -114,30 +125,70 @@ class Page:
         self.requests.look(client, look)
 
 
-def show_next(
-    requests: Requests,
-    page: Page,
-    paint: Callable[[BrowserCamera, int, Callable[[], bool]], Frame | None],
-    clock: Callable[[], float],
-) -> float | None:
-    """Makes the picture that is wanted most, if any is, and shows it; returns the seconds it took, or None.
+def show_next(page: Page, paint: Paint) -> float | None:
+    """Makes the image that is wanted most, if any is, and shows it; returns the seconds it took, or None.
 
     Args:
-        requests: knows what is wanted.
-        page: shows it.
-        paint: look, side and ``stop()`` to a frame, or None where it was told to stop.
-        clock: seconds.
+        page: knows what is wanted, and shows it.
+        paint: look, side and ``stop()`` to a frame, or None where it was stopped.
     """
-    job = requests.next()
+    job = page.requests.next()
     if job is None:
         return None
-    started = clock()
-    frame = paint(job.look, job.side, lambda: requests.stale(job))
-    if frame is None:
-        return clock() - started
-    page.show(job.client, frame, final=job.final)
-    requests.done(job, clock() - started)
-    return clock() - started
+    started = time.perf_counter()
+    frame = paint(job.look, job.side, lambda: page.requests.stale(job))
+    if frame is not None:
+        page.show(job.client, frame, final=job.final)
+        page.requests.done(job, time.perf_counter() - started)
+    return time.perf_counter() - started
+
+
+def free_port(host: str, port: int) -> int:
+    """The first free port from ``port`` on; with 0, any.
+
+    Raises:
+        SoftmineError: there is no such port, this machine has no address ``host``, or none of the next 100 ports is free.
+    """
+    if not 0 <= port <= 65535:
+        raise out_of_range("port", port, "give a number from 1 to 65535, or 0 for any free one")
+    last = min(port + TRIES, 65536)
+    try:
+        kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        for number in range(port, last):
+            with socket.socket(kind, socket.SOCK_STREAM) as listener:
+                # As servers do, which need not wait until the last connection of another is forgotten.
+                if os.name == "posix":
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    listener.bind((address[0], number, *address[2:]))
+                    return listener.getsockname()[1]
+                except OSError as error:
+                    if error.errno not in TAKEN:
+                        raise
+    except (OSError, UnicodeError) as error:
+        raise ArgumentError(
+            "cannot listen on {host} {given}: {reason}; give an address of this machine, such as 127.0.0.1",
+            given=host or repr(host),
+            reason=getattr(error, "strerror", None) or error,
+        ) from error
+    raise ArgumentError(
+        "none of the ports {first} to {last} is free on {given}: give another {port}, or 0 for any free one",
+        first=port,
+        last=last - 1,
+        given=host,
+    )
+
+
+def url(host: str, port: int) -> str:
+    """What to type into a browser on this machine.
+
+    Example:
+        >>> url("0.0.0.0", 8080)
+        'http://localhost:8080'
+    """
+    if host in ("0.0.0.0", "::"):
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextlib.contextmanager

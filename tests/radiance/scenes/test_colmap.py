@@ -103,7 +103,7 @@ BAD = [
     (rewrite("cameras", "PINHOLE 8 6 9.0 9.5", "PINHOLE 8 9 9.0 9.5"), "01.png is 8 x 6 pixels, but .*8 x 9"),
     (rewrite("images", "5 04.png", "9 04.png"), "'04.png' names camera 9"),
     (rewrite("images", "04.png", "../../04.png"), "'../../04.png': its name .*leads out"),
-    (rewrite("images", "04.png", "44.png"), "1 of its 10 pictures are missing, the first is .*44.png"),
+    (rewrite("images", "04.png", "44.png"), "1 of its 10 images are missing, the first is .*44.png"),
     (rewrite("points3D", "0.3", "inf"), "points3D.txt: a point's position is NaN or infinite"),
     (lambda model: (model / "images.txt").unlink(), "neither images.bin nor images.txt"),
     (lambda model: (model / "images.txt").write_text("# none\n"), "no image with a pose"),

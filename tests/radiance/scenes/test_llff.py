@@ -96,7 +96,7 @@ def put(row, column, value):
 
 
 BAD = [
-    (lambda folder: picture(folder / "images_4" / "more.png"), "has poses for 9 pictures, but .* holds 10"),
+    (lambda folder: picture(folder / "images_4" / "more.png"), "has poses for 9 images, but .* holds 10"),
     (lambda folder: (folder / "poses_bounds.npy").write_bytes(b"\x93NUMPY\x01"), "truncated or damaged NPY"),
     (table(lambda rows: rows[:, :16]), r"rows of 17 numbers, but is \(9, 16\)"),
     (put(3, 3, np.nan), "row 3 holds NaN"),

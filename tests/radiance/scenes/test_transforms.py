@@ -70,7 +70,7 @@ def test_nerfstudio(tmp_path):
     assert views["images/03.png"].camera.focal == (8.0, 9.5)
     assert views["images/03.png"].mask == tmp_path / "masks" / "3.png"
     assert len(scene.notes) == 1
-    assert re.match(r"1 of the 11 pictures in .* the first is blurred.png", scene.notes[0])
+    assert re.match(r"1 of the 11 images in .* the first is blurred.png", scene.notes[0])
 
 
 def test_unbounded_scenes_are_moved_to_what_the_cameras_look_at(tmp_path):
@@ -227,14 +227,14 @@ def test_missing_pictures_are_counted_and_the_first_is_named(tmp_path):
     folder = write_blender(tmp_path)
     for index in (1, 3):
         (folder / "train" / f"r_{index}.png").unlink()
-    with pytest.raises(SoftmineError, match=r"2 of its 4 pictures are missing, the first is .*train/r_1"):
+    with pytest.raises(SoftmineError, match=r"2 of its 4 images are missing, the first is .*train/r_1"):
         read_scene(folder)
 
 
 def test_a_picture_that_is_none_is_refused(tmp_path):
     folder = write_blender(tmp_path)
     (folder / "train" / "r_1.png").write_bytes(b"no picture")
-    with pytest.raises(SoftmineError, match=r"r_1.png: it is not a picture"):
+    with pytest.raises(SoftmineError, match=r"r_1.png: it is not an image"):
         read_scene(folder)
 
 

@@ -123,12 +123,12 @@ def test_of_space_without_bounds_the_unit_ball_is_meshed_and_closed():
 
 def test_no_surface_is_said_with_the_densities_there_are():
     scene = moved()
-    with pytest.raises(SoftmineError, match=r"below the level 100 everywhere, from .* to 30: give a --level"):
+    with pytest.raises(SoftmineError, match=r"below the level 100 everywhere, from .* to 30: give a level"):
         export.surface(ball(scene), scene, CPU, 16, level=100.0)
     with pytest.raises(SoftmineError, match=r"above the level 1 everywhere, from 30 to 30"):
         export.surface(ball(scene, 9.0), scene, CPU, 16, level=1.0)
     for level in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(SoftmineError, match="--level is"):
+        with pytest.raises(SoftmineError, match="level is"):
             export.surface(ball(scene), scene, CPU, 16, level=level)
     broken = ball(scene)
     broken.field.radius = float("nan")
@@ -162,7 +162,7 @@ def test_specks_can_be_left_out():
     assert len(faces) == len(both.faces)
     with pytest.raises(SoftmineError, match="the largest piece has 320 triangles"):
         export.large_pieces(np.array(both.vertices), np.array(both.faces), 321)
-    with pytest.raises(SoftmineError, match="--smallest is -1"):
+    with pytest.raises(SoftmineError, match="smallest is -1"):
         export.large_pieces(np.array(both.vertices), np.array(both.faces), -1)
 
 
@@ -195,7 +195,7 @@ def test_no_more_points_than_pixels_that_see_something():
     with pytest.raises(SoftmineError, match="nothing is seen"):
         export.visible_points(ball(scene, -1.0), photos, CPU, 10)
     for count in (0, 10**8):
-        with pytest.raises(SoftmineError, match=f"--points is {count}"):
+        with pytest.raises(SoftmineError, match=f"points is {count}"):
             export.visible_points(ball(scene), photos, CPU, count)
 
 
@@ -218,7 +218,7 @@ def test_in_normalized_device_coordinates_there_are_points_alone(tmp_path):
         (scene.bounds.low, scene.bounds.high), unbounded=True, near=0.0, far=1.0, log2_table_size=8
     )
     renderer = Renderer(field, photos).eval()
-    with pytest.raises(SoftmineError, match=r"normalized device coordinates.*--points N"):
+    with pytest.raises(SoftmineError, match=r"normalized device coordinates.*points N"):
         export.surface(renderer, scene, CPU, 16)
 
     class Wall(nn.Module):

@@ -18,11 +18,9 @@ from softmine.runs.build import build_run
 from softmine.runs.task import batch_size_for
 from softmine.tasks.nerf import evaluation as nerf_evaluation
 from softmine.tasks.nerf.camera_paths import film_camera, look_at, orbit, photo_camera, spiral
-from softmine.tasks.nerf.depth import depth_colors
 from softmine.tasks.nerf.evaluation import measure_view, over_all
-from softmine.tasks.nerf.field import pixels_across
-from softmine.tasks.nerf.rendering import render_view
-from softmine.tasks.nerf.task import NerfTask, Options, read
+from softmine.tasks.nerf.rendering import depth_colors, render_view
+from softmine.tasks.nerf.task import NerfTask, Options, pixels_across, read
 from softmine.training.settings import FieldSettings, FitSettings
 
 CPU = torch.device("cpu")
@@ -132,7 +130,8 @@ def test_views_are_shown_measured_and_written(task, tmp_path):
     result = task.reconstruct(field, CPU)
     assert result.values.shape == result.target.shape == result.depth.shape
     assert result.error.shape == result.values.shape[:2]
-    shot = task.render(field, 1, CPU)
+    view = task.test.views[1]
+    shot = render_view(field, task.scene, view.camera, view.pose, background=1.0, device=CPU)
     np.testing.assert_array_equal(result.shots[1][1].color, shot.color)
     np.testing.assert_array_equal(result.values[:16, :16], result.shots[0][1].color)
     np.testing.assert_array_equal(result.values[-16:, -16:], shot.color)
@@ -215,7 +214,7 @@ def test_an_orbit_keeps_height_and_distance_and_looks_at_the_center(task):
         np.testing.assert_allclose(pose[:, :3] @ pose[:, :3].T, np.eye(3), atol=1e-9)
         np.testing.assert_allclose(np.cross(pose[:, 2], pose[:, 3]), 0, atol=1e-6)
         assert pose[2, 1] < 0
-    with pytest.raises(SoftmineError, match="use --views orbit"):
+    with pytest.raises(SoftmineError, match="use views orbit"):
         spiral(task.scene, 8, 1.0)
 
 
@@ -230,7 +229,7 @@ def test_a_spiral_stays_among_the_cameras_and_looks_at_one_point(task):
         type(template)(str(i), template.camera, pose, "train", None, None, template.pixels)
         for i, pose in enumerate(views)
     )
-    scene = Scene("wall", None, views, False, task.scene.bounds)
+    scene = Scene("wall", None, views, task.scene.bounds)
     poses = spiral(scene, 30, 4.0)
     for pose in poses:
         np.testing.assert_allclose(pose[:, :3] @ pose[:, :3].T, np.eye(3), atol=1e-9)

@@ -12,7 +12,7 @@ from softmine.signals import Shape
 from softmine.signals.shape.files import tidy
 from softmine.tasks.shape import task as shape_task
 from softmine.tasks.shape import views as shape_views
-from softmine.tasks.shape.evaluation import ShapeEvaluator, chamfer
+from softmine.tasks.shape.task import ShapeEvaluator, chamfer
 from softmine.training.sampler import make_sampler
 
 CPU = torch.device("cpu")

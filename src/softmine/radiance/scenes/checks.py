@@ -1,9 +1,10 @@
-"""What readers of scenes refuse, each in one sentence that names the file and the field."""
+"""What readers of scenes look for and refuse, each in one sentence that names the file and the field."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ MAX_SIDE = 2**16
 
 
 class Header(NamedTuple):
-    """What a picture's file says before it is decoded."""
+    """What an image's file says before it is decoded."""
 
     width: int
     height: int
@@ -156,10 +157,10 @@ def refuse_missing(paths: Sequence[Path], what: str, where: str) -> None:
 
 
 def header(path: Path) -> Header:
-    """Size and kind of a picture, from the beginning of its file, as stored (not turned by EXIF).
+    """Size and kind of an image, from the beginning of its file, as stored (not turned by EXIF).
 
     Raises:
-        SoftmineError: it is not a picture.
+        SoftmineError: it is not an image.
     """
     try:
         with warnings.catch_warnings():
@@ -167,25 +168,15 @@ def header(path: Path) -> Header:
             with PIL.Image.open(path) as image:
                 has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
                 width, height = image.size
-                if isinstance(image, TiffImageFile):  # whose size is that of the upright picture
+                if isinstance(image, TiffImageFile):  # whose size is that of the upright image
                     width, height = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
                 return Header(width, height, has_alpha)
     except Exception as error:
-        raise SoftmineError(f"cannot read {path}: it is not a picture that can be decoded") from error
-
-
-def check_size(path: Path, width: int, height: int, where: str) -> None:
-    """Raises SoftmineError if a picture is not of the size that a scene states."""
-    found = header(path)
-    if (found.width, found.height) != (width, height):
-        raise SoftmineError(
-            f"{path} is {found.width} x {found.height} pixels, but {where} states {width} x {height}; "
-            "use the pictures that the cameras were estimated from"
-        )
+        raise SoftmineError(f"cannot read {path}: it is not an image that can be decoded") from error
 
 
 def smaller(path: Path, width: int, height: int, factor: int, where: str) -> tuple[int, int]:
-    """Size (width, height) of a picture that should be ``factor`` times smaller than the one stated.
+    """Size (width, height) of an image that should be ``factor`` times smaller than the one stated.
 
     Raises:
         SoftmineError: it is not, by more than rounding.
@@ -196,13 +187,13 @@ def smaller(path: Path, width: int, height: int, factor: int, where: str) -> tup
         raise SoftmineError(
             f"{path} is {found.width} x {found.height} pixels, but {where} states {width} x {height}"
             + (f", {factor} times as much as it should be" if factor > 1 else "")
-            + "; use the pictures that the cameras were estimated from"
+            + "; use the images that the cameras were estimated from"
         )
     return found.width, found.height
 
 
 def extra_note(used: Sequence[Path], folder: Path) -> tuple[str, ...]:
-    """A note on pictures of a folder that no view uses."""
+    """A note on images of a folder that no view uses."""
     names = {path.name for path in used}
     found = (
         [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS] if folder.is_dir() else []
@@ -210,8 +201,47 @@ def extra_note(used: Sequence[Path], folder: Path) -> tuple[str, ...]:
     extra = sorted(path.name for path in found if path.name not in names)
     if not extra:
         return ()
-    return (f"{len(extra)} of the {len(found)} pictures in {folder} have no pose and are not used, "
+    return (f"{len(extra)} of the {len(found)} images in {folder} have no pose and are not used, "
             f"the first is {extra[0]}",)  # fmt: skip
+
+
+class ImageFolder(NamedTuple):
+    """A folder of images, how many times smaller than full size, and how many times they are averaged down yet."""
+
+    folder: Path
+    factor: int
+    downscale: int
+
+
+def image_folder(scene: Path, downscale: int) -> ImageFolder:
+    """The smallest copies that averaging over whole blocks brings to full size over ``downscale``.
+
+    A ``downscale`` of 1 takes the largest there are, even where those of full size are missing.
+
+    Raises:
+        SoftmineError: there is no folder of images, or none of a size that can be used.
+    """
+    found = {1: scene / "images"} if (scene / "images").is_dir() else {}
+    for folder in scene.glob("images_*"):
+        match = re.fullmatch(r"images_([1-9]\d{0,3})", folder.name)
+        if match and folder.is_dir():
+            found[int(match[1])] = folder
+    if not found:
+        raise SoftmineError(
+            f"cannot read {scene}: it has no folder 'images' (nor images_2, images_4, images_8)"
+        )
+    if downscale == 1:
+        factor = min(found)
+        return ImageFolder(found[factor], factor, 1)
+    usable = [factor for factor in found if downscale % factor == 0]
+    if not usable:
+        names = ", ".join(found[factor].name for factor in sorted(found))
+        raise SoftmineError(
+            f"cannot read {scene} at downscale {downscale}: it has {names} only; "
+            f"give 1 for the largest there is, or a multiple of {min(found)}"
+        )
+    factor = max(usable)
+    return ImageFolder(found[factor], factor, downscale // factor)
 
 
 def _shown(value: Any) -> str:

@@ -1,23 +1,21 @@
-"""COLMAP scenes: a sparse model beside a folder of photos."""
+"""COLMAP scenes: a sparse model, binary or text, beside a folder of photos."""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Camera, Cameras, Pose
-from softmine.radiance.scenes import checks, image_folders
-from softmine.radiance.scenes.colmap_files import (
-    StoredCamera,
-    StoredImage,
-    read_cameras,
-    read_images,
-    read_points,
-)
-from softmine.radiance.scenes.scene import CAMERA_FAR, CAMERA_NEAR, Bounds, Scene, View, hold_out, normalize
+from softmine.radiance.scenes import checks
+from softmine.radiance.scenes.scene import CAMERA_NEAR, Scene, View, hold_out, unbounded_scene
 
 PLACES = ("sparse/0", "sparse", "colmap/sparse/0", ".")
 LENSES = {
@@ -28,6 +26,21 @@ LENSES = {
     "OPENCV": ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2"),
 }
 """Camera models that are read, and what their parameters are."""
+MODELS = {
+    0: ("SIMPLE_PINHOLE", 3),
+    1: ("PINHOLE", 4),
+    2: ("SIMPLE_RADIAL", 4),
+    3: ("RADIAL", 5),
+    4: ("OPENCV", 8),
+    5: ("OPENCV_FISHEYE", 8),
+    6: ("FULL_OPENCV", 12),
+    7: ("FOV", 5),
+    8: ("SIMPLE_RADIAL_FISHEYE", 4),
+    9: ("RADIAL_FISHEYE", 5),
+    10: ("THIN_PRISM_FISHEYE", 12),
+    11: ("RAD_TAN_THIN_PRISM_FISHEYE", 16),
+}
+"""Names and numbers of parameters, by COLMAP's numbers of its camera models."""
 
 
 def find(folder: Path) -> Path | None:
@@ -40,23 +53,23 @@ def find(folder: Path) -> Path | None:
 
 
 def read(folder: Path, model: Path, downscale: int = 1) -> Scene:
-    """Reads a model and the pictures in ``images`` (or ``images_2`` and so on); every eighth, by name, is for testing.
+    """Reads a model and the images in ``images`` (or ``images_2`` and so on); every eighth, by name, is for testing.
 
     The scene is unbounded; its world is moved and scaled so that the cameras lie in the unit ball.
 
     Raises:
-        SoftmineError: a file is damaged, a camera model is not one of ``LENSES``, or pictures do not fit.
+        SoftmineError: a file is damaged, a camera model is not one of ``LENSES``, or images do not fit.
     """
-    pictures = image_folders.choose(folder, downscale)
+    found = checks.image_folder(folder, downscale)
     cameras = read_cameras(model)
     stored = read_images(model)
     if not stored:
         raise SoftmineError(f"cannot read {model}: it has no image with a pose; run COLMAP's mapper again")
     where = f"{model}: image"
     images = [
-        checks.inside(pictures.folder, image.name, f"{where} {image.name!r}: its name") for image in stored
+        checks.inside(found.folder, image.name, f"{where} {image.name!r}: its name") for image in stored
     ]
-    checks.refuse_missing(images, "pictures", f"{model} with {pictures.folder}")
+    checks.refuse_missing(images, "images", f"{model} with {found.folder}")
     full = {number: _camera(camera, f"{model}: camera {number}") for number, camera in cameras.items()}
     views = []
     for entry, image in zip(stored, images, strict=True):
@@ -64,34 +77,28 @@ def read(folder: Path, model: Path, downscale: int = 1) -> Scene:
         if entry.camera not in full:
             raise SoftmineError(f"{here} names camera {entry.camera}, which {model} does not have")
         camera = full[entry.camera]
-        size = checks.smaller(image, camera.width, camera.height, pictures.factor, here)
-        camera = camera.resized(*size).downscaled(pictures.downscale)
+        size = checks.smaller(image, camera.width, camera.height, found.factor, here)
+        camera = camera.resized(*size).downscaled(found.downscale)
         views.append(View(image.relative_to(folder).as_posix(), camera, _pose(entry, here), "train", image))
-    moved, center, scale = normalize(hold_out(views), str(model))
-    points = read_points(model)
-    if points is not None:
-        points = (points - np.array(center)) * scale
-    return Scene(
-        name=folder.resolve().name,
-        path=folder,
-        views=moved,
+    names = ("cameras", "images", "points3D")
+    scene = unbounded_scene(
+        folder,
+        hold_out(views),
+        str(model),
         has_alpha=any(checks.header(image).has_alpha for image in images),
-        bounds=Bounds("unbounded", _near(moved, points), CAMERA_FAR),
-        center=center,
-        scale=scale,
-        downscale=pictures.downscale,
-        points=points,
-        files=tuple(
-            sorted(path for path in model.glob("*") if path.stem in ("cameras", "images", "points3D"))
-        ),
-        notes=checks.extra_note(images, pictures.folder),
+        downscale=found.downscale,
+        files=tuple(sorted(path for path in model.glob("*") if path.stem in names)),
+        notes=checks.extra_note(images, found.folder),
     )
-
-
-def _near(views: tuple[View, ...], points: np.ndarray | None) -> float:
-    """Half the depth of the nearest points: of all but a hundredth of those that a view has in its picture."""
+    points = read_points(model)
     if points is None:
-        return CAMERA_NEAR
+        return scene
+    points = (points - np.array(scene.center)) * scene.scale
+    return replace(scene, bounds=replace(scene.bounds, near=_near(scene.views, points)), points=points)
+
+
+def _near(views: tuple[View, ...], points: np.ndarray) -> float:
+    """Half the depth of the nearest points: of all but a hundredth of those that a view has in its image."""
     points = points[:: max(1, len(points) // 20_000)]
     nearest = []
     cameras = Cameras([view.camera for view in views], [view.pose for view in views])
@@ -108,7 +115,7 @@ def _camera(stored: StoredCamera, where: str) -> Camera:
     if stored.model not in LENSES:
         raise SoftmineError(
             f"{where} is of the model {stored.model}, but only {', '.join(LENSES)} are read; "
-            "undistort the pictures first (colmap image_undistorter)"
+            "undistort the images first (colmap image_undistorter)"
         )
     names = LENSES[stored.model]
     if len(stored.parameters) != len(names):
@@ -121,7 +128,7 @@ def _camera(stored: StoredCamera, where: str) -> Camera:
         if name in ("f", "fx", "fy"):
             checks.positive(value, name, where)
     if not (1 <= stored.width <= checks.MAX_SIDE and 1 <= stored.height <= checks.MAX_SIDE):
-        raise SoftmineError(f"{where} is {stored.width} x {stored.height} pixels, which no picture is")
+        raise SoftmineError(f"{where} is {stored.width} x {stored.height} pixels, which no image is")
     focal = values.get("f", 0.0)
     k1, k2, p1, p2 = (values.get(name, 0.0) for name in ("k1", "k2", "p1", "p2"))
     return Camera(
@@ -148,3 +155,185 @@ def _pose(stored: StoredImage, where: str) -> Pose:
         ]
     )
     return np.concatenate((rotation.T, -(rotation.T @ translation)[:, None]), 1)
+
+
+class StoredCamera(NamedTuple):
+    """A line of ``cameras``."""
+
+    model: str
+    width: int
+    height: int
+    parameters: tuple[float, ...]
+
+
+class StoredImage(NamedTuple):
+    """A line of ``images``: world to camera by a quaternion (w, x, y, z), then a translation."""
+
+    name: str
+    quaternion: tuple[float, ...]
+    translation: tuple[float, ...]
+    camera: int
+
+
+def read_cameras(model: Path) -> dict[int, StoredCamera]:
+    """Cameras by their numbers, from ``cameras.bin`` or ``cameras.txt``.
+
+    Raises:
+        SoftmineError: the file is missing, truncated or damaged.
+    """
+    path = _either(model, "cameras")
+    if path.suffix == ".txt":
+        cameras = {}
+        for number, words in _lines(path):
+            camera, name, width, height, *parameters = _fields(
+                words, (int, str, int, int), float, path, number
+            )
+            cameras[camera] = StoredCamera(name, width, height, tuple(parameters))
+        return cameras
+    data, cameras = _Binary(path), {}
+    for _ in range(data.count(24)):
+        camera, kind, width, height = data.take("<iiQQ")
+        if kind not in MODELS:
+            raise SoftmineError(f"cannot read {path}: camera {camera} is of an unknown model, number {kind}")
+        name, parameters = MODELS[kind]
+        cameras[camera] = StoredCamera(name, width, height, data.take(f"<{parameters}d"))
+    data.end()
+    return cameras
+
+
+def read_images(model: Path) -> list[StoredImage]:
+    """Images with a pose, from ``images.bin`` or ``images.txt``.
+
+    Raises:
+        SoftmineError: the file is missing, truncated or damaged.
+    """
+    path = _either(model, "images")
+    if path.suffix == ".txt":
+        images = []
+        # Every image has a second line, of its points, which may be empty.
+        lines = _lines(path, keep_empty=True)
+        for number, words in lines:
+            if not words:
+                continue
+            next(lines, None)
+            row = _fields(words, (int, *(float,) * 7, int, str), str, path, number)
+            name = " ".join(row[9:])
+            images.append(StoredImage(name, tuple(row[1:5]), tuple(row[5:8]), row[8]))
+        return images
+    data, images = _Binary(path), []
+    for _ in range(data.count(73)):
+        row = data.take("<i7di")
+        name = data.text()
+        data.skip(data.take("<Q")[0], 24)
+        images.append(StoredImage(name, row[1:5], row[5:8], row[8]))
+    data.end()
+    return images
+
+
+def read_points(model: Path) -> Float[np.ndarray, "p 3"] | None:
+    """Positions (P, 3) from ``points3D.bin`` or ``points3D.txt``; None where there is neither, or no point.
+
+    Raises:
+        SoftmineError: the file is truncated or damaged, or a position is not finite.
+    """
+    path = next((path for path in _candidates(model, "points3D") if path.is_file()), None)
+    if path is None:
+        return None
+    rows = []
+    if path.suffix == ".txt":
+        for number, words in _lines(path):
+            rows.append(_fields(words, (int, float, float, float), str, path, number)[1:4])
+    else:
+        data = _Binary(path)
+        for _ in range(data.count(51)):
+            rows.append(data.take("<Q3d3Bd")[1:4])
+            data.skip(data.take("<Q")[0], 8)
+        data.end()
+    points = np.array(rows, np.float64).reshape(-1, 3)
+    if not np.isfinite(points).all():
+        raise SoftmineError(f"cannot read {path}: a point's position is NaN or infinite; run COLMAP again")
+    return points if len(points) else None
+
+
+def _candidates(model: Path, name: str) -> tuple[Path, Path]:
+    return model / f"{name}.bin", model / f"{name}.txt"
+
+
+def _either(model: Path, name: str) -> Path:
+    for path in _candidates(model, name):
+        if path.is_file():
+            return path
+    raise SoftmineError(
+        f"cannot read {model}: it has neither {name}.bin nor {name}.txt; get a complete COLMAP model"
+    )
+
+
+def _lines(path: Path, keep_empty: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Numbers, from 1, and words of the lines that are no comments."""
+    try:
+        text = checks.read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise SoftmineError(f"cannot read {path}: it is not text; get a complete copy") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.lstrip().startswith("#") and (keep_empty or line.strip()):
+            yield number, line.split()
+
+
+def _fields(words: list[str], kinds: tuple[type, ...], rest: type, path: Path, number: int) -> list[Any]:
+    """Words as numbers and text; those beyond ``kinds`` are of kind ``rest``."""
+    try:
+        if len(words) < len(kinds):
+            raise ValueError
+        every = [*kinds, *(rest,) * (len(words) - len(kinds))]
+        return [kind(word) for kind, word in zip(every, words, strict=True)]
+    except ValueError as error:
+        raise SoftmineError(
+            f"cannot read {path}: line {number} is not {len(kinds)} values or more of the right kind; "
+            "it is truncated or damaged"
+        ) from error
+
+
+class _Binary:
+    """A little-endian file read from its beginning; says so where it ends too soon or too late."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.data, self.place = path, checks.read_bytes(path), 0
+
+    def take(self, layout: str) -> tuple[Any, ...]:
+        """The next values, packed as ``layout`` says."""
+        start = self.place
+        self.skip(1, struct.calcsize(layout))
+        return struct.unpack_from(layout, self.data, start)
+
+    def skip(self, count: int, size: int) -> None:
+        """Leaves out ``count`` records of ``size`` bytes."""
+        self.place += count * size
+        if self.place > len(self.data):
+            raise self._damaged()
+
+    def count(self, least: int) -> int:
+        """The number of records that follow, each of at least ``least`` bytes."""
+        count = self.take("<Q")[0]
+        if count * least > len(self.data) - self.place:
+            raise self._damaged()
+        return count
+
+    def text(self) -> str:
+        """The text up to the next zero byte."""
+        stop = self.data.find(b"\0", self.place)
+        try:
+            if stop < 0:
+                raise self._damaged()
+            name = self.data[self.place : stop].decode()
+        except UnicodeDecodeError as error:
+            raise self._damaged() from error
+        self.place = stop + 1
+        return name
+
+    def end(self) -> None:
+        """Raises SoftmineError if anything is left."""
+        if self.place != len(self.data):
+            raise self._damaged()
+
+    def _damaged(self) -> SoftmineError:
+        return SoftmineError(f"cannot read {self.path}: it is truncated or damaged; get a complete copy")

@@ -12,8 +12,8 @@ import torch
 
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Camera, Cameras, to_ndc
-from softmine.radiance.scenes import checks, image_folders
-from softmine.radiance.scenes.scene import CAMERA_FAR, Bounds, Ndc, Scene, View, hold_out, normalize
+from softmine.radiance.scenes import checks
+from softmine.radiance.scenes.scene import Bounds, Ndc, Scene, View, hold_out, unbounded_scene
 
 NEAREST = 4 / 3
 """Distance of the nearest point after scaling, so that the near plane at 1 lies before all points (as in NeRF)."""
@@ -21,7 +21,7 @@ NEAR_PLANE = 1.0
 
 
 def read(folder: Path, downscale: int = 1) -> Scene:
-    """Reads ``poses_bounds.npy`` (N, 17) and the N pictures, sorted by name; every eighth is for testing.
+    """Reads ``poses_bounds.npy`` (N, 17) and the N images, sorted by name; every eighth is for testing.
 
     A row is a pose (3, 5), whose columns are the camera's down, right and backward axes, its center, and
     (height, width, focal length) at full size, then the depths of the nearest and farthest point.
@@ -31,49 +31,43 @@ def read(folder: Path, downscale: int = 1) -> Scene:
     look around, the scene is unbounded.
 
     Raises:
-        SoftmineError: the file is damaged, or does not fit the pictures.
+        SoftmineError: the file is damaged, or does not fit the images.
     """
     file = folder / "poses_bounds.npy"
     table = _table(file)
-    pictures = image_folders.choose(folder, downscale)
-    images = sorted(path for path in pictures.folder.iterdir() if path.suffix.lower() in checks.IMAGE_ENDINGS)
+    found = checks.image_folder(folder, downscale)
+    images = sorted(path for path in found.folder.iterdir() if path.suffix.lower() in checks.IMAGE_ENDINGS)
     if len(images) != len(table):
         raise SoftmineError(
-            f"{file} has poses for {len(table)} pictures, but {pictures.folder} holds {len(images)}; "
+            f"{file} has poses for {len(table)} images, but {found.folder} holds {len(images)}; "
             "they must be the same ones, sorted by name"
         )
     views = []
     for index, (row, image) in enumerate(zip(table, images, strict=True)):
         where = f"{file}: row {index} ({image.name})"
         matrix = row[:15].reshape(3, 5)
-        camera = _camera(matrix[:, 4], image, pictures.factor, where).downscaled(pictures.downscale)
+        camera = _camera(matrix[:, 4], image, found.factor, where).downscaled(found.downscale)
         # Columns down, right, back -> right, down, forward.
         pose = np.stack((matrix[:, 1], matrix[:, 0], -matrix[:, 2], matrix[:, 3]), 1)
         name = image.relative_to(folder).as_posix()
         views.append(View(name, camera, checks.rigid(pose, f"{where}: the pose"), "train", image))
-    scene = Scene(folder.resolve().name, folder, (), False, Bounds("ndc", 0.0, 1.0), files=(file,))
-    scene = replace(scene, downscale=pictures.downscale)
-    facing = _face_forward(hold_out(views), float(NEAREST / table[:, 15].min()), scene)
+    views = hold_out(views)
+    nearest = float(table[:, 15].min())
+    common = {"downscale": found.downscale, "files": (file,)}
+    scene = Scene(folder.resolve().name, folder, (), Bounds("ndc", 0.0, 1.0), **common)
+    facing = _face_forward(views, NEAREST / nearest, scene)
     if facing:
         return facing
-    moved, center, scale = normalize(hold_out(views), str(file))
-    near = 0.5 * float(table[:, 15].min()) * scale
-    return replace(
-        scene,
-        views=moved,
-        bounds=Bounds("unbounded", near, CAMERA_FAR),
-        center=center,
-        scale=scale,
-        notes=("the cameras do not all look one way, so the scene is unbounded and not in NDC",),
-    )
+    note = "the cameras do not all look one way, so the scene is unbounded and not in NDC"
+    scene = unbounded_scene(folder, views, str(file), notes=(note,), **common)
+    return replace(scene, bounds=replace(scene.bounds, near=0.5 * nearest * scene.scale))
 
 
 def _table(file: Path) -> np.ndarray:
     content: Any = None
+    data = checks.read_bytes(file)
     try:
-        content = np.load(io.BytesIO(checks.read_bytes(file)), allow_pickle=False)
-    except SoftmineError:
-        raise
+        content = np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:
         raise SoftmineError(
             f"cannot read {file}: it is a truncated or damaged NPY; get a complete copy"
@@ -118,29 +112,20 @@ def _face_forward(views: list[View], scale: float, scene: Scene) -> Scene | None
         return None
     back, right = back / np.linalg.norm(back), right / np.linalg.norm(right)
     turn = np.stack((right, np.cross(back, right), back))
-    moved = tuple(
-        replace(
-            view,
-            pose=np.concatenate(
-                (turn @ view.pose[:, :3], turn @ (view.pose[:, 3:] - center[:, None]) * scale), 1
-            ),
-        )
-        for view in views
-    )
+    scene = scene.placed(views, center, scale, turn)
     first = views[0].camera
     focal = float(np.mean([view.camera.focal[0] / view.camera.width for view in views]))
     ndc = Ndc((2 * focal, 2 * focal * first.width / first.height), NEAR_PLANE)
-    corners = _corners(moved, ndc)
+    corners = _corners(scene.views, ndc)
     if corners is None:
         return None
     low, high = corners.min(0).tolist(), corners.max(0).tolist()
     bounds = Bounds("ndc", 0.0, 1.0, (low[0], low[1], -1.0), (high[0], high[1], 1.0))
-    x, y, z = center.tolist()
-    return replace(scene, views=moved, bounds=bounds, ndc=ndc, center=(x, y, z), scale=scale)
+    return replace(scene, bounds=bounds, ndc=ndc)
 
 
 def _corners(views: tuple[View, ...], ndc: Ndc) -> np.ndarray | None:
-    """Where in NDC (x, y) the rays through the pictures' corners begin and end: all rays lie between these."""
+    """Where in NDC (x, y) the rays through the images' corners begin and end: all rays lie between these."""
     cameras = Cameras([view.camera for view in views], [view.pose for view in views])
     pixels = [
         [(y * view.camera.height, x * view.camera.width) for y in (0.0, 1.0) for x in (0.0, 1.0)]

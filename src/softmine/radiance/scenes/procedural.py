@@ -1,4 +1,4 @@
-"""A scene that needs no file and no network: a striped ball and a chequered box on a floor, ray-traced here."""
+"""A scene that needs no file and no network: a striped ball and a checkered box on a floor, ray-traced here."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from softmine.radiance.cameras import Camera, Pose
-from softmine.radiance.scenes.scene import Bounds, Scene, View
+from softmine.radiance.cameras import Camera, Pose, look_along
+from softmine.radiance.scenes.scene import Scene, View, box_bounds
 
 SIZE, TRAIN, TEST = 100, 40, 8
 DISTANCE, ANGLE = 4.0, 0.7
-"""Of the cameras: distance from the origin, and the angle of their pictures in radians."""
+"""Of the cameras: distance from the origin, and the angle of their images in radians."""
 SAMPLES = 3
 """Rays along each side of a pixel, whose mean it is."""
 
@@ -62,10 +62,7 @@ def procedural(size: int = SIZE, train: int = TRAIN, test: int = TEST) -> Scene:
     for index in range(test):
         height = 0.45 + 0.2 * math.sin(3 * index)
         views.append(_view("test", index, camera, _look(height, 0.3 + index * 2 * math.pi / test)))
-    half = 1.5
-    reach = half * math.sqrt(3)
-    bounds = Bounds("box", DISTANCE - reach, DISTANCE + reach, (-half, -half, -half), (half, half, half))
-    return Scene("still-life", None, tuple(views), True, bounds)
+    return Scene("still-life", None, tuple(views), box_bounds(views, 1.5, "still-life"), has_alpha=True)
 
 
 def trace(origins: Vectors, directions: Vectors) -> tuple[Vectors, Numbers]:
@@ -97,10 +94,7 @@ def _look(height: float, turn: float) -> Pose:
     """A camera at ``height`` (sine of its elevation) and ``turn`` that looks at the origin, +z of the world up."""
     level = math.sqrt(1 - height * height)
     center = DISTANCE * np.array([level * math.cos(turn), level * math.sin(turn), height])
-    forward = -center / DISTANCE
-    right = np.cross(forward, [0.0, 0.0, 1.0])
-    right /= np.linalg.norm(right)
-    return np.stack((right, np.cross(forward, right), forward, center), 1)
+    return look_along(center, -center / DISTANCE, (0.0, 0.0, 1.0))
 
 
 def _view(split: str, index: int, camera: Camera, pose: Pose) -> View:
@@ -123,7 +117,7 @@ def _render(camera: Camera, pose: Pose) -> UInt8[np.ndarray, "h w 4"]:
         parts.append(np.column_stack(trace(np.broadcast_to(center, chunk.shape), chunk)))
     side = camera.width
     values = np.concatenate(parts).reshape(side, SAMPLES, side, SAMPLES, 4).mean((1, 3))
-    # Stored as pictures are: color not multiplied by opacity.
+    # Stored as images are: color not multiplied by opacity.
     values[..., :3] /= np.maximum(values[..., 3:], 1e-9)
     return np.rint(values * 255).clip(0, 255).astype(np.uint8)
 

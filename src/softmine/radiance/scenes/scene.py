@@ -1,11 +1,12 @@
-"""What every reader of posed pictures gives: views, and the room they look into."""
+"""What every reader of posed images gives: views, and the space they look into."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -22,15 +23,15 @@ CAMERA_FAR = 1000.0
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One posed picture.
+    """One posed image.
 
     Attributes:
         name: its file's path inside the scene.
-        camera: of the picture at the scene's ``downscale``.
+        camera: of the image at the scene's ``downscale``.
         pose: (3, 4), from camera to world; the camera looks along its +z with +y down.
         split: what it is for: ``train`` or ``test``.
         image: its file, or None where ``pixels`` are given.
-        mask: a picture of the same size whose black pixels do not count, or None.
+        mask: an image of the same size whose black pixels do not count, or None.
         pixels: (H, W, 3) RGB or (H, W, 4) RGBA (not premultiplied), or None where there is a file.
     """
 
@@ -73,28 +74,28 @@ class Ndc:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Posed pictures of one place.
+    """Posed images of one place.
 
     Attributes:
         name: what to call it in reports.
         path: its folder or file, or None where it is made here.
         views: all of them, those of ``train`` first.
-        has_alpha: whether the pictures say what is background (RGBA), or are photos.
         bounds: where there is something.
+        has_alpha: whether the images say what is background (RGBA), or are photos.
         ndc: how rays become those of normalized device coordinates, or None where they do not.
         center: the point of the file's world that is the origin of this one.
         scale: lengths in this world over lengths in the file's (after any rotation, for LLFF).
-        downscale: pictures are averaged over blocks of this many pixels a side as they are loaded.
+        downscale: images are averaged over blocks of this many pixels a side as they are loaded.
         points: (P, 3) points known to lie on surfaces, in this world, or None.
-        files: what was read besides pictures: they belong to the fingerprint.
+        files: what was read besides images: they belong to the fingerprint.
         notes: what a user may want to know, one sentence each.
     """
 
     name: str
     path: Path | None
     views: tuple[View, ...]
-    has_alpha: bool
     bounds: Bounds
+    has_alpha: bool = False
     ndc: Ndc | None = None
     center: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: float = 1.0
@@ -114,6 +115,23 @@ class Scene:
             raise SoftmineError(f"the scene {self.name!r} has no view to {name}: give it some")
         return chosen
 
+    def placed(
+        self,
+        views: Sequence[View],
+        center: Float[np.ndarray, "3"],
+        scale: float,
+        turn: Float[np.ndarray, "3 3"] | None = None,
+    ) -> Scene:
+        """The scene with these views, in a world moved to ``center``, turned, and scaled."""
+
+        def moved(pose: Pose) -> Pose:
+            pose = np.concatenate((pose[:, :3], pose[:, 3:] - center[:, None]), 1)
+            return (pose if turn is None else turn @ pose) * np.array([1, 1, 1, scale])
+
+        x, y, z = center.tolist()
+        placed = tuple(replace(view, pose=moved(view.pose)) for view in views)
+        return replace(self, views=placed, center=(x, y, z), scale=scale)
+
 
 def hold_out(views: Sequence[View]) -> list[View]:
     """The views with every eighth, by name, held out for testing; training views first.
@@ -123,7 +141,7 @@ def hold_out(views: Sequence[View]) -> list[View]:
     """
     if len(views) < 2:
         raise SoftmineError(
-            f"the scene has {len(views)} view(s), but one to train on and one to test on are the least; add pictures"
+            f"the scene has {len(views)} view(s), but one to train on and one to test on are the least; add images"
         )
     ordered = sorted(views, key=lambda view: view.name)
     split = [
@@ -132,15 +150,35 @@ def hold_out(views: Sequence[View]) -> list[View]:
     return sorted(split, key=lambda view: view.split == "test")
 
 
-def normalize(
-    views: Sequence[View], where: str
-) -> tuple[tuple[View, ...], tuple[float, float, float], float]:
-    """Moves and scales the world so that what the cameras look at is at the origin and they are in the unit ball.
+def box_bounds(views: Sequence[View], half: float, where: str) -> Bounds:
+    """Bounds of an object in [-half, half]^3, which cameras see from outside or inside.
 
-    The origin is their ``focus``; the farthest camera gets distance 1.
+    Raises:
+        SoftmineError: no camera looks at the box.
+    """
+    centers = np.stack([view.pose[:, 3] for view in views])
+    axes = np.stack([view.pose[:, 2] for view in views])
+    distance = np.linalg.norm(centers, axis=-1)
+    reach = half * math.sqrt(3)
+    ahead = -(centers * axes).sum(-1)
+    if not ((ahead > 0) | (distance < reach)).any():
+        raise SoftmineError(
+            f"{where}: no camera looks at the origin, where the object must be; its axes are not those of OpenGL"
+        )
+    near = max(CAMERA_NEAR, float(distance.min()) - reach)
+    return Bounds("box", near, float(distance.max()) + reach, (-half, -half, -half), (half, half, half))
 
-    Returns:
-        The views in the new world, and its center and scale: new = (old - center) * scale.
+
+def unbounded_scene(path: Path, views: Sequence[View], where: str, **more: Any) -> Scene:
+    """The scene of cameras in an unbounded world, moved and scaled so that they lie in the unit ball.
+
+    What the cameras look at, their ``focus``, becomes the origin; the farthest of them gets distance 1.
+
+    Args:
+        path: the scene's folder or file.
+        views: in the world of the file.
+        where: what to name in errors.
+        **more: further attributes of ``Scene``.
 
     Raises:
         SoftmineError: all cameras stand at one point.
@@ -150,13 +188,9 @@ def normalize(
     spread = np.linalg.norm(centers - mean, axis=-1).max()
     if not spread > 1e-9 * (1 + np.abs(mean).max()):
         raise SoftmineError(f"{where}: all cameras stand at one point, which shows no depth; check the poses")
-    middle = focus([view.pose for view in views])
-    scale = float(1 / np.linalg.norm(centers - middle, axis=-1).max())
-    moved = tuple(
-        replace(
-            view, pose=np.concatenate((view.pose[:, :3], (view.pose[:, 3:] - middle[:, None]) * scale), 1)
-        )
-        for view in views
-    )
-    x, y, z = middle.tolist()
-    return moved, (x, y, z), scale
+    center = focus([view.pose for view in views])
+    scale = float(1 / np.linalg.norm(centers - center, axis=-1).max())
+    place = path.resolve()
+    name = (place if place.is_dir() else place.parent).name
+    bounds = Bounds("unbounded", CAMERA_NEAR, CAMERA_FAR)
+    return Scene(name, path, (), bounds=bounds, **more).placed(views, center, scale)

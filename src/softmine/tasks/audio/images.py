@@ -1,4 +1,4 @@
-"""Pictures of sounds: waveform over spectrogram, and the error over time."""
+"""Images of audio: waveform over spectrogram, and the error over time."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _WAVE, _ERROR = "#3b6fb6", "#d1495b"
 
 
 def draw(values: Array, target: Array, audio: Audio, start: int, small: bool) -> tuple[Array, Array]:
-    """Pictures (h, w, 3) in [0, 1] of a reconstruction and of its target, on the same scales.
+    """Images (h, w, 3) in [0, 1] of a reconstruction and of its target, on the same scales.
 
     Args:
-        values: the reconstruction, (S, C) in [0, 1]; pictures show the mean of the channels.
-        target: the sound, (S, C).
+        values: the reconstruction, (S, C) in [0, 1]; images show the mean of the channels.
+        target: the clip, (S, C).
         audio: what they are of: its rate and its value range.
-        start: the first sample's place in the whole sound.
+        start: the first sample's place in the whole clip.
         small: whether to draw for a small place on a page.
     """
     # Fractions of the loudest sample, -1 to 1.
@@ -55,7 +55,7 @@ def error_strip(error: Array) -> Array:
 
 
 def _draw(
-    sound: Array,
+    clip: Array,
     error: Array | None,
     rate: int,
     begin: float,
@@ -63,7 +63,7 @@ def _draw(
     size: tuple[int, int],
     title: str,
 ) -> Array:
-    """One picture (h, w, 3): the waveform, with the error on it where there is one, over the spectrogram."""
+    """One image (h, w, 3): the waveform, with the error on it where there is one, over the spectrogram."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -71,8 +71,8 @@ def _draw(
     figure = Figure(figsize=(size[0] / dpi, size[1] / dpi), dpi=dpi, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
-    end = begin + len(sound) / rate
-    _waveform(upper, sound, begin, rate, size[0], _WAVE, title)
+    end = begin + len(clip) / rate
+    _waveform(upper, clip, begin, rate, size[0], _WAVE, title)
     if error is not None:
         _waveform(upper, error, begin, rate, size[0], _ERROR, "error")
     upper.set(xlim=(begin, end), ylim=(-1.05, 1.05), yticks=(-1, 0, 1), ylabel="share of the peak")
@@ -81,8 +81,8 @@ def _draw(
     upper.legend(
         loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, fontsize=9, frameon=False, borderpad=0.1
     )
-    power, hertz = _spectrum(sound, rate)
-    picture = lower.imshow(
+    power, hertz = _spectrum(clip, rate)
+    image = lower.imshow(
         10 * np.log10(np.maximum(power / reference, 1e-12)),
         origin="lower",
         aspect="auto",
@@ -93,21 +93,21 @@ def _draw(
         extent=(begin, end, 0.0, hertz / 1000),
     )
     lower.set(xlabel="seconds", ylabel="frequency in kHz")
-    figure.colorbar(picture, ax=lower, label="dB", pad=0.01, fraction=0.05, aspect=15)
+    figure.colorbar(image, ax=lower, label="dB", pad=0.01, fraction=0.05, aspect=15)
     for axes in (upper, lower):
         axes.tick_params(labelsize=9)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255
 
 
-def _waveform(axes: Any, sound: Array, begin: float, rate: int, width: int, color: str, label: str) -> None:
+def _waveform(axes: Any, clip: Array, begin: float, rate: int, width: int, color: str, label: str) -> None:
     """A line where samples are few, else the span between the least and the greatest of each column."""
-    if len(sound) <= 2 * width:
-        time = begin + (np.arange(len(sound)) + 0.5) / rate
-        axes.plot(time, sound, color=color, linewidth=0.9, label=label)
+    if len(clip) <= 2 * width:
+        time = begin + (np.arange(len(clip)) + 0.5) / rate
+        axes.plot(time, clip, color=color, linewidth=0.9, label=label)
         return
-    borders = np.arange(width) * len(sound) // width
-    low, high = np.minimum.reduceat(sound, borders), np.maximum.reduceat(sound, borders)
+    borders = np.arange(width) * len(clip) // width
+    low, high = np.minimum.reduceat(clip, borders), np.maximum.reduceat(clip, borders)
     # Silence is a line, too.
     thin = 0.004
     axes.fill_between(
@@ -115,13 +115,13 @@ def _waveform(axes: Any, sound: Array, begin: float, rate: int, width: int, colo
     )
 
 
-def _spectrum(sound: Array, rate: int) -> tuple[Array, float]:
+def _spectrum(clip: Array, rate: int) -> tuple[Array, float]:
     """Power (frequencies, times) by a Hann-windowed Fourier transform of short spans, and the highest frequency in Hz."""
     window = min(
-        2 ** round(math.log2(max(rate * WINDOW_SECONDS, 16))), 2 ** int(math.log2(max(len(sound), 2)))
+        2 ** round(math.log2(max(rate * WINDOW_SECONDS, 16))), 2 ** int(math.log2(max(len(clip), 2)))
     )
-    sound = np.pad(sound, (window // 2, window // 2 + 1))
-    count = min(2 * SIZE[0], len(sound) - window)
-    starts = np.linspace(0, len(sound) - window - 1, max(count, 1)).astype(np.int64)
-    spans = sound[starts[:, None] + np.arange(window)] * np.hanning(window + 1)[:-1].astype(np.float32)
+    clip = np.pad(clip, (window // 2, window // 2 + 1))
+    count = min(2 * SIZE[0], len(clip) - window)
+    starts = np.linspace(0, len(clip) - window - 1, max(count, 1)).astype(np.int64)
+    spans = clip[starts[:, None] + np.arange(window)] * np.hanning(window + 1)[:-1].astype(np.float32)
     return np.square(np.abs(np.fft.rfft(spans, axis=1))).T, rate / 2

@@ -1,4 +1,4 @@
-"""Fitting a sound."""
+"""Fitting an audio clip."""
 
 from __future__ import annotations
 
@@ -11,44 +11,39 @@ import numpy as np
 import torch
 from torch import nn
 
-from softmine import fields
 from softmine.domain import Values
 from softmine.runs.files import replacing
 from softmine.runs.task import Array, Output, Reconstruction, Report, mean_error, silent
 from softmine.signals import Audio
 from softmine.signals.audio import files as audio_files
 from softmine.tasks.audio import images
-from softmine.tasks.builtin import builtin_name
-from softmine.tasks.cell_evaluation import CellEvaluator
+from softmine.tasks.evaluation import CellEvaluator, psnr
 from softmine.tasks.grids import predict
-from softmine.tasks.measures import psnr
-from softmine.tasks.signal_task import SignalTask
+from softmine.tasks.signal_task import SignalTask, read_signal
 from softmine.training.evaluation import CHUNK, decibels, peak_signal_to_noise
-from softmine.training.settings import FieldSettings
 
 DEFAULT = "chimes"
 EXCERPT = 2**20
-"""Samples up to which comparisons show the whole sound."""
+"""Samples up to which comparisons show the whole clip."""
 FIRST_OMEGA = 3000.0
 """Sitzmann et al. 2020, for clips of some seconds."""
 OMEGA_A_SAMPLE = 0.3
-"""Most of it that a short sound has a use for: above pi/2 waves are shorter than two samples."""
+"""Most of it that a short clip has a use for: above pi/2 waves are shorter than two samples."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Flags that only sounds take: none."""
+    """What only audio takes: nothing."""
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> AudioTask:
-    """The sound that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
+    """The audio clip that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
     del options, report
-    name = builtin_name(path, DEFAULT)
-    return AudioTask(Audio.read(str(path)) if name is None else Audio.builtin(name))
+    return AudioTask(read_signal(Audio, path, DEFAULT))
 
 
 class AudioTask(SignalTask[Audio]):
-    """A sound to be fitted (see ``runs/task.py``)."""
+    """An audio clip to be fitted (see ``runs/task.py``)."""
 
     kind = "audio"
     unit = "samples"
@@ -62,7 +57,7 @@ class AudioTask(SignalTask[Audio]):
         )
 
     def describe(self) -> dict[str, Any]:
-        """What a run must remember of its sound."""
+        """What a run must remember of its clip."""
         audio = self.signal
         return super().describe() | {
             "dtype": audio.dtype,
@@ -70,28 +65,21 @@ class AudioTask(SignalTask[Audio]):
             "value_range": list(audio.value_range),
         }
 
-    def make_field(self, settings: FieldSettings) -> nn.Module:
-        """An untrained field over time.
+    def field_options(self) -> dict[str, Any]:
+        """What a field over time needs.
 
-        A sound has thousands of oscillations where a picture has tens: the hash grid's finest level has a cell a
-        sample, SIREN's first layer the factor that its paper uses for sounds (on a clip of 70,560 samples, higher ones
+        Audio has thousands of oscillations where an image has tens: the hash grid's finest level has a cell a
+        sample, SIREN's first layer the factor that its paper uses for audio (on a clip of 70,560 samples, higher ones
         learned more slowly within a minute on a CPU), and the Fourier features the same spread of frequencies.
         """
         length = self.signal.shape[0]
         omega = max(30.0, min(FIRST_OMEGA, OMEGA_A_SAMPLE * length))
-        return fields.create(
-            settings.field,
-            self.signal.domain.shape,
-            self.signal.channels,
-            log2_table_size=settings.log2_table_size,
-            finest_resolution=length,
-            first_omega=omega,
-            # Of uniform weights from -omega to omega over [-1, 1], in cycles.
-            bandwidth=omega / (math.pi * math.sqrt(3)),
-        )
+        # The bandwidth of uniform weights from -omega to omega over [-1, 1], in cycles.
+        bandwidth = omega / (math.pi * math.sqrt(3))
+        return {"finest_resolution": length, "first_omega": omega, "bandwidth": bandwidth}
 
     def make_evaluator(self, device: torch.device) -> CellEvaluator:
-        """PSNR and SNR: the sound's mean square, from silence, over the error's; a silent sound has no SNR."""
+        """PSNR and SNR: the clip's mean square, from silence, over the error's; a silent clip has no SNR."""
         return CellEvaluator(
             self.signal,
             self.unit,
@@ -111,11 +99,11 @@ class AudioTask(SignalTask[Audio]):
             stop = start + EXCERPT
         values = _samples_of(field, self.signal, device, start, stop, report)
         target = _target(self.signal, start, stop)
-        pictures = images.draw(values, target, self.signal, start, small)
+        drawn = images.draw(values, target, self.signal, start, small)
         error = images.error_strip(mean_error(values, target))
         whole = stop - start == length
         note = "every sample" if whole else f"{EXCERPT / self.signal.rate:.1f} s from the middle"
-        return Reconstruction(*pictures, error, psnr(values, target) if whole else None, note)
+        return Reconstruction(*drawn, error, psnr(values, target) if whole else None, note)
 
     def write_output(
         self,
@@ -125,7 +113,7 @@ class AudioTask(SignalTask[Audio]):
         device: torch.device,
         report: Report = silent,
     ) -> list[Output]:
-        """``reconstruction.wav``, and ``target.wav`` to listen to beside it, in the sound's own type and rate."""
+        """``reconstruction.wav``, and ``target.wav`` to listen to beside it, in the clip's own type and rate."""
         del result
         audio = self.signal
         length = audio.shape[0]
@@ -157,5 +145,5 @@ def _samples_of(
 
 
 def _target(audio: Audio, start: int, stop: int) -> Array:
-    """The sound's values (S, C) at samples [start, stop), float32 in [0, 1]."""
+    """The clip's values (S, C) at samples [start, stop), float32 in [0, 1]."""
     return audio.sample_values(torch.arange(start, stop, device=audio.samples.device)).numpy(force=True)

@@ -1,4 +1,4 @@
-"""Fitting a picture."""
+"""Fitting an image."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from softmine.domain import Values
 from softmine.runs.files import replacing
 from softmine.runs.task import Array, Output, Reconstruction, Report, mean_error, silent
 from softmine.signals import Image
-from softmine.tasks.builtin import builtin_name
-from softmine.tasks.grids import centers, grid_coords, predict
-from softmine.tasks.image.evaluation import ImageEvaluator
+from softmine.tasks.evaluation import CellEvaluator, More, psnr, ssim
+from softmine.tasks.grids import centers, grid_coords, rows_of
 from softmine.tasks.image.tiled_tiff import tiff_layout, write_tiled
-from softmine.tasks.measures import psnr
-from softmine.tasks.signal_task import SignalTask
+from softmine.tasks.signal_task import SignalTask, read_signal
+from softmine.training import subset
 from softmine.training.evaluation import values_at
 
 DEFAULT = "astronaut"
@@ -29,6 +29,8 @@ TIFF_SIZE = 2**28
 """Pixels up to which a larger one is written as a TIFF unasked: a core evaluates some 2 million a second."""
 REDUCED_SIDE = 2048
 BLOCK = 2**18
+TILES, TILE = 16, 64
+"""Of a large image, SSIM is measured on so many tiles of so many pixels a side."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,13 @@ class Options:
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> ImageTask:
-    """The picture that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
+    """The image that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
     del report
-    name = builtin_name(path, DEFAULT)
-    return ImageTask(Image.read(str(path)) if name is None else Image.builtin(name), options)
+    return ImageTask(read_signal(Image, path, DEFAULT), options)
 
 
 class ImageTask(SignalTask[Image]):
-    """A picture to be fitted (see ``runs/task.py``)."""
+    """An image to be fitted (see ``runs/task.py``)."""
 
     kind = "image"
     unit = "pixels"
@@ -66,13 +67,38 @@ class ImageTask(SignalTask[Image]):
         return f"{width} x {height} {colors} {self.signal.dtype}"
 
     def describe(self) -> dict[str, Any]:
-        """What a run must remember of its picture."""
+        """What a run must remember of its image."""
         image = self.signal
         return super().describe() | {"dtype": image.dtype, "value_range": list(image.value_range)}
 
-    def make_evaluator(self, device: torch.device) -> ImageEvaluator:
-        """PSNR and SSIM."""
-        return ImageEvaluator(self.signal, device)
+    def make_evaluator(self, device: torch.device) -> CellEvaluator:
+        """PSNR and SSIM; of an image of more than 2^20 pixels the latter on 16 tiles of 64 x 64, always the same."""
+        image = self.signal
+        rows, columns, channels = image.shape
+        if image.domain.cells <= subset.ALL:
+            return CellEvaluator(
+                image,
+                self.unit,
+                device,
+                measures="PSNR and SSIM",
+                more=_similarity((rows, columns, channels)),
+            )
+        height, width = min(TILE, rows), min(TILE, columns)
+        _, random = subset.evaluated_cells(image.domain)
+        tiles = []
+        for _ in range(TILES):
+            top = torch.randint(rows - height + 1, (), generator=random)
+            left = torch.randint(columns - width + 1, (), generator=random)
+            cells = (top + torch.arange(height))[:, None] * columns + left + torch.arange(width)
+            tiles.append(image.domain.centres(cells.flatten()))
+        return CellEvaluator(
+            image,
+            self.unit,
+            device,
+            more=_similarity((height, width, channels), TILES),
+            beside=torch.cat(tiles),
+            beside_words=f", SSIM over {TILES} tiles of {TILE} x {TILE}",
+        )
 
     def reconstruct(
         self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
@@ -99,7 +125,7 @@ class ImageTask(SignalTask[Image]):
         device: torch.device,
         report: Report = silent,
     ) -> list[Output]:
-        """``reconstruction.tif`` with the picture's own values, where they are finer than 8 bits or too many for a PNG.
+        """``reconstruction.tif`` with the image's own values, where they are finer than 8 bits or too many for a PNG.
 
         The latter is tiled and holds smaller versions of itself; see ``tasks/image/tiled_tiff.py``.
         """
@@ -126,25 +152,35 @@ class ImageTask(SignalTask[Image]):
         return pixels > FULL_SIZE and (pixels <= TIFF_SIZE or self.options.full_tiff)
 
 
+def _similarity(shape: tuple[int, int, int], tiles: int = 1) -> More:
+    """A function that gives the mean SSIM of images of a shape (h, w, C), which are the last of its values (M, C)."""
+
+    def measure(prediction: Values, target: Values) -> dict[str, float | None]:
+        count = tiles * shape[0] * shape[1]
+        pairs = zip(
+            *(values[-count:].view(tiles, *shape).numpy() for values in (prediction, target)), strict=True
+        )
+        scores = [score for pair in pairs if (score := ssim(*pair)) is not None]
+        return {"ssim": sum(scores) / len(scores) if scores else None}
+
+    return measure
+
+
 def _on_grid(
     field: nn.Module, image: Image, device: torch.device, full: bool, report: Report
 ) -> tuple[Array, Array]:
-    """Values of the field and of the picture, each (h, w, C)."""
+    """Values of the field and of the image, each (h, w, C)."""
     rows, columns, channels = image.shape
     reduce = 1.0 if full else min(1.0, REDUCED_SIDE / max(rows, columns))
-    shape = (max(1, round(rows * reduce)), max(1, round(columns * reduce)))
-    values = np.empty((*shape, channels), np.float32)
+    height, width = max(1, round(rows * reduce)), max(1, round(columns * reduce))
+    values = np.empty((height, width, channels), np.float32)
     target = np.empty_like(values)
-    block = max(1, BLOCK // shape[1])
-    across = centers(shape[1])
-    for start in range(0, shape[0], block):
-        stop = min(start + block, shape[0])
-        coords = grid_coords(centers(shape[0], start, stop), across)
-        part = (stop - start, shape[1], channels)
-        values[start:stop] = predict(field, coords, device).numpy().reshape(part)
+    for start, stop, part in rows_of(field, range(height), (height, width), device, BLOCK):
+        values[start:stop] = part
         if full:
             target[start:stop] = image.rows(start, stop)
         else:
-            target[start:stop] = values_at(image, coords, device).numpy().reshape(part)
-        report(stop / shape[0])
+            coords = grid_coords(centers(height, start, stop), centers(width))
+            target[start:stop] = values_at(image, coords, device).numpy().reshape(part.shape)
+        report(stop / height)
     return values, target

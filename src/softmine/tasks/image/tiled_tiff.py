@@ -1,6 +1,6 @@
 """A reconstruction of any size as a tiled TIFF with smaller versions of itself, in little memory.
 
-The field is asked a strip of rows at a time. A band of tiles is all that is kept; what smaller versions are made of
+The field is evaluated a strip of rows at a time. A band of tiles is all that is kept; what smaller versions are made of
 waits in files without a name on the disk of the result, which end with the process, however that ends.
 """
 
@@ -19,7 +19,7 @@ from torch import nn
 from softmine.runs.files import replacing
 from softmine.runs.task import Array, Report, silent
 from softmine.signals import Image
-from softmine.tasks.grids import centers, grid_coords, predict
+from softmine.tasks.grids import rows_of
 from softmine.training.evaluation import decibels
 
 TILE = 512
@@ -35,7 +35,7 @@ Bands = Iterator[Array]
 def write_tiled(
     field: nn.Module, image: Image, path: Path, device: torch.device, report: Report = silent
 ) -> float:
-    """Writes ``field`` at every pixel of ``image``, as the picture's own type, and returns its PSNR in dB over all pixels.
+    """Writes ``field`` at every pixel of ``image``, as the image's own type, and returns its PSNR in dB over all pixels.
 
     A BigTIFF with deflated tiles of 512 x 512 pixels. Its SubIFDs hold versions of half, a quarter ... of the size, each
     pixel the mean of four (of fewer at an odd edge), down to one tile; so viewers show any part at once. Truth values
@@ -46,7 +46,7 @@ def write_tiled(
         image: what it was trained on.
         path: the file, which appears when it is complete.
         device: where the field is.
-        report: told how far it is.
+        report: called with the share done.
 
     Raises:
         SoftmineError: the file cannot be written.
@@ -85,7 +85,7 @@ def write_tiled(
 
 
 def tiff_layout(channels: int) -> dict[str, Any]:
-    """How tifffile is to store a picture of 1 to 4 channels, the last of 2 and of 4 being opacity."""
+    """How tifffile is to store an image of 1 to 4 channels, the last of 2 and of 4 being opacity."""
     return {
         "photometric": "rgb" if channels >= 3 else "minisblack",
         "extrasamples": ["unassalpha"] if channels in (2, 4) else None,
@@ -94,7 +94,7 @@ def tiff_layout(channels: int) -> dict[str, Any]:
 
 
 def pyramid(height: int, width: int) -> list[tuple[int, int]]:
-    """Sizes (rows, columns) of all versions of a picture: each half of the one before, until one tile holds it."""
+    """Sizes (rows, columns) of all versions of an image: each half of the one before, until one tile holds it."""
     sizes = [(height, width)]
     while max(sizes[-1]) > TILE:
         rows, columns = sizes[-1]
@@ -113,15 +113,10 @@ def _from_field(
 ) -> Bands:
     """Bands (rows, W, C) of up to 512 rows of the field, as the file stores their values; adds to the error."""
     height, width, channels = image.shape
-    step = max(1, STRIP // width)
-    across = centers(width)
     for top in range(0, height, TILE):
         bottom = min(top + TILE, height)
         band = np.empty((bottom - top, width, channels), dtype)
-        for start in range(top, bottom, step):
-            stop = min(start + step, bottom)
-            coords = grid_coords(centers(height, start, stop), across)
-            values = predict(field, coords, device).numpy().reshape(-1, width, channels)
+        for start, stop, values in rows_of(field, range(top, bottom), (height, width), device, STRIP):
             total.sum += float(np.square(values - image.rows(start, stop)).sum(dtype=np.float64))
             raw = image.to_raw(values)
             band[start - top : stop - top] = raw * np.uint8(255) if raw.dtype == bool else raw
@@ -148,7 +143,7 @@ def _from_file(file: IO[bytes], shape: tuple[int, int, int], dtype: np.dtype) ->
 
 
 def _tiles(bands: Bands) -> Iterator[Array]:
-    """Whole tiles (512, 512, C) or (512, 512), in order; what they hold beyond the picture repeats its edge."""
+    """Whole tiles (512, 512, C) or (512, 512), in order; what they hold beyond the image repeats its edge."""
     for band in bands:
         for left in range(0, band.shape[1], TILE):
             tile = band[:, left : left + TILE]
@@ -164,7 +159,7 @@ def halve(band: Array) -> Array:
     whole = band.dtype.kind == "u"
     if rows % 2 or width % 2:
         band = np.pad(band, ((0, rows % 2), (0, width % 2), (0, 0)), mode="edge")
-    # Wide enough for the sum of four, and no wider: bands of large pictures are what memory goes to.
+    # Wide enough for the sum of four, and no wider: bands of large images are what memory goes to.
     wide = np.promote_types(band.dtype, np.float32)
     if whole:
         wide = np.dtype(f"u{2 * band.dtype.itemsize}")

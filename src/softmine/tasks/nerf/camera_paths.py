@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from softmine.errors import SoftmineError
-from softmine.radiance.cameras import Camera, Pose
+from softmine.errors import ArgumentError
+from softmine.radiance.cameras import Camera, Pose, look_along
 from softmine.radiance.scenes.scene import Scene
 
 ALIGNED = 0.95
@@ -27,8 +27,8 @@ def orbit(scene: Scene, frames: int) -> list[Pose]:
         SoftmineError: the cameras look one way: behind what they see there is nothing.
     """
     if scene.bounds.kind == "ndc":
-        raise SoftmineError(
-            "the cameras of this scene all look one way, so there is nothing to see from around it: use --views spiral"
+        raise ArgumentError(
+            "the cameras of this scene all look one way, so there is nothing to see from around it: use {views} spiral"
         )
     poses = _poses(scene)
     low, high = np.array(scene.bounds.low), np.array(scene.bounds.high)
@@ -62,8 +62,8 @@ def spiral(scene: Scene, frames: int, focus: float) -> list[Pose]:
     poses = _poses(scene)
     ahead = poses[:, :, 2].mean(0)
     if np.linalg.norm(ahead) < TOGETHER:
-        raise SoftmineError(
-            "the cameras of this scene look all ways, so there is no middle to circle: use --views orbit"
+        raise ArgumentError(
+            "the cameras of this scene look all ways, so there is no middle to circle: use {views} orbit"
         )
     middle, up = poses[:, :, 3].mean(0), -poses[:, :, 1].mean(0)
     base = look_at(middle, middle + ahead, up)
@@ -77,11 +77,8 @@ def spiral(scene: Scene, frames: int, focus: float) -> list[Pose]:
 
 
 def look_at(center: np.ndarray, target: np.ndarray, up: np.ndarray) -> Pose:
-    """The pose of a camera at ``centre`` that looks at ``target`` with ``up`` upwards; all (3,)."""
-    forward = (target - center) / np.linalg.norm(target - center)
-    right = np.cross(forward, up)
-    right /= np.linalg.norm(right)
-    return np.stack((right, np.cross(forward, right), forward, center), 1)
+    """The pose of a camera at ``center`` that looks at ``target`` with ``up`` upwards; all (3,)."""
+    return look_along(center, (target - center) / np.linalg.norm(target - center), up)
 
 
 def film_camera(camera: Camera, width: int | None, height: int | None) -> Camera:
@@ -103,18 +100,21 @@ def film_camera(camera: Camera, width: int | None, height: int | None) -> Camera
 
 
 def photo_camera(camera: Camera, width: int | None, height: int | None) -> Camera:
-    """``camera`` with its whole picture scaled to a width or a height.
+    """``camera`` with its whole image scaled to a width or a height.
 
     Raises:
-        SoftmineError: both are given, and do not fit its picture.
+        SoftmineError: both are given, and do not fit its image.
     """
     if width is None and height is None:
         return camera
     factor = width / camera.width if width else (height or 0) / camera.height
     size = (width or max(1, round(camera.width * factor)), height or max(1, round(camera.height * factor)))
     if width and height and abs(height - camera.height * factor) > 1:
-        raise SoftmineError(
-            f"--width {width} and --height {height} do not fit photos of {camera.width} x {camera.height}: give one of them"
+        raise ArgumentError(
+            "{width} {across} and {height} {down} do not fit photos of {photo}: give one of them",
+            across=width,
+            down=height,
+            photo=f"{camera.width} x {camera.height}",
         )
     return camera.resized(*size)
 

@@ -13,16 +13,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from softmine.errors import SoftmineError
+from softmine.domain import Values
+from softmine.errors import ArgumentError
 from softmine.radiance.background import over_background
 from softmine.radiance.photos import Photos
-from softmine.radiance.renderer import Renderer
+from softmine.radiance.renderer import CHUNK, Renderer
 from softmine.runs.files import write_json
-from softmine.runs.task import Evaluation
 from softmine.signals.libraries import require
-from softmine.tasks.measures import ssim
-from softmine.tasks.nerf.rendering import CHUNK, render_rays
-from softmine.training.evaluation import at_rest, decibels, peak_signal_to_noise
+from softmine.tasks.evaluation import FieldEvaluator, ssim
+from softmine.tasks.nerf.rendering import render_rays
+from softmine.training.evaluation import at_rest, decibels, values_at
 
 RAYS = 2**14
 """Rays of an evaluation, at most, unless there are more views."""
@@ -30,12 +30,12 @@ LPIPS_NETWORK, LPIPS_SIDE = "vgg", 16
 """The network of the figures in papers on radiance fields, and pixels a side that its layers leave something of."""
 
 
-class NerfEvaluator:
+class NerfEvaluator(FieldEvaluator):
     """Measures radiance fields on the test views of one scene, always at the same pixels.
 
-    At most 2^14 of them, spread over every row, column and view alike; all where there are no more. Pictures with opacity
-    are laid over ``background``. Predictions are clipped to [0, 1]. The error is averaged over all rays before it becomes
-    a PSNR; what papers report, the mean of the views' own PSNR, is measured over whole views when a run ends.
+    At most 2^14 of them, spread over every row, column and view alike; all where there are no more. Images with opacity
+    are laid over ``background``. The error is averaged over all rays before it becomes a PSNR; what papers report, the
+    mean of the views' own PSNR, is measured over whole views when a run ends.
 
     Args:
         photos: the test views.
@@ -44,47 +44,45 @@ class NerfEvaluator:
     """
 
     def __init__(self, photos: Photos, device: torch.device, background: float) -> None:
-        self.photos, self.device, self.background = photos, device, background
-        self.coords = _spread(photos)
-        self.subset = len(self.coords) < photos.domain.valid
-        with torch.no_grad():
-            self.target = torch.cat(
-                [over_background(photos(part), background) for part in self.coords.split(2**16)]
-            )
-
-    def describe(self) -> str:
-        """What is measured, in words."""
-        views = f"{len(self.photos.views):,} test views"
-        if self.subset:
-            return f"PSNR over a fixed subset of {len(self.coords):,} of {self.photos.domain.valid:,} rays of {views}"
-        return f"PSNR over all {len(self.coords):,} rays of {views}"
+        self.photos, self.background = photos, background
+        coords, total = _spread(photos), photos.domain.valid
+        subset = len(coords) < total
+        where = f"a fixed subset of {len(coords):,} of {total:,}" if subset else f"all {total:,}"
+        target = over_background(values_at(photos, coords, torch.device("cpu")), background)
+        words = f"PSNR over {where} rays of {len(photos.views):,} test views"
+        super().__init__(coords, target, words, device, subset=subset)
 
     @torch.no_grad()
-    def __call__(self, field: nn.Module) -> Evaluation:
-        """Evaluates ``field``, a ``Renderer``; leaves its parameters, random numbers and mode untouched."""
+    def predict(self, field: nn.Module) -> Values:
+        """Colors (M, 3) that ``field``, a ``Renderer``, shows over the background."""
         assert isinstance(field, Renderer)
         parts = []
         with at_rest(field):
             for part in self.coords.split(CHUNK):
                 rays = self.photos.cameras.rays(*self.photos.locate(part))
                 seen, _ = render_rays(field, self.photos.scene, rays, self.device)
-                parts.append(over_background(seen, self.background).clamp_(0, 1))
-        more = {}
-        if len(field.costs):
-            more["points_per_ray"] = field.points / len(field.costs)
-        psnr = peak_signal_to_noise(torch.cat(parts), self.target)
-        return Evaluation(psnr, None, len(self.coords), self.subset, more)
+                parts.append(over_background(seen, self.background))
+        return torch.cat(parts)
+
+    def more(self, field: nn.Module, prediction: Values) -> dict[str, float]:
+        """What a ray cost in training."""
+        assert isinstance(field, Renderer)
+        return {"points_per_ray": field.points / len(field.costs)} if len(field.costs) else {}
 
 
 @dataclass(frozen=True)
 class ViewQuality:
-    """Of one view: mean squared error over its ``pixels``, PSNR in dB, and SSIM, or None where it is too small for that."""
+    """Of one view: mean squared error over its ``pixels``, and SSIM, or None where it is too small for that."""
 
     name: str
     error: float
     pixels: int
-    psnr: float
     ssim: float | None
+
+    @property
+    def psnr(self) -> float:
+        """In dB."""
+        return decibels(self.error)
 
 
 def measure_view(
@@ -101,7 +99,7 @@ def measure_view(
         values = np.where(valid[..., None], values, target)
     pixels = target.shape[0] * target.shape[1] if valid is None else int(valid.sum())
     error = float(np.square(values - target).sum(dtype=np.float64)) / max(1, 3 * pixels)
-    return ViewQuality(name, error, pixels, decibels(error), ssim(values, target, gaussian=True))
+    return ViewQuality(name, error, pixels, ssim(values, target, gaussian=True))
 
 
 def photo(
@@ -115,7 +113,7 @@ def photo(
 
 
 def lpips_to(photos: Photos, background: float, device: torch.device) -> Callable[[int, np.ndarray], float]:
-    """A function that tells how far a picture (h, w, 3) in [0, 1] is from photo ``index`` by LPIPS, 0 and up.
+    """A function that tells how far an image (h, w, 3) in [0, 1] is from photo ``index`` by LPIPS, 0 and up.
 
     Pixels that a mask leaves out are taken from the photo. Source: Zhang et al. 2018 (arXiv 1801.03924), by their package
     ``lpips``, with VGG, whose weights it fetches when they are first used. PSNR and SSIM need none of this.
@@ -126,33 +124,37 @@ def lpips_to(photos: Photos, background: float, device: torch.device) -> Callabl
     """
     for view in photos.views:
         if min(view.camera.width, view.camera.height) < LPIPS_SIDE:
-            raise SoftmineError(
-                f"--lpips needs photos of at least {LPIPS_SIDE} pixels a side, but {view.name} has "
-                f"{view.camera.width} x {view.camera.height}"
+            raise ArgumentError(
+                "{lpips} needs photos of at least {side} pixels a side, but {view} has {width} x {height}",
+                side=LPIPS_SIDE,
+                view=view.name,
+                width=view.camera.width,
+                height=view.camera.height,
             )
-    package = require("lpips", "lpips", "its network", "cannot measure --lpips")
+    package = require("lpips", "lpips", "its network", "cannot measure LPIPS")
     try:
         with warnings.catch_warnings():
             # It calls torchvision the way of years ago.
             warnings.simplefilter("ignore")
             network = package.LPIPS(net=LPIPS_NETWORK, verbose=False)
     except (OSError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise SoftmineError(
-            f"cannot fetch the weights that --lpips (the extra softmine[lpips]) needs: {reason}; once they are in "
-            f"{torch.hub.get_dir()}, no network is needed"
+        raise ArgumentError(
+            "cannot fetch the weights that {lpips} (the extra softmine[lpips]) needs: {reason}; once they are in "
+            "{folder}, no network is needed",
+            reason=(str(error).strip() or type(error).__name__).splitlines()[0],
+            folder=torch.hub.get_dir(),
         ) from error
     network.to(device).eval()
 
-    def to_input(picture: np.ndarray) -> Tensor:
-        return (torch.from_numpy(picture).float() * 2 - 1).permute(2, 0, 1)[None].to(device)
+    def to_input(image: np.ndarray) -> Tensor:
+        return (torch.from_numpy(image).float() * 2 - 1).permute(2, 0, 1)[None].to(device)
 
     @torch.no_grad()
-    def distance(index: int, picture: np.ndarray) -> float:
+    def distance(index: int, image: np.ndarray) -> float:
         target, valid = photo(photos, index, background)
         if valid is not None:
-            picture = np.where(valid[..., None], picture, target)
-        return float(network(to_input(picture), to_input(target)))
+            image = np.where(valid[..., None], image, target)
+        return float(network(to_input(image), to_input(target)))
 
     return distance
 

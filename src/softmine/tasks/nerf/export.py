@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from softmine.errors import SoftmineError
+from softmine.checks import out_of_range
+from softmine.errors import ArgumentError, SoftmineError
 from softmine.radiance.background import from_channels
 from softmine.radiance.bounded_rays import BoundedRays
 from softmine.radiance.field import RadianceField
 from softmine.radiance.photos import Photos
 from softmine.radiance.ray_types import PerPoint
-from softmine.radiance.renderer import Renderer
+from softmine.radiance.renderer import CHUNK, Renderer
 from softmine.radiance.scenes.scene import Scene
 from softmine.runs.images import to_bytes
 from softmine.runs.task import Report, silent
@@ -27,26 +28,17 @@ from softmine.tasks.meshing import (
     check_smallest,
     marching_cubes,
 )
-from softmine.tasks.nerf.rendering import CHUNK, render_rays
+from softmine.tasks.nerf.rendering import render_rays
 from softmine.training.evaluation import at_rest
 
 POINTS = 2**16
-"""Points that the field is asked about at a time."""
+"""Points that the field is evaluated at, at a time."""
 FARTHEST = 100.0
 """Distance from the scene's center, in its units, past which no point is kept: contracted cells are as wide as that
 there."""
 MOST_POINTS = 10_000_000
 _FADE = 3.0
 """Logarithm of density over level from which it no longer matters: between a wall and nothing the surface lies midway."""
-
-
-def default_level(cell: float) -> float:
-    """The density at which one cell of the grid lets half of the light through.
-
-    Args:
-        cell: its side; the density is per unit of that.
-    """
-    return math.log(2) / cell
 
 
 @torch.no_grad()
@@ -71,9 +63,10 @@ def surface(
         scene: what it was trained on.
         device: where the field is.
         resolution: cells a side of the grid.
-        level: density per unit of length of the scene's file; by default that at which a cell has opacity 0.5.
+        level: density per unit of length of the scene's file; by default that at which a cell of the grid lets half of
+            the light through.
         smallest: pieces of fewer triangles are left out.
-        report: is told the share done; may raise.
+        report: called with the share done; may raise.
 
     Returns:
         Vertices (V, 3), outward triangles (F, 3), colors (V, 3) and the level.
@@ -84,23 +77,24 @@ def surface(
     """
     check_resolution(resolution)
     if scene.bounds.kind == "ndc":
-        raise SoftmineError(
-            f"{scene.name} was learned in normalized device coordinates, where density has no unit of length and a mesh "
-            "would reach to infinity: write what its cameras see with --points N"
+        raise ArgumentError(
+            "{scene} was learned in normalized device coordinates, where density has no unit of length and a mesh would "
+            "reach to infinity: write what its cameras see with {points} N",
+            scene=scene.name,
         )
     field = renderer.field
     # More than a cell beyond the ball, whose surface the sides of the cube would cut otherwise.
     extent = 2 + 8 / resolution if field.contracts else field.side
     low = torch.full((3,), -extent / 2) if field.contracts else field.center.cpu() - extent / 2
     if level is None:
-        level = default_level(extent / scene.scale / resolution)
+        level = math.log(2) * resolution * scene.scale / extent
     if not 0 < level < math.inf:
-        raise SoftmineError(f"--level is {level}: give a density above 0")
-    least, most, asked = math.inf, 0.0, 0
+        raise out_of_range("level", level, "give a density above 0")
+    least, most, done = math.inf, 0.0, 0
     total = (resolution + 1) ** 2 * (resolution - 1)
 
     def inside(coords: Tensor) -> Tensor:
-        nonlocal least, most, asked
+        nonlocal least, most, done
         parts = []
         for part in coords.split(POINTS):
             points = low + part * extent
@@ -117,8 +111,8 @@ def surface(
                     )
                 least, most = min(least, density.min().item()), max(most, density.max().item())
             parts.append(value)
-            asked += len(part)
-            report(0.95 * asked / total)
+            done += len(part)
+            report(0.95 * done / total)
         return torch.cat(parts)
 
     with at_rest(renderer):
@@ -128,9 +122,13 @@ def surface(
             vertices, faces = np.empty((0, 3)), np.empty((0, 3), np.int64)
         if not len(faces) or least > level:
             side = "below" if most < level else "above"
-            raise SoftmineError(
-                f"there is no surface: the field's density lies {side} the level {level:.3g} everywhere, from {least:.3g} "
-                f"to {most:.3g}: give a --level between, or train it for longer"
+            raise ArgumentError(
+                "there is no surface: the field's density lies {side} the level {given:.3g} everywhere, from {least:.3g} "
+                "to {most:.3g}: give a {level} between, or train it for longer",
+                side=side,
+                given=level,
+                least=least,
+                most=most,
             )
         vertices, faces = large_pieces(vertices, faces, smallest)
         points = low.double().numpy() + vertices * extent
@@ -153,7 +151,7 @@ def visible_points(
         photos: the views.
         device: where the field is.
         count: 1 to ten million.
-        report: is told the share done; may raise.
+        report: called with the share done; may raise.
 
     Returns:
         Positions (P, 3) and colors (P, 3). Positions are in the coordinates of the scene's file; for a scene in normalized
@@ -163,7 +161,7 @@ def visible_points(
         SoftmineError: ``count`` is out of range, or nothing is seen.
     """
     if not 1 <= count <= MOST_POINTS:
-        raise SoftmineError(f"--points is {count}: give a number from 1 to {MOST_POINTS:,}")
+        raise out_of_range("points", count, f"give a number from 1 to {MOST_POINTS:,}")
     scene, views = photos.scene, len(photos.views)
     generator = torch.Generator().manual_seed(0)
     positions, colors = [np.empty((0, 3))], [np.empty((0, 3), np.uint8)]
@@ -218,7 +216,11 @@ def large_pieces(
     size = np.bincount(piece)
     kept = size[piece] >= smallest
     if not kept.any():
-        raise SoftmineError(f"--smallest is {smallest}, but the largest piece has {size.max():,} triangles")
+        raise ArgumentError(
+            "{smallest} is {given}, but the largest piece has {most:,} triangles",
+            given=smallest,
+            most=size.max(),
+        )
     used, corners = np.unique(faces[kept], return_inverse=True)
     return vertices[used], corners.reshape(-1, 3)
 

@@ -1,4 +1,4 @@
-"""Renders of a trained radiance field for people to keep: pictures of its views, and films."""
+"""Renders of a trained radiance field for people to keep: images of its views, and films."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from softmine.runs.images import to_bytes, write_image
 from softmine.runs.task import Array, Report
 from softmine.tasks.film import film
 from softmine.tasks.nerf.camera_paths import film_camera, orbit, photo_camera, spiral
-from softmine.tasks.nerf.depth import depth_colors, depth_ends
 from softmine.tasks.nerf.evaluation import LPIPS_NETWORK
-from softmine.tasks.nerf.rendering import RenderedView, render_view
+from softmine.tasks.nerf.rendering import RenderedView, depth_colors, depth_ends, render_view
 
 LOOKED_AT, COARSE = 5, 64
 """Frames, and pixels of their longer side, from which the scale of a film's depths is taken."""
@@ -49,7 +48,7 @@ class Stage:
     depth: bool
 
     def render(self, camera: Camera, pose: Pose, pause: Callable[[], None], stride: int = 1) -> RenderedView:
-        """One picture."""
+        """One image."""
         return render_view(
             self.field, self.scene, camera, pose,
             background=self.background, device=self.device, stride=stride, pause=pause,
@@ -68,7 +67,7 @@ def write_photos(
 
     With depths, ``NAME_depth.png`` holds them in 16 bits, 0 where there is nothing, else in units of ``depth_unit`` of the
     scene's file, which ``views.json`` tells for each; ``NAME_depth_colours.png`` is for the eye. With ``lpips``, which tells
-    how far a picture is from a photo of the split, its figures and their mean are there too.
+    how far an image is from a photo of the split, its figures and their mean are there too.
 
     Raises:
         SoftmineError: the size does not fit the photos, or a file cannot be written.
@@ -155,6 +154,5 @@ def _write_depth(depth: Array, scale: float, path: Path) -> float:
     # The farthest thousandth may be anywhere.
     top = float(np.percentile(depth[known], 99.9)) if known.any() else 1.0
     steps = np.where(known, np.clip(np.where(known, depth, 0) / top * 65535, 1, 65535), 0).round()
-    picture = Pillow.fromarray(steps.astype(np.uint16))
-    picture.save(path)
+    Pillow.fromarray(steps.astype(np.uint16)).save(path)
     return top / 65535 / scale

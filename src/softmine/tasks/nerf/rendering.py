@@ -1,4 +1,4 @@
-"""What a radiance field looks like from a camera, in pieces that fit into memory."""
+"""What a radiance field looks like from a camera, in chunks that fit into memory, and depths as colors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import matplotlib
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -14,19 +15,18 @@ from torch import Tensor
 from softmine.domain import PerSample
 from softmine.radiance.background import over_background
 from softmine.radiance.cameras import Camera, Cameras, Pose, Rays, strided, to_ndc
-from softmine.radiance.renderer import Renderer
+from softmine.radiance.renderer import CHUNK, Renderer
 from softmine.radiance.scenes.scene import Scene
+from softmine.runs.task import Array
 from softmine.training.evaluation import at_rest
 
-CHUNK = 2**13
-"""Rays at a time."""
 SOLID = 0.5
 """Opacity from which a pixel has a depth."""
 
 
 @dataclass(frozen=True)
 class RenderedView:
-    """One rendered picture.
+    """One rendered image.
 
     Attributes:
         color: over the background, clipped to [0, 1], (h, w, 3).
@@ -55,12 +55,12 @@ def render_view(
     Args:
         renderer: the field; left in the mode it was in.
         scene: what the field was trained on: tells whether rays run in normalized device coordinates.
-        camera: its size is the picture's.
+        camera: its size is the image's.
         pose: camera to world.
         background: in [0, 1].
         device: where the field is.
         stride: take every ``stride``-th row and column only.
-        pause: called between pieces; may raise.
+        pause: called between chunks; may raise.
     """
     cameras = Cameras([camera], [pose])
     rows, columns = strided(camera.height, stride), strided(camera.width, stride)
@@ -94,3 +94,31 @@ def render_rays(
         z = 2 * scene.ndc.near / (inside.origins[:, 2] + depth * inside.directions[:, 2] - 1).clamp(max=-1e-6)
         depth = (z - rays.origins[:, 2]) / rays.directions[:, 2]
     return channels.cpu(), depth.masked_fill(opacity < SOLID, math.inf)
+
+
+def depth_colors(depths: list[Array], ends: tuple[float, float] | None = None) -> list[Array]:
+    """Depths (h, w) as colors (h, w, 3), on one scale for all: near is yellow, far is blue, and nothing is white.
+
+    The scale is even in 1 / depth, in which the eye judges distance.
+
+    Args:
+        depths: infinite where there is nothing.
+        ends: 1 / depth of the farthest and the nearest color; those of ``depth_ends`` where not given.
+    """
+    far, near = ends or depth_ends(depths)
+    colors = []
+    for depth in depths:
+        shade = (1 / np.maximum(depth, 1e-9) - far) / max(near - far, 1e-9)
+        image = matplotlib.colormaps["viridis"](np.clip(shade, 0, 1))[..., :3].astype(np.float32)
+        image[~np.isfinite(depth)] = 1
+        colors.append(image)
+    return colors
+
+
+def depth_ends(depths: list[Array]) -> tuple[float, float]:
+    """1 / depth of nearly the farthest and nearly the nearest that there is, so that single floaters decide nothing."""
+    known = np.concatenate([depth[np.isfinite(depth)] for depth in depths])
+    if not len(known):
+        return 0.0, 1.0
+    far, near = np.percentile(1 / np.maximum(known, 1e-9), (1, 99))
+    return float(far), float(near)

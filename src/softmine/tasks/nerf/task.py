@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from softmine.errors import SoftmineError
+from softmine.checks import check_count, out_of_range
+from softmine.errors import ArgumentError, SoftmineError
 from softmine.radiance.compositing import check_device
+from softmine.radiance.field import field_for
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes import Scene, procedural, read_scene
 from softmine.runs.images import write_image
 from softmine.runs.task import Array, Output, Reconstruction, Report, mean_error, silent
-from softmine.tasks import KINDS
-from softmine.tasks.builtin import builtin_name
+from softmine.tasks import KINDS, builtin_name
 from softmine.tasks.contact_sheet import contact_sheet
 from softmine.tasks.grids import spread
 from softmine.tasks.meshing import write_mesh, write_points
 from softmine.tasks.nerf import evaluation
-from softmine.tasks.nerf.depth import depth_colors
 from softmine.tasks.nerf.export import surface, visible_points
-from softmine.tasks.nerf.field import make_renderer
-from softmine.tasks.nerf.rendering import RenderedView, render_view
-from softmine.tasks.signal_task import identity
+from softmine.tasks.nerf.rendering import RenderedView, depth_colors, render_view
+from softmine.tasks.signal_task import SignalTask
 from softmine.training.settings import FieldSettings
 
 DEFAULT = "still-life"
@@ -59,19 +60,19 @@ def read(path: str | None, options: Options, report: Report = silent) -> NerfTas
         SoftmineError: it cannot be read.
     """
     if options.background not in BACKGROUNDS:
-        raise SoftmineError(f"--background is {options.background}: choose white or black")
-    if options.test_views is not None and options.test_views < 1:
-        raise SoftmineError(f"--test-views is {options.test_views}: give at least 1")
+        raise out_of_range("background", options.background, "choose white or black")
+    if options.test_views is not None:
+        check_count("test_views", options.test_views)
     del report
     name = builtin_name(path, DEFAULT)
     if name is None:
         scene = read_scene(str(path), options.downscale)
-        return NerfTask(_with_test_views(scene, options.test_views), options.background)
-    scene = procedural()
-    if name != scene.name:
-        raise SoftmineError(f"there is no built-in scene '{name}'; try {scene.name}")
-    if options.downscale != 1:
-        raise SoftmineError("--downscale is for photos from files: give a PATH")
+    elif name != DEFAULT:
+        raise SoftmineError(f"there is no built-in scene '{name}'; try {DEFAULT}")
+    elif options.downscale != 1:
+        raise ArgumentError("{downscale} is for photos from files: give a PATH")
+    else:
+        scene = procedural()
     return NerfTask(_with_test_views(scene, options.test_views), options.background)
 
 
@@ -80,8 +81,8 @@ def _with_test_views(scene: Scene, count: int | None) -> Scene:
     found = [view for view in scene.views if view.split == "test"]
     if count is None or count >= len(found):
         return scene
-    kept = [found[index] for index in spread(len(found), count)]
-    return replace(scene, views=tuple(view for view in scene.views if view.split != "test") + tuple(kept))
+    kept = tuple(found[index] for index in spread(len(found), count))
+    return replace(scene, views=tuple(view for view in scene.views if view.split != "test") + kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ class Views(Reconstruction):
     """A contact sheet of test views, and what was measured of all of them.
 
     Attributes:
-        shots: what is on the sheet, in full size: number of the view and its picture.
+        shots: what is on the sheet, in full size: number of the view and its image.
         quality: of every test view; empty in comparisons.
         depth: the sheet's depths as colors, (h, w, 3).
     """
@@ -99,7 +100,7 @@ class Views(Reconstruction):
     depth: Array
 
 
-class NerfTask:
+class NerfTask(SignalTask[Photos]):
     """A scene whose radiance field is to be fitted (see ``runs/task.py``).
 
     Trained on rays through the pixels of the training views, measured on the test views.
@@ -107,11 +108,11 @@ class NerfTask:
 
     kind = "nerf"
     unit = "pixels"
-    snaps = True
     batch_size = KINDS["nerf"].batch_size
 
     def __init__(self, scene: Scene, background: str = "white") -> None:
-        self.scene, self.signal = scene, Photos(scene, "train")
+        super().__init__(Photos(scene, "train"))
+        self.scene = scene
         self.background = BACKGROUNDS[background]
 
     @functools.cached_property
@@ -128,7 +129,7 @@ class NerfTask:
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its scene; ``centre`` and ``scale`` lead from the file's world to the scene's."""
         scene = self.scene
-        return identity(self.signal, scene.path) | {
+        return super().describe() | {
             "dtype": "uint8",
             "value_range": [0.0, 255.0],
             "measured": {
@@ -145,9 +146,20 @@ class NerfTask:
         """An untrained radiance field, whose cells and steps are about as fine as the photos' pixels.
 
         Raises:
-            SoftmineError: another field than a hash grid is asked for.
+            SoftmineError: another field than a hash grid is chosen.
         """
-        return make_renderer(self.scene, self.signal, settings)
+        if settings.field != "hashgrid":
+            raise ArgumentError(
+                "{field} is {given}, but a radiance field is learned by hashgrid alone", given=settings.field
+            )
+        across = pixels_across(self.scene)
+        radiance = field_for(
+            self.scene.bounds,
+            log2_table_size=settings.log2_table_size,
+            finest_resolution=2 ** round(math.log2(min(max(2 * across, 128), 2048))),
+            steps=round(min(max(1.25 * across, 128), 1024)),
+        )
+        return Renderer(radiance, self.signal)
 
     def make_evaluator(self, device: torch.device) -> evaluation.NerfEvaluator:
         """PSNR on the test views.
@@ -172,10 +184,14 @@ class NerfTask:
         wanted = chosen if small else range(count)
         for done, index in enumerate(wanted):
             stride = step if small else 1
-            shot = self.render(field, index, device, stride=stride)
-            target, valid = self._photo(index, stride)
+            view = test.views[index]
+            shot = render_view(
+                field, self.scene, view.camera, view.pose,
+                background=self.background, device=device, stride=stride,
+            )  # fmt: skip
+            target, valid = evaluation.photo(test, index, self.background, stride)
             if not small:
-                quality.append(evaluation.measure_view(test.views[index].name, shot.color, target, valid))
+                quality.append(evaluation.measure_view(view.name, shot.color, target, valid))
             if index in chosen:
                 shots.append((index, shot))
                 part = slice(None) if small else slice(step // 2, None, step)
@@ -196,19 +212,6 @@ class NerfTask:
             shots=shots,
             quality=quality,
             depth=contact_sheet(depth_colors(depths)),
-        )
-
-    def render(self, field: Renderer, index: int, device: torch.device, *, stride: int = 1) -> RenderedView:
-        """What ``field`` shows in place of a test view."""
-        view = self.test.views[index]
-        return render_view(
-            field,
-            self.scene,
-            view.camera,
-            view.pose,
-            background=self.background,
-            device=device,
-            stride=stride,
         )
 
     def write_output(
@@ -270,5 +273,19 @@ class NerfTask:
         frame = " (right, up and back of the mean camera, from where it stands)" if self.scene.ndc else ""
         return f"{len(points):,} points{frame}"
 
-    def _photo(self, index: int, stride: int) -> tuple[Array, Array | None]:
-        return evaluation.photo(self.test, index, self.background, stride)
+
+def pixels_across(scene: Scene) -> float:
+    """How many of a photo's pixels the field's cube is wide, seen from where the cameras stand (the median of them)."""
+    views, bounds = scene.split("train"), scene.bounds
+    side = max(high - low for low, high in zip(bounds.low, bounds.high, strict=True))
+    if bounds.kind == "ndc":
+        # What a camera sees is 2 wide.
+        return float(np.median([view.camera.width for view in views])) * side / 2
+    if bounds.kind == "unbounded":
+        # All of space is drawn into a ball of twice the size.
+        side *= 2
+    center = (np.array(bounds.low) + np.array(bounds.high)) / 2
+    distances = [float(np.linalg.norm(view.pose[:, 3] - center)) for view in views]
+    return side * float(
+        np.median([view.camera.focal[0] / max(d, 1e-3) for view, d in zip(views, distances, strict=True)])
+    )

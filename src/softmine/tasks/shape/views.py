@@ -1,4 +1,4 @@
-"""Pictures of surfaces: triangles drawn in parallel projection from four sides, without a graphics card."""
+"""Images of surfaces: triangles drawn in parallel projection from four sides, without a graphics card."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def views(shape: Shape, size: int) -> list[View]:
 
 
 def draw(view: View, vertices: Points, faces: Faces) -> tuple[Array, Array]:
-    """A shaded picture (size, size, 3) in [0, 1] of a surface, and the depth (size, size) at each pixel's center."""
+    """A shaded image (size, size, 3) in [0, 1] of a surface, and the depth (size, size) at each pixel's center."""
     fine = View(view.axes, view.size * OVERSAMPLE, view.extent)
     depth, place = _rasterize(fine, vertices, faces)
     corners = vertices[faces]

@@ -1,4 +1,4 @@
-"""Volumes as pictures: slices side by side, the way people who work with them look at them."""
+"""Volumes as images: slices side by side, the way people who work with them look at them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BETWEEN = 1.0
 
 @dataclass(frozen=True)
 class View:
-    """How a volume is cut: slices across ``axis``, with ``down`` and ``right`` as axes of the picture.
+    """How a volume is cut: slices across ``axis``, with ``down`` and ``right`` as axes of the image.
 
     ``flip_down`` and ``flip_right`` turn an axis round; ``name`` says in words what is seen.
     """
@@ -86,7 +86,7 @@ def montage(
     rows, columns = _arrangement(
         len(cuts), height, width * (1 if volume.channels in (1, 3) else volume.channels)
     )
-    pictures, targets, errors = [], [], []
+    images, targets, errors = [], [], []
     for number, fixed in enumerate(cuts):
         cells = _cells(volume, view, fixed, height, width)
         coords = volume.domain.centres(torch.from_numpy(cells.ravel()))
@@ -95,7 +95,7 @@ def montage(
         target = values_at(volume, coords, device).numpy().reshape(shape)
         valid = None if volume.valid is None else volume.valid.view(-1).numpy()[cells]
         error = mean_error(values, target)
-        pictures.append(_paint(volume, values, valid))
+        images.append(_paint(volume, values, valid))
         targets.append(_paint(volume, target, valid))
         errors.append(_beside(volume, error if valid is None else np.where(valid, error, 0.0)))
         report((number + 1) / len(cuts))
@@ -103,7 +103,7 @@ def montage(
     if reduce < 1:
         note += f", reduced to {width} x {height}"
     return Reconstruction(
-        _join(pictures, rows, columns, BETWEEN),
+        _join(images, rows, columns, BETWEEN),
         _join(targets, rows, columns, BETWEEN),
         _join(errors, rows, columns, 0.0),
         None,
@@ -134,7 +134,7 @@ def _sides(volume: Volume, view: View) -> tuple[int, int]:
 
 
 def _arrangement(count: int, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of tiles whose picture comes nearest to the aspect of a screen, none of them short."""
+    """Rows and columns of tiles whose image comes nearest to the aspect of a screen, none of them short."""
     choices = [(rows, count // rows) for rows in range(1, count + 1) if count % rows == 0]
     return min(choices, key=lambda each: abs(math.log(each[1] * width / (each[0] * height) / ASPECT)))
 

@@ -16,30 +16,28 @@ from torch import Tensor, nn
 from softmine.runs.files import replacing
 from softmine.runs.task import Array, Output, Reconstruction, Report, silent
 from softmine.signals.volume import Volume, nifti
-from softmine.tasks.builtin import builtin_name
-from softmine.tasks.cell_evaluation import CellEvaluator
+from softmine.tasks.evaluation import CellEvaluator
 from softmine.tasks.grids import predict
-from softmine.tasks.signal_task import SignalTask
+from softmine.tasks.signal_task import SignalTask, read_signal
 from softmine.tasks.volume.slices import montage
 from softmine.training.evaluation import decibels, values_at
 
 DEFAULT = "phantom"
 BLOCK = 2**18
-"""Voxels a field is asked at a time."""
+"""Voxels a field is evaluated at, at a time."""
 WHOLE = 2**25
 """Values up to which a run holds its whole reconstruction, measured where it has data."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Flags that only volumes take: none."""
+    """What only volumes take: nothing."""
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> VolumeTask:
     """The volume that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
     del options, report
-    name = builtin_name(path, DEFAULT)
-    return VolumeTask(Volume.read(str(path)) if name is None else Volume.builtin(name))
+    return VolumeTask(read_signal(Volume, path, DEFAULT))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +166,7 @@ def _written(
 def _learned(
     volume: Volume, field: nn.Module, device: torch.device, order: Literal["C", "F"], report: Report
 ) -> Iterator[tuple[Tensor, Array]]:
-    """Flat voxels (M,) and the values (M, C) of ``field`` at their centers, clipped to [0, 1], until all were asked."""
+    """Flat voxels (M,) and the values (M, C) of ``field`` at their centers, clipped to [0, 1], until all are evaluated."""
     done = 0
     for cells in _blocks(volume, order):
         yield cells, predict(field, volume.domain.centres(cells), device).numpy()

@@ -1,11 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from softmine.domain import Box
-from softmine.tasks.cell_evaluation import CellEvaluator
+from softmine.tasks.evaluation import CellEvaluator, psnr, ssim
 from softmine.training import evaluation as rules
 
 CPU = torch.device("cpu")
@@ -73,3 +74,24 @@ def test_more_measures_see_prediction_and_signal():
     evaluator = CellEvaluator(Ramp(domain), "cells", CPU, measures="PSNR and more", more=largest)
     assert evaluator(Ramp(domain, 0.01)).more["largest"] == pytest.approx(0.01, abs=1e-6)
     assert evaluator.describe() == "PSNR and more over all 10 cells"
+
+
+def test_an_infinite_prediction_has_no_psnr():
+    domain = Box((10,))
+    assert math.isnan(CellEvaluator(Ramp(domain), "cells", CPU)(Ramp(domain, math.inf)).psnr)
+
+
+def test_psnr_of_arrays():
+    target = np.zeros((4, 5, 3), np.float32)
+    assert psnr(target + np.float32(0.1), target) == pytest.approx(20, abs=1e-5)
+    assert psnr(target, target) == np.inf
+    assert np.isnan(psnr(np.full_like(target, np.nan), target))
+
+
+@pytest.mark.parametrize(("gaussian", "least"), [(False, 7), (True, 11)])
+def test_ssim_needs_room_for_its_window(gaussian, least):
+    random = np.random.default_rng(0)
+    target = random.random((least, least + 1, 3), np.float32)
+    assert ssim(target, target, gaussian=gaussian) == pytest.approx(1)
+    assert ssim(1 - target, target, gaussian=gaussian) < 0.5
+    assert ssim(target[1:], target[1:], gaussian=gaussian) is None

@@ -6,7 +6,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from softmine import Image
-from softmine.tasks.image.evaluation import ImageEvaluator
+from softmine.tasks.image.task import ImageTask
 from softmine.training import evaluation as rules
 from softmine.training.evaluation import peak_signal_to_noise
 
@@ -31,7 +31,7 @@ def picture():
 
 def test_metrics_over_all_pixels_are_those_of_scikit_image(picture):
     image = Image(picture)
-    result = ImageEvaluator(image, CPU)(Shifted(image, 0.05))
+    result = ImageTask(image).make_evaluator(CPU)(Shifted(image, 0.05))
     exact, wrong = picture / 255, picture / 255 + 0.05
     assert result.samples == 1200
     assert not result.subset
@@ -42,14 +42,14 @@ def test_metrics_over_all_pixels_are_those_of_scikit_image(picture):
 
 def test_predictions_are_clipped_like_the_picture_that_is_written(picture):
     image = Image(np.zeros_like(picture))
-    assert ImageEvaluator(image, CPU)(Shifted(image, -3.0)).psnr == math.inf
+    assert ImageTask(image).make_evaluator(CPU)(Shifted(image, -3.0)).psnr == math.inf
 
 
 def test_a_large_picture_is_measured_on_a_fixed_subset(picture, monkeypatch):
     monkeypatch.setattr(rules, "ALL", 1000)
     monkeypatch.setattr(rules, "SUBSET", 700)
     image = Image(picture)
-    one, two = ImageEvaluator(image, CPU), ImageEvaluator(image, CPU)
+    one, two = ImageTask(image).make_evaluator(CPU), ImageTask(image).make_evaluator(CPU)
     assert torch.equal(one.cells, two.cells)
     assert len(one.cells.unique()) == 700
     result = one(Shifted(image, 0.1))
@@ -57,17 +57,17 @@ def test_a_large_picture_is_measured_on_a_fixed_subset(picture, monkeypatch):
     assert result.samples == 700
     assert result.psnr == pytest.approx(20.0, abs=0.01)
     assert result.ssim is not None
-    assert "fixed subset of 700 of 1,200 pixels" in one.describe()
+    assert one.describe() == "PSNR over a fixed subset of 700 of 1,200 pixels, SSIM over 16 tiles of 64 x 64"
 
 
 def test_a_picture_too_small_for_ssim_has_none():
     image = Image(np.zeros((3, 5), np.uint8))
-    assert ImageEvaluator(image, CPU)(Shifted(image, 0.1)).ssim is None
+    assert ImageTask(image).make_evaluator(CPU)(Shifted(image, 0.1)).ssim is None
 
 
 def test_a_field_that_is_not_finite_has_no_psnr(picture):
     image = Image(picture)
-    assert math.isnan(ImageEvaluator(image, CPU)(Shifted(image, math.nan)).psnr)
+    assert math.isnan(ImageTask(image).make_evaluator(CPU)(Shifted(image, math.nan)).psnr)
     assert math.isnan(peak_signal_to_noise(torch.tensor([math.nan]), torch.zeros(1)))
 
 
