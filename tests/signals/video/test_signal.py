@@ -40,7 +40,7 @@ class TestLookUp:
 
     def test_every_centre_has_its_own_value(self, noise):
         cells = torch.arange(noise.domain.cells)
-        expected = noise.pixels.float() / 255
+        expected = noise.stored.float() / 255
         assert torch.equal(noise(noise.domain.centres(cells)), expected)
         assert torch.equal(noise(noise.domain.snap(noise.domain.centres(cells))), expected)
 
@@ -63,7 +63,7 @@ class TestLookUp:
 
     def test_constant_beyond_the_outermost_centres(self, noise):
         ends = noise(torch.tensor([[0.0, 0.0, 0.0], [0.9999, 0.9999, 0.9999]]))
-        corners = noise.pixels[[0, -1]].float() / 255
+        corners = noise.stored[[0, -1]].float() / 255
         assert torch.allclose(ends, corners)
 
     def test_gradient(self, noise):
@@ -226,7 +226,7 @@ class TestStore:
         assert torch.equal(video(coords), memory(coords))
         assert torch.equal(video.edges(100), memory.edges(100))
         assert video.fingerprint == memory.fingerprint
-        assert len(video.pixels) == 0
+        assert len(video.stored) == 0
 
     def test_reading_beyond_memory_leaves_nothing(self, kept, tmp_path):
         path = write_video(tmp_path / "film.mp4", smooth())
@@ -371,5 +371,5 @@ class TestBadFiles:
         path.write_bytes(b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff")
         video_container.check_complete(path, "")
         path.write_bytes(b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x84\x00")
-        with pytest.raises(SoftmineError, match="at least 14"):
+        with pytest.raises(SoftmineError, match="promises 14"):
             video_container.check_complete(path, "")

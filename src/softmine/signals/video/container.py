@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from softmine.domain import SoftmineError
+from softmine.signals.files import check_length
 
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 _EBML = b"\x1a\x45\xdf\xa3"
@@ -31,10 +31,7 @@ def check_complete(path: Path, where: str) -> None:
             promised = _end_of_chunks(file, size)
         else:
             return
-    if promised > size:
-        raise SoftmineError(
-            f"{where}: it is truncated, {size:,} bytes long where it should be at least {promised:,}; get a complete copy"
-        )
+    check_length(path, promised, where)
 
 
 def _end_of_boxes(file: BinaryIO, size: int) -> int:
