@@ -15,8 +15,7 @@ from softmine.domain import Cells, Coords, PerSample, SoftmineError, Values
 from softmine.signals.audio import files as audio_files
 from softmine.signals.files import hash_array, hash_file
 from softmine.signals.grid import GridSignal, coarse_shape, survey
-from softmine.signals.synthetic import chimes
-from softmine.signals.synthetic.names import find
+from softmine.signals.synthetic.formulas import CHIMES_RATE, chimes, find
 
 DTYPES = ("int16", "int32", "float32", "float64")
 MAX_CHANNELS = 64
@@ -111,8 +110,8 @@ class Audio(GridSignal):
         Raises:
             SoftmineError: there is none of that name.
         """
-        make = find("audio clip", name, {"chimes": chimes.chimes})
-        return cls(make(), chimes.RATE, name, copy=False)
+        make = find("audio clip", name, {"chimes": chimes})
+        return cls(make(), CHIMES_RATE, name, copy=False)
 
     @property
     def seconds(self) -> float:

@@ -21,16 +21,17 @@ from softmine.signals.image.memmap import MappedImage
 from softmine.signals.image.pixels import DTYPES, check_layout, value_range
 from softmine.signals.memmap import stays_in_file
 from softmine.signals.synthetic import fractal
+from softmine.signals.synthetic.formulas import find
 from softmine.signals.synthetic.fractal import Fractal
-from softmine.signals.synthetic.names import unknown
 
 EDGE_PIXELS = 2**28
 """Images outside memory with more pixels are not read whole for a map of their edges."""
-PHOTOS = (
-    *("astronaut", "brick", "camera", "cat", "coffee", "coins", "grass"),
-    *("gravel", "hubble", "moon", "page", "retina", "rocket", "text"),
-)
-"""Images that scikit-image carries in its wheel."""
+PHOTOS = {
+    **{name: name for name in ("astronaut", "brick", "camera", "cat", "coffee", "coins", "grass")},
+    **{name: name for name in ("gravel", "moon", "page", "retina", "rocket", "text")},
+    "hubble": "hubble_deep_field",
+}
+"""Images that scikit-image carries in its wheel: our names, and theirs in ``skimage.data``."""
 
 
 class Image(GridSignal):
@@ -138,11 +139,10 @@ class Image(GridSignal):
         computed = Fractal.named(name)
         if computed is not None:
             return cls(computed, name)
-        if name not in PHOTOS:
-            raise unknown("image", name, [*PHOTOS, fractal.NAME])
+        theirs = find("image", name, PHOTOS | {fractal.NAME: ""})
         import skimage.data
 
-        return cls(getattr(skimage.data, {"hubble": "hubble_deep_field"}.get(name, name))(), name)
+        return cls(getattr(skimage.data, theirs)(), name)
 
     def _look_up(self, coords: Coords, work: torch.dtype) -> Values:
         if not (coords.requires_grad and torch.is_grad_enabled()):

@@ -19,8 +19,7 @@ from softmine.signals.grid import check_coords
 from softmine.signals.shape import files as mesh_files
 from softmine.signals.shape.files import Mesh
 from softmine.signals.shape.mesh_tree import MeshTree, Places, Points
-from softmine.signals.synthetic.names import find
-from softmine.signals.synthetic.surfaces import SURFACES
+from softmine.signals.synthetic.formulas import SURFACES, find
 
 RESOLUTION = 256
 """Cells a side of a shape's domain."""

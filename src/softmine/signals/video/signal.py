@@ -19,8 +19,7 @@ from softmine.signals.files import hash_array, hash_file
 from softmine.signals.grid import GridSignal, coarse_shape
 from softmine.signals.image.maps import Pool, gray, sobel
 from softmine.signals.memmap import advise
-from softmine.signals.synthetic.discs import moving_discs
-from softmine.signals.synthetic.names import find
+from softmine.signals.synthetic.formulas import find, moving_discs
 from softmine.signals.video import files as video_files
 
 

@@ -28,8 +28,7 @@ from softmine.signals.grid import (
     widen,
 )
 from softmine.signals.memmap import stays_in_file
-from softmine.signals.synthetic.names import find
-from softmine.signals.synthetic.phantom import phantom
+from softmine.signals.synthetic.formulas import find, phantom
 from softmine.signals.volume import files as volume_files
 from softmine.signals.volume.data import DTYPES, VolumeData, check_layout
 
