@@ -91,7 +91,7 @@ def write_bad(path, kind):
         ("missing", "there is no such file"),
         ("folder", "it is a folder"),
         ("empty", "it is empty"),
-        ("text", "it is no sound file"),
+        ("text", "it is no audio file"),
         ("no samples", "it has no samples"),
         ("nan", "1 of its samples are NaN or infinite, the first at sample 7"),
         ("infinite", "1 of its samples are NaN or infinite, the first at sample 7"),

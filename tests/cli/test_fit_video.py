@@ -10,7 +10,7 @@ import pytest
 
 from films import write_video
 from softmine.cli.main import main
-from softmine.signals.synthetic.discs import moving_discs
+from softmine.signals.synthetic.formulas import moving_discs
 from softmine.signals.video import store as video_store
 
 TINY = ["--sampler", "edges", "--log2-table-size", "8", "--batch-size", "64", "--evaluations", "3"]

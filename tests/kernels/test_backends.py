@@ -12,7 +12,7 @@ import torch
 
 from kernel_grids import grid_of, twin
 from softmine import SoftmineError
-from softmine.kernels import backend_for, set_threads, thread_pool, warm_up
+from softmine.kernels import backend_for, set_threads, thread_pool
 
 
 def test_numba_is_chosen_on_a_cpu(monkeypatch):
@@ -87,13 +87,6 @@ def test_threads_may_differ_from_torchs():
             set_threads(0)
     finally:
         set_threads(None)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
-def test_warming_up_leaves_no_trace(dtype):
-    state = torch.get_rng_state()
-    warm_up(2, 2, dtype=dtype)
-    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_failure_in_a_helper_is_raised():

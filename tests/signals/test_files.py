@@ -45,7 +45,7 @@ def test_an_array_begins_where_its_header_ends():
     file = io.BytesIO()
     np.save(file, np.asfortranarray(array))
     file.seek(0)
-    assert npy_header(file, "cannot read it") == ((2, 3), True, np.dtype(float))
+    assert npy_header(file, "cannot read it") == ((2, 3), "F", np.dtype(float))
     assert file.read() == array.tobytes("F")
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.autograd import forward_ad
 
 from softmine.errors import SoftmineError
-from softmine.signals.grid import as_they_come, centres, check_coords, corners, gather, shift, to_buffer
+from softmine.signals.grid import centers, check_coords, corners, gather, runs_eagerly, shift, to_buffer
 
 DTYPES = ("bool", "uint8", "uint16", "uint32", "uint64", "int16", "int64", "float16", "float32", "float64")
 
@@ -47,13 +47,13 @@ def test_all_positions_must_be_centres_and_want_no_gradient():
     place = torch.cartesian_prod(torch.arange(100), torch.arange(30))
     # As coordinates that single precision has rounded.
     position = ((place + 0.5) / size).float() * size - 0.5
-    found = centres(position, size)
+    found = centers(position, size)
     assert found is not None
     assert torch.equal(found, torch.arange(3000))
-    assert centres(position.clone().requires_grad_(), size) is None
+    assert centers(position.clone().requires_grad_(), size) is None
     for wrong in (0.001, float("nan")):
         position[7, 1] = 3 + wrong
-        assert centres(position, size) is None
+        assert centers(position, size) is None
 
 
 @pytest.mark.parametrize("size", [(7,), (1000, 30), (3, 1023, 5)])
@@ -65,12 +65,12 @@ def test_as_far_as_the_precision_of_the_coordinates_tells(size, dtype, work):
     place = torch.cartesian_prod(*(torch.arange(length) for length in size)).view(-1, len(size))
     coords = ((place.double() + 0.5) / sizes).to(dtype)
     position = (coords.to(work) * sizes - 0.5).clamp(min=0).minimum(sizes - 1)
-    found = centres(position, sizes, dtype)
+    found = centers(position, sizes, dtype)
     assert found is not None
     assert torch.equal(found, torch.arange(len(place)))
     beside = position.clone()
     beside[-2, -1] += 8 * torch.finfo(dtype).eps * size[-1]
-    assert centres(beside, sizes, dtype) is None
+    assert centers(beside, sizes, dtype) is None
 
 
 def test_short_coordinates_are_taken_as_they_are():
@@ -79,12 +79,12 @@ def test_short_coordinates_are_taken_as_they_are():
     for dtype in (torch.float16, torch.bfloat16):
         position = (coords.to(dtype).float() * size - 0.5).clamp(min=0).minimum(size - 1)
         assert (position != position.round()).any()
-        assert centres(position, size, dtype) is None
+        assert centers(position, size, dtype) is None
 
 
 def asked(tensor, answers):
     """``tensor``, after a note of whether code may look at its values."""
-    answers.append(as_they_come(tensor))
+    answers.append(runs_eagerly(tensor))
     return tensor * 1.0
 
 
@@ -144,8 +144,8 @@ def test_cells_are_gathered_in_the_type_of_the_work(channels):
 
 @pytest.mark.parametrize("coords", [torch.zeros(2), torch.zeros(2, 3), torch.zeros(2, 2, dtype=torch.long)])
 def test_other_coordinates_are_refused(coords):
-    check_coords(torch.zeros(0, 2), 2, "a plan is asked at float (row, column)")
+    check_coords(torch.zeros(0, 2), 2, "a plan takes float (row, column)")
     with pytest.raises(
-        SoftmineError, match=r"^a plan is asked at float \(row, column\) coordinates of shape \(N, 2\)"
+        SoftmineError, match=r"^a plan takes float \(row, column\) coordinates of shape \(N, 2\)"
     ):
-        check_coords(coords, 2, "a plan is asked at float (row, column)")
+        check_coords(coords, 2, "a plan takes float (row, column)")

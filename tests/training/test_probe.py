@@ -98,7 +98,7 @@ def test_a_field_without_error_has_no_influence():
         def forward(self, coords):
             return field(coords)
 
-    assert FieldProbe(field, Same(IMAGE.pixels.view(6, 7, 3))).influence(BOX).tolist() == [0.0] * 42
+    assert FieldProbe(field, Same(IMAGE.stored.view(6, 7, 3))).influence(BOX).tolist() == [0.0] * 42
 
 
 def test_frozen_parameters_do_not_count():

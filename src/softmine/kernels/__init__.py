@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from softmine.kernels.backends import backend_for
-from softmine.kernels.compile_ahead import warm_up
 from softmine.kernels.encoding import hash_encode
 from softmine.kernels.mlp import fits_fused_mlp, fused_mlp
 from softmine.kernels.thread_pool import set_threads
@@ -14,5 +13,4 @@ __all__ = [
     "fused_mlp",
     "hash_encode",
     "set_threads",
-    "warm_up",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -61,32 +60,20 @@ def _(coords, table, *grid_and_sink):
     return coords.new_empty(coords.shape[0], grid_and_sink[1].shape[0] * table.shape[1])
 
 
-@torch.library.custom_op(
-    "softmine::hash_encode_gradient_of_coords",
-    mutates_args=(),
-    schema=f"(Tensor grad, Tensor coords, Tensor table, {_GRID}) -> Tensor",
-)
-def _gradient_of_coords(grad, coords, table, *grid):
-    return _backend(coords, table).gradient_of_coords(grad, coords, table, Grid(*grid))
+def _gradient_operator(of: str, like: int) -> Any:
+    """The operator of the gradient of one input, which has the shape of the argument ``like``."""
+
+    def gradient(grad, coords, table, *grid):
+        return getattr(_backend(coords, table), f"gradient_of_{of}")(grad, coords, table, Grid(*grid))
+
+    schema = f"(Tensor grad, Tensor coords, Tensor table, {_GRID}) -> Tensor"
+    name = f"softmine::hash_encode_gradient_of_{of}"
+    operator = torch.library.custom_op(name, gradient, mutates_args=(), schema=schema)
+    operator.register_fake(lambda *arguments: arguments[like].new_empty(arguments[like].shape))
+    return operator
 
 
-@_gradient_of_coords.register_fake
-def _(grad, coords, table, *grid):
-    return coords.new_empty(coords.shape)
-
-
-@torch.library.custom_op(
-    "softmine::hash_encode_gradient_of_table",
-    mutates_args=(),
-    schema=f"(Tensor grad, Tensor coords, Tensor table, {_GRID}) -> Tensor",
-)
-def _gradient_of_table(grad, coords, table, *grid):
-    return _backend(coords, table).gradient_of_table(grad, coords, table, Grid(*grid))
-
-
-@_gradient_of_table.register_fake
-def _(grad, coords, table, *grid):
-    return table.new_empty(table.shape)
+_gradient_of_coords, _gradient_of_table = _gradient_operator("coords", 1), _gradient_operator("table", 2)
 
 
 @torch.library.custom_op(
@@ -109,22 +96,40 @@ def _(grad, coords, *grid_and_sink):
     return None
 
 
+class _Operators:
+    """The backward as tracers see it; the modules of backends have the same functions."""
+
+    @staticmethod
+    def gradient_of_coords(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
+        return _gradient_of_coords(grad, coords, table, *grid)
+
+    @staticmethod
+    def gradient_of_table(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
+        return _gradient_of_table(grad, coords, table, *grid)
+
+
 def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
     coords, table, resolutions, offsets, *ctx.sizes, ctx.backwards, ctx.handle = inputs
     ctx.save_for_backward(coords, table, resolutions, offsets)
+    ctx.slopes = None
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple:
+def _backward(ctx: Any, grad: Tensor, traced: bool = True) -> tuple:
     coords, table, resolutions, offsets = ctx.saved_tensors
     grid = Grid(resolutions, offsets, *ctx.sizes)
+    backend: Any = _Operators if traced else _backend(coords, table)
     of_coords = of_table = None
-    if ctx.needs_input_grad[0]:
-        of_coords = _gradient_of_coords(grad, coords, table, *grid)
+    if ctx.needs_input_grad[0] and ctx.slopes is not None:
+        of_coords = backend.along_slopes(grad, ctx.slopes)
+    elif ctx.needs_input_grad[0]:
+        of_coords = backend.gradient_of_coords(grad, coords, table, grid)
     if ctx.needs_input_grad[1]:
         if ctx.backwards is None:
-            of_table = _gradient_of_table(grad, coords, table, *grid)
-        else:
+            of_table = backend.gradient_of_table(grad, coords, table, grid)
+        elif traced:
             _touch_rows(grad, coords, *grid, ctx.backwards, ctx.handle)
+        else:
+            rows_of_handle(ctx.handle).add(grad, coords, grid)
     return of_coords, of_table, None, None, None, None, None, None
 
 
@@ -132,41 +137,27 @@ _encode.register_autograd(_backward, setup_context=_keep)
 
 
 class _Encode(torch.autograd.Function):
-    """``_encode`` without its machinery."""
+    """``_encode`` without its machinery; a last input says whether coordinates want a gradient."""
 
     @staticmethod
     def forward(ctx, *inputs):
-        inputs, follow = inputs[:-1], inputs[-1]
-        coords, table, *grid = inputs[:-2]
-        backend, ctx.slopes = _backend(coords, table), None
-        if follow and hasattr(backend, "encode_with_slopes"):
-            features, ctx.slopes = backend.encode_with_slopes(coords, table, Grid(*grid))
+        coords, table, *grid = inputs[:-3]
+        backend, slopes = _backend(coords, table), None
+        if inputs[-1] and hasattr(backend, "encode_with_slopes"):
+            features, slopes = backend.encode_with_slopes(coords, table, Grid(*grid))
         else:
             features = backend.encode(coords, table, Grid(*grid))
-        _keep(ctx, inputs, features)
+        _keep(ctx, inputs[:-1], features)
+        ctx.slopes = slopes
         return features
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (grad,) = grads
-        coords, table, resolutions, offsets = ctx.saved_tensors
-        grid = Grid(resolutions, offsets, *ctx.sizes)
-        backend = _backend(coords, table)
-        of_coords = of_table = None
-        if ctx.needs_input_grad[0] and ctx.slopes is not None:
-            of_coords = backend.along_slopes(grad, ctx.slopes)
-        elif ctx.needs_input_grad[0]:
-            of_coords = backend.gradient_of_coords(grad, coords, table, grid)
-        if ctx.needs_input_grad[1]:
-            if ctx.backwards is None:
-                of_table = backend.gradient_of_table(grad, coords, table, grid)
-            else:
-                rows_of_handle(ctx.handle).add(grad, coords, grid)
-        return of_coords, of_table, None, None, None, None, None, None, None
+        return *_backward(ctx, grads[0], traced=False), None
 
 
-def _backend(coords: Tensor, table: Tensor) -> ModuleType:
+def _backend(coords: Tensor, table: Tensor) -> Any:
     if backend_for(coords, table) == "triton":
         from softmine.kernels.triton import backend
     else:

@@ -110,16 +110,8 @@ class _FusedMlp(torch.autograd.Function):
         loops.pack(addresses, plan.sizes, plan.widths, packed)
         kept = np.empty(-(-points // loops.UNIT) * loops.UNIT * plan.hidden if keep else 0, source.dtype)
         out = rows.new_empty(points, int(plan.sizes[-1]))
-        thread_pool.run(
-            loops.forward,
-            source,
-            packed,
-            plan.widths,
-            kept,
-            keep,
-            out.numpy(),
-            parts=-(-points // loops.BLOCK),
-        )
+        arrays = (source, packed, plan.widths, kept, keep, out.numpy())
+        thread_pool.run(loops.forward, *arrays, parts=-(-points // loops.BLOCK))
         if keep:
             ctx.save_for_backward(rows)
             # The layers as they were: a step of the optimizer before the backward does no harm.
@@ -140,19 +132,9 @@ class _FusedMlp(torch.autograd.Function):
         sums = np.zeros((max(parts, 1), plan.sums), source.dtype)
         wanted = ctx.needs_input_grad[0]
         of_inputs = rows.new_empty(rows.shape if wanted else (0, 0))
-        thread_pool.run(
-            loops.backward,
-            grads[0].contiguous().numpy(),
-            source,
-            ctx.packed,
-            plan.widths,
-            ctx.kept,
-            share,
-            sums,
-            wanted,
-            of_inputs.numpy(),
-            parts=parts,
-        )
+        kept = (source, ctx.packed, plan.widths, ctx.kept)
+        results = (share, sums, wanted, of_inputs.numpy())
+        thread_pool.run(loops.backward, grads[0].contiguous().numpy(), *kept, *results, parts=parts)
         flat = rows.new_empty(sum(plan.lengths))
         loops.add_parts(sums, plan.sizes, plan.widths, flat.numpy())
         of_layers = [

@@ -73,11 +73,7 @@ class Rows:
         """Nothing to forget: the gradient is the table's own."""
 
     def update(
-        self,
-        table: Tensor,
-        rate: float | Tensor,
-        rule: AdamRule,
-        dense: Tensor | None = None,
+        self, table: Tensor, rate: float | Tensor, rule: AdamRule, dense: Tensor | None = None
     ) -> None:
         """One step of Adam, in place, on the rows of the table (R, F) in which ``dense`` (R, F) is not zero."""
         if dense is None:

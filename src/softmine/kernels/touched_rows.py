@@ -49,6 +49,35 @@ def rows_for(table: Tensor) -> Any:
     return Rows(table)
 
 
+class Records:
+    """What the rows of all compiled backends share: one record a row, (R, W), with all that a step needs of it.
+
+    First and second moment and gradient (F each), the last step that touched it, a mark that it is touched; padded to a
+    power of two.
+
+    Attributes:
+        features: F.
+        records: (R, W).
+        time: steps so far, ().
+    """
+
+    fused = True
+
+    def __init__(self, features: int, records: Tensor) -> None:
+        self.features, self.records = features, records
+        self.time = torch.zeros((), device=records.device)
+
+    def state(self) -> dict[str, Tensor]:
+        """Views of the state: ``step`` (), ``last_step`` (R,), ``exp_avg`` and ``exp_avg_sq`` (R, F)."""
+        width = self.features
+        return {
+            "step": self.time,
+            "last_step": self.records[:, 3 * width],
+            "exp_avg": self.records[:, :width],
+            "exp_avg_sq": self.records[:, width : 2 * width],
+        }
+
+
 class RowGradient:
     """What a ``RowAdam`` leaves on a table as ``table.row_gradient``.
 

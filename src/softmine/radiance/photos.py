@@ -16,9 +16,9 @@ from softmine.radiance.background import to_channels
 from softmine.radiance.cameras import Camera, Cameras, Rays, Views, strided, to_ndc
 from softmine.radiance.photo_files import load, load_mask
 from softmine.radiance.scenes.scene import Scene, View
-from softmine.signals.fingerprint import hash_array, hash_file
+from softmine.signals.files import hash_array, hash_file
 from softmine.signals.grid import check_coords, corners, gather
-from softmine.signals.image.maps import Pool, grey, sobel
+from softmine.signals.image.maps import Pool, gray, sobel
 
 CHUNK = 2**14
 
@@ -112,7 +112,7 @@ class Photos(nn.Module):
         Raises:
             SoftmineError: ``coords`` is not a float tensor of shape (N, 3).
         """
-        check_coords(coords, 3, "photos are asked at float (view, row, column)")
+        check_coords(coords, 3, "photos take float (view, row, column)")
         count = len(self.views)
         view = (coords[:, 0].detach() * count).nan_to_num(0.0).long().clamp(0, count - 1)
         return view, coords[:, 1:] * self.domain.scale(coords)[1:]
@@ -173,7 +173,7 @@ class Photos(nn.Module):
         maps = np.zeros((count, h, w), np.float32)
         for index, camera in enumerate(view.camera for view in self.views):
             values = self.image(index).numpy()
-            magnitude = sobel(np.pad(grey(values[..., :3]), 1, mode="edge"))
+            magnitude = sobel(np.pad(gray(values[..., :3]), 1, mode="edge"))
             if self.channels == 4:
                 magnitude = np.hypot(magnitude, sobel(np.pad(2 * values[..., 3], 1, mode="edge")))
             if index in self._masks:

@@ -1,7 +1,8 @@
-"""What the readers of all kinds of files do first: refuse a path that cannot be read, and know an array's header."""
+"""What the readers of all kinds of files share: paths that cannot be read, lengths, NPY headers and content hashes."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 
@@ -14,6 +15,8 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 NPY = b"\x93NUMPY"
 """How NPY files begin."""
 START = 4096
+WHOLE_BYTES = 256 * 2**20
+"""Files up to this size are hashed whole."""
 
 
 def check_file(path: Path, kind: str, where: str) -> bytes:
@@ -21,7 +24,7 @@ def check_file(path: Path, kind: str, where: str) -> bytes:
 
     Args:
         path: the file.
-        kind: what it should be, as a person says it: ``picture``.
+        kind: what it should be, as a person says it: ``image``.
         where: how the error begins: ``cannot read photo.png``.
 
     Raises:
@@ -45,17 +48,65 @@ def check_file(path: Path, kind: str, where: str) -> bytes:
     return start
 
 
-def npy_header(file: io.BufferedIOBase, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in Fortran's order, and dtype of an NPY file, which is left where its values begin.
+def check_length(path: Path, end: int, where: str) -> None:
+    """Refuse a file that ends before byte ``end``.
 
     Raises:
-        SoftmineError: the header is damaged.
+        SoftmineError: it does.
+    """
+    size = path.stat().st_size
+    if size < end:
+        raise SoftmineError(
+            f"{where}: it is truncated, {size:,} bytes long where its header promises {end:,}; get a complete copy"
+        )
+
+
+def npy_header(file: io.BufferedIOBase, where: str) -> tuple[tuple[int, ...], str, np.dtype]:
+    """Shape, order (``C`` or ``F``) and dtype of an NPY file, which is left where its values begin.
+
+    Raises:
+        SoftmineError: the header is damaged, or the file holds pickled objects.
     """
     header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
     try:
         version = np.lib.format.read_magic(file)
-        return header[version[0]](file)
+        shape, fortran, dtype = header[version[0]](file)
     except Exception as error:
         raise SoftmineError(
             f"{where}: its NPY header is truncated or damaged; save the array again"
         ) from error
+    if dtype.hasobject:
+        raise SoftmineError(
+            f"{where}: it holds pickled objects, which are never loaded; save an array of numbers"
+        )
+    return shape, "F" if fortran else "C", dtype
+
+
+def hash_file(path: Path) -> str:
+    """Hash of a file's content, the same wherever the content is.
+
+    Up to ``WHOLE_BYTES``: the SHA-256 of its bytes, in hex. Larger files: ``sampled-`` and the
+    SHA-256 of the size, the first and the last MB, and 64 evenly spaced blocks of 64 KB.
+    """
+    size = path.stat().st_size
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        if size <= WHOLE_BYTES:
+            while block := file.read(2**20):
+                digest.update(block)
+            return digest.hexdigest()
+        digest.update(str(size).encode())
+        blocks = [(0, 2**20), (size - 2**20, 2**20)]
+        blocks += [((size - 2**16) * i // 63, 2**16) for i in range(64)]
+        for start, length in blocks:
+            file.seek(start)
+            digest.update(file.read(length))
+    return f"sampled-{digest.hexdigest()}"
+
+
+def hash_array(array: np.ndarray) -> str:
+    """SHA-256, in hex, of an array's dtype, shape and bytes (row-major, little-endian)."""
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    digest = hashlib.sha256(f"{array.dtype.name} {array.shape} ".encode())
+    digest.update(array.data)
+    return digest.hexdigest()

@@ -1,6 +1,12 @@
-"""What signals on a grid share: the cells around a coordinate, and how their raw values are kept."""
+"""Signals on a grid: values in memory, in a file or computed, linear between the centers of cells."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -8,10 +14,160 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from softmine.domain import Cells, SoftmineError, Values
+from softmine.domain import Box, Cells, Coords, SoftmineError, Values
+
+BLOCK_VALUES = 2**21
+"""Values read at a time when a signal is streamed: 8 MB as float32, which stays in the cache."""
 
 
-def as_they_come(tensor: Tensor) -> bool:
+class GridSignal(torch.nn.Module):
+    """What signals on a grid share: where values are kept, the look-up between cells, and the way back to stored values.
+
+    Values are kept as their file stores them and become floats a batch at a time. In memory they are a buffer, so
+    ``.to(device)`` moves them (it is no part of the ``state_dict``). Those that stay in their file, or are computed, are
+    read where a batch needs them and sent to its device.
+
+    Args:
+        name: what to call it in reports.
+        shape: cells along the axes of the domain, then C.
+        dtype: stored type.
+        value_range: stored values that map to 0 and to 1.
+        path: the file it came from.
+        fingerprint: a hash of its content.
+        stored: the values in memory, ``shape``; None where they are elsewhere.
+        copy: whether to copy them; if not, they must not be changed afterwards.
+        source: what gives values that are not in memory.
+        mask: which cells hold data; None is all.
+    """
+
+    takes: ClassVar[str]
+    """How the error about other coordinates begins."""
+    exact: ClassVar[float] = 2.0**24
+    """Integers up to here are looked up in float32."""
+
+    stored: Tensor
+    size: Tensor
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        value_range: tuple[float, float],
+        *,
+        path: Path | None,
+        fingerprint: str,
+        stored: np.ndarray | None = None,
+        copy: bool = True,
+        source: Any = None,
+        mask: np.ndarray | None = None,
+    ) -> None:
+        super().__init__()
+        self.name, self.path, self.fingerprint, self.source = name, path, fingerprint, source
+        self.shape, self.channels, self.dtype = shape, shape[-1], dtype.name
+        self.domain = Box(shape[:-1], mask=mask)
+        self.value_range = low, high = value_range
+        self._zero, self._span = low, high - low
+        # Ranges that float32 cannot divide by, or values finer than it resolves.
+        extreme = max(abs(low), self._span, 1 / self._span) > 1e30
+        exact = dtype.kind == "f" or max(abs(low), abs(high)) <= self.exact
+        single = exact and not extreme and dtype != np.float64
+        self._work = torch.float32 if single else torch.float64
+        self._shift = 0 if stored is None else shift(stored.dtype)
+        buffer = torch.empty(0) if stored is None else to_buffer(stored, copy)
+        self.register_buffer("stored", buffer, persistent=False)
+        self.register_buffer("size", torch.tensor(shape[:-1]), persistent=False)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the values are in memory, or stay in a file, or are computed."""
+        return self.source is None
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        return f"{self.name!r}, shape={self.shape}, dtype={self.dtype}, in_memory={self.in_memory}"
+
+    def forward(self, coords: Coords) -> Values:
+        """Values (N, C) at unit coordinates (N, D), in [0, 1] and in the dtype of ``coords``.
+
+        Cell i of an axis with n has its center at (i + 0.5)/n. Values are linear between centers, constant beyond the
+        outermost ones, and differentiable with respect to ``coords``. NaN coordinates give NaN.
+
+        Raises:
+            SoftmineError: ``coords`` is not a float tensor of shape (N, D).
+        """
+        check_coords(coords, self.domain.dim, self.takes)
+        return self._look_up(coords, torch.promote_types(coords.dtype, self._work)).to(coords.dtype)
+
+    def _look_up(self, coords: Coords, work: torch.dtype) -> Values:
+        """Values in [0, 1] of type ``work``."""
+        position, size = self._position(coords, work), self.size.to(coords.device)
+        # Centers need no neighbors, each of which may be read from a file or computed; on a GPU, to ask would wait.
+        here = not self.in_memory or coords.device.type == "cpu"
+        cells = centers(position, size, coords.dtype) if here else None
+        values = self._between(position, size, work) if cells is None else self._at(cells, work)
+        return values / self._span
+
+    def _position(self, coords: Coords, work: torch.dtype) -> Coords:
+        """Coordinates in cells, counted from the center of the first."""
+        size = self.size.to(coords.device)
+        return (coords.to(work) * size - 0.5).clamp(min=0).minimum(size - 1)
+
+    def _at(self, cells: Cells, work: torch.dtype) -> Values:
+        """Stored values (N, C) of flat cells (N,), less the one that maps to 0."""
+        return self._gather(cells, work) - self._zero
+
+    def _between(self, position: Coords, size: Tensor, work: torch.dtype) -> Values:
+        """Stored values (N, C) at positions (N, D) in cells, less the one that maps to 0."""
+        cells, fraction = corners(position, size)
+        values = self._gather(cells.reshape(-1), work).view(*cells.shape, self.channels)
+        return interpolate(values, fraction) - self._zero
+
+    def _gather(self, cells: Cells, work: torch.dtype) -> Values:
+        """Stored values (M, C) at flat cells (M,)."""
+        if self.in_memory:
+            values = gather(self.stored, cells, work)
+            return values + self._shift if self._shift else values
+        values = self._read(cells.numpy(force=True), self._numpy_work)
+        return torch.from_numpy(values).to(cells.device, work)
+
+    def _read(self, cells: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Values (M, C) that are not in memory, as ``dtype``."""
+        return self.source.gather(cells, dtype)
+
+    def _block(self, cut: tuple[slice, ...]) -> np.ndarray:
+        """Stored values of a block in memory, channels last, of the type to work in."""
+        block = self.stored.view(self.shape)[cut].numpy(force=True).astype(self._numpy_work)
+        return block + self._shift if self._shift else block
+
+    def _to_unit(self, block: np.ndarray) -> Float[np.ndarray, ...]:
+        """Stored values, which are changed in place, as float32 in [0, 1]."""
+        block -= self._zero
+        block /= self._span
+        return block.astype(np.float32, copy=False)
+
+    def to_raw(self, values: Float[np.ndarray, ...]) -> np.ndarray:
+        """Values in [0, 1], any shape, as the signal's file would store them.
+
+        They are clipped to what the stored type holds. Integers and booleans are rounded, and NaN becomes 0 among them.
+        """
+        dtype, (low, high) = np.dtype(self.dtype), self.value_range
+        fine = np.float64 if dtype.kind in "iu" and dtype.itemsize > 2 else self._numpy_work
+        raw = values.astype(np.promote_types(values.dtype, fine)) * (high - low) + low
+        if dtype.kind == "f":
+            limit = float(np.finfo(dtype).max)
+            return np.clip(raw, -limit, limit).astype(dtype)
+        least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        if most >= 2**53:  # which float64 rounds up, beyond it
+            most = np.nextafter(float(most), 0.0)
+        return np.rint(np.clip(np.nan_to_num(raw), least, most)).astype(dtype)
+
+    @property
+    def _numpy_work(self) -> np.dtype:
+        return np.dtype(np.float64 if self._work == torch.float64 else np.float32)
+
+
+def runs_eagerly(tensor: Tensor) -> bool:
     """Whether torch runs the operations on a tensor one by one, for their values alone or a gradient backward.
 
     If so, code may look at values to choose what to do. A transform of ``torch.func``, a derivative forward, and what is
@@ -26,20 +182,20 @@ def as_they_come(tensor: Tensor) -> bool:
     )
 
 
-def check_coords(coords: Tensor, dim: int, asked: str) -> None:
+def check_coords(coords: Tensor, dim: int, takes: str) -> None:
     """Refuse what are no float coordinates of shape (N, ``dim``).
 
     Args:
-        coords: what a signal was asked at.
+        coords: where a signal is evaluated.
         dim: numbers a coordinate has.
-        asked: how the error begins: ``a picture is asked at float (row, column)``.
+        takes: how the error begins: ``an image takes float (row, column)``.
 
     Raises:
         SoftmineError: they are something else.
     """
     if coords.ndim != 2 or coords.shape[1] != dim or not coords.is_floating_point():
         raise SoftmineError(
-            f"{asked} coordinates of shape (N, {dim}), not {tuple(coords.shape)} {coords.dtype}"
+            f"{takes} coordinates of shape (N, {dim}), not {tuple(coords.shape)} {coords.dtype}"
         )
 
 
@@ -52,7 +208,7 @@ def corners(
     first cells, and NaN fractions.
 
     Args:
-        position: in cells, counted from the centre of the first, (N, D), from 0 to ``size`` - 1.
+        position: in cells, counted from the center of the first, (N, D), from 0 to ``size`` - 1.
         size: cells along each axis, (D,), or (N, D) where each position has its own grid.
 
     Example:
@@ -68,10 +224,10 @@ def corners(
     return cells, (position - first).unsqueeze(-1)
 
 
-def centres(
+def centers(
     position: Float[Tensor, "n d"], size: Int[Tensor, " d"], given: torch.dtype | None = None
 ) -> Cells | None:
-    """Flat cells (N,), if all positions are centres as far as their precision tells, and no derivative is wanted, or None.
+    """Flat cells (N,), if all positions are centers as far as their precision tells, and no derivative is wanted, or None.
 
     Then a look-up can do without their neighbours, which is worth asking where each takes long. It waits for the device.
 
@@ -81,7 +237,7 @@ def centres(
         given: type of the unit coordinates that the positions were made from, by default their own. Coordinates shorter
             than float32 are taken as they are.
     """
-    if position.requires_grad or not as_they_come(position):
+    if position.requires_grad or not runs_eagerly(position):
         return None
     precision = torch.promote_types(given or position.dtype, torch.float32)
     nearest = position.round()
@@ -92,6 +248,13 @@ def centres(
     for length, place in zip(size[1:], rest, strict=True):
         cells = cells * length + place
     return cells
+
+
+def interpolate(values: Tensor, fraction: Tensor) -> Values:
+    """Values (N, C) from those (2, ..., 2, N, C) at the corners of cells, at fractions (N, D, 1) along their axes."""
+    for axis in range(fraction.shape[1]):
+        values = torch.lerp(values[0], values[1], fraction[:, axis].to(values.dtype))
+    return values
 
 
 def gather(stored: Tensor, cells: Cells, work: torch.dtype) -> Values:
@@ -135,3 +298,117 @@ def to_buffer(array: np.ndarray, copy: bool = True) -> Tensor:
     else:
         array = np.ascontiguousarray(array, native)
     return torch.from_numpy(array).view(-1, array.shape[-1])
+
+
+def slowest_axis(array: np.ndarray) -> int:
+    """The axis of values (..., C) along which a block is one piece of memory, or nearly."""
+    return int(np.argmax(np.abs(array.strides[:-1])))
+
+
+def block_ranges(shape: tuple[int, ...], axis: int) -> Iterator[tuple[int, int]]:
+    """Ranges [start, stop) along ``axis`` of at most ``BLOCK_VALUES`` values, or one layer; ``shape`` is (..., C)."""
+    step = max(1, BLOCK_VALUES * shape[axis] // math.prod(shape))
+    for start in range(0, shape[axis], step):
+        yield start, min(start + step, shape[axis])
+
+
+def along(axis: int, start: int, stop: int) -> tuple[slice, ...]:
+    """The index that cuts [start, stop) out of ``axis``."""
+    return (*[slice(None)] * axis, slice(start, stop))
+
+
+def coarse_shape(shape: tuple[int, ...], max_cells: int) -> tuple[int, ...]:
+    """The finest grid of at most ``max_cells`` cells with the proportions of ``shape``, no finer than it.
+
+    Raises:
+        SoftmineError: ``max_cells`` is below 1.
+    """
+    if max_cells < 1:
+        raise SoftmineError(f"an edge map needs max_cells of at least 1, not {max_cells}")
+    few, many, best = 0.0, 1.0, (1,) * len(shape)
+    for scale in (1.0, *([None] * 50)):
+        middle = (few + many) / 2 if scale is None else scale
+        grid = tuple(max(1, math.floor(size * middle)) for size in shape)
+        if math.prod(grid) <= max_cells:
+            few, best = middle, grid
+        else:
+            many = middle
+    return best
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over values tells: their range and, where some are missing, which cells hold data."""
+
+    low: float
+    high: float
+    valid: np.ndarray | None
+
+
+def survey(
+    array: np.ndarray,
+    where: str,
+    unit: str,
+    axes: tuple[str, ...],
+    *,
+    gaps: bool = False,
+    nodata: float | None = None,
+    release: Callable[[], None] = lambda: None,
+) -> Survey:
+    """Range of values (..., C), block by block; a cell counts as missing where any channel is.
+
+    Args:
+        array: the values.
+        where: how an error begins.
+        unit: what a cell is called: ``pixel``.
+        axes: what the axes are called; one name for all where there are more of them.
+        gaps: whether NaN means that there is no data.
+        nodata: a value that means the same.
+        release: called after each block.
+
+    Raises:
+        SoftmineError: a value is not finite and no gap, there is none, or they span more than a float64 holds.
+    """
+    low, high, valid, axis = math.inf, -math.inf, None, slowest_axis(array)
+    bad, first = 0, (array.shape[0],)
+    for start, stop in block_ranges(array.shape, axis):
+        cut = along(axis, start, stop)
+        block = array[cut]
+        if nodata is not None or not np.isfinite([block.min(), block.max()]).all():
+            missing = np.isnan(block) if gaps and block.dtype.kind == "f" else np.zeros(block.shape, bool)
+            if nodata is not None:
+                missing |= block == nodata
+            wrong = ~(np.isfinite(block) | missing).all(-1)
+            known = ~missing.any(-1)
+            if wrong.any():
+                place = np.argwhere(wrong)[0]
+                place[axis] += start
+                bad, first = bad + int(wrong.sum()), min(first, tuple(place.tolist()))
+            if not known.all():
+                valid = np.ones(array.shape[:-1], bool) if valid is None else valid
+                valid[cut] = known
+            block = block[known & ~wrong]
+        if block.size:
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
+        release()
+    if bad:
+        named = len(axes) == len(first)
+        place = (
+            ", ".join(f"{n} {i}" for n, i in zip(axes, first, strict=True)) if named else f"{axes[0]} {first}"
+        )
+        raise SoftmineError(
+            f"{where}: {bad:,} of its {unit}s are {'infinite' if gaps else 'NaN or infinite'}, the first at {place} "
+            f"(counted from 0); replace them with numbers{', or with NaN where there is no data' if gaps else ''}"
+        )
+    if low > high:
+        raise SoftmineError(
+            f"{where}: it has no data, every {unit} is NaN or its no-data value; check the file"
+        )
+    if not math.isfinite(high - low):
+        raise SoftmineError(f"{where}: its values span more than a float64 holds; scale them down")
+    return Survey(low, high, valid)
+
+
+def widen(low: float, high: float) -> tuple[float, float]:
+    """A range that can be divided by: that of a constant is widened to hold 0 and 1."""
+    return (min(low, 0.0), max(high, 1.0)) if high - low < np.finfo(np.float64).tiny else (low, high)

@@ -10,6 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from softmine.domain import SoftmineError
+from softmine.signals.files import check_length
+
+LOAD_BYTES = 512 * 2**20
+"""Uncompressed files up to this size are loaded into memory, larger ones are memory-mapped."""
 
 
 class MappedArray:
@@ -24,7 +28,9 @@ class MappedArray:
         axes: the stored axes in the order of those of ``array``; by default as they are stored.
 
     Attributes:
-        array: the array over the file, read-only.
+        path: the file.
+        bytes: all of the file, read-only.
+        array: the array in it, read-only.
 
     Raises:
         SoftmineError: the file ends before the array does.
@@ -40,14 +46,9 @@ class MappedArray:
         axes: Sequence[int] | None = None,
     ) -> None:
         self._arguments: tuple = (path, dtype, shape, offset, order, axes)
-        end, size = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size
-        if size < end:
-            raise SoftmineError(
-                f"cannot read {path}: it is truncated, {size:,} bytes long where its header promises {end:,}; "
-                "get a complete copy"
-            )
-        self._bytes = np.memmap(path, np.uint8, "r")
-        stored = np.ndarray(shape, dtype, self._bytes, offset, order="F" if order == "F" else "C")
+        check_length(path, offset + math.prod(shape) * dtype.itemsize, f"cannot read {path}")
+        self.path, self.bytes = path, np.memmap(path, np.uint8, "r")
+        stored = np.ndarray(shape, dtype, self.bytes, offset, order="F" if order == "F" else "C")
         self.array = stored if axes is None else stored.transpose(axes)
 
     def __reduce__(self) -> tuple:
@@ -55,7 +56,26 @@ class MappedArray:
 
     def release(self) -> None:
         """Give the pages that were read back to the system."""
-        advise(self._bytes, "MADV_DONTNEED")
+        advise(self.bytes, "MADV_DONTNEED")
+
+
+def stays_in_file(path: Path, mapped: MappedArray | None, in_memory: bool | None, formats: str) -> bool:
+    """Whether what was read from ``path`` is left there.
+
+    Args:
+        path: the file.
+        mapped: what was read, if it can stay in its file.
+        in_memory: whether it is to be loaded; None loads up to ``LOAD_BYTES``.
+        formats: what can stay in its file, for the error.
+
+    Raises:
+        SoftmineError: it is to stay in its file, but cannot.
+    """
+    if mapped is None and in_memory is False:
+        raise SoftmineError(
+            f"cannot read {path} from where it lies: only {formats} can be memory-mapped; leave in_memory out"
+        )
+    return mapped is not None and (mapped.array.nbytes > LOAD_BYTES if in_memory is None else not in_memory)
 
 
 def advise(array: np.ndarray, advice: str) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from softmine.formatting import clock, decibels
 from softmine.runs.checkpoint import Snapshot
-from softmine.runs.progress import decibels, duration
 from softmine.viewing.browser_camera import BrowserCamera
 from softmine.viewing.frames import Frame
 from softmine.viewing.server import Page
@@ -128,10 +128,12 @@ def words(name: str, status: Status, measure: str = "PSNR") -> str:
     """The status in Markdown."""
     if status.step is None or status.seconds is None:
         return f"**{name}** is {status.state}; it is shown as soon as there is a first checkpoint"
-    text = f"**{name}** is {status.state}  \nstep **{status.step:,}** after {duration(status.seconds)} of training"
+    text = (
+        f"**{name}** is {status.state}  \nstep **{status.step:,}** after {clock(status.seconds)} of training"
+    )
     if status.psnr is not None:
         measured = "" if status.measured == status.step else f" at step {status.measured:,}"
-        text += f"  \n{measure} **{decibels(status.psnr)} dB**{measured}"
+        text += f"  \n{measure} **{decibels(status.psnr)}**{measured}"
     return text
 
 

@@ -39,7 +39,7 @@ def test_lossless_formats_come_in_exactly_and_in_their_type(tmp_path, name, subt
     assert audio.shape == samples.reshape(len(samples), -1).shape
     scale = {"int16": 1, "int32": 2**16}.get(dtype, 1 / 32768)
     expected = samples.reshape(audio.shape).astype(np.float64) * scale
-    np.testing.assert_array_equal(audio.samples.numpy(), expected.astype(dtype))
+    np.testing.assert_array_equal(audio.stored.numpy(), expected.astype(dtype))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_formats_with_loss_come_in_nearly(tmp_path, name, subtype, dtype, tolera
     audio = Audio.read(tmp_path / name)
     assert (audio.dtype, audio.shape) == (dtype, STEREO.shape)
     scale = 1 if dtype == "int16" else 1 / 32768
-    assert np.abs(audio.samples.numpy() - STEREO * scale).max() < tolerance
+    assert np.abs(audio.stored.numpy() - STEREO * scale).max() < tolerance
 
 
 def test_the_content_tells_the_format_not_the_name(tmp_path):
@@ -88,7 +88,7 @@ def test_what_is_written_reads_back_the_same(tmp_path, dtype, channels):
     audio_files.write(tmp_path / "a.wav", samples, 11025)
     audio = Audio.read(tmp_path / "a.wav")
     assert (audio.rate, audio.dtype) == (11025, dtype)
-    np.testing.assert_array_equal(audio.samples.numpy(), samples)
+    np.testing.assert_array_equal(audio.stored.numpy(), samples)
 
 
 def refusal(path):
@@ -118,9 +118,9 @@ def test_what_is_no_sound_file_is_refused(tmp_path):
     path.write_bytes(b"")
     assert "it is empty (0 bytes)" in refusal(path)
     path.write_text("this is no sound\n" * 100)
-    assert "it is no sound file that libsndfile knows" in refusal(path)
+    assert "it is no audio file that libsndfile knows" in refusal(path)
     path.rename(tmp_path / "a.raw")
-    assert "it is no sound file that libsndfile knows" in refusal(tmp_path / "a.raw")
+    assert "it is no audio file that libsndfile knows" in refusal(tmp_path / "a.raw")
     assert "it is a folder" in refusal(tmp_path)
     soundfile.write(path, WAVE[:0], 16000)
     assert "it has no samples" in refusal(path)

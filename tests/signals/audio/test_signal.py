@@ -110,11 +110,11 @@ def test_nan_coordinates_give_nan():
 def test_samples_keep_their_type_and_are_copied_unless_told():
     samples = np.array([1, -2, 3], np.int16)
     audio, shared = Audio(samples, 8000), Audio(samples, 8000, copy=False)
-    assert audio.samples.dtype == torch.int16
+    assert audio.stored.dtype == torch.int16
     assert audio.state_dict() == {}
     samples[0] = 3
-    assert audio.samples[0, 0] == 1
-    assert shared.samples[0, 0] == 3
+    assert audio.stored[0, 0] == 1
+    assert shared.stored[0, 0] == 3
 
 
 def test_byte_order_and_layout_do_not_matter():
@@ -122,7 +122,7 @@ def test_byte_order_and_layout_do_not_matter():
     plain = Audio(samples, 8000)
     for same in (samples.astype(">i2"), np.asfortranarray(samples)):
         other = Audio(same, 8000, copy=False)
-        assert torch.equal(other.samples, plain.samples)
+        assert torch.equal(other.stored, plain.stored)
         assert other.fingerprint == plain.fingerprint
 
 
@@ -158,9 +158,9 @@ def test_edges_on_fewer_cells_are_means_over_them():
 def test_the_built_in_sound_is_the_same_every_time_and_has_loud_and_silent_parts():
     audio = Audio.builtin()
     assert isinstance(audio, Signal)
-    assert torch.equal(audio.samples, Audio.builtin().samples)
+    assert torch.equal(audio.stored, Audio.builtin().stored)
     assert audio.seconds == 4.0
-    loud = audio.samples.float().abs().view(-1, 1600).mean(1)
+    loud = audio.stored.float().abs().view(-1, 1600).mean(1)
     assert (loud == 0).any()
     assert loud.max() > 2000
 

@@ -102,8 +102,8 @@ def test_half_precision_has_no_loop_and_the_same_answer():
     pixels = np.random.default_rng(0).random((*SIZE, 3)).astype(np.float16)
     half, single = Image(pixels), Image(pixels.astype(np.float32))
     coords = coordinates(torch.float32)[:300].requires_grad_()
-    assert fits_loop(coords, single.pixels)
-    assert not fits_loop(coords, half.pixels)
+    assert fits_loop(coords, single.stored)
+    assert not fits_loop(coords, half.stored)
     torch.testing.assert_close(half(coords), single(coords))
 
 
@@ -111,11 +111,11 @@ def test_half_precision_has_no_loop_and_the_same_answer():
 def test_a_picture_moved_to_low_precision_answers_as_its_pixels_then_are(dtype):
     pixels = np.random.default_rng(0).random((*SIZE, 3)).astype(np.float32)
     short = Image(pixels).to(dtype)
-    assert short.pixels.dtype == dtype
+    assert short.stored.dtype == dtype
     rounded = Image(torch.from_numpy(pixels).to(dtype).float())
     assert rounded.value_range == (0.0, 1.0)
     given = coordinates(torch.float32)[:300]
-    assert not fits_loop(given, short.pixels)
+    assert not fits_loop(given, short.stored)
     results = []
     for image in (short, rounded):
         coords = given.clone().requires_grad_()
@@ -131,7 +131,7 @@ KINDS = ("uint8", "uint16", "float32", "float64", "bool")
 @pytest.mark.parametrize("dtype", KINDS)
 def test_other_pixels_in_memory_have_a_loop(dtype):
     image = Image(pixels_of(dtype, SIZE))
-    assert fits_loop(torch.rand(3, 2), image.pixels)
+    assert fits_loop(torch.rand(3, 2), image.stored)
 
 
 def centres_of(image):

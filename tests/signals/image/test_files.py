@@ -226,7 +226,7 @@ def test_sixteen_bit_colour_png_names_the_extra(tmp_path, monkeypatch):
 
 def test_ppm_with_sixteen_bits_is_refused(tmp_path):
     (tmp_path / "a.ppm").write_bytes(b"P6 # two\n2 1\n65535\n" + bytes(12))
-    refuse(tmp_path / "a.ppm", "more than 8 bits a colour")
+    refuse(tmp_path / "a.ppm", "more than 8 bits a color")
     (tmp_path / "a.pgm").write_bytes(b"P5 2 1 65535\n" + bytes([1, 0, 0, 2]))
     np.testing.assert_array_equal(read_raw(tmp_path / "a.pgm"), [[[256], [2]]])
 
@@ -329,11 +329,11 @@ def test_files_that_may_not_be_read(tmp_path, monkeypatch):
     ("content", "message"),
     [
         (b"", "it is empty"),
-        (b"hello, this is no picture\n" * 9, "not a picture of a known format"),
-        (b"\x80\x04\x95 pickled", "not a picture of a known format"),
-        (b"BMI table of patients\n1 2 3\n", "not a picture of a known format"),
+        (b"hello, this is no image\n" * 9, "not an image of a known format"),
+        (b"\x80\x04\x95 pickled", "not an image of a known format"),
+        (b"BMI table of patients\n1 2 3\n", "not an image of a known format"),
         (b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", "truncated or damaged BMP"),
-        (b"RIFF\x24\0\0\0WAVEfmt ", "not a picture of a known format"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "not an image of a known format"),
         (b"RIFF\x24\0\0\0WEBPVP8 ", "truncated or damaged WebP"),
         (b"PK\x03\x04 zipped", "it is an archive"),
         (b"\x89PNG\r\n\x1a\n", "PNG header is truncated or damaged"),
@@ -365,8 +365,8 @@ def test_truncated_files(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros(5), r"shape \(5,\), but a picture has"),
-        (np.zeros((1, 1, 2, 2, 2)), r"but a picture has shape"),
+        (np.zeros(5), r"shape \(5,\), but an image has"),
+        (np.zeros((1, 1, 2, 2, 2)), r"but an image has shape"),
         (np.zeros((0, 5)), r"no pixels \(its shape is \(0, 5\)\)"),
         (np.zeros((3, 20, 30)), "move channels last"),
         (np.zeros((20, 30, 5)), "5 channels"),

@@ -9,10 +9,8 @@ import tifffile
 import torch
 
 from softmine import SoftmineError
-from softmine.signals import Image
-from softmine.signals import fingerprint as fingerprints
+from softmine.signals import Image, files, grid, memmap
 from softmine.signals.image import pixels
-from softmine.signals.image import signal as image
 
 rng = np.random.default_rng(0)
 
@@ -56,7 +54,7 @@ def save_fortran_npy(path, array):
     ],
 )
 def test_mapped_equals_in_memory(tmp_path, monkeypatch, dtype, save, shape):
-    monkeypatch.setattr(pixels, "BLOCK_VALUES", 100)
+    monkeypatch.setattr(grid, "BLOCK_VALUES", 100)
     array = random_picture(shape, dtype)
     save(tmp_path / "a.npy", array)
     mapped = Image.read(tmp_path / "a.npy", in_memory=False)
@@ -92,7 +90,7 @@ def test_mapped_preview_picks_pixels_of_the_grid(tmp_path, save):
 def test_large_files_stay_in_their_file(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", np.zeros((10, 10), np.uint8))
     assert Image.read(tmp_path / "a.npy").in_memory
-    monkeypatch.setattr(image, "LOAD_BYTES", 99)
+    monkeypatch.setattr(memmap, "LOAD_BYTES", 99)
     assert not Image.read(tmp_path / "a.npy").in_memory
 
 
@@ -111,7 +109,7 @@ def test_mapped_pictures_can_be_copied_and_pickled(tmp_path):
 
 
 def test_non_finite_pixels_in_a_file_are_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(pixels, "BLOCK_VALUES", 8)
+    monkeypatch.setattr(grid, "BLOCK_VALUES", 8)
     array = np.zeros((10, 4), np.float32, order="F")
     array[6, 1] = array[2, 3] = np.nan
     np.save(tmp_path / "a.npy", array)
@@ -134,13 +132,13 @@ def test_fingerprint_of_a_file_is_the_hash_of_its_bytes(tmp_path):
 
 
 def test_fingerprint_of_a_large_file_is_sampled(tmp_path, monkeypatch):
-    monkeypatch.setattr(fingerprints, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(files, "WHOLE_BYTES", 1000)
     prints = set()
     for change in (None, 0, 2**22 - 1, 2**21):
         data = np.zeros(2**22, np.uint8)
         if change is not None:
             data[change] = 1
         (tmp_path / "a.npy").write_bytes(data.tobytes())
-        prints.add(fingerprints.hash_file(tmp_path / "a.npy"))
+        prints.add(files.hash_file(tmp_path / "a.npy"))
     assert all(fingerprint.startswith("sampled-") for fingerprint in prints)
     assert len(prints) == 4

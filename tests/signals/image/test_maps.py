@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmine import SoftmineError
-from softmine.signals import Image
-from softmine.signals.image import maps
+from softmine.signals import Image, grid
 
 rng = np.random.default_rng(0)
 LUMA = np.array([0.2125, 0.7154, 0.0721])
@@ -17,7 +16,7 @@ LUMA = np.array([0.2125, 0.7154, 0.0721])
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(maps, "BLOCK_VALUES", 64)  # so that small pictures take many blocks
+    monkeypatch.setattr(grid, "BLOCK_VALUES", 64)  # so that small pictures take many blocks
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

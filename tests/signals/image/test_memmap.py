@@ -9,6 +9,7 @@ import pytest
 from softmine import SoftmineError
 from softmine.signals.image import memmap
 from softmine.signals.image.memmap import MappedImage
+from softmine.signals.memmap import MappedArray
 
 STATUS = Path("/proc/self/status")
 
@@ -35,7 +36,7 @@ def resident_file_bytes():
 def test_bounded_look_ups_answer_the_same(tmp_path, small_budget, orientation, order, channels):
     shape = (2101, 2503, channels)
     save(tmp_path / "a", shape, order)
-    source = MappedImage(tmp_path / "a", np.dtype(np.uint8), shape, 0, order, orientation=orientation)
+    source = MappedImage(MappedArray(tmp_path / "a", np.dtype(np.uint8), shape, 0, order), orientation)
     height, width, _ = source.view.shape
     flat = np.random.default_rng(0).integers(0, height * width, 1000)
     expected = np.array(source.view).reshape(-1, channels)[flat]
@@ -50,7 +51,7 @@ def test_values_of_any_type_are_read_as_they_are_stored(tmp_path, monkeypatch, r
     monkeypatch.setattr(memmap, "RESIDENT", resident)
     stored = np.random.default_rng(0).integers(0, 2**16, (701, 811, 3)).astype(dtype)
     (tmp_path / "a").write_bytes(b"header" + stored.tobytes(order))
-    source = MappedImage(tmp_path / "a", stored.dtype, stored.shape, 6, order)
+    source = MappedImage(MappedArray(tmp_path / "a", stored.dtype, stored.shape, 6, order))
     # Every pixel beside a border of pages, and so of what stays mapped, some of them on both sides.
     near = np.arange(0, stored.nbytes, 4096)[:, None] // (3 * stored.itemsize) + np.arange(-1, 2)
     flat = near.clip(0, 701 * 811 - 1).ravel()
@@ -62,7 +63,7 @@ def test_without_a_call_to_read_the_map_answers(tmp_path, small_budget, monkeypa
     monkeypatch.delattr(os, "pread", raising=False)
     pixels = save(tmp_path / "a", (2048, 1024, 3))
     flat = np.random.default_rng(0).integers(0, 2048 * 1024, 100)
-    answered = MappedImage(tmp_path / "a", np.dtype(np.uint8), pixels.shape, 0).gather(
+    answered = MappedImage(MappedArray(tmp_path / "a", np.dtype(np.uint8), pixels.shape, 0)).gather(
         flat, np.dtype(np.uint8)
     )
     np.testing.assert_array_equal(answered, pixels.reshape(-1, 3)[flat])
@@ -72,7 +73,7 @@ def test_without_a_call_to_read_the_map_answers(tmp_path, small_budget, monkeypa
 def test_a_file_that_was_cut_short_is_said_to_be(tmp_path, monkeypatch):
     monkeypatch.setattr(memmap, "RESIDENT", 0)
     pixels = save(tmp_path / "a", (64, 64, 3))
-    source = MappedImage(tmp_path / "a", np.dtype(np.uint8), pixels.shape, 0)
+    source = MappedImage(MappedArray(tmp_path / "a", np.dtype(np.uint8), pixels.shape, 0))
     os.truncate(tmp_path / "a", 5000)
     flat = np.arange(1000)
     np.testing.assert_array_equal(source.gather(flat, np.dtype(np.uint8)), pixels.reshape(-1, 3)[flat])
@@ -94,10 +95,10 @@ def test_what_stays_mapped_is_spread_evenly(extents):
 def test_no_more_than_the_budget_is_mapped(tmp_path, small_budget, count):
     shape = (2048, 4096, 3)
     (tmp_path / "a").write_bytes(bytes(np.prod(shape)))
-    source = MappedImage(tmp_path / "a", np.dtype(np.uint8), shape, 0)
+    source = MappedImage(MappedArray(tmp_path / "a", np.dtype(np.uint8), shape, 0))
     rng = np.random.default_rng(0)
     source.gather(np.arange(1), np.dtype(np.uint8))  # compiles
-    source.release()
+    source.mapped.release()
     before = resident_file_bytes()
     for _ in range(8):
         source.gather(rng.integers(0, shape[0] * shape[1], count), np.dtype(np.uint8))

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from softmine import Box, SoftmineError
 from softmine.signals import Image, Signal
+from softmine.signals.image.signal import PHOTOS
 
 quick = settings(deadline=None, max_examples=60)
 DTYPES = ("uint8", "uint16", "float16", "float32", "float64", "bool")
@@ -134,7 +135,7 @@ def test_wrong_coordinates_are_refused(coords):
 def test_pixels_keep_their_type_in_memory(dtype):
     image = Image(np.ones((3, 4, 3), dtype))
     assert image.dtype == dtype
-    assert image.pixels.nbytes == 36 * np.dtype(dtype).itemsize
+    assert image.stored.nbytes == 36 * np.dtype(dtype).itemsize
     assert image.state_dict() == {}
 
 
@@ -249,7 +250,7 @@ def test_an_image_is_a_signal():
 
 def test_moves_between_devices_and_copies():
     image = Image(np.zeros((3, 5), np.uint8))
-    assert image.to("meta").pixels.device.type == "meta"
+    assert image.to("meta").stored.device.type == "meta"
     image = Image(np.full((3, 5), 255, np.uint8))
     for other in (copy.deepcopy(image), pickle.loads(pickle.dumps(image))):
         assert (other(torch.rand(4, 2)) == 1).all()
@@ -266,11 +267,11 @@ def test_rows_outside_the_picture_are_refused():
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
-        (np.zeros(5, np.uint8), r"shape \(5,\), but a picture has shape \(H, W\)"),
+        (np.zeros(5, np.uint8), r"shape \(5,\), but an image has shape \(H, W\)"),
         (np.zeros((1, 1, 2, 2, 2)), r"shape \(1, 1, 2, 2, 2\)"),
         (np.zeros((0, 5)), r"no pixels \(its shape is \(0, 5\)\)"),
         (np.zeros((3, 20, 30)), r"looks channels-first; move channels last"),
-        (np.zeros((20, 30, 5)), r"5 channels, but a picture has 1 to 4"),
+        (np.zeros((20, 30, 5)), r"5 channels, but an image has 1 to 4"),
         (np.zeros((2, 2), np.complex64), r"values are complex64; convert them"),
         (np.zeros((2, 2), np.int16), r"values are int16"),
         (np.zeros((2, 2), object), r"values are object"),
@@ -285,7 +286,7 @@ def test_bad_arrays_are_refused(pixels, message):
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_non_finite_pixels_are_counted_and_located(order, monkeypatch):
-    monkeypatch.setattr("softmine.signals.image.pixels.BLOCK_VALUES", 7)  # several blocks
+    monkeypatch.setattr("softmine.signals.grid.BLOCK_VALUES", 7)  # several blocks
     pixels = np.zeros((9, 5, 2), order=order)
     pixels[7, 1, 0] = np.nan
     pixels[3, 4] = np.inf
@@ -299,15 +300,13 @@ def test_builtin_pictures_need_no_network():
     assert Image.builtin("retina").shape == (1411, 1411, 3)
     assert Image.builtin("hubble").shape == (872, 1000, 3)
     assert Image.builtin("camera").shape == (512, 512, 1)
-    with pytest.raises(SoftmineError, match=r"no built-in picture 'astronot'; try astronaut"):
+    with pytest.raises(SoftmineError, match=r"no built-in image 'astronot'; try astronaut"):
         Image.builtin("astronot")
 
 
-def test_every_builtin_picture_loads():
-    from softmine.signals.image import builtin
-
-    for name in builtin.NAMES:
-        assert builtin.load(name).dtype == np.uint8
+def test_every_builtin_image_loads():
+    for name in PHOTOS:
+        assert Image.builtin(name).dtype == "uint8"
 
 
 TRACED = """

@@ -160,14 +160,14 @@ def test_other_numbers_are_refused(tmp_path, dtype):
 
 def test_too_many_channels_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 9, 6), np.uint8), photometric="rgb")
-    refuse(tmp_path / "a.tif", "6 channels, but a picture has 1 to 4")
+    refuse(tmp_path / "a.tif", "6 channels, but an image has 1 to 4")
 
 
 def test_other_colours_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 9, 3), np.uint8), photometric="cielab")
-    refuse(tmp_path / "a.tif", "its colours are CIELAB; convert it to grey or RGB")
+    refuse(tmp_path / "a.tif", "its colors are CIELAB; convert it to gray or RGB")
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 9, 4), np.uint16), photometric="separated")
-    refuse(tmp_path / "a.tif", "16-bit SEPARATED colours")
+    refuse(tmp_path / "a.tif", "16-bit SEPARATED colors")
 
 
 @pytest.mark.parametrize("form", [{}, {"imagej": True}, {"truncate": True}, {"ome": True}])

@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from cube_mesh import CUBE, CUBE_FACES
 from softmine.signals.shape.files import tidy
 from softmine.signals.shape.mesh_tree import MeshTree
-from softmine.signals.synthetic.surfaces import SURFACES
+from softmine.signals.synthetic.formulas import SURFACES
 
 
 def surface(name):

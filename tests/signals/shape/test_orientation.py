@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from cube_mesh import CUBE, CUBE_FACES
-from softmine.signals.shape.files import tidy
-from softmine.signals.shape.orientation import orient
+from softmine.signals.shape.files import orient, tidy
 
 
 def volume(mesh):

@@ -13,8 +13,8 @@ import torch
 from films import write_video
 from softmine.domain import SoftmineError
 from softmine.signals import Signal, Video
-from softmine.signals.synthetic.discs import moving_discs
-from softmine.signals.video import container as video_container
+from softmine.signals.synthetic.formulas import moving_discs
+from softmine.signals.video import files as video_files
 from softmine.signals.video import store as video_store
 
 
@@ -40,7 +40,7 @@ class TestLookUp:
 
     def test_every_centre_has_its_own_value(self, noise):
         cells = torch.arange(noise.domain.cells)
-        expected = noise.pixels.float() / 255
+        expected = noise.stored.float() / 255
         assert torch.equal(noise(noise.domain.centres(cells)), expected)
         assert torch.equal(noise(noise.domain.snap(noise.domain.centres(cells))), expected)
 
@@ -63,7 +63,7 @@ class TestLookUp:
 
     def test_constant_beyond_the_outermost_centres(self, noise):
         ends = noise(torch.tensor([[0.0, 0.0, 0.0], [0.9999, 0.9999, 0.9999]]))
-        corners = noise.pixels[[0, -1]].float() / 255
+        corners = noise.stored[[0, -1]].float() / 255
         assert torch.allclose(ends, corners)
 
     def test_gradient(self, noise):
@@ -226,7 +226,7 @@ class TestStore:
         assert torch.equal(video(coords), memory(coords))
         assert torch.equal(video.edges(100), memory.edges(100))
         assert video.fingerprint == memory.fingerprint
-        assert len(video.pixels) == 0
+        assert len(video.stored) == 0
 
     def test_reading_beyond_memory_leaves_nothing(self, kept, tmp_path):
         path = write_video(tmp_path / "film.mp4", smooth())
@@ -349,7 +349,7 @@ class TestBadFiles:
             frame.colorspace = ycgco
             container.mux(stream.encode(frame))
             container.mux(stream.encode())
-        assert "its colours (yuv420p, matrix 8) cannot be converted to RGB" in self.refused(path)
+        assert "its colors (yuv420p, matrix 8) cannot be converted to RGB" in self.refused(path)
 
     def test_damaged_in_the_middle(self, tmp_path):
         path = write_video(
@@ -369,7 +369,7 @@ class TestBadFiles:
     def test_open_ends_are_not_truncation(self, tmp_path):
         path = tmp_path / "film.mkv"
         path.write_bytes(b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff")
-        video_container.check_complete(path, "")
+        video_files._check_complete(path, "")
         path.write_bytes(b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x84\x00")
-        with pytest.raises(SoftmineError, match="at least 14"):
-            video_container.check_complete(path, "")
+        with pytest.raises(SoftmineError, match="promises 14"):
+            video_files._check_complete(path, "")

@@ -258,7 +258,7 @@ BAD = {
     "one.tif": (lambda path: tifffile.imwrite(path, voxels_of((9, 9))), "it has 2 axes"),
     "flat.tif": (
         lambda path: tifffile.imwrite(path, voxels_of((9, 8, 3)), photometric="rgb"),
-        "one flat picture in colour; fit it with softmine fit image",
+        "one flat image in color; fit it with softmine fit image",
     ),
     "odd.tif": (odd_pages, "2 stacks of different shapes"),
     "cut.tif": (lambda path: save_truncated(path, lambda p: tifffile.imwrite(p, voxels_of())), "truncated"),
@@ -268,7 +268,7 @@ BAD = {
     ),
     "white.tif": (
         lambda path: tifffile.imwrite(path, voxels_of(), photometric="miniswhite"),
-        "its colours are MINISWHITE",
+        "its colors are MINISWHITE",
     ),
     "many.tif": (
         lambda path: tifffile.imwrite(path, voxels_of((5, 6, 8, 9)), imagej=True, metadata={"axes": "ZCYX"}),

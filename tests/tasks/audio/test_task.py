@@ -204,6 +204,6 @@ def test_the_sound_is_written_in_its_own_type(tmp_path, dtype):
     for output in outputs:
         written = Audio.read(tmp_path / output.file)
         assert (written.rate, written.dtype, written.shape) == (22050, dtype, audio.shape)
-        difference = written.samples.double() - audio.samples.double()
+        difference = written.stored.double() - audio.stored.double()
         # Unit values are kept in float32.
         assert difference.abs().max() / audio.peak < 1e-3

@@ -14,7 +14,7 @@ from films import write_video
 from softmine.domain import SoftmineError
 from softmine.runs.task import Evaluator, Task
 from softmine.signals import Video
-from softmine.signals.synthetic.discs import moving_discs
+from softmine.signals.synthetic.formulas import moving_discs
 from softmine.tasks import film as video_film
 from softmine.tasks.video.task import Options, VideoTask, read
 from softmine.training import evaluation as rules

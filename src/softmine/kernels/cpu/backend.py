@@ -9,7 +9,7 @@ from torch import Tensor
 from softmine.errors import SoftmineError
 from softmine.kernels import thread_pool
 from softmine.kernels.grid import Grid
-from softmine.kernels.touched_rows import AdamRule, decays
+from softmine.kernels.touched_rows import AdamRule, Records, decays
 
 ALONE = 1 << 13
 """Corner visits below which waking a second thread costs more than it saves."""
@@ -71,40 +71,25 @@ def gradient_of_table(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) -
     return result
 
 
-class Rows:
+class Rows(Records):
     """Adam's state of a table (R, F), and the gradient of the rows that were touched, on the CPU.
 
-    All that a step needs of a row, besides the row, is one record: first and second moment and gradient (F each),
-    the last step that touched it, stamp, padded to a power of two. For F = 2 that is half a cache line.
+    A row is touched where its record's mark is the present ``stamp``. For F = 2 a record is half a cache line.
     """
-
-    fused = True
 
     def __init__(self, table: Tensor) -> None:
         if len(table) >= 1 << 32:
             raise SoftmineError(f"RowAdam holds tables of up to 2^32 rows, not {len(table)}")
-        self.features = table.shape[1]
-        width = max(8, 1 << (3 * self.features + 1).bit_length())
-        # Written, not only asked for: else the first steps wait for the system to find page after page.
-        self.records = torch.empty(len(table), width, dtype=table.dtype).zero_()
+        width = max(8, 1 << (3 * table.shape[1] + 1).bit_length())
+        # Written, not only allocated: else the first steps wait for the system to find page after page.
+        super().__init__(table.shape[1], torch.empty(len(table), width, dtype=table.dtype).zero_())
         # A list of rows a level: levels share no row, so each row is in one list, once.
         self.touched = np.empty((0, 0), np.uint32)
         self.counts = np.zeros(0, np.int64)
         self.most = 0  # what no count exceeds
         self.stamp = 1
-        self.time = torch.zeros(())
         # The same memory: after a loop has emptied the caches, a call of torch or numpy costs tens of microseconds.
         self._records, self._time = self.records.numpy(), self.time.numpy()
-
-    def state(self) -> dict[str, Tensor]:
-        """Views of the state: ``step`` (), ``last_step`` (R,), ``exp_avg`` and ``exp_avg_sq`` (R, F)."""
-        width = self.features
-        return {
-            "step": self.time,
-            "last_step": self.records[:, 3 * width],
-            "exp_avg": self.records[:, :width],
-            "exp_avg_sq": self.records[:, width : 2 * width],
-        }
 
     @property
     def pending(self) -> bool:
@@ -120,12 +105,7 @@ class Rows:
             self.records[:, 3 * self.features + 1] = 0
             self.stamp = 1
 
-    def add(
-        self,
-        grad: Tensor,
-        coords: Tensor,
-        grid: Grid,
-    ) -> None:
+    def add(self, grad: Tensor, coords: Tensor, grid: Grid) -> None:
         """Adds the gradient of the table that follows from that of the features (N, L * F)."""
         from softmine.kernels.cpu import row_loops
 
@@ -136,11 +116,7 @@ class Rows:
         thread_pool.run(row_loops.gather_rows, *arrays, stamp, self.touched, self.counts, parts=parts)
 
     def update(
-        self,
-        table: Tensor,
-        rate: float | Tensor,
-        rule: AdamRule,
-        dense: Tensor | None = None,
+        self, table: Tensor, rate: float | Tensor, rule: AdamRule, dense: Tensor | None = None
     ) -> None:
         """One step of Adam on the touched rows of the table (R, F), in place; forgets the gradient.
 
@@ -158,13 +134,7 @@ class Rows:
         self.clear()
 
     def _adam(
-        self,
-        table: Tensor,
-        rate: float,
-        rule: AdamRule,
-        touched: np.ndarray,
-        counts: np.ndarray,
-        parts: int,
+        self, table: Tensor, rate: float, rule: AdamRule, touched: np.ndarray, counts: np.ndarray, parts: int
     ) -> None:
         from softmine.kernels.cpu import row_loops
 

@@ -1,8 +1,7 @@
 """The CPU loops of hash encoding, compiled by numba: encode and its two gradients.
 
-Each loop runs in every thread (``thread_pool.py``) on the same arguments; ``queue[0]`` counts the parts
-that are taken. The part that a thread takes decides only when it is worked on, never the order of additions
-inside it, so results are the same bits for any number of threads.
+Which thread takes a part decides only when it is worked on, never the order of additions inside it, so results are
+the same bits for any number of threads.
 """
 
 from __future__ import annotations
@@ -78,9 +77,23 @@ def _corners(count, resolution, table_size, dense, dims, cells, fractions, rows,
 
 
 @compiled
-def locate(coords, block, resolution, table_size, dense, dims, cells, fractions, rows, weights):
-    """Rows within the level and weights, (2^D, count), of the corners around a block (start, count) of the points."""
-    start, count = block
+def room_for(coords, dims):
+    """Where ``locate`` leaves what it finds for a block of points."""
+    corners = 1 << len(dims)
+    return (
+        np.empty((len(dims), POINTS), np.int32),
+        np.empty((len(dims), POINTS), coords.dtype),
+        np.empty((corners, POINTS), np.uint32),
+        np.empty((corners, POINTS), coords.dtype),
+    )
+
+
+@compiled
+def locate(coords, start, count, grid, level, room):
+    """Rows within the level and weights, (2^D, count), of the corners around ``count`` points from ``start``."""
+    resolutions, _, table_size, dense_levels, dims, _ = grid
+    cells, fractions, rows, weights = room
+    resolution, dense = resolutions[level], level < dense_levels
     _cells(coords, start, count, resolution, cells, fractions)
     _corners(count, resolution, table_size, dense, dims, cells, fractions, rows, weights)
 
@@ -129,14 +142,12 @@ def encode(queue, coords, table, grid, out, slopes):
     Their slopes along the axes go to ``slopes`` (blocks, D, L * F, POINTS), or (0, ...) for none: the values are at hand here,
     and a pass of the backward would have to fetch them again.
     """
-    resolutions, offsets, table_size, dense_levels, dims, widths = grid
+    resolutions, offsets, _, _, dims, widths = grid
     corners = 1 << len(dims)
     width = len(widths)
     sloping = len(slopes) > 0
-    cells = np.empty((len(dims), POINTS), np.int32)
-    fractions = np.empty((len(dims), POINTS), coords.dtype)
-    rows = np.empty((corners, POINTS), np.uint32)
-    weights = np.empty((corners, POINTS), coords.dtype)
+    room = room_for(coords, dims)
+    _, fractions, rows, weights = room
     left = np.empty((corners // 2, POINTS), coords.dtype)
     values = np.empty((width, corners, POINTS), coords.dtype)
     sums = np.empty((width, POINTS), coords.dtype)
@@ -147,10 +158,7 @@ def encode(queue, coords, table, grid, out, slopes):
             break
         count = min(POINTS, points - start)
         for level in range(len(offsets)):
-            block, dense = (start, count), level < dense_levels
-            locate(
-                coords, block, resolutions[level], table_size, dense, dims, cells, fractions, rows, weights
-            )
+            locate(coords, start, count, grid, level, room)
             offset = np.uintp(offsets[level])
             for corner in range(corners):
                 row_of = rows[corner]
@@ -205,12 +213,10 @@ def along_slopes(queue, grad, slopes, out):
 @compiled
 def gradient_of_table(queue, grad, coords, grid, out):
     """Adds to the gradient (R, F) of the table; a part is a level, so no two threads share a row."""
-    resolutions, offsets, table_size, dense_levels, dims, widths = grid
+    _, offsets, _, _, dims, widths = grid
     corners = 1 << len(dims)
-    cells = np.empty((len(dims), POINTS), np.int32)
-    fractions = np.empty((len(dims), POINTS), coords.dtype)
-    rows = np.empty((corners, POINTS), np.uint32)
-    weights = np.empty((corners, POINTS), coords.dtype)
+    room = room_for(coords, dims)
+    _, _, rows, weights = room
     points, levels = coords.shape[1], len(offsets)
     while True:
         level = levels - 1 - take(queue)
@@ -219,10 +225,7 @@ def gradient_of_table(queue, grad, coords, grid, out):
         offset = np.uintp(offsets[level])
         for start in range(0, points, POINTS):
             count = min(POINTS, points - start)
-            block, dense = (start, count), level < dense_levels
-            locate(
-                coords, block, resolutions[level], table_size, dense, dims, cells, fractions, rows, weights
-            )
+            locate(coords, start, count, grid, level, room)
             for i in range(count):
                 for corner in range(corners):
                     row = offset + np.uintp(rows[corner, i])

@@ -9,7 +9,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from softmine.kernels.cpu.encode_loops import POINTS, locate
+from softmine.kernels.cpu.encode_loops import POINTS, locate, room_for
 from softmine.kernels.cpu.jit import compiled, intrinsic, take
 
 ROWS = 2048
@@ -44,13 +44,11 @@ def gather_rows(queue, grad, coords, grid, records, stamp, touched, counts):
     A record is (first moment, second moment, gradient: F each; last step; stamp). Its gradient counts only where its
     stamp is ``stamp``, so nothing is ever cleared.
     """
-    resolutions, offsets, table_size, dense_levels, dims, widths = grid
+    _, offsets, _, _, dims, widths = grid
     corners = 1 << len(dims)
     width = len(widths)
-    cells = np.empty((len(dims), POINTS), np.int32)
-    fractions = np.empty((len(dims), POINTS), coords.dtype)
-    rows = np.empty((corners, POINTS), np.uint32)
-    weights = np.empty((corners, POINTS), coords.dtype)
+    room = room_for(coords, dims)
+    _, _, rows, weights = room
     points, levels = coords.shape[1], len(offsets)
     while True:
         level = levels - 1 - take(queue)
@@ -60,10 +58,7 @@ def gather_rows(queue, grad, coords, grid, records, stamp, touched, counts):
         listed = counts[level]
         for start in range(0, points, POINTS):
             count = min(POINTS, points - start)
-            block, dense = (start, count), level < dense_levels
-            locate(
-                coords, block, resolutions[level], table_size, dense, dims, cells, fractions, rows, weights
-            )
+            locate(coords, start, count, grid, level, room)
             for i in range(min(AHEAD, count)):
                 for corner in range(corners):
                     _prefetch(records, offset + np.int64(rows[corner, i]))
@@ -88,24 +83,9 @@ def gather_rows(queue, grad, coords, grid, records, stamp, touched, counts):
 
 @compiled
 def adam_rows(
-    queue,
-    table,
-    records,
-    touched,
-    counts,
-    widths,
-    time,
-    rate,
-    first,
-    scale,
-    beta1,
-    beta2,
-    epsilon,
-    momentum_rows,
-    means,
-    squares,
-    drifts,
-):
+    queue, table, records, touched, counts, widths, time, rate, first, scale, beta1, beta2, epsilon,
+    momentum_rows, means, squares, drifts,
+):  # fmt: skip
     """One step of Adam, the ``time``-th, on the rows listed.
 
     ``first`` and ``scale`` are the bias corrections; ``means``, ``squares``, ``drifts`` are from ``Decays``. Only the

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from softmine.errors import SoftmineError
 from softmine.kernels.grid import Grid
-from softmine.kernels.touched_rows import AdamRule, decays
+from softmine.kernels.touched_rows import AdamRule, Records, decays
 
 BLOCK = 128
 
@@ -48,18 +48,16 @@ def gradient_of_coords(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) 
 def gradient_of_table(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     """Gradient (R, F) of the table from that of the features (N, L * F), summed in float32."""
     sums = torch.zeros(table.shape, dtype=torch.float32, device=table.device)
-    _scatter(grad, coords, grid, sums, None, None, sums.shape[1], 0, 0, sums.shape[1])
+    _scatter(grad, coords, grid, sums, table.shape[1])
     return sums.to(table.dtype)
 
 
-class Rows:
+class Rows(Records):
     """Adam's state of a table (R, F), and the gradient of the rows that were touched, on a GPU.
 
-    One record a row, float32: first and second moment and gradient (F each), last step, flag "touched" (an integer's
-    bits), and for a float16 table the row in float32; padded to a power of two.
+    Records are float32; the mark that a row is touched is an integer's bits. That of a float16 table has the row itself
+    in float32 too.
     """
-
-    fused = True
 
     def __init__(self, table: Tensor) -> None:
         width, self.half = table.shape[1], table.dtype == torch.float16
@@ -68,30 +66,18 @@ class Rows:
                 f"on a GPU, RowAdam takes tables of up to 2^31 rows and 1, 2, 4, 8, ... features, "
                 f"not {len(table)} x {width}"
             )
-        self.features = width
         stride = 1 << ((4 if self.half else 3) * width + 1).bit_length()
-        self.records = torch.zeros(len(table), stride, device=table.device)
+        super().__init__(width, torch.zeros(len(table), stride, device=table.device))
         self.flags = self.records.view(torch.int32)
         self.rate = torch.zeros((), device=table.device)
-        self.time = torch.zeros((), device=table.device)
         self._lists: list[Tensor] = []
         self._spare: list[Tensor] = []
 
     def state(self) -> dict[str, Tensor]:
-        """Views of the state: ``step`` (), ``last_step`` (R,), ``exp_avg``, ``exp_avg_sq``, ``master`` (R, F).
-
-        The last only for a float16 table.
-        """
+        """As of all records; ``master`` (R, F) is a float16 table's rows in float32."""
         width = self.features
-        state = {
-            "step": self.time,
-            "last_step": self.records[:, 3 * width],
-            "exp_avg": self.records[:, :width],
-            "exp_avg_sq": self.records[:, width : 2 * width],
-        }
-        if self.half:
-            state["master"] = self.records[:, 3 * width + 2 : 4 * width + 2]
-        return state
+        master = {"master": self.records[:, 3 * width + 2 : 4 * width + 2]} if self.half else {}
+        return super().state() | master
 
     @property
     def pending(self) -> bool:
@@ -103,25 +89,13 @@ class Rows:
         if self._lists:
             self._update(None, 0.0, AdamRule((0.0, 0.0), 0.0, 0))
 
-    def add(
-        self,
-        grad: Tensor,
-        coords: Tensor,
-        grid: Grid,
-    ) -> None:
+    def add(self, grad: Tensor, coords: Tensor, grid: Grid) -> None:
         """Adds the gradient of the table that follows from that of the features (N, L * F)."""
         touched = self._list((len(coords) << coords.shape[1]) * len(grid.offsets))
-        width, stride = self.features, self.records.shape[1]
-        _scatter(
-            grad, coords, grid, self.records, self.flags, touched, stride, 2 * width, 3 * width + 1, width
-        )
+        _scatter(grad, coords, grid, self.records, self.features, 2 * self.features, self.flags, touched)
 
     def update(
-        self,
-        table: Tensor,
-        rate: float | Tensor,
-        rule: AdamRule,
-        dense: Tensor | None = None,
+        self, table: Tensor, rate: float | Tensor, rule: AdamRule, dense: Tensor | None = None
     ) -> None:
         """One step of Adam on the touched rows of the table (R, F), in place; forgets the gradient.
 
@@ -172,13 +146,12 @@ def _scatter(
     coords: Tensor,
     grid: Grid,
     sums: Tensor,
-    flags: Tensor | None,
-    touched: Tensor | None,
-    stride: int,
-    first: int,
-    flag: int,
     width: int,
+    first: int = 0,
+    flags: Tensor | None = None,
+    touched: Tensor | None = None,
 ) -> None:
+    """Adds the table's gradient, F wide, to ``sums`` (R, W) from column ``first``; marks and lists the rows, if asked."""
     from softmine.kernels.triton import kernels
 
     resolutions, offsets, table_size, dense_levels = grid
@@ -187,7 +160,7 @@ def _scatter(
         kernels.scatter[_blocks(points), len(offsets)](
             grad.contiguous(), coords.contiguous(), resolutions, offsets, sums,
             sums if flags is None else flags, sums if touched is None else touched,
-            points, len(offsets), table_size, dense_levels, stride, first, flag,
+            points, len(offsets), table_size, dense_levels, sums.shape[1], first, 3 * width + 1,
             TOUCH=touched is not None, DIM=dim, WIDTH=width, BLOCK=BLOCK,
         )  # fmt: skip
 

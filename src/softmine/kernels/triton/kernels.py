@@ -36,17 +36,9 @@ def _axis(coords, point, inside, resolutions, level, axis, DIM: tl.constexpr):
 
 @compiled
 def _corner(
-    coords,
-    point,
-    inside,
-    resolutions,
-    offsets,
-    level,
-    table_size,
-    dense,
-    corner: tl.constexpr,
-    DIM: tl.constexpr,
-):
+    coords, point, inside, resolutions, offsets, level, table_size, dense,
+    corner: tl.constexpr, DIM: tl.constexpr,
+):  # fmt: skip
     """Table row and weight of one corner of each point's cell."""
     weight = tl.full(point.shape, 1.0, tl.float32)
     flat = tl.zeros(point.shape, tl.uint32)
@@ -111,17 +103,8 @@ def gradient_of_coords(
         slope = tl.load(place, mask=inside[:, None], other=0.0)
         for corner in tl.static_range(1 << DIM):
             row, _ = _corner(
-                coords,
-                point,
-                inside,
-                resolutions,
-                offsets,
-                level,
-                table_size,
-                level < dense_levels,
-                corner,
-                DIM,
-            )
+                coords, point, inside, resolutions, offsets, level, table_size, level < dense_levels, corner, DIM
+            )  # fmt: skip
             values = tl.load(table + row[:, None] * WIDTH + feature[None, :], mask=inside[:, None], other=0.0)
             product = tl.sum(slope * values.to(tl.float32), 1)
             for axis in tl.static_range(DIM):

@@ -1,4 +1,4 @@
-"""Reads and writes sound files."""
+"""Reads and writes audio files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNKNOWN = 0x7FFFF000
 
 
 def read(path: Path, most: int) -> tuple[np.ndarray, int]:
-    """Samples (S, C) of a sound file, and its rate.
+    """Samples (S, C) of an audio file, and its rate.
 
     Integers of up to 16 bits come as int16, longer ones as int32 (24 bits in the upper three bytes), doubles as float64,
     everything else, compressed with loss or not, as float32.
@@ -32,11 +32,11 @@ def read(path: Path, most: int) -> tuple[np.ndarray, int]:
         most: samples that it may have.
 
     Raises:
-        SoftmineError: the file is missing, damaged, longer than ``most`` samples, or no sound that can be read.
+        SoftmineError: the file is missing, damaged, longer than ``most`` samples, or no audio that can be read.
     """
     where = f"cannot read {path}"
-    check_file(path, "sound", where)
-    soundfile = require("soundfile", "audio", "sound files", where)
+    check_file(path, "audio", where)
+    soundfile = require("soundfile", "audio", "audio files", where)
     try:
         # A number for a name, because from that of a file soundfile takes it for one without a header.
         with path.open("rb") as file, open(file.fileno(), "rb", closefd=False) as nameless, silenced():
@@ -57,7 +57,7 @@ def write(path: Path, samples: np.ndarray, rate: int) -> None:
 
 
 def too_long(where: str, most: int, rate: int) -> str:
-    """What to say of a sound of more than ``most`` samples."""
+    """What to say of a clip of more than ``most`` samples."""
     return (
         f"{where}: it has more than {most:,} samples, which single-precision coordinates cannot tell apart; cut it to "
         f"{most // rate:,} seconds, or resample it to a lower rate"
@@ -110,7 +110,7 @@ def _explain(error: Exception) -> str:
     """A sentence about what libsndfile said."""
     said = str(getattr(error, "error_string", error)).rstrip(".")
     if "not recognised" in said:
-        return "it is no sound file that libsndfile knows (WAV, FLAC, OGG, MP3, AIFF, ...); convert it to WAV"
+        return "it is no audio file that libsndfile knows (WAV, FLAC, OGG, MP3, AIFF, ...); convert it to WAV"
     # A WAV file of a codec that it does not know is one with a malformed 'fmt ' chunk to libsndfile.
     if any(word in said for word in ("unimplemented", "unsupported", "'fmt ' chunk")):
         return f"its codec is not one that libsndfile can decode ({said}); convert it to WAV or FLAC"

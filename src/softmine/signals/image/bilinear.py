@@ -1,6 +1,6 @@
 """Bilinear look-up with its gradient in closed form.
 
-Langevin sampling asks a picture for the gradient at every sample of every step. Through autograd that takes twenty small
+Langevin sampling needs the gradient of an image at every sample of every step. Through autograd that takes twenty small
 operations backward; from the four corners, which the values need anyway, it takes three. Of cells in a CPU's memory a
 compiled loop does all of it in one pass.
 """
@@ -18,30 +18,20 @@ from torch.autograd.function import once_differentiable
 
 from softmine.domain import Cells, Coords, Values
 from softmine.kernels import thread_pool
-from softmine.signals.grid import as_they_come, corners
+from softmine.signals.grid import corners, runs_eagerly
 
 Gather = Callable[[Cells], Values]
 """Raw values (M, C), of the type to work in, at flat cells (M,)."""
 
-_STORED = frozenset(
-    {
-        torch.bool,
-        torch.uint8,
-        torch.int8,
-        torch.int16,
-        torch.int32,
-        torch.int64,
-        torch.float32,
-        torch.float64,
-    }
-)
+_INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_STORED = frozenset((*_INTEGERS, torch.float32, torch.float64))
 """Types of cells that compiled loops read. Processors have no arithmetic for shorter floats, nor does numba know them."""
 
 
 def look_up(coords: Coords, size: Int[Tensor, "2"], gather: Gather, work: torch.dtype) -> Values:
-    """Values (N, C) of type ``work`` at unit coordinates (N, 2), linear between the centres of cells.
+    """Values (N, C) of type ``work`` at unit coordinates (N, 2), linear between the centers of cells.
 
-    Constant beyond the outermost centres; NaN coordinates give NaN.
+    Constant beyond the outermost centers; NaN coordinates give NaN.
 
     Args:
         coords: (row, column), (N, 2).
@@ -49,18 +39,13 @@ def look_up(coords: Coords, size: Int[Tensor, "2"], gather: Gather, work: torch.
         gather: looks up cells.
         work: type to work in.
     """
-    if torch.compiler.is_compiling() or as_they_come(coords):
-        follow = coords.requires_grad and torch.is_grad_enabled()
-        return _LookUp.apply(coords, size, gather, work, follow)  # pyright: ignore[reportReturnType]
-    # What is transformed, differentiated forward or traced has to be made of torch's own operations.
-    position = (coords.to(work) * size - 0.5).clamp(min=0).minimum(size - 1)
-    return _between(position, size, gather)[0]
+    return _LookUp.apply(coords, size, gather, work)  # pyright: ignore[reportReturnType]
 
 
 def fits_loop(coords: Tensor, cells: Tensor) -> bool:
-    """Whether ``look_up_in_memory`` can answer at these coordinates from these cells."""
+    """Whether ``look_up_in_memory`` takes these coordinates from these cells."""
     on_cpu = coords.device.type == "cpu" and cells.device.type == "cpu"
-    return on_cpu and type(coords) is Tensor and cells.dtype in _STORED and as_they_come(coords)
+    return on_cpu and type(coords) is Tensor and cells.dtype in _STORED and runs_eagerly(coords)
 
 
 def look_up_in_memory(
@@ -121,37 +106,24 @@ class _Loop(torch.autograd.Function):
 
 class _LookUp(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, coords: Tensor, size: Tensor, gather: Gather, work: torch.dtype, follow: bool
-    ) -> Tensor:
+    def forward(ctx: Any, coords: Tensor, size: Tensor, gather: Gather, work: torch.dtype) -> Tensor:
         free = coords.to(work) * size - 0.5
         position = free.clamp(min=0).minimum(size - 1)
-        values, down, across, share = _between(position, size, gather)
-        if follow:
-            # Beyond the outermost centres the picture is constant.
-            ctx.steep = torch.where(free == position, size, 0)
-            ctx.slopes = down, torch.lerp(across[0], across[1], share)
-        return values
+        cells, fraction = corners(position, size)
+        values = gather(cells.reshape(-1)).unflatten(0, cells.shape)
+        across = values[:, 1] - values[:, 0]
+        sides = torch.addcmul(values[:, 0], across, fraction[:, 1])
+        down = sides[1] - sides[0]
+        # Beyond the outermost centers the image is constant.
+        ctx.steep = torch.where(free == position, size, 0)
+        ctx.slopes = down, torch.lerp(across[0], across[1], fraction[:, 0])
+        return torch.addcmul(sides[0], down, fraction[:, 0])
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient: Tensor
-    ) -> tuple[Tensor, None, None, None, None]:
+    ) -> tuple[Tensor, None, None, None]:
         down, across = ctx.slopes
         along = torch.stack(((gradient * down).sum(-1), (gradient * across).sum(-1)), -1)
-        return along.mul_(ctx.steep), None, None, None, None
-
-
-def _between(position: Tensor, size: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Values (N, C) at positions (N, 2) in cells, and what their slopes follow from.
-
-    That is how much they rise down a column (N, C) and across the rows above and below (2, N, C), from a centre to the next,
-    and how far below the row above each position lies (N, 1).
-    """
-    cells, fraction = corners(position, size)
-    values = gather(cells.reshape(-1)).unflatten(0, cells.shape)
-    across = values[:, 1] - values[:, 0]
-    sides = torch.addcmul(values[:, 0], across, fraction[:, 1])
-    down = sides[1] - sides[0]
-    return torch.addcmul(sides[0], down, fraction[:, 0]), down, across, fraction[:, 0]
+        return along.mul_(ctx.steep), None, None, None

@@ -15,9 +15,9 @@ POINTS = 4096
 
 @compiled_plainly
 def _between(x, size, half, zero):
-    """The cells before and after a unit coordinate, how far between their centres it lies, and the slope of that.
+    """The cells before and after a unit coordinate, how far between their centers it lies, and the slope of that.
 
-    Every operation is rounded, as torch's are: of a coordinate at a centre the last digit decides between which cells it
+    Every operation is rounded, as torch's are: of a coordinate at a center the last digit decides between which cells it
     lies.
     """
     free = x * size - half
@@ -26,7 +26,7 @@ def _between(x, size, half, zero):
     position = position if position < last else last
     first = np.int64(position)
     after = min(first + 1, np.int64(last))
-    # Beyond the outermost centres the picture is constant. NaN lies in the first cell, for some place must be read.
+    # Beyond the outermost centers the image is constant. NaN lies in the first cell, for some place must be read.
     slope = size if free == position else zero
     return first, after, (position - first if x == x else x), slope
 

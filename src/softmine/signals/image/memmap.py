@@ -22,7 +22,7 @@ READ_AHEAD = 2**26
 """Bytes that the system is asked to read ahead at each batch of look-ups, until it was asked for the whole file."""
 
 
-class MappedImage(MappedArray):
+class MappedImage:
     """Pixels that stay in an uncompressed file and are read where they are needed.
 
     Nothing is kept but the system's own file cache. What is mapped of it counts as resident memory, so look-ups in a
@@ -35,47 +35,37 @@ class MappedImage(MappedArray):
     cache holds large pages and 120 to 150 where it holds single ones. This takes 20 to 35 ms in both.
 
     Args:
-        path, dtype, shape, offset, order: see ``MappedArray``; the stored array has three axes.
-        axes: which stored axes are (row, column, channel).
-        orientation: EXIF/TIFF orientation, 1 to 8.
+        mapped: the stored image, (H, W, C).
+        orientation: its EXIF/TIFF orientation, 1 to 8.
 
     Attributes:
-        view: the upright picture (H, W, C) as an array over the file.
-
-    Raises:
-        SoftmineError: the file ends before the array does.
+        view: the upright image (H, W, C) as an array over the file.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        dtype: np.dtype,
-        shape: tuple[int, ...],
-        offset: int,
-        order: str = "C",
-        axes: tuple[int, ...] = (0, 1, 2),
-        orientation: int = 1,
-    ) -> None:
-        super().__init__(path, dtype, shape, offset, order, axes)
-        self._arguments = (path, dtype, shape, offset, order, axes, orientation)
-        self.view = orient(self.array, orientation)
+    def __init__(self, mapped: MappedArray, orientation: int = 1) -> None:
+        self.mapped, self.orientation = mapped, orientation
+        self.view = orient(mapped.array, orientation)
+        dtype = self.view.dtype
         # Picking whole pixels takes a third of the time of picking their channels.
         self._picked = self.view
         if self.view.strides[2] == dtype.itemsize:
             self._picked = self.view.view(f"V{dtype.itemsize * self.view.shape[2]}")[..., 0]
         self._advice = ""
         # Reading ahead warms the cache for look-ups to come, unless it cannot hold the file.
-        size = len(self._bytes)
+        size = len(self.mapped.bytes)
         fits = size <= _memory() // 2
         self._scattered = "MADV_NORMAL" if fits else "MADV_RANDOM"
         self._ahead = 0 if fits and hasattr(os, "posix_fadvise") else size
         self._file = None
         if size > RESIDENT and hasattr(os, "pread"):
-            self._file = _open(path)
+            self._file = _open(mapped.path)
             weakref.finalize(self, os.close, self._file)
 
+    def __reduce__(self) -> tuple:
+        return type(self), (self.mapped, self.orientation)
+
     def load(self) -> np.ndarray:
-        """The whole picture (H, W, C) in memory, in the machine's byte order."""
+        """The whole image (H, W, C) in memory, in the machine's byte order."""
         self._advise("MADV_SEQUENTIAL")
         return np.array(self.view, dtype=self.view.dtype.newbyteorder("="), order="C")
 
@@ -83,7 +73,7 @@ class MappedImage(MappedArray):
         """Rows (stop - start, W, C) as ``dtype``; their pages are given back."""
         self._advise("MADV_SEQUENTIAL")
         block = self.view[start:stop].astype(dtype, order="C")
-        self.release()
+        self.mapped.release()
         return block
 
     def sample(self, rows: np.ndarray, columns: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -94,7 +84,7 @@ class MappedImage(MappedArray):
         lines = []
         for line in columns if turned else rows:
             lines.append(view[line][rows if turned else columns])
-            self.release()
+            self.mapped.release()
         return np.stack(lines, axis=1 if turned else 0).astype(dtype)
 
     def gather(self, flat: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -114,10 +104,10 @@ class MappedImage(MappedArray):
         """The bytes of the pixels ``flat`` (M,), one pixel after the other."""
         from softmine.signals.image import memmap_kernels as loops
 
-        if self._ahead < len(self._bytes):
+        if self._ahead < len(self.mapped.bytes):
             os.posix_fadvise(file, self._ahead, READ_AHEAD, os.POSIX_FADV_WILLNEED)
             self._ahead += READ_AHEAD
-        memory = self._bytes.view(np.ndarray)
+        memory = self.mapped.bytes.view(np.ndarray)
         base = memory.__array_interface__["data"][0]
         down, across, deep = self.view.strides
         rows = flat // self.view.shape[1]
@@ -127,24 +117,24 @@ class MappedImage(MappedArray):
         order = np.argsort(places)
         runs, size = math.prod(self._picked.shape[2:]), self._picked.dtype.itemsize
         found, failed = np.empty(len(flat) * runs * size, np.uint8), np.full(1, -1)
-        kept, lead = _spread(base % EXTENT, len(self._bytes)), base % EXTENT
+        kept, lead = _spread(base % EXTENT, len(self.mapped.bytes)), base % EXTENT
         arguments = places, order, (deep, runs, size), memory, kept, EXTENT, lead, file, found, failed
         thread_pool.run(loops.look_up, *arguments, parts=-(-len(flat) // loops.PIXELS))
         if failed[0] >= 0:
             raise SoftmineError(
-                f"cannot read {self._arguments[0]} any more: {_reason(file, size, int(failed[0]))}; it must stay as it is "
+                f"cannot read {self.mapped.path} any more: {_reason(file, size, int(failed[0]))}; it must stay as it is "
                 "while it is fitted"
             )
         return found
 
     def value_range(self, where: str) -> tuple[float, float]:
-        """``value_range`` of the picture, block by block."""
+        """``value_range`` of the image, block by block."""
         self._advise("MADV_SEQUENTIAL")
-        return value_range(self.view, where, self.release)
+        return value_range(self.view, where, self.mapped.release)
 
     def _advise(self, advice: str) -> None:
         if advice != self._advice:
-            advise(self._bytes, advice)
+            advise(self.mapped.bytes, advice)
             self._advice = advice
 
 
@@ -168,7 +158,7 @@ def _open(path: Path) -> int:
 def _spread(lead: int, size: int) -> np.ndarray:
     """Which extents of memory stay mapped, of a file of ``size`` bytes that starts ``lead`` bytes after an extent does.
 
-    As many as ``RESIDENT`` allows, as far apart as they can be, so that look-ups in any part of the picture profit alike.
+    As many as ``RESIDENT`` allows, as far apart as they can be, so that look-ups in any part of the image profit alike.
     """
     count = -(-(lead + size) // EXTENT)
     most = min(count, RESIDENT // EXTENT)

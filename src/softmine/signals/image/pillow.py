@@ -52,16 +52,16 @@ def read(path: Path, where: str, start: bytes) -> np.ndarray:
     known = next((name for magic, name in _KNOWN.items() if re.match(magic, start, re.DOTALL)), None)
     # Pillow takes a text that begins with BM for one that is damaged.
     formats = tuple(name for name in FORMATS if name != "BMP" or known == "BMP")
-    deep = known == "PNG" and _is_deep_colour_png(start, where)
+    deep = known == "PNG" and _is_deep_color_png(start, where)
     _refuse_what_would_lose_bits(start, where)
     with _errors(where, known), _own_limits(), path.open("rb") as file, _open(file, formats) as image:
         if known == "PNG" and image.mode == "L" and start[24] < 8 and "transparency" in image.info:
-            # Pillow spreads grey of 2 and 4 bits over a byte, but not the one that is transparent.
+            # Pillow spreads gray of 2 and 4 bits over a byte, but not the one that is transparent.
             image.info["transparency"] *= 255 // (2 ** start[24] - 1)
         check_size(image.height, image.width, where)
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # an MPO: a photo, then extras
-            raise SoftmineError(f"{where}: it is animated, with {frames} frames; save one as a picture")
+            raise SoftmineError(f"{where}: it is animated, with {frames} frames; save one as an image")
         array = _decode_deep_png(path, where) if deep else _to_array(image, where)
         return orient(array, _orientation(image))
 
@@ -88,10 +88,10 @@ def _errors(where: str, known: str | None) -> Iterator[None]:
     except Exception as error:
         if known is None and isinstance(error, PIL.UnidentifiedImageError):
             raise SoftmineError(
-                f"{where}: it is not a picture of a known format; convert it to PNG, TIFF or NPY"
+                f"{where}: it is not an image of a known format; convert it to PNG, TIFF or NPY"
             ) from error
         raise SoftmineError(
-            f"{where}: it is a truncated or damaged {known or 'picture'}; get a complete copy"
+            f"{where}: it is a truncated or damaged {known or 'image'}; get a complete copy"
         ) from error
 
 
@@ -121,10 +121,10 @@ def _to_array(image: PIL.Image.Image, where: str) -> np.ndarray:
     elif mode in _CONVERT:
         image = image.convert(_CONVERT[mode])
     elif mode not in ("L", "LA", "RGB", "RGBA", "F", "I") and not mode.startswith("I;16"):
-        raise SoftmineError(f"{where}: its colours are {mode}; convert it to RGB")
+        raise SoftmineError(f"{where}: its colors are {mode}; convert it to RGB")
     array = _fit_uint16(np.asarray(image), where) if mode == "I" else np.asarray(image)
     if key is not None and mode.startswith("I"):
-        # Pillow knows no grey of 16 bits with opacity.
+        # Pillow knows no gray of 16 bits with opacity.
         array = np.stack((array, np.where(array == key, 0, 65535).astype(array.dtype)), -1)
     return array
 
@@ -140,21 +140,21 @@ def _fit_uint16(array: np.ndarray, where: str) -> np.ndarray:
 def _orientation(image: PIL.Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a picture with broken EXIF data is still a picture
+    except Exception:  # an image with broken EXIF data is still an image
         return 1
 
 
-def _is_deep_colour_png(start: bytes, where: str) -> bool:
+def _is_deep_color_png(start: bytes, where: str) -> bool:
     """Whether a PNG has more than one channel of 16 bits, which Pillow would cut to 8."""
     if len(start) < 33 or start[12:16] != b"IHDR":
         raise SoftmineError(f"{where}: its PNG header is truncated or damaged; get a complete copy")
-    width, height, depth, colour = struct.unpack(">IIBB", start[16:26])
+    width, height, depth, color = struct.unpack(">IIBB", start[16:26])
     check_size(height, width, where)
-    return depth == 16 and colour != 0
+    return depth == 16 and color != 0
 
 
 def _decode_deep_png(path: Path, where: str) -> np.ndarray:
-    codecs = require("imagecodecs", "codecs", "a PNG with 16 bits a colour", where)
+    codecs = require("imagecodecs", "codecs", "a PNG with 16 bits a color", where)
     return codecs.png_decode(path.read_bytes())
 
 
@@ -167,6 +167,6 @@ def _refuse_what_would_lose_bits(start: bytes, where: str) -> None:
     deep_ppm = ppm is not None and int(ppm[1]) > 255
     if deep_avif or deep_ppm:
         raise SoftmineError(
-            f"{where}: it has more than 8 bits a colour, which are read from TIFF, PNG, EXR or NPY "
+            f"{where}: it has more than 8 bits a color, which are read from TIFF, PNG, EXR or NPY "
             "only; convert it"
         )

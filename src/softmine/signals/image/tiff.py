@@ -12,13 +12,15 @@ import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC
 
 from softmine.domain import SoftmineError
+from softmine.signals.files import check_length
 from softmine.signals.image import pillow
 from softmine.signals.image.memmap import MappedImage
 from softmine.signals.image.pixels import DTYPES, check_layout, check_size, orient
 from softmine.signals.libraries import silenced
+from softmine.signals.memmap import MappedArray
 
-_COLOURS = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
-_PILLOW_COLOURS = (PHOTOMETRIC.PALETTE, PHOTOMETRIC.SEPARATED, PHOTOMETRIC.YCBCR)
+_COLORS = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
+_PILLOW_COLORS = (PHOTOMETRIC.PALETTE, PHOTOMETRIC.SEPARATED, PHOTOMETRIC.YCBCR)
 _PILLOW_DECODES = (COMPRESSION.LZW, COMPRESSION.PACKBITS, COMPRESSION.JPEG)
 _BITS = (8, 16, 32, 64)
 _KINDS = {1: "unsigned integer", 2: "signed integer", 3: "float"}
@@ -57,16 +59,16 @@ def _read_page(page: tifffile.TiffPage, path: Path, where: str) -> np.ndarray | 
     height, width, samples = page.imagelength, page.imagewidth, page.samplesperpixel
     if height < 1 or width < 1:
         check_size(height, width, where)
-    _check_complete(page, path, where)
-    colours = getattr(page.photometric, "name", page.photometric)
-    if page.photometric in _PILLOW_COLOURS or page.bitspersample in (1, 2, 4):
+    check_length(path, max(o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)), where)
+    colors = getattr(page.photometric, "name", page.photometric)
+    if page.photometric in _PILLOW_COLORS or page.bitspersample in (1, 2, 4):
         if page.bitspersample not in (1, 2, 4, 8):
             raise SoftmineError(
-                f"{where}: it holds {page.bitspersample}-bit {colours} colours; convert it to RGB"
+                f"{where}: it holds {page.bitspersample}-bit {colors} colors; convert it to RGB"
             )
         return _by_pillow(page, path, where)
-    if page.photometric not in _COLOURS or page.axes not in ("YX", "YXS", "SYX"):
-        raise SoftmineError(f"{where}: its colours are {colours}; convert it to grey or RGB")
+    if page.photometric not in _COLORS or page.axes not in ("YX", "YXS", "SYX"):
+        raise SoftmineError(f"{where}: its colors are {colors}; convert it to gray or RGB")
     if page.dtype is None or page.dtype.name not in DTYPES or page.bitspersample not in _BITS:
         kind = _KINDS.get(int(page.sampleformat), "sample")
         raise SoftmineError(
@@ -81,7 +83,8 @@ def _read_page(page: tifffile.TiffPage, path: Path, where: str) -> np.ndarray | 
         dtype = page.dtype.newbyteorder(page.parent.byteorder)
         shape = (samples, height, width) if planar else (height, width, samples)
         axes = (1, 2, 0) if planar else (0, 1, 2)
-        return MappedImage(path, dtype, shape, page.dataoffsets[0], "C", axes, orientation)
+        mapped = MappedArray(path, dtype, shape, page.dataoffsets[0], "C", axes)
+        return MappedImage(mapped, orientation)
     check_size(height, width, where)
     try:
         array = page.asarray()
@@ -95,16 +98,6 @@ def _read_page(page: tifffile.TiffPage, path: Path, where: str) -> np.ndarray | 
     return orient(array, orientation)
 
 
-def _check_complete(page: tifffile.TiffPage, path: Path, where: str) -> None:
-    size = path.stat().st_size
-    ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
-    if max(ends) > size:
-        raise SoftmineError(
-            f"{where}: it is truncated, {size:,} bytes long where its header promises "
-            f"{max(ends):,}; get a complete copy"
-        )
-
-
 def _by_pillow(page: tifffile.TiffPage, path: Path, where: str) -> np.ndarray:
     with silenced():
         return pillow.read_tiff_page(path, where, page.index)
@@ -112,8 +105,8 @@ def _by_pillow(page: tifffile.TiffPage, path: Path, where: str) -> np.ndarray:
 
 def _without_codecs(page: tifffile.TiffPage, path: Path, where: str) -> np.ndarray:
     """Decode with Pillow what it reads without loss, else name the extra."""
-    grey = page.samplesperpixel == 1 and page.photometric == PHOTOMETRIC.MINISBLACK
-    lossless = page.dtype == np.uint8 or (page.dtype == np.uint16 and grey)
+    gray = page.samplesperpixel == 1 and page.photometric == PHOTOMETRIC.MINISBLACK
+    lossless = page.dtype == np.uint8 or (page.dtype == np.uint16 and gray)
     if lossless and page.compression in _PILLOW_DECODES:
         return _by_pillow(page, path, where)
     compression = getattr(page.compression, "name", page.compression)

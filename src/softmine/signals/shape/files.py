@@ -15,10 +15,13 @@ from jaxtyping import Float, Int
 from softmine.domain import SoftmineError
 from softmine.signals.files import check_file
 from softmine.signals.libraries import require, shared, silenced
-from softmine.signals.shape.orientation import orient
 
 FORMATS = ("obj", "ply", "stl", "off", "glb", "gltf")
 MOST_TRIANGLES = 50_000_000
+MANY_PARTS = 1000
+"""Of more parts none is looked at alone."""
+MISSING = 0.25
+"""Share of an open mesh's area that may be missing if it is to have an inside."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,148 @@ def _has_area(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     longest = np.linalg.norm(sides, axis=-1).max(-1)
     double = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=-1)
     return double > 1e-12 * np.maximum(longest, 1e-12)
+
+
+def orient(vertices: np.ndarray, faces: np.ndarray, notes: list[str]) -> tuple[np.ndarray, bool, bool]:
+    """Turns triangles so that what they enclose lies behind them.
+
+    Args:
+        vertices: (V, 3).
+        faces: (F, 3), of corners that are each there once.
+        notes: what was done is added, for people.
+
+    Returns:
+        Faces that agree on which side is out, where they can; whether each edge has exactly two that do; and whether no two
+        closed parts may overlap.
+    """
+    ends = np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2)
+    forward = ends[:, 0] < ends[:, 1]
+    low, high = ends.min(-1), ends.max(-1)
+    _, edge, uses = np.unique(low * len(vertices) + high, return_inverse=True, return_counts=True)
+    balance = np.bincount(edge.reshape(-1), np.where(forward, 1, -1))
+    whole = np.zeros(len(faces), np.int64)
+    if (uses == 1).any():
+        notes.append(
+            f"open, with {int((uses == 1).sum()):,} edges at holes: what is inside is told by the winding number"
+        )
+        # Which side of an open sheet is out, its file alone says.
+        turned = _outwards(vertices, faces, whole, notes) if _nearly_closed(vertices, faces) else faces
+        return turned, False, True
+    if (uses > 2).any():
+        notes.append(
+            f"not manifold, with {int((uses > 2).sum()):,} edges of three triangles or more: what is inside is told "
+            "by the winding number"
+        )
+        return _outwards(vertices, faces, whole, notes), False, True
+    pairs = edge.reshape(-1).argsort(kind="stable").reshape(-1, 2)
+    same = forward[pairs]
+    faces, part, agreed = _agree(faces, pairs // 3, same[:, 0] == same[:, 1])
+    if not agreed:
+        notes.append("its triangles cannot agree on an outside: what is inside is told by the winding number")
+        return faces, False, True
+    if (balance != 0).any():
+        notes.append("triangles turned to face one way")
+    faces = _outwards(vertices, faces, part, notes)
+    apart = _apart(vertices, faces, part)
+    if not apart:
+        # Inside one part, the nearest triangle may be a wall of another.
+        notes.append(
+            f"{part.max() + 1:,} parts, which may overlap: what is inside is told by the winding number"
+        )
+    return faces, True, apart
+
+
+def _agree(
+    faces: np.ndarray, triangles: np.ndarray, differ: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Turns triangles over until neighbours run along their edge in opposite directions.
+
+    Args:
+        faces: (F, 3).
+        triangles: the two at each edge, (E, 2).
+        differ: whether one of them must be turned, (E,).
+
+    Returns:
+        Faces, of which as few as can be were turned in each part; the part of each, (F,); and whether it could be done.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import breadth_first_tree, connected_components
+
+    count = len(faces)
+    ends = np.concatenate([triangles, triangles[:, ::-1]])
+    weight = np.concatenate([differ, differ]) + 1
+    graph = coo_array((weight, (ends[:, 0], ends[:, 1])), shape=(count, count)).tocsr()
+    part = connected_components(graph, directed=False)[1]
+    if not differ.any():
+        return faces, part, True
+    # One tree over all parts, from one more node that is joined to the first triangle of each.
+    first = np.unique(part, return_index=True)[1]
+    ends = np.concatenate([ends, np.stack([np.full_like(first, count), first], -1)])
+    weight = np.concatenate([weight, np.ones_like(first)])
+    graph = coo_array((weight, (ends[:, 0], ends[:, 1])), shape=(count + 1, count + 1)).tocsr()
+    tree = breadth_first_tree(graph, count).tocoo()
+    above, turned = np.full(count + 1, count), np.zeros(count + 1, bool)
+    above[tree.col], turned[tree.col] = tree.row, tree.data == 2
+    # A node's turn is its parent's, changed where the edge between them disagrees: each adds up the changes on a way that
+    # doubles, until all ways end at the root.
+    while (above != count).any():
+        turned ^= turned[above]
+        above = above[above]
+    turned = turned[:count]
+    agreed = bool(((turned[triangles[:, 0]] ^ turned[triangles[:, 1]]) == differ).all())
+    turned ^= (np.bincount(part, turned) > np.bincount(part) / 2)[part]
+    return np.where(turned[:, None], faces[:, ::-1], faces), part, agreed
+
+
+def _outwards(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Faces turned over where all together hold a negative volume, then those of parts (F,) that do and are no cavities.
+
+    A part in the bounding box of another one may be a cavity, and is left as it is, but goes with what it is in. Of more than
+    ``MANY_PARTS`` none is looked at alone.
+    """
+    a, b, c = np.moveaxis((vertices - vertices.mean(0))[faces], 1, 0)
+    volume = np.bincount(part, np.einsum("ij,ij->i", a, np.cross(b, c)))
+    if volume.sum() < 0:
+        notes.append("it was inside out and has been turned")
+        faces, volume = np.ascontiguousarray(faces[:, ::-1]), -volume
+    if (volume >= 0).all() or len(volume) > MANY_PARTS:
+        return faces
+    low, high = _boxes(vertices, faces, part)
+    wrong = np.zeros(len(volume), bool)
+    for each in np.flatnonzero(volume < 0):
+        around = (low <= low[each]).all(-1) & (high >= high[each]).all(-1)
+        if around.sum() == 1:
+            within = (low >= low[each]).all(-1) & (high <= high[each]).all(-1)
+            wrong |= within & (volume > 0)
+            wrong[each] = True
+    if wrong.any():
+        notes.append(f"{wrong.sum():,} of {len(wrong):,} parts were inside out and have been turned")
+        faces = np.where(wrong[part][:, None], faces[:, ::-1], faces)
+    return faces
+
+
+def _nearly_closed(vertices: np.ndarray, faces: np.ndarray) -> bool:
+    """Whether what is missing is little beside what is there, so that the mesh has an inside rather than two sides."""
+    a, b, c = np.moveaxis(vertices[faces], 1, 0)
+    normals = np.cross(b - a, c - a)
+    return bool(np.linalg.norm(normals.sum(0)) < MISSING * np.linalg.norm(normals, axis=-1).sum())
+
+
+def _boxes(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest coordinates (P, 3) of the parts, of which each face (F,) belongs to one."""
+    corners = vertices[faces[part.argsort(kind="stable")]].reshape(-1, 3)
+    starts = 3 * np.cumsum(np.bincount(part))[:-1]
+    starts = np.concatenate([[0], starts])
+    return np.minimum.reduceat(corners, starts), np.maximum.reduceat(corners, starts)
+
+
+def _apart(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray) -> bool:
+    """Whether the boxes of no two parts meet; of more than ``MANY_PARTS`` it is not asked."""
+    count = part.max() + 1
+    if count == 1 or count > MANY_PARTS:
+        return bool(count == 1)
+    low, high = _boxes(vertices, faces, part)
+    return bool(((low[:, None] <= high) & (high[:, None] >= low)).all(-1).sum() == count)
 
 
 @shared

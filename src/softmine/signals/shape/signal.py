@@ -14,13 +14,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from softmine.domain import Box, Coords, SoftmineError, Values
-from softmine.signals.fingerprint import hash_array
+from softmine.signals.files import hash_array
 from softmine.signals.grid import check_coords
 from softmine.signals.shape import files as mesh_files
 from softmine.signals.shape.files import Mesh
 from softmine.signals.shape.mesh_tree import MeshTree, Places, Points
-from softmine.signals.synthetic.names import find
-from softmine.signals.synthetic.surfaces import SURFACES
+from softmine.signals.synthetic.formulas import SURFACES, find
 
 RESOLUTION = 256
 """Cells a side of a shape's domain."""
@@ -134,7 +133,7 @@ class Shape(torch.nn.Module):
         Raises:
             SoftmineError: ``coords`` is not a float tensor of shape (N, 3).
         """
-        check_coords(coords, 3, "a shape is asked at float")
+        check_coords(coords, 3, "a shape takes float")
         if coords.requires_grad and self.target == "distance":
             return _Distance.apply(coords, self)  # pyright: ignore[reportReturnType]
         return self._values(coords)[0]

@@ -1,6 +1,6 @@
-"""A picture of any size that is computed where it is asked: the Julia set of one number.
+"""An image of any size that is computed where it is evaluated: the Julia set of one number.
 
-It has detail at every scale, in some places and not in others, so it shows what becomes of a fit when a picture is far
+It has detail at every scale, in some places and not in others, so it shows what becomes of a fit when an image is far
 larger than memory.
 """
 
@@ -21,7 +21,7 @@ SIDE = 4096
 MAX_SIDE = 2**20
 """Most pixels along a side: float32 coordinates tell no finer ones apart."""
 VERSION = 1
-"""Counts up whenever the picture changes, because run folders remember it."""
+"""Counts up whenever the image changes, because run folders remember it."""
 
 _WIDTH = 3.2
 """Of the longer side, in the plane of complex numbers."""
@@ -29,10 +29,11 @@ _WIDTH = 3.2
 
 @dataclass(frozen=True)
 class Fractal:
-    """Pixels (H, W, 3), uint8, that are computed anew whenever they are asked for.
+    """Pixels (H, W, 3), uint8, that are computed anew whenever they are needed.
 
-    A pixel's colour tells how soon z <- z^2 - 0.8 + 0.156i, from the pixel's centre on, leaves a circle of radius 256; it
-    changes smoothly, after the renormalised iteration count of Peitgen and Saupe (The Science of Fractal Images, 1988).
+    The color of a pixel tells after how many steps z <- z^2 - 0.8 + 0.156i, from the center of the pixel on, leaves a circle
+    of radius 256; it changes smoothly, after the renormalized iteration count of Peitgen and Saupe (The Science of Fractal
+    Images, 1988).
     What stays for 400 iterations is nearly black. A million pixels take a quarter of a second on one core. Processors
     round differently, so single pixels on the border of the set may differ from one machine to another.
 
@@ -59,7 +60,7 @@ class Fractal:
 
     @classmethod
     def named(cls, name: str) -> Fractal | None:
-        """The picture called ``fractal`` or ``fractal-WIDTHxHEIGHT``; None for any other name.
+        """The image called ``fractal`` or ``fractal-WIDTHxHEIGHT``; None for any other name.
 
         Raises:
             SoftmineError: the size is not one.
@@ -71,7 +72,7 @@ class Fractal:
         size = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", name[len(NAME) + 1 :])
         if size is None:
             raise SoftmineError(
-                f"the built-in picture {name!r} has no size that can be read: write {NAME}-WIDTHxHEIGHT, such as "
+                f"the built-in image {name!r} has no size that can be read: write {NAME}-WIDTHxHEIGHT, such as "
                 f"{NAME}-32768x32768"
             )
         return cls(int(size[2]), int(size[1]))
@@ -99,7 +100,7 @@ class Fractal:
         scale = _WIDTH / max(self.height, self.width)
         arguments = np.ascontiguousarray(flat), self.height, self.width, scale, shades
         thread_pool.run(loops.escape, *arguments, parts=-(-len(flat) // loops.PIXELS))
-        return _colours(loops.SHADES)[shades].astype(dtype)
+        return _colors(loops.SHADES)[shades].astype(dtype)
 
     def rows(self, start: int, stop: int, dtype: np.dtype) -> np.ndarray:
         """Rows (stop - start, W, 3) as ``dtype``."""
@@ -117,8 +118,8 @@ class Fractal:
         return 0.0, 255.0
 
 
-def _colours(shades: int) -> np.ndarray:
-    """Colours (shades + 1, 3), uint8: waves of different length, the last one nearly black."""
+def _colors(shades: int) -> np.ndarray:
+    """Colors (shades + 1, 3), uint8: waves of different length, the last one nearly black."""
     place = np.linspace(0, 1, shades)[:, None]
     waves = 0.5 - 0.5 * np.cos(2 * np.pi * (place * np.array([1.6, 2.0, 2.4]) + np.array([0.04, 0.0, 0.96])))
     return np.concatenate([np.rint(255 * waves), [[8, 6, 10]]]).astype(np.uint8)

@@ -13,7 +13,7 @@ PIXELS = 256
 _REAL, _IMAGINARY = -0.8, 0.156
 _LIMIT = 400
 _ESCAPE = 2.0**16
-"""Squared distance from the origin; far beyond 4, so that the colours are smooth."""
+"""Squared distance from the origin; far beyond 4, so that the colors are smooth."""
 
 
 @compiled

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from softmine.domain import SoftmineError
-from softmine.signals.files import check_file
+from softmine.signals.files import check_file, check_length
 from softmine.signals.libraries import require
-from softmine.signals.video.container import check_complete
 from softmine.signals.video.store import Frames, FrameStore
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 FALLBACK_RATE = Fraction(25)
 """Frames a second where a file does not say."""
 
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
+_EBML = b"\x1a\x45\xdf\xa3"
 _BT709 = 1
 _UNTAGGED = 2
 _HD_LINES = 720
@@ -52,15 +53,15 @@ def read(
 ) -> Decoded:
     """Decodes the first video stream of a file, in the order in which its frames are shown.
 
-    Whatever the stored format (planar, 10 bits, grey, palette), frames become 8-bit RGB by the file's own colour
+    Whatever the stored format (planar, 10 bits, gray, palette), frames become 8-bit RGB by the file's own color
     matrix; where it names none, BT.709 from 720 lines on and BT.601 below, as players do. They are turned upright by
-    the file's rotation. Alpha and sound are dropped, and pixels that are not square are taken as they are stored.
+    the file's rotation. Alpha and audio are dropped, and pixels that are not square are taken as they are stored.
 
     Args:
         path: the file.
         downscale: width and height are divided by this, rounded; pixels are averaged.
         frames: first frame, and the one after the last, or None for all that follow.
-        report: is told the share that is done, 0 to 1.
+        report: receives the share that is done, 0 to 1.
 
     Raises:
         SoftmineError: there is no such file, it is no video, damaged or of an unknown codec, it has no such frames,
@@ -74,7 +75,7 @@ def read(
         asked = f"{first}:{'' if stop is None else stop}"
         raise SoftmineError(f"{where}: the frames {asked} are none; give A:B with 0 <= A < B")
     check_file(path, "video", where)
-    check_complete(path, where)
+    _check_complete(path, where)
     require("av", "video", "a video", where)
     with _open(path, where) as container:
         stream = _video_stream(container, where)
@@ -85,10 +86,10 @@ def read(
         store: FrameStore | None = None
         seen = 0
         try:
-            for picture in _frames(container, stream, where):
+            for frame in _frames(container, stream, where):
                 seen += 1
                 if seen > first:
-                    array = _to_rgb(picture, downscale, where)
+                    array = _to_rgb(frame, downscale, where)
                     store = store or FrameStore(where, array.shape[:2], max(0, last - first))
                     store.add(array)
                 report(min(1.0, seen / last) if last else 0.0)
@@ -96,9 +97,7 @@ def read(
                     break
             if store is None:
                 what = f"only {seen} frames, none of those from {first} on" if seen else "no frames"
-                raise SoftmineError(
-                    f"{where}: it has {what}; {'ask for others' if seen else 'record it again'}"
-                )
+                raise SoftmineError(f"{where}: it has {what}; {'give others' if seen else 'record it again'}")
             report(1.0)
             return Decoded(store.finish(), rate)
         except BaseException:
@@ -179,7 +178,85 @@ def _to_rgb(frame: av.VideoFrame, downscale: int, where: str) -> np.ndarray:
         rgb = frame.reformat(width, height, "rgb24", src_colorspace=matrix, interpolation="AREA")
     except FFmpegError as error:
         raise SoftmineError(
-            f"{where}: its colours ({frame.format.name}, matrix {int(frame.colorspace)}) cannot be converted to RGB; "
+            f"{where}: its colors ({frame.format.name}, matrix {int(frame.colorspace)}) cannot be converted to RGB; "
             "re-encode it as BT.709"
         ) from error
     return np.rot90(rgb.to_ndarray(), round(frame.rotation / 90) % 4)
+
+
+def _check_complete(path: Path, where: str) -> None:
+    """Refuse an MP4, MOV, Matroska, WebM or AVI file that ends before its last part does: decoders just end earlier.
+
+    Other containers, and parts whose size is left open (live recordings), are taken as they are.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(12)
+        file.seek(0)
+        if start[4:8] in _BOXES:
+            promised = _end_of_boxes(file, size)
+        elif start.startswith(_EBML):
+            promised = _end_of_elements(file, size)
+        elif start.startswith(b"RIFF"):
+            promised = _end_of_chunks(file, size)
+        else:
+            return
+    check_length(path, promised, where)
+
+
+def _end_of_boxes(file: BinaryIO, size: int) -> int:
+    """Where the last top-level box of an ISO media file (ISO/IEC 14496-12, 4.2) ends."""
+    position = 0
+    while position < size:
+        file.seek(position)
+        head = file.read(16)
+        length, smallest = int.from_bytes(head[:4], "big"), 8
+        if length == 1:
+            length, smallest = int.from_bytes(head[8:], "big"), 16
+        if length == 0:  # up to the end of the file
+            return size
+        if length < smallest:  # no box: what players would skip
+            return size
+        position += length
+    return position
+
+
+def _end_of_elements(file: BinaryIO, size: int) -> int:
+    """Where the last top-level element of an EBML file (RFC 8794, 6) ends."""
+    position = 0
+    while position < size:
+        file.seek(position)
+        _vint(file, keep_marker=True)
+        length = _vint(file, keep_marker=False)
+        if length is None:  # open, as in a live recording
+            return size
+        position = file.tell() + length
+    return position
+
+
+def _vint(file: BinaryIO, *, keep_marker: bool) -> int | None:
+    """A number of variable length; None where its bits are all one, which means unknown, or there is none."""
+    first = file.read(1)
+    if not first or not first[0]:
+        return None
+    more = 8 - first[0].bit_length()
+    bits = int.from_bytes(first + file.read(more), "big")
+    marker = 1 << (7 * (more + 1))
+    if keep_marker:
+        return bits
+    return None if bits == 2 * marker - 1 else bits - marker
+
+
+def _end_of_chunks(file: BinaryIO, size: int) -> int:
+    """Where the last top-level chunk of a RIFF file ends; chunks begin at even positions."""
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        head = file.read(8)
+        length = int.from_bytes(head[4:], "little")
+        if head[:4] != b"RIFF" or length in (0, 2**32 - 1):
+            return size
+        position += 8 + length
+        if position < size:
+            position += length % 2
+    return position

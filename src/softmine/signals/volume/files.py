@@ -14,7 +14,7 @@ import tifffile
 from tifffile import PHOTOMETRIC
 
 from softmine.domain import SoftmineError
-from softmine.signals.files import NPY, TIFF, check_file, npy_header
+from softmine.signals.files import NPY, TIFF, check_file, check_length, npy_header
 from softmine.signals.memmap import MappedArray
 from softmine.signals.volume import nifti
 from softmine.signals.volume.data import MAX_CHANNELS, VolumeData, check_layout
@@ -50,10 +50,10 @@ def read(path: Path) -> VolumeData:
 
 def _read_npy(path: Path, where: str) -> VolumeData:
     with path.open("rb") as file:
-        shape, fortran, dtype = npy_header(file, where)
+        shape, order, dtype = npy_header(file, where)
         offset = file.tell()
     check_layout(shape, dtype, where)
-    mapped = MappedArray(path, dtype, shape, offset, "F" if fortran else "C")
+    mapped = MappedArray(path, dtype, shape, offset, order)
     return VolumeData(mapped.array, mapped)
 
 
@@ -131,8 +131,8 @@ def _tiff_stack(file: tifffile.TiffFile, path: Path, where: str) -> VolumeData:
     if series.is_multifile:
         raise SoftmineError(f"{where}: its stack goes on in other files; save it as one file")
     if page.photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
-        colours = getattr(page.photometric, "name", page.photometric)
-        raise SoftmineError(f"{where}: its colours are {colours}; save the stack as grey or RGB")
+        colors = getattr(page.photometric, "name", page.photometric)
+        raise SoftmineError(f"{where}: its colors are {colors}; save the stack as gray or RGB")
     if series.dtype is None:
         raise SoftmineError(
             f"{where}: it holds {page.bitspersample}-bit samples; convert them to uint8, uint16 or float32"
@@ -145,15 +145,11 @@ def _tiff_stack(file: tifffile.TiffFile, path: Path, where: str) -> VolumeData:
                 f"{where}: it has {shape[channel]} channels, but a volume has 1 to 4; keep four at most"
             )
         if len(shape) == 3:
-            raise SoftmineError(f"{where}: it is one flat picture in colour; fit it with softmine fit image")
+            raise SoftmineError(f"{where}: it is one flat image in color; fit it with softmine fit image")
         shape = (*shape[:channel], *shape[channel + 1 :], shape[channel])
     check_layout(shape, series.dtype, where)
     ends = [o + n for p in series.pages if p for o, n in zip(p.dataoffsets, p.databytecounts, strict=True)]
-    if max(ends) > path.stat().st_size:
-        raise SoftmineError(
-            f"{where}: it is truncated, {path.stat().st_size:,} bytes long where its pages end at {max(ends):,}; "
-            "get a complete copy"
-        )
+    check_length(path, max(ends), where)
     moved = len(shape) - 1 if channel is None else channel
     mapped = None
     if series.dataoffset is not None:

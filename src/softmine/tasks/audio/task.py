@@ -146,4 +146,4 @@ def _samples_of(
 
 def _target(audio: Audio, start: int, stop: int) -> Array:
     """The clip's values (S, C) at samples [start, stop), float32 in [0, 1]."""
-    return audio.sample_values(torch.arange(start, stop, device=audio.samples.device)).numpy(force=True)
+    return audio.sample_values(torch.arange(start, stop, device=audio.stored.device)).numpy(force=True)

@@ -18,7 +18,7 @@ from softmine.tasks.evaluation import CellEvaluator, More, psnr, ssim
 from softmine.tasks.grids import centers, grid_coords, rows_of
 from softmine.tasks.image.tiled_tiff import tiff_layout, write_tiled
 from softmine.tasks.signal_task import SignalTask, read_signal
-from softmine.training import subset
+from softmine.training import evaluation as rules
 from softmine.training.evaluation import values_at
 
 DEFAULT = "astronaut"
@@ -75,7 +75,7 @@ class ImageTask(SignalTask[Image]):
         """PSNR and SSIM; of an image of more than 2^20 pixels the latter on 16 tiles of 64 x 64, always the same."""
         image = self.signal
         rows, columns, channels = image.shape
-        if image.domain.cells <= subset.ALL:
+        if image.domain.cells <= rules.ALL:
             return CellEvaluator(
                 image,
                 self.unit,
@@ -84,7 +84,7 @@ class ImageTask(SignalTask[Image]):
                 more=_similarity((rows, columns, channels)),
             )
         height, width = min(TILE, rows), min(TILE, columns)
-        _, random = subset.evaluated_cells(image.domain)
+        _, random = rules.evaluated_cells(image.domain)
         tiles = []
         for _ in range(TILES):
             top = torch.randint(rows - height + 1, (), generator=random)
