@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from softmine.checks import check_choice, check_count, check_not_negative, check_positive, check_share
+from softmine.domain import Box
 from softmine.errors import ArgumentError, SoftmineError
+from softmine.registry import create
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,15 @@ def test_argument_errors_keep_braces_of_their_values_and_can_be_pickled():
 def test_numbers_of_numpy_become_pythons(check):
     assert type(check("rate", np.float64(0.5))) is float
     assert type(check_count("rate", np.int64(3))) is int
+
+
+def test_an_error_about_an_option_inside_of_a_word_names_no_flag():
+    def flags(name):
+        return f"--{name}"
+
+    error = ArgumentError("{alpha} of {batch_size} is {given:g}", given=2.0)
+    assert str(error.only("batch_size")) == str(error)
+    assert error.only("batch_size").naming(flags) == "alpha of --batch_size is 2"
+    with pytest.raises(ArgumentError) as raised:
+        create("langevin:alpha=-1", Box((8, 8)), 4)
+    assert raised.value.naming(flags) == str(raised.value)

@@ -1,8 +1,8 @@
 import torch
 
 from softmine import Box
+from softmine.baselines import full_pass
 from softmine.baselines.full_pass import PassTimes, errors, over_cells
-from softmine.sampling import full_pass
 
 
 def test_a_pass_visits_the_centre_of_every_cell_in_order(monkeypatch):
