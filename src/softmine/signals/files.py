@@ -24,7 +24,7 @@ def check_file(path: Path, kind: str, where: str) -> bytes:
 
     Args:
         path: the file.
-        kind: what it should be, as a person says it: ``image``.
+        kind: what it should be, in a word: ``image``.
         where: how the error begins: ``cannot read photo.png``.
 
     Raises:
