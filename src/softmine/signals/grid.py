@@ -183,16 +183,7 @@ def runs_eagerly(tensor: Tensor) -> bool:
 
 
 def check_coords(coords: Tensor, dim: int, takes: str) -> None:
-    """Refuse what are no float coordinates of shape (N, ``dim``).
-
-    Args:
-        coords: where a signal is evaluated.
-        dim: numbers a coordinate has.
-        takes: how the error begins: ``an image takes float (row, column)``.
-
-    Raises:
-        SoftmineError: they are something else.
-    """
+    """Raise a SoftmineError if these are no float coordinates (N, ``dim``); ``takes``: ``an image takes float (row, column)``."""
     if coords.ndim != 2 or coords.shape[1] != dim or not coords.is_floating_point():
         raise SoftmineError(
             f"{takes} coordinates of shape (N, {dim}), not {tuple(coords.shape)} {coords.dtype}"
