@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmine import HashGrid, HashGridField, SoftmineError
+from softmine.kernels import reference
 from softmine.kernels.grid import levels_of
 
 PRIMES = (1, 2654435761, 805459861, 3674653429)
@@ -99,8 +100,10 @@ def test_every_row_lies_in_its_level(dim, levels, features, log2, finest):
     corners = torch.tensor([[0.0] * dim, [1.0] * dim, [1 - 2**-24] * dim])
     assert grid(corners).shape == (3, grid.outputs)
     ends = torch.cat((grid.offsets[1:], torch.tensor([len(grid.table)])))
-    last = (grid.resolutions - 1)[None, :, None] + grid.corners
-    rows = grid.rows(last)[0]
+    last = (grid.resolutions - 1)[None, :, None] + torch.cartesian_prod(*[torch.tensor([0, 1])] * dim).view(
+        -1, dim
+    )
+    rows = reference.rows_of(last, grid.grid)[0]
     assert ((rows >= grid.offsets[:, None]) & (rows < ends[:, None])).all()
 
 

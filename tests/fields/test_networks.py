@@ -6,7 +6,7 @@ from softmine import FourierField, HashGridField, Siren, SoftmineError, fields
 
 @pytest.mark.parametrize("name", fields.FIELDS)
 @pytest.mark.parametrize("shape", [(100,), (20, 30), (8, 9, 10)])
-def test_every_field_answers_and_passes_gradients_to_coordinates(name, shape):
+def test_every_field_returns_values_and_passes_gradients_to_coordinates(name, shape):
     torch.manual_seed(0)
     field = fields.create(name, shape, channels=3)
     coords = torch.rand(7, len(shape), requires_grad=True)

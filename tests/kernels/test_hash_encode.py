@@ -138,7 +138,7 @@ def test_threads_do_not_change_a_bit(monkeypatch):
             assert torch.equal(a, b)
 
 
-def test_no_gradient_where_none_is_asked_for():
+def test_no_gradient_where_none_is_needed():
     grid = grid_of(2, 2).requires_grad_(False)
     coords = batch_of(20, 2)
     grid(coords).sum().backward()

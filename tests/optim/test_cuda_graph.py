@@ -73,7 +73,7 @@ def set_learning_rate_as_number(optimizer, rate):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")
-def test_without_a_gpu_it_says_so():
+def test_without_a_gpu_it_is_refused():
     with pytest.raises(SoftmineError, match="needs an NVIDIA GPU"):
         CapturedStep(lambda: torch.zeros(()), [])
 

@@ -218,7 +218,7 @@ def test_schedulers_of_torch_set_all_rates():
     assert [group["lr"] for group in optimizer.param_groups] == [5e-3, 5e-3]
 
 
-def test_ordinary_gradients_where_they_are_asked_for():
+def test_ordinary_gradients_on_request():
     one, other = grid_field(), grid_field()
     train(one, RowAdam(one.parameters(), batch_size=256), range(5))
     optimizer = RowAdam(other.parameters(), batch_size=256, row_gradients=False)

@@ -37,7 +37,7 @@ def test_steps_are_counted():
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_progress_may_be_told(name):
+def test_progress_may_be_given(name):
     optimizer = optimizer_of(2.0)
     schedule = SCHEDULES[name](optimizer)
     for progress in (0.0, 0.3, 1.0):

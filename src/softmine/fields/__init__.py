@@ -1,4 +1,4 @@
-"""Neural fields: what a signal is fitted with. Plain ``nn.Module``s; any module of yours works in their place."""
+"""Neural fields: what a signal is fitted with. Plain ``nn.Module``s; any other module works in their place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["FIELDS", "LEARNING_RATES", "FourierField", "HashGrid", "HashGridFiel
 FIELDS = ("hashgrid", "siren", "fourier")
 
 LEARNING_RATES = {"hashgrid": 1e-2, "siren": 1e-4, "fourier": 1e-3}
-"""Adam's learning rate that suits each field."""
+"""Adam's default learning rate of each field."""
 
 
 def create(

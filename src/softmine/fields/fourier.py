@@ -19,7 +19,7 @@ class FourierField(nn.Module):
         channels: values a coordinate, C.
         frequencies: number of random projections.
         bandwidth: standard deviation of the projections, in cycles over the domain; higher fits finer detail and
-            generalises worse between samples.
+            generalizes worse between samples.
         hidden: width of the MLP's layers.
         layers: its number of hidden layers.
     """

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from softmine.domain import Coords, SoftmineError, Values
 from softmine.fields.mlp import evaluate, mlp
-from softmine.kernels import hash_encode, reference
+from softmine.kernels import hash_encode
 from softmine.kernels.grid import Grid, TableLevels, mark_table
 
 
@@ -38,7 +38,6 @@ class HashGrid(nn.Module):
 
     resolutions: Tensor
     offsets: Tensor
-    corners: Tensor
 
     def __init__(
         self,
@@ -67,8 +66,6 @@ class HashGrid(nn.Module):
         self.register_buffer("resolutions", torch.tensor(resolutions), persistent=False)
         offsets = torch.tensor(rows).cumsum(0) - torch.tensor(rows)
         self.register_buffer("offsets", offsets, persistent=False)
-        corners = torch.cartesian_prod(*[torch.tensor([0, 1])] * dim).view(-1, dim)
-        self.register_buffer("corners", corners, persistent=False)
         self._table_levels = TableLevels(dim, tuple(rows))
         self.table = nn.Parameter(torch.empty(sum(rows), features).uniform_(-1e-4, 1e-4))
 
@@ -85,10 +82,6 @@ class HashGrid(nn.Module):
     def forward(self, coords: Coords) -> Float[Tensor, "n f"]:
         """Features (N, L * F) at coordinates (N, D) in [0, 1]; differentiable in the table and the coordinates."""
         return hash_encode(coords, self.table, self.grid)
-
-    def rows(self, vertex: Int[Tensor, "n levels corners d"]) -> Int[Tensor, "n levels corners"]:
-        """Table rows of integer vertices (N, L, 2^D, D)."""
-        return reference.rows_of(vertex, self.grid)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """As of any module; marks the table as one."""

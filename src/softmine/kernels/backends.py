@@ -39,7 +39,7 @@ def _choose(forced: str, device: str, coords: torch.dtype, table: torch.dtype, f
         if obstacles[forced]:
             raise SoftmineError(f"{VARIABLE}={forced} is impossible here: {obstacles[forced]}")
         return forced
-    # On a CPU, Triton only runs in its interpreter, which nobody wants unasked.
+    # On a CPU, Triton only runs in its interpreter, which is for tests.
     fastest = "numba" if device == "cpu" else "triton"
     return "torch" if obstacles[fastest] else fastest
 

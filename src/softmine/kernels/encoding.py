@@ -27,7 +27,7 @@ def hash_encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
         backward gives the table's gradient to it, row by row, and ``table.grad`` stays None.
 
     Raises:
-        SoftmineError: the environment variable ``SOFTMINE_KERNELS`` asks for what is impossible here.
+        SoftmineError: the environment variable ``SOFTMINE_KERNELS`` names what is impossible here.
     """
     if backend_for(coords, table, table.shape[1]) == "torch":
         return reference.encode(coords, table, grid)

@@ -1,4 +1,4 @@
-"""The shape of a hash grid, as all kernels take it, and how its table tells an optimizer of it."""
+"""The shape of a hash grid, as all kernels take it, and how an optimizer recognizes its table."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def fused_mlp(inputs: Tensor, layers: Sequence[Tensor]) -> Tensor:
     """An MLP with ReLU between its layers: what ``nn.Sequential`` of ``nn.Linear`` and ``nn.ReLU`` computes.
 
     One node of autograd in place of ten and more, each of which costs as much as a small batch's products. It can be
-    differentiated once. Ask ``fits_fused_mlp`` first.
+    differentiated once. See ``fits_fused_mlp``.
 
     Args:
         inputs: (N, I).

@@ -11,7 +11,7 @@ from softmine.kernels.grid import Grid
 from softmine.kernels.touched_rows import AdamRule, decays
 
 # One odd factor an axis (Mueller et al. 2022, section 3; the fourth as in tiny-cuda-nn). The first is 1, so that
-# neighbours along the first axis stay neighbours in memory.
+# neighbors along the first axis stay neighbors in memory.
 PRIMES = (1, 2654435761, 805459861, 3674653429)
 
 

@@ -59,8 +59,8 @@ def set_threads(count: int | None) -> None:
 def run(loop: Callable[..., None], *arguments: Any, parts: int) -> None:
     """Runs ``loop(queue, *arguments)`` in at most as many threads as there are parts, this one among them.
 
-    ``loop`` takes parts by counting up ``queue[0]`` and returns when none is left, so whoever comes late, or
-    not at all, delays nobody.
+    ``loop`` takes parts by counting up ``queue[0]`` and returns when none is left, so a thread that starts late, or
+    not at all, delays no other.
     """
     together = (np.zeros(1, np.int64), *arguments)
     helpers = min(parts, _threads or torch.get_num_threads()) - 1

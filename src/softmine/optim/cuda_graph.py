@@ -15,16 +15,18 @@ EAGER = 3
 
 
 class CapturedStep:
-    """A step of yours, run as a CUDA graph from its fourth call on.
+    """A training step, run as a CUDA graph from its fourth call on.
 
-    A small batch's step on a GPU is mostly the host launching kernels; a graph launches them all at once. What the
-    graph repeats is what the device did, so all that changes from step to step must be in tensors that are changed in
-    place: samplers without full passes and ``RowAdam`` are so, with ``memory=None``, as a graph would freeze the momentum
-    that grows. A graph draws, but does not draw ahead: with a ``QuotaMap`` or ``Shuffled``, call ``sampler.refresh()`` between steps, before the
-    first and then every ``sampler.period`` of them; otherwise it repeats the same batches.
-    Numbers of Python are frozen, learning rate and betas among them: give the optimizer ``lr`` as a tensor on the device,
-    which schedules and ``set_learning_rate`` change in place. Nothing in the step may wait for the device (``item``, ``print``, copies
-    from the host).
+    A small batch's step on a GPU is mostly the host launching kernels; a graph launches them all at once. It repeats what
+    the device did, so:
+
+    - What changes from step to step must be in tensors that are changed in place. Samplers without full passes are so, and
+      ``RowAdam`` with ``memory=None``, as a graph would freeze the momentum that grows.
+    - Numbers of Python are frozen, learning rate and betas among them: give the optimizer ``lr`` as a tensor on the device,
+      which schedules and ``set_learning_rate`` change in place.
+    - A graph draws, but does not draw ahead: with a ``QuotaMap`` or ``Shuffled``, call ``sampler.refresh()`` between steps,
+      before the first and then every ``sampler.period`` of them; otherwise it repeats the same batches.
+    - Nothing in the step may wait for the device (``item``, ``print``, copies from the host).
 
     Args:
         step: draws, computes the loss, runs the backward and the optimizer; returns the loss, ().
@@ -40,13 +42,14 @@ class CapturedStep:
         schedule = CosineSchedule(optimizer, steps=1000)
 
         def step():
-            coords = sampler.draw()
-            residual = field(coords) - signal(coords)
-            loss = (sampler.weigh(residual.detach().abs().mean(-1)) * residual.square().mean(-1)).mean()
+            batch = sampler.draw()
+            residual = field(batch.coords) - signal(batch.coords)
+            error = residual.detach().abs().mean(-1)
+            loss = (sampler.weigh(batch, error) * residual.square().mean(-1)).mean()
             optimizer.zero_grad()
             loss.backward()
-            sampler.update()
             optimizer.step()
+            sampler.update(batch, error)
             return loss.detach()
 
         captured = CapturedStep(step, [field, sampler])
@@ -88,7 +91,7 @@ def unchanged_places(modules: list[nn.Module]) -> Iterator[None]:
     """In it, no buffer or parameter of ``modules`` may be replaced; it may be changed in place.
 
     Raises:
-        SoftmineError: one was replaced: a graph would go on using the old one.
+        SoftmineError: one was replaced: a graph would keep using the old one.
     """
     before = _places(modules)
     yield

@@ -35,36 +35,34 @@ FIXED = ("row_wise", "row_gradients")
 class RowAdam(torch.optim.Optimizer):
     """Adam for all parameters of a field, row-wise ("lazy") for its hash tables, of which a batch uses few rows.
 
-    It takes ``field.parameters()``, parameter groups, or named parameters, and recognizes the tables of ``HashGrid``.
-    Each table gets a parameter group of its own; all other parameters are trained by torch's fused Adam, with its state.
+    Each table of a ``HashGrid`` among the parameters gets a group of its own; all others are trained by torch's fused Adam,
+    with its state. Make it after the field is on its device. ``state_dict`` has for each table ``step`` (), ``last_step``
+    (R,), ``exp_avg`` and ``exp_avg_sq`` (R, F), for each other parameter what torch's Adam has, and resumes exactly.
 
-    *Tables.* A step reads and writes only the rows that the gradient touched, so that it costs what the batch touches,
-    whatever the size of the table. Where every step touches every row, and all have momentum, it is
-    ``torch.optim.Adam``. Elsewhere it differs from it thus: when a row is touched again after k steps, its moments first
-    decay as in Adam, by beta^k. Adam would also have moved the row in the steps between, on its old momentum. Nothing
-    reads the row then, so that all of it is moved at the touch before, as far as Adam would in a gap as long as the last
-    one. (Lazy Adam as in instant-ngp leaves both out, and so learns a fine table more slowly from small batches.)
+    *Tables.* A step reads and writes only the rows that the gradient touched, whatever the size of the table. Where every
+    step touches every row, and all have momentum, it is ``torch.optim.Adam``. Elsewhere, when a row is touched again after
+    k steps, its moments first decay as in Adam, by beta^k. Adam would also have moved the row in the steps between, on its
+    old momentum; nothing reads the row then, so that all of it is moved at the touch before, as far as Adam would in a gap
+    as long as the last one. (Lazy Adam as in instant-ngp leaves both out, and learns a fine table more slowly from small
+    batches.)
 
     *Momentum.* Only the coarse levels of a table have a first moment, those whose every vertex a batch visits
     (``batch_size``). In a field with tables, all first moments remember a fifth of the steps so far, in whole steps from
-    one, which is no momentum, up to ``memory``: as they start without, bias corrections stay right to 1% while it grows.
+    one, which is no momentum, up to ``memory``: bias corrections stay right to 1% while it grows.
 
     *The gradient of a table* comes from the encoding's backward directly: ``table.grad`` stays None, and gradient clipping
-    does not see it. An ordinary ``table.grad`` is used too, where there is one; rows in which it is zero count as
-    untouched. ``step`` uses the gradient up; ``zero_grad`` (of this optimizer, not of the module) discards it.
-    Backwards in between add up. A gradient that is not finite makes its rows so, as Adam does. With
+    does not see it. Backwards add up until ``step`` uses the gradient or ``zero_grad`` of this optimizer discards it. An
+    ordinary ``table.grad`` is used too, where there is one; rows in which it is zero count as untouched. With
     ``row_gradients=False`` tables have an ordinary, dense ``grad`` instead, as clipping, ``GradScaler`` and
-    ``DistributedDataParallel`` need; a step still moves only the touched rows.
-
-    Make it after the field is on its device. ``state_dict`` has for each table ``step`` (), ``last_step`` (R,), ``exp_avg``
-    and ``exp_avg_sq`` (R, F), for each other parameter what torch's Adam has, and resumes exactly.
+    ``DistributedDataParallel`` need; a step still moves only the touched rows. A gradient that is not finite makes its rows
+    so, as Adam does.
 
     Args:
         params: parameters, parameter groups or named parameters. A group may have its own ``lr``, ``betas``, ``eps``,
-            ``batch_size``, ``table_rate`` and ``memory``, and:
-            ``row_wise`` (True takes all its parameters as tables (R, F), False none; default: those of hash grids), and
-            ``momentum_rows``, rows of its tables, from the first, that have a first moment (default: those of coarse levels;
-            others follow their last gradient alone, as with a first beta of 0). Neither may change between steps.
+            ``batch_size``, ``table_rate`` and ``memory``; ``row_wise`` (True takes all its parameters as tables (R, F),
+            False none; default: those of hash grids); and ``momentum_rows``, rows of its tables, from the first, that have
+            a first moment (default: those of coarse levels; others follow their last gradient alone).
+            The last two may not change between steps.
         lr: learning rate, at least 0; may change at every step through ``param_groups``. As a tensor () on the field's
             device it may be changed in place, which a recorded CUDA graph sees (``softmine.optim.CapturedStep``).
         betas: decay of the two moments, each in [0, 1). The present ones hold for all steps since a row was first touched
@@ -107,16 +105,9 @@ class RowAdam(torch.optim.Optimizer):
     ) -> None:
         self._rows: dict[Tensor, Any] = {}
         self._gradients: dict[Tensor, RowGradient] = {}
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "batch_size": batch_size,
-            "table_rate": table_rate,
-            "memory": memory,
-            "row_gradients": row_gradients,
-            "fused": True,  # of torch's Adam: where torch keeps the step of a loaded state
-        }
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "batch_size": batch_size, "table_rate": table_rate}
+        # "fused" is of torch's Adam: where torch keeps the step of a loaded state.
+        defaults |= {"memory": memory, "row_gradients": row_gradients, "fused": True}
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -138,14 +129,12 @@ class RowAdam(torch.optim.Optimizer):
         kept = [rows_for(_tensor(table)) for table in tables]
         for table, rows in zip(tables, kept, strict=True):
             count = _momentum_rows(_tensor(table), group)
-            super().add_param_group(
-                {"steps": 0, **group, "params": [table], "row_wise": True, "momentum_rows": count}
-            )
+            own = {"params": [table], "row_wise": True, "momentum_rows": count}
+            super().add_param_group({"steps": 0, **group, **own})
             self._take(_tensor(table), rows, group["row_gradients"])
         if others or not tables:
-            super().add_param_group(
-                {"steps": 0, **group, "params": others, "row_wise": False, "momentum_rows": None}
-            )
+            own = {"params": others, "row_wise": False, "momentum_rows": None}
+            super().add_param_group({"steps": 0, **group, **own})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -239,22 +228,13 @@ class RowAdam(torch.optim.Optimizer):
         if not params:
             return
         states = [self.state[parameter] or self._start(parameter) for parameter in params]
-        adam(
-            params,
-            [parameter.grad for parameter in params],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [],
-            [state["step"] for state in states],
-            fused=True,
-            amsgrad=False,
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            lr=group["lr"],
-            weight_decay=0.0,
-            eps=group["eps"],
-            maximize=False,
+        means, squares, steps = (
+            [state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step")
         )
+        beta1, beta2 = group["betas"]
+        fixed = {"fused": True, "amsgrad": False, "weight_decay": 0.0, "maximize": False}
+        rates = {"beta1": beta1, "beta2": beta2, "lr": group["lr"], "eps": group["eps"]}
+        adam(params, [parameter.grad for parameter in params], means, squares, [], steps, **rates, **fixed)
 
     def _start(self, parameter: Tensor) -> dict[str, Tensor]:
         """The state of a parameter before its first step."""

@@ -29,7 +29,7 @@ class Schedule:
 
     Args:
         optimizer: any, also with rates in tensors, which are changed in place.
-        steps: steps of the whole training, positive; None where every call of ``step`` says the progress.
+        steps: steps of the whole training, positive; None where every call of ``step`` has the progress.
 
     Raises:
         SoftmineError: ``steps`` is not positive.
@@ -82,7 +82,7 @@ class CosineSchedule(Schedule):
 
     Args:
         optimizer: any.
-        steps: steps of the whole training; None where every call of ``step`` says the progress.
+        steps: steps of the whole training; None where every call of ``step`` has the progress.
         final: factor on the rates at the end.
 
     Example:

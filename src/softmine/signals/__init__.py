@@ -1,4 +1,4 @@
-"""What is fitted: signals that read files, answer ``signal(coords)`` and know their domain."""
+"""What is fitted: signals read files, return values at ``signal(coords)`` and know their domain."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def check_file(path: Path, kind: str, where: str) -> bytes:
 
     Args:
         path: the file.
-        kind: what it should be, as a person says it: ``image``.
+        kind: what it should be, in a word: ``image``.
         where: how the error begins: ``cannot read photo.png``.
 
     Raises:
@@ -49,11 +49,7 @@ def check_file(path: Path, kind: str, where: str) -> bytes:
 
 
 def check_length(path: Path, end: int, where: str) -> None:
-    """Refuse a file that ends before byte ``end``.
-
-    Raises:
-        SoftmineError: it does.
-    """
+    """Raise a SoftmineError if a file ends before byte ``end``."""
     size = path.stat().st_size
     if size < end:
         raise SoftmineError(

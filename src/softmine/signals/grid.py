@@ -102,7 +102,7 @@ class GridSignal(torch.nn.Module):
     def _look_up(self, coords: Coords, work: torch.dtype) -> Values:
         """Values in [0, 1] of type ``work``."""
         position, size = self._position(coords, work), self.size.to(coords.device)
-        # Centers need no neighbors, each of which may be read from a file or computed; on a GPU, to ask would wait.
+        # Centers need no neighbors, each of which may be read from a file or computed; on a GPU, the check would wait.
         here = not self.in_memory or coords.device.type == "cpu"
         cells = centers(position, size, coords.dtype) if here else None
         values = self._between(position, size, work) if cells is None else self._at(cells, work)
@@ -176,23 +176,14 @@ def runs_eagerly(tensor: Tensor) -> bool:
     return not (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        # What torch's own autograd functions ask; there is no public place for it.
+        # What torch's own autograd functions check; there is no public place for it.
         or torch._C._are_functorch_transforms_active()
         or forward_ad.unpack_dual(tensor).tangent is not None
     )
 
 
 def check_coords(coords: Tensor, dim: int, takes: str) -> None:
-    """Refuse what are no float coordinates of shape (N, ``dim``).
-
-    Args:
-        coords: where a signal is evaluated.
-        dim: numbers a coordinate has.
-        takes: how the error begins: ``an image takes float (row, column)``.
-
-    Raises:
-        SoftmineError: they are something else.
-    """
+    """Raise a SoftmineError if these are no float coordinates (N, ``dim``); ``takes``: ``an image takes float (row, column)``."""
     if coords.ndim != 2 or coords.shape[1] != dim or not coords.is_floating_point():
         raise SoftmineError(
             f"{takes} coordinates of shape (N, {dim}), not {tuple(coords.shape)} {coords.dtype}"
@@ -229,7 +220,7 @@ def centers(
 ) -> Cells | None:
     """Flat cells (N,), if all positions are centers as far as their precision tells, and no derivative is wanted, or None.
 
-    Then a look-up can do without their neighbours, which is worth asking where each takes long. It waits for the device.
+    Then a look-up can do without their neighbors, which is worth checking where each takes long. It waits for the device.
 
     Args:
         position: as of ``corners``.

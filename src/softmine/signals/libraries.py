@@ -1,10 +1,11 @@
-"""Manners for the libraries that read files: optional ones are asked for, noisy ones silenced."""
+"""Optional libraries that read files, and noisy ones kept off the terminal."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -69,3 +70,15 @@ def silenced() -> Iterator[None]:
             stack.callback(os.dup2, kept, 2)
             os.dup2(sink.fileno(), 2)
         yield
+
+
+@contextlib.contextmanager
+def logged_errors(name: str) -> Iterator[list[str]]:
+    """The errors that a library logs, which may add nothing to what it raises, off the terminal."""
+    log, handler, errors = logging.getLogger(name), logging.Handler(logging.ERROR), []
+    handler.emit = lambda record: errors.append(record.getMessage())
+    log.addHandler(handler)
+    try:
+        yield errors
+    finally:
+        log.removeHandler(handler)

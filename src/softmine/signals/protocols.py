@@ -1,4 +1,4 @@
-"""What a signal is, and what it may offer beside: declared here, so that training asks by type."""
+"""What a signal is, and what it may offer beside: abilities are declared, and found by type."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Signal(Protocol):
 
 @runtime_checkable
 class HasEdges(Protocol):
-    """A signal that tells where it changes, for samplers with a prior."""
+    """A signal that knows where it changes, for samplers with a prior."""
 
     def edges(self) -> Tensor:
         """How fast the signal changes, 0 or more, on a grid over its domain: shape like the domain's, or coarser."""

@@ -112,7 +112,7 @@ def test_truncated_files_are_refused(tmp_path, name):
         assert "truncated" in refusal(path)
 
 
-def test_what_is_no_sound_file_is_refused(tmp_path):
+def test_what_is_no_audio_file_is_refused(tmp_path):
     path = tmp_path / "a.wav"
     assert "there is no such file" in refusal(path)
     path.write_bytes(b"")
@@ -142,7 +142,7 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path, bad):
     assert "2 of its samples are NaN or infinite, the first at sample 5" in refusal(tmp_path / "a.wav")
 
 
-def test_long_sounds_are_refused_before_all_is_read(tmp_path, monkeypatch):
+def test_long_clips_are_refused_before_all_is_read(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", np.zeros(200_000, np.int16), 16000)
     monkeypatch.setattr(module, "MAX_SAMPLES", 100_000)
     assert "more than 100,000 samples" in refusal(tmp_path / "a.wav")

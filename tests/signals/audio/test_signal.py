@@ -1,4 +1,4 @@
-"""Look-up, value range, raw values, edges and built-in sound."""
+"""Look-up, value range, raw values, edges and built-in audio."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ quick = settings(deadline=None, max_examples=60)
 
 
 @st.composite
-def sounds(draw):
+def clips(draw):
     dtype = np.dtype(draw(st.sampled_from(module.DTYPES)))
     length = draw(st.integers(1, 40))
     shape = draw(st.sampled_from([(length,), (length, 1), (length, 2), (length, 5)]))
@@ -30,7 +30,7 @@ def unit(audio, samples):
 
 
 @quick
-@given(sounds())
+@given(clips())
 def test_centre_of_a_sample_gives_the_sample(samples):
     audio = Audio(samples, 8000)
     cells = torch.arange(len(samples))
@@ -44,7 +44,7 @@ def test_centre_of_a_sample_gives_the_sample(samples):
 
 
 @quick
-@given(sounds())
+@given(clips())
 def test_values_lie_in_0_to_1_and_the_loudest_sample_at_an_end(samples):
     audio = Audio(samples, 8000)
     values = audio.sample_values(torch.arange(len(samples)))
@@ -57,7 +57,7 @@ def test_values_lie_in_0_to_1_and_the_loudest_sample_at_an_end(samples):
 
 
 @quick
-@given(sounds())
+@given(clips())
 def test_raw_values_come_back_in_their_own_type(samples):
     audio = Audio(samples, 8000)
     raw = audio.to_raw(unit(audio, samples))
@@ -107,7 +107,7 @@ def test_nan_coordinates_give_nan():
     assert audio(torch.tensor([[torch.nan]])).isnan().all()
 
 
-def test_samples_keep_their_type_and_are_copied_unless_told():
+def test_samples_keep_their_type_and_are_copied_by_default():
     samples = np.array([1, -2, 3], np.int16)
     audio, shared = Audio(samples, 8000), Audio(samples, 8000, copy=False)
     assert audio.stored.dtype == torch.int16
@@ -155,7 +155,7 @@ def test_edges_on_fewer_cells_are_means_over_them():
         audio.edges(0)
 
 
-def test_the_built_in_sound_is_the_same_every_time_and_has_loud_and_silent_parts():
+def test_the_built_in_audio_is_the_same_every_time_and_has_loud_and_silent_parts():
     audio = Audio.builtin()
     assert isinstance(audio, Signal)
     assert torch.equal(audio.stored, Audio.builtin().stored)
@@ -185,7 +185,7 @@ def test_the_built_in_sound_is_the_same_every_time_and_has_loud_and_silent_parts
         (np.zeros(module.MAX_SAMPLES + 1, np.int16), 44100, "cut it to 190 seconds"),
     ],
 )
-def test_what_is_no_sound_is_refused(samples, rate, message):
+def test_what_is_no_audio_is_refused(samples, rate, message):
     with pytest.raises(SoftmineError, match=message):
         Audio(samples, rate, "thing")
 

@@ -48,7 +48,7 @@ def coordinates(dtype):
         ("bool", 1, torch.float32),
     ],
 )
-def test_the_loop_says_what_steps_of_torch_say(dtype, channels, work, columns_first):
+def test_the_loop_equals_steps_of_torch(dtype, channels, work, columns_first):
     cells, size = cells_of(dtype, channels), torch.tensor(SIZE)
     given = coordinates(torch.float32)
     stepwise = given.clone().requires_grad_()
@@ -98,7 +98,7 @@ def test_no_points_have_no_values():
     ).shape == (0, 3)
 
 
-def test_half_precision_has_no_loop_and_the_same_answer():
+def test_half_precision_has_no_loop_and_the_same_values():
     pixels = np.random.default_rng(0).random((*SIZE, 3)).astype(np.float16)
     half, single = Image(pixels), Image(pixels.astype(np.float32))
     coords = coordinates(torch.float32)[:300].requires_grad_()
@@ -108,7 +108,7 @@ def test_half_precision_has_no_loop_and_the_same_answer():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_picture_moved_to_low_precision_answers_as_its_pixels_then_are(dtype):
+def test_an_image_moved_to_low_precision_has_the_values_of_its_rounded_pixels(dtype):
     pixels = np.random.default_rng(0).random((*SIZE, 3)).astype(np.float32)
     short = Image(pixels).to(dtype)
     assert short.stored.dtype == dtype
@@ -135,7 +135,7 @@ def test_other_pixels_in_memory_have_a_loop(dtype):
 
 
 def centres_of(image):
-    """Centres of pixels that float64 holds, as the picture's sides are powers of two."""
+    """Centres of pixels that float64 holds, as the sides of the image are powers of two."""
     return image.domain.centres(torch.arange(image.domain.cells), torch.float64)
 
 
@@ -169,14 +169,14 @@ def test_a_batch_of_batches_of_centres():
 
 @pytest.mark.filterwarnings("ignore")  # of shapes that become constants, and of torch.jit's age
 @pytest.mark.parametrize("follow", [False, True])
-def test_what_is_traced_at_centres_answers_elsewhere(follow):
+def test_what_is_traced_at_centres_holds_elsewhere(follow):
     image = Image(np.random.default_rng(0).random((4, 8, 3)).astype(np.float32))
     traced = torch.jit.trace(image, centres_of(image).float().requires_grad_(follow))
     elsewhere = coordinates(torch.float32)[:300]
     torch.testing.assert_close(traced(elsewhere), image(elsewhere))
 
 
-def test_what_lies_beside_a_centre_does_not_depend_on_what_else_is_asked():
+def test_what_lies_beside_a_centre_does_not_depend_on_the_rest_of_the_batch():
     image = Image(np.linspace(0, 1, 2).repeat(500).reshape(1000, 1)[::-1].copy())
     beside = image.domain.centres(torch.tensor([499]), torch.float64) + torch.tensor([[2e-7, 0.0]])
     among = image(torch.cat((beside, torch.tensor([[0.1234, 0.5]]))))[:1]

@@ -1,4 +1,4 @@
-"""Reading picture files: what comes back, and what is refused in one sentence."""
+"""Reading image files: what comes back, and what is refused in one sentence."""
 
 import builtins
 import io
@@ -29,7 +29,7 @@ def read_raw(path):
     return image.to_raw(image.rows(0, image.shape[0]))
 
 
-def bytes_picture(*shape):
+def bytes_image(*shape):
     return rng.integers(0, 256, shape).astype(np.uint8)
 
 
@@ -62,9 +62,9 @@ def test_lossless_formats_round_trip(tmp_path_factory, kind, data):
         array[0, 0, 3] = min(array[0, 0, 3], 254)
     path = tmp_path_factory.getbasetemp() / f"round.{suffix}"
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[shape[2]]
-    picture = PIL.Image.fromarray(array.squeeze(2) if shape[2] == 1 else array)
-    assert picture.mode == mode
-    picture.save(path, **({"lossless": True, "exact": True} if suffix == "webp" else {}))
+    saved = PIL.Image.fromarray(array.squeeze(2) if shape[2] == 1 else array)
+    assert saved.mode == mode
+    saved.save(path, **({"lossless": True, "exact": True} if suffix == "webp" else {}))
     np.testing.assert_array_equal(read_raw(path), array)
 
 
@@ -85,58 +85,58 @@ def test_npy_round_trips(tmp_path_factory, dtype, fortran, data):
     )
 
 
-def test_sixteen_bit_grey_png(tmp_path):
+def test_sixteen_bit_gray_png(tmp_path):
     array = rng.integers(0, 65536, (5, 6)).astype(np.uint16)
     PIL.Image.fromarray(array).save(tmp_path / "a.png")
     assert Image.read(tmp_path / "a.png").dtype == "uint16"
     np.testing.assert_array_equal(read_raw(tmp_path / "a.png")[..., 0], array)
 
 
-def test_one_bit_becomes_grey(tmp_path):
-    picture = PIL.Image.fromarray(bytes_picture(6, 11)).convert("1")
-    picture.save(tmp_path / "a.png")
+def test_one_bit_becomes_gray(tmp_path):
+    saved = PIL.Image.fromarray(bytes_image(6, 11)).convert("1")
+    saved.save(tmp_path / "a.png")
     raw = read_raw(tmp_path / "a.png")
     assert raw.dtype == np.uint8
-    np.testing.assert_array_equal(raw[..., 0], np.asarray(picture) * np.uint8(255))
+    np.testing.assert_array_equal(raw[..., 0], np.asarray(saved) * np.uint8(255))
 
 
 @pytest.mark.parametrize("transparent", [False, True])
-def test_palettes_become_colours(tmp_path, transparent):
-    picture = PIL.Image.fromarray(bytes_picture(9, 9, 3)).quantize(16)
+def test_palettes_become_colors(tmp_path, transparent):
+    saved = PIL.Image.fromarray(bytes_image(9, 9, 3)).quantize(16)
     extra = {"transparency": 3} if transparent else {}
-    picture.save(tmp_path / "a.png", **extra)
+    saved.save(tmp_path / "a.png", **extra)
     raw = read_raw(tmp_path / "a.png")
-    np.testing.assert_array_equal(raw[..., :3], np.asarray(picture.convert("RGB")))
+    np.testing.assert_array_equal(raw[..., :3], np.asarray(saved.convert("RGB")))
     assert raw.shape[2] == (4 if transparent else 3)
     if transparent:
-        np.testing.assert_array_equal(raw[..., 3] == 0, np.asarray(picture) == 3)
+        np.testing.assert_array_equal(raw[..., 3] == 0, np.asarray(saved) == 3)
 
 
-def test_a_transparent_colour_becomes_alpha(tmp_path):
-    array = bytes_picture(7, 8)
+def test_a_transparent_color_becomes_alpha(tmp_path):
+    array = bytes_image(7, 8)
     PIL.Image.fromarray(array).save(tmp_path / "a.png", transparency=int(array[0, 0]))
     raw = read_raw(tmp_path / "a.png")
     np.testing.assert_array_equal(raw[..., 1], np.where(array == array[0, 0], 0, 255))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-def test_the_transparent_grey_of_a_png_of_any_depth_becomes_alpha(tmp_path, depth):
+def test_the_transparent_gray_of_a_png_of_any_depth_becomes_alpha(tmp_path, depth):
     top = 2**depth - 1
-    grey = np.array([[top // 3, top, 0, top // 2, 1, top // 3 + 1, 0, top]], np.uint16)
-    bits = grey[..., None] >> np.arange(depth)[::-1] & 1
-    key = int(grey[0, 3])
+    gray = np.array([[top // 3, top, 0, top // 2, 1, top // 3 + 1, 0, top]], np.uint16)
+    bits = gray[..., None] >> np.arange(depth)[::-1] & 1
+    key = int(gray[0, 3])
     data = b"\0" + np.packbits(bits.astype(np.uint8)).tobytes()
     write_png(tmp_path / "a.png", 8, 1, depth, 0, data, transparent=struct.pack(">H", key))
     raw = read_raw(tmp_path / "a.png")
     full = 65535 if depth == 16 else 255
     assert raw.dtype == (np.uint16 if depth == 16 else np.uint8)
-    np.testing.assert_array_equal(raw[..., 0], grey * (full // top))
-    np.testing.assert_array_equal(raw[..., 1], np.where(grey == key, 0, full))
+    np.testing.assert_array_equal(raw[..., 0], gray * (full // top))
+    np.testing.assert_array_equal(raw[..., 1], np.where(gray == key, 0, full))
 
 
 def test_cmyk_becomes_rgb(tmp_path):
-    picture = PIL.Image.new("CMYK", (8, 8), (0, 255, 255, 0))
-    picture.save(tmp_path / "a.jpg", quality=100)
+    saved = PIL.Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    saved.save(tmp_path / "a.jpg", quality=100)
     red = Image.read(tmp_path / "a.jpg")
     assert red.channels == 3
     np.testing.assert_allclose(red.rows(0, 8).mean((0, 1)), [1, 0, 0], atol=0.02)
@@ -144,22 +144,22 @@ def test_cmyk_becomes_rgb(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied(tmp_path, orientation):
-    picture = PIL.Image.fromarray(bytes_picture(4, 6, 3))
+    saved = PIL.Image.fromarray(bytes_image(4, 6, 3))
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
-    picture.save(tmp_path / "a.png", exif=exif)
+    saved.save(tmp_path / "a.png", exif=exif)
     with PIL.Image.open(tmp_path / "a.png") as opened:
         expected = np.asarray(PIL.ImageOps.exif_transpose(opened))
     np.testing.assert_array_equal(read_raw(tmp_path / "a.png"), expected)
 
 
 def test_broken_exif_does_not_matter(tmp_path):
-    PIL.Image.fromarray(bytes_picture(4, 6, 3)).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\xff\xff")
+    PIL.Image.fromarray(bytes_image(4, 6, 3)).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\xff\xff")
     assert Image.read(tmp_path / "a.jpg").shape == (4, 6, 3)
 
 
-def test_format_is_told_by_the_content(tmp_path):
-    array = bytes_picture(4, 5)
+def test_format_follows_from_the_content(tmp_path):
+    array = bytes_image(4, 5)
     with (tmp_path / "a.tif").open("wb") as file:
         PIL.Image.fromarray(array).save(file, format="png")
     with (tmp_path / "a.jpg").open("wb") as file:
@@ -169,21 +169,21 @@ def test_format_is_told_by_the_content(tmp_path):
 
 
 def test_name_path_and_fingerprint(tmp_path):
-    PIL.Image.fromarray(bytes_picture(4, 5)).save(tmp_path / "moon.png")
+    PIL.Image.fromarray(bytes_image(4, 5)).save(tmp_path / "moon.png")
     image = Image.read(str(tmp_path / "moon.png"))
     assert image.name == "moon"
     assert image.path == tmp_path / "moon.png"
     assert len(image.fingerprint) == 64
 
 
-def test_a_photo_with_extras_is_its_first_picture(tmp_path):
-    first, second = (PIL.Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+def test_a_photo_with_extras_is_its_first_image(tmp_path):
+    first, second = (PIL.Image.new("RGB", (8, 8), color) for color in ("red", "blue"))
     first.save(tmp_path / "a.mpo", save_all=True, append_images=[second])
     assert Image.read(tmp_path / "a.mpo").rows(0, 8)[0, 0].argmax() == 0
 
 
-def test_large_pictures_do_not_warn_and_leave_pillow_as_it_was(tmp_path, monkeypatch):
-    PIL.Image.fromarray(bytes_picture(20, 20)).save(tmp_path / "a.png")
+def test_large_images_do_not_warn_and_leave_pillow_as_it_was(tmp_path, monkeypatch):
+    PIL.Image.fromarray(bytes_image(20, 20)).save(tmp_path / "a.png")
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)  # Pillow itself would refuse it
     monkeypatch.setattr(PIL.ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     assert Image.read(tmp_path / "a.png").shape == (20, 20, 1)
@@ -194,31 +194,31 @@ def test_large_pictures_do_not_warn_and_leave_pillow_as_it_was(tmp_path, monkeyp
     assert PIL.ImageFile.LOAD_TRUNCATED_IMAGES
 
 
-# 16-bit colour PNG
+# 16-bit color PNG
 
 
-def write_png(path, width, height, depth, colour, data=b"", claim=None, transparent=b""):
+def write_png(path, width, height, depth, color, data=b"", claim=None, transparent=b""):
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", *(claim or (width, height)), depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", *(claim or (width, height)), depth, color, 0, 0, 0)
     body = chunk(b"IHDR", header) + (chunk(b"tRNS", transparent) if transparent else b"")
     body += chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
 
 
-@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (4, 2), (6, 4)])
-def test_sixteen_bit_colour_png(tmp_path, colour, channels):
+@pytest.mark.parametrize(("color", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_sixteen_bit_color_png(tmp_path, color, channels):
     pytest.importorskip("imagecodecs")
     array = rng.integers(0, 65536, (4, 5, channels)).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in array)
-    write_png(tmp_path / "a.png", 5, 4, 16, colour, rows)
+    write_png(tmp_path / "a.png", 5, 4, 16, color, rows)
     np.testing.assert_array_equal(read_raw(tmp_path / "a.png"), array)
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:90])
     refuse(tmp_path / "a.png", "truncated or damaged")
 
 
-def test_sixteen_bit_colour_png_names_the_extra(tmp_path, monkeypatch):
+def test_sixteen_bit_color_png_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     write_png(tmp_path / "a.png", 5, 4, 16, 2, bytes(31 * 4))
     refuse(tmp_path / "a.png", r"needs the extra: pip install 'softmine\[codecs\]'")
@@ -252,7 +252,7 @@ def test_exr_channels_come_in_order(tmp_path, names, dtype):
     np.testing.assert_allclose(read_raw(tmp_path / "a.exr"), expected, rtol=1e-3)
 
 
-def test_exr_keeps_colours_and_leaves_the_rest(tmp_path):
+def test_exr_keeps_colors_and_leaves_the_rest(tmp_path):
     channels = {name: rng.random((5, 7)).astype(np.float32) for name in ("R", "G", "B", "Z", "u.x")}
     write_exr(tmp_path / "a.exr", **channels)
     assert Image.read(tmp_path / "a.exr").channels == 3
@@ -265,7 +265,7 @@ def test_high_dynamic_range_uses_its_own_range(tmp_path):
     np.testing.assert_array_equal(image.rows(0, 1)[0, :, 0], [0, 1 / 16, 1])
 
 
-def test_exr_channels_without_colours_are_refused(tmp_path):
+def test_exr_channels_without_colors_are_refused(tmp_path):
     flat = np.zeros((2, 2), np.float32)
     write_exr(tmp_path / "a.exr", **{"left.R": flat, "Z": flat})
     refuse(tmp_path / "a.exr", r"its channels are Z, left\.R, not RGB, RGBA or Y")
@@ -315,7 +315,7 @@ def test_paths_that_are_no_file(tmp_path):
 
 
 def test_files_that_may_not_be_read(tmp_path, monkeypatch):
-    PIL.Image.fromarray(bytes_picture(4, 5)).save(tmp_path / "a.png")
+    PIL.Image.fromarray(bytes_image(4, 5)).save(tmp_path / "a.png")
 
     def deny(*_, **__):
         raise PermissionError(13, "Permission denied")
@@ -345,7 +345,7 @@ def test_files_that_may_not_be_read(tmp_path, monkeypatch):
         (b"\x93NUMPY\x07\0\x10\0{}", "NPY header is truncated or damaged"),
     ],
 )
-def test_content_that_is_no_picture(tmp_path, content, message):
+def test_content_that_is_no_image(tmp_path, content, message):
     (tmp_path / "a.png").write_bytes(content)
     refuse(tmp_path / "a.png", message)
 
@@ -354,9 +354,9 @@ def test_content_that_is_no_picture(tmp_path, content, message):
 def test_truncated_files(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     if suffix == "npy":
-        np.save(path, bytes_picture(64, 64))
+        np.save(path, bytes_image(64, 64))
     else:
-        PIL.Image.fromarray(bytes_picture(64, 64, 3)).save(path)
+        PIL.Image.fromarray(bytes_image(64, 64, 3)).save(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     refuse(path, "truncated.*; get a complete copy")
@@ -393,7 +393,7 @@ def test_an_npy_of_negative_size_is_refused(tmp_path, shape):
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
 def test_animations_are_refused(tmp_path, suffix):
-    frames = [PIL.Image.fromarray(bytes_picture(8, 8)) for _ in range(3)]
+    frames = [PIL.Image.fromarray(bytes_image(8, 8)) for _ in range(3)]
     path = tmp_path / f"a.{suffix}"
     frames[0].save(path, save_all=True, append_images=frames[1:])
     refuse(path, "it is animated, with 3 frames")
@@ -407,8 +407,8 @@ def test_png_headers_that_claim_too_much_or_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "gif", "bmp"])
-def test_pictures_over_the_limit_are_not_decoded(tmp_path, monkeypatch, suffix):
-    PIL.Image.fromarray(bytes_picture(20, 30)).save(tmp_path / f"a.{suffix}")
+def test_images_over_the_limit_are_not_decoded(tmp_path, monkeypatch, suffix):
+    PIL.Image.fromarray(bytes_image(20, 30)).save(tmp_path / f"a.{suffix}")
     monkeypatch.setattr(pixels, "MAX_PIXELS", 599)
     monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", None)
     refuse(tmp_path / f"a.{suffix}", "claims 30 x 20 pixels, more than the 599")

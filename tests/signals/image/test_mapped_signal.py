@@ -1,4 +1,4 @@
-"""Pictures that stay in their file equal the same pictures in memory."""
+"""Images that stay in their file equal the same images in memory."""
 
 import copy
 import pickle
@@ -15,7 +15,7 @@ from softmine.signals.image import pixels
 rng = np.random.default_rng(0)
 
 
-def random_picture(shape, dtype):
+def random_image(shape, dtype):
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
         return rng.normal(3, 5, shape).astype(dtype)
@@ -55,7 +55,7 @@ def save_fortran_npy(path, array):
 )
 def test_mapped_equals_in_memory(tmp_path, monkeypatch, dtype, save, shape):
     monkeypatch.setattr(grid, "BLOCK_VALUES", 100)
-    array = random_picture(shape, dtype)
+    array = random_image(shape, dtype)
     save(tmp_path / "a.npy", array)
     mapped = Image.read(tmp_path / "a.npy", in_memory=False)
     loaded = Image.read(tmp_path / "a.npy", in_memory=True)
@@ -81,7 +81,7 @@ def test_mapped_equals_in_memory(tmp_path, monkeypatch, dtype, save, shape):
 
 @pytest.mark.parametrize("save", [save_npy, save_fortran_npy])
 def test_mapped_preview_picks_pixels_of_the_grid(tmp_path, save):
-    array = random_picture((20, 30, 3), "u1")
+    array = random_image((20, 30, 3), "u1")
     save(tmp_path / "a.npy", array)
     preview = Image.read(tmp_path / "a.npy", in_memory=False).preview(15)
     np.testing.assert_allclose(preview, array[1::2, 1::2] / 255, atol=1e-6)
@@ -94,14 +94,14 @@ def test_large_files_stay_in_their_file(tmp_path, monkeypatch):
     assert not Image.read(tmp_path / "a.npy").in_memory
 
 
-def test_mapped_pictures_have_no_size_limit(tmp_path, monkeypatch):
+def test_mapped_images_have_no_size_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(pixels, "MAX_PIXELS", 10)
     save_tiff(tmp_path / "a.tif", np.zeros((10, 10), np.uint8))
     assert Image.read(tmp_path / "a.tif", in_memory=False).shape == (10, 10, 1)
 
 
-def test_mapped_pictures_can_be_copied_and_pickled(tmp_path):
-    array = random_picture((6, 7), "u1")
+def test_mapped_images_can_be_copied_and_pickled(tmp_path):
+    array = random_image((6, 7), "u1")
     np.save(tmp_path / "a.npy", array)
     mapped = Image.read(tmp_path / "a.npy", in_memory=False)
     for other in (copy.deepcopy(mapped), pickle.loads(pickle.dumps(mapped))):
@@ -117,7 +117,7 @@ def test_non_finite_pixels_in_a_file_are_found(tmp_path, monkeypatch):
         Image.read(tmp_path / "a.npy", in_memory=False)
 
 
-def test_decoded_pictures_cannot_stay_in_their_file(tmp_path):
+def test_decoded_images_cannot_stay_in_their_file(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4), np.uint8), compression="zlib")
     with pytest.raises(SoftmineError, match=r"only an uncompressed TIFF or an NPY file"):
         Image.read(tmp_path / "a.tif", in_memory=False)

@@ -1,4 +1,4 @@
-"""Previews and edge maps of pictures."""
+"""Previews and edge maps of images."""
 
 import numpy as np
 import pytest
@@ -16,18 +16,18 @@ LUMA = np.array([0.2125, 0.7154, 0.0721])
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(grid, "BLOCK_VALUES", 64)  # so that small pictures take many blocks
+    monkeypatch.setattr(grid, "BLOCK_VALUES", 64)  # so that small images take many blocks
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [(30, 21), (1, 40), (40, 1), (2, 2), (1, 1)])
 def test_edges_equal_a_sobel_filter(channels, size):
     pixels = rng.random((*size, channels))
-    colour = pixels[..., :3] @ LUMA if channels >= 3 else pixels[..., 0]
-    grey = colour * pixels[..., -1] if channels in (2, 4) else colour
+    color = pixels[..., :3] @ LUMA if channels >= 3 else pixels[..., 0]
+    gray = color * pixels[..., -1] if channels in (2, 4) else color
     edges = Image(pixels).edges()
     assert edges.dtype == torch.float32
-    np.testing.assert_allclose(edges, skimage.filters.sobel(grey), atol=1e-5)
+    np.testing.assert_allclose(edges, skimage.filters.sobel(gray), atol=1e-5)
 
 
 def test_edges_are_averaged_over_cells():
@@ -49,12 +49,12 @@ def test_edge_cells_fit_and_keep_the_mean(height, width, max_cells):
     torch.testing.assert_close(small.mean(), image.edges().mean(), rtol=1e-4, atol=1e-6)
 
 
-def test_edge_map_has_the_aspect_of_the_picture():
+def test_edge_map_has_the_aspect_of_the_image():
     assert Image(np.zeros((60, 120), np.uint8)).edges(200).shape == (10, 20)
     assert Image(np.zeros((1, 5000), np.uint8)).edges(100).shape == (1, 100)
 
 
-def test_flat_pictures_have_no_edges():
+def test_flat_images_have_no_edges():
     assert Image(np.full((9, 9), 77, np.uint8)).edges().abs().max() == 0
 
 
@@ -78,7 +78,7 @@ def test_preview_weighs_parts_of_pixels():
     np.testing.assert_allclose(preview[..., 0], [[1 / 3, 1 / 3]], atol=1e-6)
 
 
-def test_small_pictures_are_their_own_preview():
+def test_small_images_are_their_own_preview():
     pixels = rng.random((5, 7)).astype(np.float32)
     np.testing.assert_array_equal(Image(pixels).preview(100)[..., 0], pixels)
 

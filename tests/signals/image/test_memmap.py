@@ -33,7 +33,7 @@ def resident_file_bytes():
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_bounded_look_ups_answer_the_same(tmp_path, small_budget, orientation, order, channels):
+def test_bounded_look_ups_return_the_same(tmp_path, small_budget, orientation, order, channels):
     shape = (2101, 2503, channels)
     save(tmp_path / "a", shape, order)
     source = MappedImage(MappedArray(tmp_path / "a", np.dtype(np.uint8), shape, 0, order), orientation)
@@ -59,7 +59,7 @@ def test_values_of_any_type_are_read_as_they_are_stored(tmp_path, monkeypatch, r
     np.testing.assert_array_equal(source.gather(flat, np.dtype(np.float64)), expected)
 
 
-def test_without_a_call_to_read_the_map_answers(tmp_path, small_budget, monkeypatch):
+def test_without_pread_the_map_is_read(tmp_path, small_budget, monkeypatch):
     monkeypatch.delattr(os, "pread", raising=False)
     pixels = save(tmp_path / "a", (2048, 1024, 3))
     flat = np.random.default_rng(0).integers(0, 2048 * 1024, 100)

@@ -1,4 +1,4 @@
-"""Look-up, value range and raw values of pictures given as arrays."""
+"""Look-up, value range and raw values of images given as arrays."""
 
 import copy
 import pickle
@@ -22,7 +22,7 @@ DTYPES = ("uint8", "uint16", "float16", "float32", "float64", "bool")
 
 
 @st.composite
-def pictures(draw, dtypes=DTYPES):
+def images(draw, dtypes=DTYPES):
     dtype = np.dtype(draw(st.sampled_from(dtypes)))
     side = st.integers(1, 7)
     shape = draw(st.tuples(side, side) | st.tuples(side, side, st.integers(1, 4)))
@@ -42,7 +42,7 @@ def unit(image, pixels):
 
 
 @quick
-@given(pictures())
+@given(images())
 def test_centre_of_a_pixel_gives_the_pixel(pixels):
     image = Image(pixels)
     values = image(centres(*pixels.shape[:2]))
@@ -52,7 +52,7 @@ def test_centre_of_a_pixel_gives_the_pixel(pixels):
 
 
 @quick
-@given(pictures())
+@given(images())
 def test_values_lie_in_0_to_1_and_rows_agree_with_look_up(pixels):
     image = Image(pixels)
     height, width, channels = image.shape
@@ -69,7 +69,7 @@ def test_values_lie_in_0_to_1_and_rows_agree_with_look_up(pixels):
 
 
 @quick
-@given(pictures(), st.floats(0, 1), st.floats(0, 1))
+@given(images(), st.floats(0, 1), st.floats(0, 1))
 def test_linear_between_centres(pixels, down, across):
     pixels = np.tile(pixels, (2, 2) + (1,) * (pixels.ndim - 2))  # at least two pixels a side
     image = Image(pixels)
@@ -82,7 +82,7 @@ def test_linear_between_centres(pixels, down, across):
 
 
 @quick
-@given(pictures(), st.floats(0, 1e6), st.sampled_from([-1, 1]))
+@given(images(), st.floats(0, 1e6), st.sampled_from([-1, 1]))
 def test_constant_beyond_the_border(pixels, distance, side):
     image = Image(pixels)
     edge = torch.linspace(0, 1, 9, dtype=torch.float64)
@@ -159,7 +159,7 @@ def test_value_range(pixels, expected):
 
 
 @quick
-@given(pictures())
+@given(images())
 def test_raw_values_come_back(pixels):
     image = Image(pixels)
     raw = image.to_raw(image.rows(0, pixels.shape[0]))
@@ -256,7 +256,7 @@ def test_moves_between_devices_and_copies():
         assert (other(torch.rand(4, 2)) == 1).all()
 
 
-def test_rows_outside_the_picture_are_refused():
+def test_rows_outside_the_image_are_refused():
     image = Image(np.zeros((3, 5), np.uint8), "grid")
     for start, stop in ((-1, 2), (0, 4), (2, 1)):
         with pytest.raises(SoftmineError, match=r"not all in 'grid', which has 3"):
@@ -294,7 +294,7 @@ def test_non_finite_pixels_are_counted_and_located(order, monkeypatch):
         Image(pixels)
 
 
-def test_builtin_pictures_need_no_network():
+def test_builtin_images_need_no_network():
     assert Image.builtin().name == "astronaut"
     assert Image.builtin().shape == (512, 512, 3)
     assert Image.builtin("retina").shape == (1411, 1411, 3)

@@ -19,7 +19,7 @@ def read_raw(path):
     return image.to_raw(image.rows(0, image.shape[0]))
 
 
-def picture(shape, dtype=np.uint8):
+def random_image(shape, dtype=np.uint8):
     if np.dtype(dtype).kind == "f":
         return rng.random(shape).astype(dtype)
     return rng.integers(0, np.iinfo(dtype).max, shape).astype(dtype)
@@ -47,7 +47,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_round_trip(tmp_path, layout, dtype, channels):
-    array = picture((21, 34, channels), dtype)
+    array = random_image((21, 34, channels), dtype)
     saved = array[..., 0] if channels == 1 else array
     photometric = "minisblack" if channels == 1 else "rgb"
     extra = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
@@ -57,15 +57,15 @@ def test_round_trip(tmp_path, layout, dtype, channels):
     np.testing.assert_allclose(read_raw(tmp_path / "a.tif"), array, rtol=1e-6, atol=1e-6)
 
 
-def test_grey_with_alpha(tmp_path):
-    array = picture((5, 6, 2))
+def test_gray_with_alpha(tmp_path):
+    array = random_image((5, 6, 2))
     PIL.Image.fromarray(array).save(tmp_path / "a.tif")
     np.testing.assert_array_equal(read_raw(tmp_path / "a.tif"), array)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_planes_become_channels(tmp_path, compression):
-    array = picture((7, 9, 3), np.uint16)
+    array = random_image((7, 9, 3), np.uint16)
     planes = np.moveaxis(array, 2, 0)
     tifffile.imwrite(
         tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate", compression=compression
@@ -76,27 +76,27 @@ def test_planes_become_channels(tmp_path, compression):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_white_can_be_the_minimum(tmp_path, dtype, compression):
-    array = picture((7, 9), dtype)
+    array = random_image((7, 9), dtype)
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="miniswhite", compression=compression)
     np.testing.assert_array_equal(read_raw(tmp_path / "a.tif")[..., 0], np.iinfo(dtype).max - array)
 
 
 def test_floats_that_count_from_white_are_refused(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", picture((7, 9), np.float32), photometric="miniswhite")
+    tifffile.imwrite(tmp_path / "a.tif", random_image((7, 9), np.float32), photometric="miniswhite")
     refuse(tmp_path / "a.tif", "floats count from white to black")
 
 
 def test_palette(tmp_path):
-    indexed = PIL.Image.fromarray(picture((9, 9, 3))).quantize(16)
+    indexed = PIL.Image.fromarray(random_image((9, 9, 3))).quantize(16)
     indexed.save(tmp_path / "a.tif")
     np.testing.assert_array_equal(read_raw(tmp_path / "a.tif"), np.asarray(indexed.convert("RGB")))
 
 
 def test_one_bit(tmp_path):
-    picture_1 = PIL.Image.fromarray(picture((9, 13))).convert("1")
+    one_bit = PIL.Image.fromarray(random_image((9, 13))).convert("1")
     for compression in (None, "group4"):
-        picture_1.save(tmp_path / "a.tif", compression=compression)
-        expected = np.asarray(picture_1) * np.uint8(255)
+        one_bit.save(tmp_path / "a.tif", compression=compression)
+        expected = np.asarray(one_bit) * np.uint8(255)
         np.testing.assert_array_equal(read_raw(tmp_path / "a.tif")[..., 0], expected)
 
 
@@ -135,7 +135,11 @@ def test_orientation(tmp_path, orientation, compression):
     ],
 )
 def test_compressions_that_pillow_reads_without_loss(tmp_path, compression, mode):
-    array = picture((9, 8), np.uint16) if mode == "I;16" else picture((9, 8) if mode == "L" else (9, 8, 3))
+    array = (
+        random_image((9, 8), np.uint16)
+        if mode == "I;16"
+        else random_image((9, 8) if mode == "L" else (9, 8, 3))
+    )
     PIL.Image.fromarray(array).save(tmp_path / "a.tif", compression=compression)
     atol = 60 if compression == "jpeg" else 0
     raw = read_raw(tmp_path / "a.tif").squeeze().astype(int)
@@ -143,7 +147,7 @@ def test_compressions_that_pillow_reads_without_loss(tmp_path, compression, mode
 
 
 def test_compressions_that_need_the_extra_name_it(tmp_path, monkeypatch):
-    PIL.Image.fromarray(picture((9, 8), np.float32)).save(tmp_path / "a.tif", compression="tiff_lzw")
+    PIL.Image.fromarray(random_image((9, 8), np.float32)).save(tmp_path / "a.tif", compression="tiff_lzw")
 
     def fail(*_, **__):
         raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
@@ -163,7 +167,7 @@ def test_too_many_channels_are_refused(tmp_path):
     refuse(tmp_path / "a.tif", "6 channels, but an image has 1 to 4")
 
 
-def test_other_colours_are_refused(tmp_path):
+def test_other_colors_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 9, 3), np.uint8), photometric="cielab")
     refuse(tmp_path / "a.tif", "its colors are CIELAB; convert it to gray or RGB")
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 9, 4), np.uint16), photometric="separated")
@@ -172,12 +176,12 @@ def test_other_colours_are_refused(tmp_path):
 
 @pytest.mark.parametrize("form", [{}, {"imagej": True}, {"truncate": True}, {"ome": True}])
 def test_stacks_are_refused(tmp_path, form):
-    tifffile.imwrite(tmp_path / "a.tif", picture((5, 8, 9)), photometric="minisblack", **form)
+    tifffile.imwrite(tmp_path / "a.tif", random_image((5, 8, 9)), photometric="minisblack", **form)
     refuse(tmp_path / "a.tif", "it has 5 pages")
 
 
-def test_previews_beside_the_picture_are_skipped(tmp_path):
-    array = picture((32, 48, 3))
+def test_previews_beside_the_image_are_skipped(tmp_path):
+    array = random_image((32, 48, 3))
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(array, photometric="rgb")
         file.write(array[::2, ::2], photometric="rgb", subfiletype=1)
@@ -186,18 +190,18 @@ def test_previews_beside_the_picture_are_skipped(tmp_path):
 
 @pytest.mark.parametrize("preview_first", [False, True])
 def test_previews_beside_a_palette_are_skipped(tmp_path, preview_first):
-    indices, colours = picture((32, 48)), picture((3, 256), np.uint16)
+    indices, colors = random_image((32, 48)), random_image((3, 256), np.uint16)
     pages = [(indices, 0), (indices[::2, ::2], 1)]
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         for page, kind in pages[::-1] if preview_first else pages:
-            file.write(page, photometric="palette", colormap=colours, subfiletype=kind)
-    expected = (colours >> 8).T[indices]
+            file.write(page, photometric="palette", colormap=colors, subfiletype=kind)
+    expected = (colors >> 8).T[indices]
     np.testing.assert_array_equal(read_raw(tmp_path / "a.tif"), expected)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_truncated(tmp_path, compression, capfd):
-    tifffile.imwrite(tmp_path / "a.tif", picture((64, 64)), compression=compression)
+    tifffile.imwrite(tmp_path / "a.tif", random_image((64, 64)), compression=compression)
     whole = (tmp_path / "a.tif").read_bytes()
     for part in (4, 10, len(whole) // 2, len(whole) - 1):
         (tmp_path / "a.tif").write_bytes(whole[:part])
@@ -207,7 +211,7 @@ def test_truncated(tmp_path, compression, capfd):
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg", "group4", "tiff_adobe_deflate"])
 def test_damaged_data_is_refused_quietly(tmp_path, compression, capfd):
-    saved = PIL.Image.fromarray(picture((64, 64))).convert("1" if compression == "group4" else "L")
+    saved = PIL.Image.fromarray(random_image((64, 64))).convert("1" if compression == "group4" else "L")
     saved.save(tmp_path / "a.tif", compression=compression)
     whole = bytearray((tmp_path / "a.tif").read_bytes())
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
@@ -218,15 +222,15 @@ def test_damaged_data_is_refused_quietly(tmp_path, compression, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_pictures_over_the_limit_are_not_decoded(tmp_path, monkeypatch):
+def test_images_over_the_limit_are_not_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(pixels, "MAX_PIXELS", 80)
-    tifffile.imwrite(tmp_path / "a.tif", picture((9, 9)), compression="zlib")
+    tifffile.imwrite(tmp_path / "a.tif", random_image((9, 9)), compression="zlib")
     monkeypatch.setattr(tifffile.TiffPage, "asarray", None)
     refuse(tmp_path / "a.tif", "claims 9 x 9 pixels, more than the 80")
 
 
 def test_the_log_of_tifffile_is_left_as_it_was(tmp_path):
     handlers = list(tifffile.logger().handlers)
-    tifffile.imwrite(tmp_path / "a.tif", picture((4, 4)))
+    tifffile.imwrite(tmp_path / "a.tif", random_image((4, 4)))
     tiff.read(tmp_path / "a.tif", "cannot read it")
     assert tifffile.logger().handlers == handlers

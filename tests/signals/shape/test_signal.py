@@ -97,7 +97,7 @@ def test_the_grid_of_sides_of_an_open_mesh_agrees_with_point_by_point():
     shape = Shape(tidy(CUBOID, CUBE_FACES[:-1], "here"), target="occupancy")
     coords = points(20_000, seed=2)
     asked = shape.tree.winding(coords.numpy()) > 0.5
-    # Cells whose neighbours all agree are not asked; a film of points at the hole may be decided by their cell.
+    # Cells whose neighbors all agree are not asked; a film of points at the hole may be decided by their cell.
     assert (shape(coords).squeeze(1).numpy() == asked).mean() > 0.999
 
 

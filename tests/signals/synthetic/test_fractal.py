@@ -1,4 +1,4 @@
-"""A picture of any size that is computed where it is asked."""
+"""An image of any size that is computed where it is asked."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_pixels_are_the_same_however_they_are_asked_for():
     np.testing.assert_array_equal(image.rows(7, 9), whole[7:9])
 
 
-def test_values_between_pixels_and_gradients_are_those_of_the_picture_in_memory():
+def test_values_between_pixels_and_gradients_are_those_of_the_image_in_memory():
     computed = Image.builtin("fractal-37x23")
     stored = Image(Fractal(23, 37).rows(0, 23, np.dtype(np.uint8)))
     coords = torch.rand(500, 2, generator=torch.Generator().manual_seed(0)).requires_grad_()
@@ -30,7 +30,7 @@ def test_values_between_pixels_and_gradients_are_those_of_the_picture_in_memory(
     torch.testing.assert_close(computed(snapped.detach()), stored(snapped), rtol=0, atol=1e-4)
 
 
-def test_colours_tell_how_soon_a_point_escapes():
+def test_colors_tell_how_soon_a_point_escapes():
     side = 201
     pixels = Fractal(side, side).rows(0, side, np.dtype(np.uint8))
     z = np.array([complex(x, y) for y in (np.arange(side) + 0.5 - side / 2) * 3.2 / side for x in [0.0]])

@@ -25,7 +25,7 @@ def noise():
 
 
 def smooth(frames=9, height=48, width=64):
-    """Frames whose colours survive lossy compression: flat in space, each its own."""
+    """Frames whose colors survive lossy compression: flat in space, each its own."""
     clip = np.zeros((frames, height, width, 3), np.uint8)
     clip[..., 0] = 20 * np.arange(frames)[:, None, None]
     clip[..., 1] = np.linspace(40, 200, width)
@@ -44,7 +44,7 @@ class TestLookUp:
         assert torch.equal(noise(noise.domain.centres(cells)), expected)
         assert torch.equal(noise(noise.domain.snap(noise.domain.centres(cells))), expected)
 
-    def test_with_and_without_neighbours_agree_at_centres(self, noise):
+    def test_with_and_without_neighbors_agree_at_centres(self, noise):
         coords = noise.domain.centres(torch.arange(noise.domain.cells))
         slow = noise(coords.clone().requires_grad_())
         assert torch.allclose(slow, noise(coords), atol=1e-5)
@@ -104,7 +104,7 @@ class TestEdges:
 
     @pytest.mark.parametrize("shape", [(100, 20, 30), (2, 200, 300), (1, 1, 500), (30, 30, 30)])
     @pytest.mark.parametrize("most", [1, 7, 1000, 27000])
-    def test_never_more_cells_than_asked(self, shape, most):
+    def test_never_more_cells_than_allowed(self, shape, most):
         edges = Video(np.zeros((*shape, 3), np.uint8)).edges(most)
         assert 1 <= edges.numel() <= most
         assert all(cells <= size for cells, size in zip(edges.shape, shape, strict=True))
@@ -121,7 +121,7 @@ class TestFiles:
         ("suffix", "codec"),
         [("mp4", "libx264"), ("mp4", "mpeg4"), ("mkv", "libx264"), ("avi", "mpeg4"), ("webm", "libvpx-vp9")],
     )
-    def test_frames_come_in_order_and_in_their_colours(self, tmp_path, suffix, codec):
+    def test_frames_come_in_order_and_in_their_colors(self, tmp_path, suffix, codec):
         frames = smooth()
         path = write_video(tmp_path / f"film.{suffix}", frames, codec=codec, rate=Fraction(24))
         video = Video.read(path)
@@ -171,7 +171,7 @@ class TestFiles:
                 expected = (frames @ [0.299, 0.587, 0.114])[..., None]
             assert np.abs(video.frame(4) - expected[4]).mean() < 4, pixels
 
-    def test_colours_without_a_name_are_those_of_their_size(self, tmp_path):
+    def test_colors_without_a_name_are_those_of_their_size(self, tmp_path):
         # Pure red: luma 81, chroma 90 and 240 by BT.601, luma 63, chroma 102 and 240 by BT.709.
         for height, planes in ((64, (81, 90, 240)), (720, (63, 102, 240))):
             path = tmp_path / f"{height}.mkv"
@@ -290,14 +290,14 @@ class TestBadFiles:
         path.write_text(content)
         assert "no video" in self.refused(path)
 
-    def test_a_picture(self, tmp_path):
+    def test_an_image(self, tmp_path):
         from PIL import Image as Pillow
 
         for name in ("picture.png", "picture.jpg"):
             Pillow.fromarray(smooth()[0]).save(tmp_path / name)
             assert "no video but" in self.refused(tmp_path / name)
 
-    def test_only_sound(self, tmp_path):
+    def test_only_audio(self, tmp_path):
         path = tmp_path / "sound.wav"
         with av.open(str(path), "w") as container:
             stream = container.add_stream("pcm_s16le", rate=8000)
@@ -338,7 +338,7 @@ class TestBadFiles:
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
         assert "truncated" in self.refused(path)
 
-    def test_colours_that_cannot_be_converted(self, tmp_path):
+    def test_colors_that_cannot_be_converted(self, tmp_path):
         ycgco = 8
         path = tmp_path / "film.mkv"
         with av.open(str(path), "w") as container:

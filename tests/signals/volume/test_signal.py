@@ -167,7 +167,7 @@ def test_missing_voxels_do_not_count_near_them():
         np.testing.assert_allclose(answer, expected, atol=1e-9)
 
 
-def test_a_voxel_without_data_answers_with_a_finite_value():
+def test_a_voxel_without_data_has_a_finite_value():
     voxels = np.full((4, 4, 4), np.nan, np.float32)
     voxels[0, 0, 0], voxels[3, 3, 3] = 289.0, 304.0
     volume = Volume(voxels)
@@ -337,11 +337,11 @@ def naive_edges(volume):
         for axis in range(result.ndim):
             squares = []
             for step in (-1, 1):
-                neighbour = list(index)
-                neighbour[axis] += step
-                inside = 0 <= neighbour[axis] < result.shape[axis]
-                if inside and not np.isnan(values[tuple(neighbour)]).any():
-                    squares.append(np.mean((values[tuple(neighbour)] - values[index]) ** 2))
+                neighbor = list(index)
+                neighbor[axis] += step
+                inside = 0 <= neighbor[axis] < result.shape[axis]
+                if inside and not np.isnan(values[tuple(neighbor)]).any():
+                    squares.append(np.mean((values[tuple(neighbor)] - values[index]) ** 2))
             total += np.mean(squares) if squares else 0.0
         result[index] = np.sqrt(total)
     return result
@@ -350,7 +350,7 @@ def naive_edges(volume):
 @pytest.mark.parametrize("block", [11, 10**6])
 @pytest.mark.parametrize("shape", [(5, 6, 7), (6, 3, 4, 2), (3, 4, 2, 5)])
 @pytest.mark.parametrize("gaps", [False, True])
-def test_edges_are_the_change_to_the_neighbours(monkeypatch, block, shape, gaps):
+def test_edges_are_the_change_to_the_neighbors(monkeypatch, block, shape, gaps):
     monkeypatch.setattr(grid, "BLOCK_VALUES", block)
     volume = Volume(with_gaps(shape) if gaps else random_voxels(shape))
     naive = naive_edges(volume)

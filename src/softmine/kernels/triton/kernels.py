@@ -159,7 +159,7 @@ def update_rows(
     """One step of Adam (or with ADAM false, nothing) on the rows listed; their gradient is zero afterwards.
 
     A row listed twice belongs to the program that lowers its flag. With HALF the table is float16, and the record
-    keeps the row in float32; where the two disagree, somebody wrote to the table, and the table is right. Only the first
+    keeps the row in float32; where the two disagree, something else wrote to the table, and the table counts. Only the first
     ``momentum_rows`` rows have a first moment.
     """
     item = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

@@ -16,7 +16,7 @@ _BLOCK = 2**16
 _LONGEST_PAGE = 65_307
 _SHORT = ("PCM_S8", "PCM_U8", "PCM_16", "DWVW_12", "DWVW_16", "DPCM_8", "DPCM_16", "ALAC_16")
 _LONG = ("PCM_24", "PCM_32", "DWVW_24", "ALAC_20", "ALAC_24", "ALAC_32")
-_TRUNCATED = "it is truncated: it has fewer samples than it says; get a complete copy"
+_TRUNCATED = "it is truncated: it has fewer samples than its header promises; get a complete copy"
 _UNKNOWN = 0x7FFFF000
 """Programs that write to a pipe cannot know the length, and put a number from here on in its place."""
 
@@ -40,11 +40,11 @@ def read(path: Path, most: int) -> tuple[np.ndarray, int]:
     try:
         # A number for a name, because from that of a file soundfile takes it for one without a header.
         with path.open("rb") as file, open(file.fileno(), "rb", closefd=False) as nameless, silenced():
-            with soundfile.SoundFile(nameless) as sound:
-                samples = _read(sound, most, where)
-            if sound.format == "OGG" and not _ogg_ends(path):
+            with soundfile.SoundFile(nameless) as clip:
+                samples = _read(clip, most, where)
+            if clip.format == "OGG" and not _ogg_ends(path):
                 raise SoftmineError(f"{where}: {_TRUNCATED}")
-            return samples, sound.samplerate
+            return samples, clip.samplerate
     except soundfile.SoundFileError as error:
         raise SoftmineError(f"{where}: {_explain(error)}") from error
 

@@ -92,7 +92,7 @@ class Audio(GridSignal):
     def read(cls, path: str | os.PathLike[str]) -> Audio:
         """Read an audio file that libsndfile knows: WAV, FLAC, OGG, MP3, AIFF and their like.
 
-        The format is told by the content, not by the file's name. Integers of up to 16 bits are kept as int16, longer
+        The format follows from the content, not by the file's name. Integers of up to 16 bits are kept as int16, longer
         ones as int32, and what is stored as floats or compressed with loss as floats.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Reads image files: one entry that tells the format by its first bytes."""
+"""Reads image files: the first bytes decide which reader."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ RESIDENT = 512 * 2**20
 EXTENT = 2**21
 """Bytes that one look-up may map: systems map what surrounds it too, up to a huge page."""
 READ_AHEAD = 2**26
-"""Bytes that the system is asked to read ahead at each batch of look-ups, until it was asked for the whole file."""
+"""Bytes that the system reads ahead at each batch of look-ups, until it has read the whole file."""
 
 
 class MappedImage:
@@ -113,7 +113,7 @@ class MappedImage:
         rows = flat // self.view.shape[1]
         places = self.view.__array_interface__["data"][0] - base + rows * down
         places += (flat - rows * self.view.shape[1]) * across
-        # In the order of the file, neighbours share what the system must look up, and disks that turn read ahead.
+        # In the order of the file, neighbors share what the system must look up, and disks that spin read ahead.
         order = np.argsort(places)
         runs, size = math.prod(self._picked.shape[2:]), self._picked.dtype.itemsize
         found, failed = np.empty(len(flat) * runs * size, np.uint8), np.full(1, -1)

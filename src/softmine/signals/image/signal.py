@@ -106,7 +106,7 @@ class Image(GridSignal):
     def read(cls, path: str | os.PathLike[str], *, in_memory: bool | None = None) -> Image:
         """Read an image file: PNG, JPEG, WebP, BMP, PPM, TIFF, EXR, NPY and their like.
 
-        The format is told by the content, not by the file's name. Alpha is kept as a channel.
+        The format follows from the content, not by the file's name. Alpha is kept as a channel.
 
         Args:
             path: the file.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +13,7 @@ from softmine.signals.files import check_length
 from softmine.signals.image import pillow
 from softmine.signals.image.memmap import MappedImage
 from softmine.signals.image.pixels import DTYPES, check_layout, check_size, orient
-from softmine.signals.libraries import silenced
+from softmine.signals.libraries import logged_errors, silenced
 from softmine.signals.memmap import MappedArray
 
 _COLORS = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
@@ -34,7 +31,7 @@ def read(path: Path, where: str) -> np.ndarray | MappedImage:
             or holds samples that are not read.
     """
     try:
-        with _quiet(), tifffile.TiffFile(path, is_ome=False) as file:
+        with logged_errors("tifffile"), tifffile.TiffFile(path, is_ome=False) as file:
             page = _only_page(file, where)
             return _read_page(page, path, where)
     except SoftmineError:
@@ -113,14 +110,3 @@ def _without_codecs(page: tifffile.TiffPage, path: Path, where: str) -> np.ndarr
     raise SoftmineError(
         f"{where}: its {compression} compression needs the extra: pip install 'softmine[codecs]'"
     )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep tifffile's log, which says less clearly what is raised, off the terminal."""
-    log, handler = logging.getLogger("tifffile"), logging.NullHandler()
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)

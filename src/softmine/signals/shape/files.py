@@ -155,22 +155,22 @@ def orient(vertices: np.ndarray, faces: np.ndarray, notes: list[str]) -> tuple[n
     whole = np.zeros(len(faces), np.int64)
     if (uses == 1).any():
         notes.append(
-            f"open, with {int((uses == 1).sum()):,} edges at holes: what is inside is told by the winding number"
+            f"open, with {int((uses == 1).sum()):,} edges at holes: the winding number decides what is inside"
         )
         # Which side of an open sheet is out, its file alone says.
         turned = _outwards(vertices, faces, whole, notes) if _nearly_closed(vertices, faces) else faces
         return turned, False, True
     if (uses > 2).any():
         notes.append(
-            f"not manifold, with {int((uses > 2).sum()):,} edges of three triangles or more: what is inside is told "
-            "by the winding number"
+            f"not manifold, with {int((uses > 2).sum()):,} edges of three triangles or more: the winding "
+            "number decides what is inside"
         )
         return _outwards(vertices, faces, whole, notes), False, True
     pairs = edge.reshape(-1).argsort(kind="stable").reshape(-1, 2)
     same = forward[pairs]
     faces, part, agreed = _agree(faces, pairs // 3, same[:, 0] == same[:, 1])
     if not agreed:
-        notes.append("its triangles cannot agree on an outside: what is inside is told by the winding number")
+        notes.append("its triangles cannot agree on an outside: the winding number decides what is inside")
         return faces, False, True
     if (balance != 0).any():
         notes.append("triangles turned to face one way")
@@ -179,7 +179,7 @@ def orient(vertices: np.ndarray, faces: np.ndarray, notes: list[str]) -> tuple[n
     if not apart:
         # Inside one part, the nearest triangle may be a wall of another.
         notes.append(
-            f"{part.max() + 1:,} parts, which may overlap: what is inside is told by the winding number"
+            f"{part.max() + 1:,} parts, which may overlap: the winding number decides what is inside"
         )
     return faces, True, apart
 
@@ -187,7 +187,7 @@ def orient(vertices: np.ndarray, faces: np.ndarray, notes: list[str]) -> tuple[n
 def _agree(
     faces: np.ndarray, triangles: np.ndarray, differ: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Turns triangles over until neighbours run along their edge in opposite directions.
+    """Turns triangles over until neighbors run along their edge in opposite directions.
 
     Args:
         faces: (F, 3).
@@ -269,7 +269,7 @@ def _boxes(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray) -> tuple[n
 
 
 def _apart(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray) -> bool:
-    """Whether the boxes of no two parts meet; of more than ``MANY_PARTS`` it is not asked."""
+    """Whether the boxes of no two parts meet; with more than ``MANY_PARTS`` they count as meeting."""
     count = part.max() + 1
     if count == 1 or count > MANY_PARTS:
         return bool(count == 1)

@@ -170,7 +170,7 @@ def _solid_angle(x, y, z, triangle):
 def winding(queue, points, boxes, starts, triangles, moments, result):
     """Winding number of the surface about each of ``points`` (N, 3): about 1 inside, 0 outside, between at holes.
 
-    ``moments`` (M, 7) are centre, sum of area normals and radius of each node.
+    ``moments`` (M, 7) are center, sum of area normals and radius of each node.
     """
     first_leaf = len(boxes) // 2
     waiting = np.empty(64, np.int64)
@@ -203,10 +203,10 @@ def winding(queue, points, boxes, starts, triangles, moments, result):
 
 
 @compiled
-def rasterise(corners, depth, faces):
+def rasterize(corners, depth, faces):
     """Draws triangles ``corners`` (T, 3, 3), in (column, row, depth) of pixels, the least depth in front.
 
-    ``depth`` (H, W) begins infinite and ``faces`` (H, W) at -1; both are filled at the centres of pixels.
+    ``depth`` (H, W) begins infinite and ``faces`` (H, W) at -1; both are filled at the centers of pixels.
     """
     height, width = depth.shape
     for t in range(len(corners)):

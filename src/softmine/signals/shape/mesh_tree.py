@@ -20,11 +20,11 @@ Triangles = Float[np.ndarray, "f 3 3"]
 
 
 class MeshTree:
-    """Triangles in a tree of boxes, which answers what is closest to a point.
+    """Triangles in a tree of boxes, to find the closest one to a point.
 
     Distances are exact. Their sign is that of the angle-weighted normal of the closest face, edge or corner
     (Baerentzen and Aanaes 2005), which is right wherever the mesh is closed, manifold and oriented outwards. The
-    winding number (Jacobson et al. 2013) tells the inside of other meshes; triangles far away count as one dipole a
+    winding number (Jacobson et al. 2013) defines the inside of other meshes; triangles far away count as one dipole a
     node (Barill et al. 2018, first order, at three radii), which leaves an error of a few hundredths.
 
     Args:
@@ -96,15 +96,15 @@ def _leaf_starts(count: int, level: int) -> Places:
     return np.arange((1 << level) + 1) * count >> level
 
 
-def _leaf_order(centres: Points, depth: int) -> Places:
+def _leaf_order(centers: Points, depth: int) -> Places:
     """Triangles in the order of the tree's leaves.
 
     Level by level, each node's triangles are split in two halves along the axis on which they spread most.
     """
-    order = np.arange(len(centres))
+    order = np.arange(len(centers))
     for level in range(depth):
-        starts = _leaf_starts(len(centres), level)
-        inside = centres[order]
+        starts = _leaf_starts(len(centers), level)
+        inside = centers[order]
         spread = np.maximum.reduceat(inside, starts[:-1]) - np.minimum.reduceat(inside, starts[:-1])
         node = np.repeat(np.arange(1 << level), np.diff(starts))
         key = inside[np.arange(len(order)), spread.argmax(-1)[node]]
@@ -146,7 +146,7 @@ def _normals(vertices: Points, faces: Faces) -> Float[np.ndarray, "f 7 3"]:
 def _moments(
     triangles: Triangles, starts: Places, boxes: Float[np.ndarray, "m 6"]
 ) -> Float[np.ndarray, "m 7"]:
-    """Area-weighted centre, sum of area normals, and radius about the centre, of every node."""
+    """Area-weighted center, sum of area normals, and radius about the center, of every node."""
     vector = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]) / 2
     area = np.linalg.norm(vector, axis=-1, keepdims=True)
     parts = np.concatenate([area * triangles.mean(1), vector, area], -1)

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from softmine.domain import Box, Coords, SoftmineError, Values
 from softmine.signals.files import hash_array
-from softmine.signals.grid import check_coords
+from softmine.signals.grid import check_coords, coarse_shape
 from softmine.signals.shape import files as mesh_files
 from softmine.signals.shape.files import Mesh
 from softmine.signals.shape.mesh_tree import MeshTree, Places, Points
@@ -34,13 +34,13 @@ _FALLOFF = 0.02
 
 
 class Shape(torch.nn.Module):
-    """A solid that answers at any point of a box how far its surface is, exactly.
+    """A solid in a box, by the exact distance to its surface, or by what is inside.
 
     The mesh is scaled into the unit cube, its longest side to 0.8, its middle to the cube's. ``distance``: values are
     0.5 + d / (2 band), clipped to [0, 1], where d is the distance to the surface in sides of the cube, negative inside;
     they are exact in double precision. ``occupancy``: 1 inside, 0 outside.
 
-    Points are answered on the CPU, whatever their device, and values sent back.
+    Values are computed on the CPU, whatever the device of the coordinates, and sent back.
 
     Args:
         mesh: the surface; see ``softmine.signals.shape.files``.
@@ -54,8 +54,8 @@ class Shape(torch.nn.Module):
         domain: ``Box((256, 256, 256))``; coordinates are (x, y, z) of the mesh. There is nothing special about the
             centres of its cells.
         centre, scale: a point p of the mesh has the coordinates (p - centre) * scale + 0.5.
-        notes: what had to be put in order in the mesh, for people.
-        auto_options: of the sampler ``auto``, that suit it. The error gathers at the surface, but distances count
+        notes: what had to be put in order in the mesh, in words.
+        auto_options: its defaults of the sampler ``auto``. The error gathers at the surface, but distances count
             everywhere: with a smaller uniform share, those far from it drift between visits.
         tree: the triangles in the unit cube.
 
@@ -168,10 +168,7 @@ class Shape(torch.nn.Module):
         Raises:
             SoftmineError: ``max_cells`` is below 1.
         """
-        if max_cells < 1:
-            raise SoftmineError(f"an edge map needs max_cells of at least 1, not {max_cells}")
-        side = max(1, min(64, math.floor(max_cells ** (1 / 3) + 1e-9)))
-        grid = Box((side,) * 3)
+        grid = Box(coarse_shape((64,) * 3, max_cells))
         centres = grid.centres(torch.arange(grid.cells), torch.float64).numpy()
         distances = np.abs(self.distance(centres, limit=12 * _FALLOFF)[0])
         return torch.from_numpy(np.exp(-distances / _FALLOFF)).float().reshape(grid.shape)
@@ -190,7 +187,7 @@ class Shape(torch.nn.Module):
 
     def _survey(self) -> tuple[Places, np.ndarray]:
         """The triangle closest to the centre of each cell of a grid, and whether the cell is inside (1), outside (0) or
-        has to be asked point by point (-1).
+        has to be evaluated point by point (-1).
         """
         grid = Box((_GRID,) * 3)
         centres = grid.centres(torch.arange(grid.cells), torch.float64).numpy()

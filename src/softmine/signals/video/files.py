@@ -72,8 +72,8 @@ def read(
     if downscale < 1:
         raise SoftmineError(f"{where}: downscale is {downscale}; give a whole number, 1 or more")
     if first < 0 or (stop is not None and stop <= first):
-        asked = f"{first}:{'' if stop is None else stop}"
-        raise SoftmineError(f"{where}: the frames {asked} are none; give A:B with 0 <= A < B")
+        wanted = f"{first}:{'' if stop is None else stop}"
+        raise SoftmineError(f"{where}: the frames {wanted} are none; give A:B with 0 <= A < B")
     check_file(path, "video", where)
     _check_complete(path, where)
     require("av", "video", "a video", where)

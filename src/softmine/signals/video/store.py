@@ -20,17 +20,17 @@ Frames = UInt8[np.ndarray, "frames height width 3"]
 
 
 class FrameStore:
-    """Takes frames of one size one by one, and gives them back as one array.
+    """Frames of one size, added one by one, as one array.
 
     Beyond ``LOAD_BYTES`` they go to a file in the system's folder for temporary files, which has no name where the
     system can do that (elsewhere it goes when it is closed): whatever ends the process, nothing is left behind, and
     nothing is ever written beside the video. A cache between runs would save a second per hundred frames of HD and
-    cost a gigabyte of somebody's disk for every three of such seconds.
+    cost a gigabyte of disk for every three of such seconds.
 
     Args:
-        where: begins the sentence of an error: ``cannot read film.mp4``.
+        where: how an error begins: ``cannot read film.mp4``.
         shape: (H, W) of the frames.
-        expected: how many frames there will be, as far as anybody knows; 0 if nobody does.
+        expected: how many frames there will be, as far as is known, or 0.
 
     Raises:
         SoftmineError: what is expected does not fit on the disk.
@@ -79,7 +79,7 @@ class FrameStore:
         self._file.close()
 
     def _spill(self, memory: io.BytesIO) -> None:
-        """Goes on in a file, with what is in memory at its beginning."""
+        """Continues in a file, with what is in memory at its beginning."""
         file = tempfile.TemporaryFile(prefix="softmine-")  # noqa: SIM115
         try:
             file.write(memory.getbuffer())

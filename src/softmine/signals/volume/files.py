@@ -1,9 +1,8 @@
-"""Reads volume files: one entry that tells the format by its first bytes."""
+"""Reads volume files: the first bytes decide which reader."""
 
 from __future__ import annotations
 
 import io
-import logging
 import warnings
 import zipfile
 import zlib
@@ -15,6 +14,7 @@ from tifffile import PHOTOMETRIC
 
 from softmine.domain import SoftmineError
 from softmine.signals.files import NPY, TIFF, check_file, check_length, npy_header
+from softmine.signals.libraries import logged_errors
 from softmine.signals.memmap import MappedArray
 from softmine.signals.volume import nifti
 from softmine.signals.volume.data import MAX_CHANNELS, VolumeData, check_layout
@@ -97,25 +97,22 @@ def _read_npz(path: Path, where: str) -> VolumeData:
 def _read_tiff(path: Path, where: str) -> VolumeData:
     """A stack of pages of one size, or a page that holds a stack, axes as the file says."""
     damaged = f"{where}: its TIFF data is truncated or damaged; get a complete copy"
-    log, complaints = logging.getLogger("tifffile"), _Complaints()
-    log.addHandler(complaints)
-    try:
-        with tifffile.TiffFile(path) as file:
-            data = _tiff_stack(file, path, where)
-    except MemoryError:
-        raise
-    except Exception as error:
-        if "imagecodecs" in str(error):
-            raise SoftmineError(
-                f"{where}: its compression needs the extra: pip install 'softmine[codecs]'"
-            ) from error
-        # What is left of a damaged file can look like another kind of stack.
-        if isinstance(error, SoftmineError) and not complaints.any:
+    with logged_errors("tifffile") as errors:
+        try:
+            with tifffile.TiffFile(path) as file:
+                data = _tiff_stack(file, path, where)
+        except MemoryError:
             raise
-        raise SoftmineError(damaged) from error
-    finally:
-        log.removeHandler(complaints)
-    if complaints.any:
+        except Exception as error:
+            if "imagecodecs" in str(error):
+                raise SoftmineError(
+                    f"{where}: its compression needs the extra: pip install 'softmine[codecs]'"
+                ) from error
+            # What is left of a damaged file can look like another kind of stack.
+            if isinstance(error, SoftmineError) and not errors:
+                raise
+            raise SoftmineError(damaged) from error
+    if errors:  # tifffile reads on where pages are missing at the end
         raise SoftmineError(damaged)
     return data
 
@@ -129,7 +126,7 @@ def _tiff_stack(file: tifffile.TiffFile, path: Path, where: str) -> VolumeData:
         )
     series, page = file.series[0], file.pages.first
     if series.is_multifile:
-        raise SoftmineError(f"{where}: its stack goes on in other files; save it as one file")
+        raise SoftmineError(f"{where}: its stack continues in other files; save it as one file")
     if page.photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
         colors = getattr(page.photometric, "name", page.photometric)
         raise SoftmineError(f"{where}: its colors are {colors}; save the stack as gray or RGB")
@@ -168,13 +165,3 @@ def _nodata(page: tifffile.TiffPage | tifffile.TiffFrame) -> float | None:
     except ValueError:
         return None
     return None if np.isnan(value) else value
-
-
-class _Complaints(logging.Handler):
-    """Notes whether tifffile reported damage that it went on from, as where pages are missing at the end."""
-
-    any = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Notes an error."""
-        self.any = self.any or record.levelno >= logging.ERROR

@@ -108,7 +108,7 @@ def _header(nibabel: Any, path: Path, where: str, start: bytes, zipped: bool) ->
 def _unzip(path: Path, where: str, offset: int, count: int, dtype: np.dtype) -> np.ndarray:
     size = path.stat().st_size
     data = b""
-    if offset + count <= size * _DEFLATE_MOST:  # else it cannot be there, and is not asked for
+    if offset + count <= size * _DEFLATE_MOST:  # else it cannot be there
         try:
             with gzip.open(path) as file:
                 file.seek(offset)

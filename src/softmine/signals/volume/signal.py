@@ -118,7 +118,7 @@ class Volume(GridSignal):
     def read(cls, path: str | os.PathLike[str], *, in_memory: bool | None = None) -> Volume:
         """Read a volume file: NIfTI (``.nii``, ``.nii.gz``), NPY, NPZ with one array, or a TIFF stack.
 
-        The format is told by the content, not by the file's name. NIfTI needs the extra ``softmine[volume]``.
+        The format follows from the content, not by the file's name. NIfTI needs the extra ``softmine[volume]``.
 
         Args:
             path: the file.

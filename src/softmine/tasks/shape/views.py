@@ -97,7 +97,7 @@ def deviation(
 def _rasterize(view: View, vertices: Points, faces: Faces) -> tuple[Array, Array]:
     depth = np.full((view.size, view.size), np.inf)
     place = np.full((view.size, view.size), -1)
-    mesh_kernels.rasterise(np.ascontiguousarray(view.project(vertices)[faces]), depth, place)
+    mesh_kernels.rasterize(np.ascontiguousarray(view.project(vertices)[faces]), depth, place)
     return depth, place
 
 
