@@ -39,7 +39,7 @@ def own_loop(image, name, steps, seed):
 
 def psnr(field, image):
     """Over all pixels, in dB."""
-    pixels = image.domain.centres(torch.arange(image.domain.cells))
+    pixels = image.domain.centers(torch.arange(image.domain.cells))
     probe = softmine.FieldProbe(field, image)
     errors = torch.cat([probe.residual(part).square().mean(-1) for part in pixels.split(2**16)])
     return -10 * torch.log10(errors.mean()).item()

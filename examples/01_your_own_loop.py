@@ -29,7 +29,7 @@ def train(image, sampler, steps):
         if step == 0:
             sampler.check()  # optional: names what is missing, if anything is
     with torch.no_grad():
-        pixels = image.domain.centres(torch.arange(image.domain.cells))
+        pixels = image.domain.centers(torch.arange(image.domain.cells))
         error = (field(pixels).clamp(0, 1) - image(pixels)).square().mean()
     return -10 * torch.log10(error).item()
 

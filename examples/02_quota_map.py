@@ -31,7 +31,7 @@ def train(image, make_sampler, steps):
         optimizer.step()
         schedule.step()
         sampler.update(batch, error)
-    pixels = image.domain.centres(torch.arange(image.domain.cells))
+    pixels = image.domain.centers(torch.arange(image.domain.cells))
     return -10 * torch.log10(softmine.FieldProbe(field, image).residual(pixels).square().mean())
 
 

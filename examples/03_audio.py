@@ -33,7 +33,7 @@ def train(audio, sampler, steps):
         schedule.step()
         sampler.update(batch, error)
     with torch.no_grad():
-        return field(audio.domain.centres(torch.arange(audio.shape[0]))).clamp(0, 1)
+        return field(audio.domain.centers(torch.arange(audio.shape[0]))).clamp(0, 1)
 
 
 def signal_to_noise(values, target):

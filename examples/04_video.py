@@ -32,7 +32,7 @@ def train(video, sampler, steps):
         sampler.update(batch, error)
     with torch.no_grad():
         cells = torch.randint(video.domain.cells, (100_000,), generator=torch.Generator().manual_seed(0))
-        voxels = video.domain.centres(cells)
+        voxels = video.domain.centers(cells)
         error = (field(voxels).clamp(0, 1) - video(voxels)).square().mean()
     return -10 * torch.log10(error).item()
 

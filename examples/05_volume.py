@@ -49,7 +49,7 @@ def main():
             print(f"step {step:4}  weighted loss {loss.item():.5f}")
     cells = torch.arange(domain.cells)
     known = cells if volume.valid is None else cells[volume.valid.flatten()]
-    error = softmine.FieldProbe(field, volume).residual(domain.centres(known)).square().mean()
+    error = softmine.FieldProbe(field, volume).residual(domain.centers(known)).square().mean()
     print(f"{-10 * torch.log10(error).item():.2f} dB over the voxels with data after {args.steps} steps")
 
 

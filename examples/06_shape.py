@@ -35,7 +35,7 @@ def train(shape, sampler, steps):
 def overlap(field, shape, side=64):
     """Intersection over union of the volumes inside, on a grid of side^3 points."""
     grid = softmine.Box((side,) * 3)
-    coords = grid.centres(torch.arange(grid.cells))
+    coords = grid.centers(torch.arange(grid.cells))
     with torch.no_grad():
         found = torch.cat([shape.is_inside(field(part)) for part in coords.split(2**16)])
     known = shape.is_inside(shape(coords))

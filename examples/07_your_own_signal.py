@@ -11,7 +11,7 @@ import torch
 import softmine
 
 DOMAIN = softmine.Box((1024, 1024))
-CENTERS = DOMAIN.centres(torch.arange(0, DOMAIN.cells, 61))
+CENTERS = DOMAIN.centers(torch.arange(0, DOMAIN.cells, 61))
 
 
 def zone_plate(coords):

@@ -128,7 +128,7 @@ def main():
     parser.add_argument("--batch-size", type=int, default=128)
     args = parser.parse_args()
     grid = softmine.Box((400, 100))
-    coords = grid.centres(torch.arange(grid.cells))
+    coords = grid.centers(torch.arange(grid.cells))
     truth = exact(coords)
     for seed in range(args.seeds):
         uniform, mined = (Run(spec, seed, args.steps, args.batch_size) for spec in ("uniform", args.sampler))

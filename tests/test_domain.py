@@ -14,12 +14,12 @@ shapes = st.lists(st.integers(1, 5000), min_size=1, max_size=4)
 
 @settings(deadline=None)
 @given(shape=shapes, data=st.data())
-def test_cells_and_their_centres_agree(shape, data):
+def test_cells_and_their_centers_agree(shape, data):
     box = Box(shape)
     cells = torch.tensor(data.draw(st.lists(st.integers(0, box.cells - 1), min_size=1, max_size=20)))
-    centres = box.centres(cells)
-    assert box.contains(centres).all()
-    assert torch.equal(box.cell(centres), cells)
+    centers = box.centers(cells)
+    assert box.contains(centers).all()
+    assert torch.equal(box.cell(centers), cells)
 
 
 @settings(deadline=None)
@@ -33,12 +33,12 @@ def test_native_units_are_cells(shape):
 
 @settings(deadline=None)
 @given(shape=shapes)
-def test_snapping_goes_to_the_centre_of_the_same_cell_and_lets_the_gradient_pass(shape):
+def test_snapping_goes_to_the_center_of_the_same_cell_and_lets_the_gradient_pass(shape):
     box = Box(shape)
     coords = torch.rand(20, box.dim, generator=torch.Generator().manual_seed(0)).requires_grad_()
     snapped = box.snap(coords)
     assert torch.equal(box.cell(snapped), box.cell(coords))
-    torch.testing.assert_close(snapped.detach(), box.centres(box.cell(coords)))
+    torch.testing.assert_close(snapped.detach(), box.centers(box.cell(coords)))
     snapped.sum().backward()
     assert torch.equal(coords.grad, torch.ones_like(coords))
 
@@ -120,7 +120,7 @@ def test_valid_cells_are_numbered_in_row_major_order(shape, seed):
     box = Box(shape, mask.numpy())
     assert box.valid == int(mask.sum())
     assert torch.equal(box.nth_valid(torch.arange(box.valid)), mask.flatten().nonzero().squeeze(-1))
-    assert torch.equal(box.contains(box.centres(torch.arange(box.cells))), mask.flatten())
+    assert torch.equal(box.contains(box.centers(torch.arange(box.cells))), mask.flatten())
     assert (box.mask is None) == bool(mask.all())
     assert box.mask is None or torch.equal(box.mask, mask)
 

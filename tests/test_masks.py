@@ -21,15 +21,15 @@ def grids(draw):
 
 @settings(deadline=None, max_examples=150)
 @given(grid=grids(), data=st.data())
-def test_every_cell_belongs_to_the_piece_that_its_centre_lies_in(grid, data):
+def test_every_cell_belongs_to_the_piece_that_its_center_lies_in(grid, data):
     mask, shape = grid
     # In parts of any size, it is put in order all the same.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(masks, "AT_A_TIME", data.draw(st.integers(1, 100)))
         pieces = MaskedGrid(mask, shape)
     box, every = Box(mask.shape), torch.arange(mask.numel())
-    # In double precision, and a little above: a centre may lie on a border.
-    coarse = Box(shape).cell(box.centres(every, torch.float64) + 1e-9)
+    # In double precision, and a little above: a center may lie on a border.
+    coarse = Box(shape).cell(box.centers(every, torch.float64) + 1e-9)
     occupied = coarse[mask.flatten()].unique()
     assert pieces.count == len(occupied)
     assert torch.equal(pieces.counts, torch.bincount(coarse[mask.flatten()])[occupied])

@@ -4,11 +4,11 @@ A *domain* is the unit cube [0, 1)^D over a regular grid of cells (pixels, sampl
 work in unit coordinates; distances that people choose (steps, radii) are in *native units*, one unit
 per cell, so that a setting means the same at every size.
 
-Cell ``i`` of an axis with ``n`` cells covers [i/n, (i+1)/n) and its centre lies at (i + 0.5)/n. Axes come
+Cell ``i`` of an axis with ``n`` cells covers [i/n, (i+1)/n) and its center lies at (i + 0.5)/n. Axes come
 in array order: (row, column) for a picture.
 
 Not every cell need hold something: a *mask* says which do, and "uniform" then means uniform over those. And not every
-axis need have neighbours: along a *discrete* one, such as the number of a photo, samples do not move.
+axis need have neighbors: along a *discrete* one, such as the number of a photo, samples do not move.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Values = Float[Tensor, "n c"]
 MAX_MASKED_CELLS = 2**31
 """Cells of a mask, at most,"""
 MAX_MASKED_AXIS = 2**22
-"""and along an axis: between finer ones float32 coordinates have no places, and would fall into neighbours."""
+"""and along an axis: between finer ones float32 coordinates have no places, and would fall into neighbors."""
 
 
 class Box:
@@ -50,7 +50,7 @@ class Box:
         shape: cells along each axis, in array order; 1 to 4 axes, each at least 1.
         mask: True in the cells that hold something, a tensor or array of the box's shape; None is all of them. At most
             2^31 cells, and 2^22 along an axis. It is copied, and takes a byte a cell on each device.
-        discrete: axes along which neighbours have nothing to do with each other, such as the number of a photo:
+        discrete: axes along which neighbors have nothing to do with each other, such as the number of a photo:
             samples do not move along them.
 
     Raises:
@@ -139,15 +139,15 @@ class Box:
         return native / self.scale(native)
 
     def snap(self, coords: Coords) -> Coords:
-        """Moves coordinates (N, D) to the centres of their cells; the gradient passes as if they had not moved.
+        """Moves coordinates (N, D) to the centers of their cells; the gradient passes as if they had not moved.
 
-        A picture is known at its pixels' centres and measured there. To train only there:
-        ``points = box.snap(sampler.draw())``. A bilinear look-up has a kink at every centre; its gradient there is
-        the difference to one neighbour.
+        A picture is known at its pixels' centers and measured there. To train only there:
+        ``points = box.snap(sampler.draw())``. A bilinear look-up has a kink at every center; its gradient there is
+        the difference to one neighbor.
         """
         scale = self.scale(coords)
-        centres = ((coords.detach() * scale).floor() + 0.5) / scale
-        return coords + (centres - coords.detach()) if coords.requires_grad else centres
+        centers = ((coords.detach() * scale).floor() + 0.5) / scale
+        return coords + (centers - coords.detach()) if coords.requires_grad else centers
 
     def contains(self, coords: Coords) -> Flags:
         """Which coordinates (N, D) lie in [0, 1)^D, in a cell that holds something; shape (N,). NaN does not."""
@@ -191,8 +191,8 @@ class Box:
             flat = flat * size + (coords[:, axis] * size).long().clamp(0, size - 1)
         return flat
 
-    def centres(self, cells: Cells, dtype: torch.dtype = torch.float32) -> Coords:
-        """Unit coordinates (N, D) of the centres of flat cell indices (N,)."""
+    def centers(self, cells: Cells, dtype: torch.dtype = torch.float32) -> Coords:
+        """Unit coordinates (N, D) of the centers of flat cell indices (N,)."""
         axes, device = [], cells.device
         if device.type == "mps":
             # Apple's GPUs have no float64.

@@ -86,7 +86,7 @@ class SetCells(nn.Module):
 class MaskedGrid(nn.Module):
     """A coarse grid over a masked fine one, and of its cells those that hold anything: *pieces*, in row-major order.
 
-    A fine cell belongs to the coarse cell that its centre lies in, so that no fine cell is cut.
+    A fine cell belongs to the coarse cell that its center lies in, so that no fine cell is cut.
 
     Args:
         mask: True where a fine cell holds something; at most 2^31 cells.
@@ -107,7 +107,7 @@ class MaskedGrid(nn.Module):
             self.inner, self.outer = SetCells(mask.flatten()), SetCells(torch.tensor([True]))
             held = torch.tensor([self.inner.count])
         else:
-            # Its cells in the order of the coarse ones, so that those of a piece are neighbours.
+            # Its cells in the order of the coarse ones, so that those of a piece are neighbors.
             ordered, held = self._in_order(mask)
             self.inner, self.outer = SetCells(ordered), SetCells(held > 0)
             held = held[held > 0]
@@ -262,12 +262,12 @@ def _columns(fine: Sequence[int], coarse: Sequence[int]) -> Columns:
 
 
 def _holder(index: Tensor, size: int, many: int) -> Tensor:
-    """Which of ``many`` coarse cells holds the centre of a fine one of this index, of ``size``, along one axis."""
+    """Which of ``many`` coarse cells holds the center of a fine one of this index, of ``size``, along one axis."""
     return (2 * index + 1) * many // (2 * size)
 
 
 def _low(index: Tensor, size: int, many: int) -> Tensor:
-    """The first fine index whose centre lies in the coarse cell of this index, along one axis."""
+    """The first fine index whose center lies in the coarse cell of this index, along one axis."""
     return (2 * size * index + many - 1) // (2 * many)
 
 

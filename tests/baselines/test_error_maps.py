@@ -11,7 +11,7 @@ from helpers import draw_in, train
 
 def map_density(sampler):
     grid = sampler.density.grid
-    return sampler.density.density(grid.centres(torch.arange(grid.cells)))
+    return sampler.density.density(grid.centers(torch.arange(grid.cells)))
 
 
 def test_the_map_of_torch_ngp_starts_at_one_and_keeps_a_tenth():

@@ -49,7 +49,7 @@ def test_after_the_run_the_last_interval_stays():
     assert found[-6:] == [101, 106, 111, 116, 121, 126]
 
 
-def test_the_laplacian_is_the_sum_of_neighbours_less_the_value():
+def test_the_laplacian_is_the_sum_of_neighbors_less_the_value():
     values = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
     kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
     expected = torch.nn.functional.conv2d(values[None, None], kernel[None, None], padding=1)[0, 0]
@@ -109,7 +109,7 @@ def test_half_of_the_batch_are_parents_and_half_mutants_from_the_rest():
         mutants.append(cells[21:].tolist())
         sampler.update(batch, torch.ones(41))
     assert probe.asked == 1
-    # Neighbouring steps repeat no mutant: 3 x 20 of 299 cells.
+    # Neighboring steps repeat no mutant: 3 x 20 of 299 cells.
     assert len({cell for step in mutants for cell in step}) == 60
 
 

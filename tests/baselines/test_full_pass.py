@@ -5,7 +5,7 @@ from softmine.baselines import full_pass
 from softmine.baselines.full_pass import PassTimes, errors, over_cells
 
 
-def test_a_pass_visits_the_centre_of_every_cell_in_order(monkeypatch):
+def test_a_pass_visits_the_center_of_every_cell_in_order(monkeypatch):
     monkeypatch.setattr(full_pass, "CHUNK", 7)
     box = Box((4, 5))
     visited = []

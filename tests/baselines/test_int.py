@@ -67,7 +67,7 @@ def test_a_batch_is_the_worst_cells_of_the_pass():
     batch = sampler.draw(lambda coords: error[box.cell(coords)])
     cells = box.cell(batch.coords)
     assert cells.tolist() == error.argsort(descending=True)[:100].tolist()
-    torch.testing.assert_close(batch.coords, box.centres(cells), rtol=0.0, atol=0.0)
+    torch.testing.assert_close(batch.coords, box.centers(cells), rtol=0.0, atol=0.0)
 
 
 def test_the_batch_stays_between_passes_and_follows_the_next():

@@ -27,7 +27,7 @@ def test_cells_are_drawn_in_proportion_to_their_error_and_the_uniform_share(shap
     sampler = Multinomial(box, 100_000, uniform_share=uniform_share, importance_floor=0.0, seed=0)
     coords = sampler.draw(error_at).coords
     assert box.contains(coords).all()
-    error = error_at(box.centres(torch.arange(box.cells)))
+    error = error_at(box.centers(torch.arange(box.cells)))
     expected = (1 - uniform_share) * error / error.mean() + uniform_share
     counts = cell_counts(box, coords)
     assert chi_square_p(counts, expected.numpy()) > FALSE_ALARM
@@ -47,7 +47,7 @@ def test_full_weight_gives_the_uniform_mean(uniform_share):
     values = error_at(coords) + coords[:, 0]
     weighted = sampler.weigh(batch, values) * values
     fine = Box((600, 600))
-    fine = fine.centres(torch.arange(fine.cells))
+    fine = fine.centers(torch.arange(fine.cells))
     exact = (error_at(fine) + fine[:, 0]).mean()
     standard_error = weighted.std() / len(weighted) ** 0.5
     assert (weighted.mean() - exact).abs() < 4.5 * standard_error
@@ -72,7 +72,7 @@ def test_no_weight_exceeds_the_share_that_bounds_it():
             Box((100,)), 4, alpha=1.0, warmup=0, uniform_share=share, importance_floor=floor, seed=3
         )
         sampler.refresh(lambda coords: (coords[:, 0] < 0.01).float())
-        density = sampler.density.density(sampler.domain.centres(torch.arange(100)))
+        density = sampler.density.density(sampler.domain.centers(torch.arange(100)))
         # The floor counts in the mean as well.
         assert density.min().item() == pytest.approx(least, rel=0.06)
         assert density.mean().item() == pytest.approx(1.0)

@@ -103,7 +103,7 @@ def test_full_weight_gives_the_uniform_mean(options):
     """At alpha = 1 the mean over independent runs is within 4.5 standard errors: 2e-5 false alarms (t, 99) for each of 12."""
     # A grid whose points do not fall on the steps.
     box, fine = Box((24, 30)), Box((1201, 1307))
-    exact = error_at(fine.centres(torch.arange(fine.cells))).mean()
+    exact = error_at(fine.centers(torch.arange(fine.cells))).mean()
     ones, errors, unweighted = [], [], []
     for seed in range(100):
         sampler = Resampling(box, 300, alpha=1.0, warmup=0, seed=seed, **options)

@@ -117,7 +117,7 @@ def test_resuming(picture, tmp_path, capsys):
     assert "its setting 'steps' is \"many\"" in refused(capsys, *resume, run)
     (run / "config.json").write_text("{}")
     assert "not the config.json of a softmine run" in refused(capsys, *resume, run)
-    config["settings"]["colour"] = "red"
+    config["settings"]["color"] = "red"
     (run / "config.json").write_text(json.dumps(config))
     assert "another version" in refused(capsys, *resume, run)
     shutil.rmtree(run)

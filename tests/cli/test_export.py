@@ -38,7 +38,7 @@ def refused(capsys, *words):
     return streams.err
 
 
-def test_a_mesh_with_colours(run, tmp_path, capsys):
+def test_a_mesh_with_colors(run, tmp_path, capsys):
     for ending in ("ply", "glb", "obj"):
         out = tmp_path / f"mesh.{ending}"
         assert main(["export", str(run), "--resolution", "48", "--out", str(out), "--device", "cpu"]) == 0

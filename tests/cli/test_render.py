@@ -51,7 +51,7 @@ def test_views_of_the_photos(runs, tmp_path, capsys):
 
 
 def test_a_background_shows_through(runs, tmp_path):
-    for name, colour in (("white", 255), ("black", 0)):
+    for name, color in (("white", 255), ("black", 0)):
         out = tmp_path / name
         assert (
             main(["render", str(runs / "box"), "--out", str(out), "--views", "train", "--background", name])
@@ -59,7 +59,7 @@ def test_a_background_shows_through(runs, tmp_path):
         )
         assert len(list(out.glob("*.png"))) == 4
         means = [np.asarray(Image.open(path)).mean() for path in out.glob("*.png")]
-        assert abs(np.mean(means) - colour) < 128
+        assert abs(np.mean(means) - color) < 128
 
 
 @pytest.mark.parametrize(("name", "views"), [("box", "orbit"), ("forward", "spiral")])

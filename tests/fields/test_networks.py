@@ -17,7 +17,7 @@ def test_every_field_returns_values_and_passes_gradients_to_coordinates(name, sh
 
 
 def test_siren_activations_keep_their_spread_through_the_layers():
-    """The initialisation's promise (section 3.2 of the paper): products of later layers are near N(0, 1)."""
+    """The initialization's promise (section 3.2 of the paper): products of later layers are near N(0, 1)."""
     torch.manual_seed(0)
     siren = Siren(2, 1, hidden=256, layers=4)
     hidden = 2 * torch.rand(4000, 2) - 1

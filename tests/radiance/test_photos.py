@@ -19,7 +19,7 @@ from softmine.signals.image import files as image_files
 
 
 def centers(photos):
-    return photos.domain.centres(torch.arange(photos.domain.cells), torch.float64)
+    return photos.domain.centers(torch.arange(photos.domain.cells), torch.float64)
 
 
 def small():

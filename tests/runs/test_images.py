@@ -11,7 +11,7 @@ def test_a_map_is_as_fine_as_its_counts_allow(mean, side):
     counts = np.random.default_rng(0).poisson(mean, (200, 256))
     density = _density(counts)
     assert density.shape == counts.shape
-    # Cells of side x side are of one colour, and neighbours are not.
+    # Cells of side x side are of one color, and neighbors are not.
     blocks = density.reshape(200 // side, side, 256 // side, side)
     assert np.array_equal(blocks, np.broadcast_to(blocks[:, :1, :, :1], blocks.shape))
     assert np.mean(blocks[1:, 0, :, 0] != blocks[:-1, 0, :, 0]) > 0.5

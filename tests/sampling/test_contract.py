@@ -150,7 +150,7 @@ def test_every_draw_gives_new_samples(spec, masked):
 
 def test_ranked_batches_in_flight_go_down_the_ranking():
     loop = Loop("int", batch_size=30)
-    error = loop.probe(loop.box.centres(torch.arange(loop.box.cells)))
+    error = loop.probe(loop.box.centers(torch.arange(loop.box.cells)))
     drawn = torch.cat([loop.box.cell(loop.draw().coords) for _ in range(4)])
     assert drawn.tolist() == error.topk(120).indices.tolist()
 
@@ -194,7 +194,7 @@ def gradient(loop, batches):
 def exact_gradient(box, fine=8):
     """That of the uniform loss over the valid cells."""
     loop, grid = Loop("uniform"), Box([fine * size for size in SHAPE])
-    coords = grid.centres(torch.arange(grid.cells))
+    coords = grid.centers(torch.arange(grid.cells))
     coords = coords[box.contains(coords)]
     loss = (loop.field(coords) - loop.signal(coords)).square().mean()
     return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(loop.field.parameters()))])

@@ -17,7 +17,7 @@ from helpers import FALSE_ALARM, chi_square_p, draw_in, train
 
 def map_density(sampler):
     grid = sampler.density.grid
-    return sampler.density.density(grid.centres(torch.arange(grid.cells)))
+    return sampler.density.density(grid.centers(torch.arange(grid.cells)))
 
 
 @pytest.mark.parametrize("shape", [(64,), (16, 12), (6, 8, 6), (4, 6, 4, 5)])

@@ -110,8 +110,8 @@ def test_full_weight_gives_the_mean_over_the_valid_cells(spec, shape):
     box = Box(shape, mask)
     # Larger where the error is, so that wrong weights show.
     values = torch.rand(shape, generator=torch.Generator().manual_seed(11)).flatten()
-    centres = box.centres(torch.arange(box.cells))
-    values += 2 * (5 * centres).sin().mean(-1)
+    centers = box.centers(torch.arange(box.cells))
+    values += 2 * (5 * centers).sin().mean(-1)
     exact = values[mask.flatten()].mean()
     means = []
     for seed in range(30):
@@ -131,7 +131,7 @@ def test_with_error_diffusion_full_weight_gives_nearly_that_mean(spec, shape):
     """What a cell has accumulated when a run begins and ends counts, and in a coarse cell one error after the other."""
     mask = odd_mask(shape)
     box = Box(shape, mask)
-    values = 1 + (5 * box.centres(torch.arange(box.cells))).sin().mean(-1)
+    values = 1 + (5 * box.centers(torch.arange(box.cells))).sin().mean(-1)
     drawn = train(make(spec, box, 32), 300, Signal(box))[100:]
     weighted = np.mean([(weights * values[box.cell(coords)]).mean().item() for coords, weights in drawn])
     plain = np.mean([values[box.cell(coords)].mean().item() for coords, _ in drawn])
@@ -160,7 +160,7 @@ def test_a_density_on_coarse_cells_counts_what_each_holds(fine, coarse):
     box = Box(fine, mask)
     weights = torch.rand(coarse, generator=torch.Generator().manual_seed(5)) + 0.1
     density = PiecewiseConstant(weights, domain=box)
-    stated = density.density(box.centres(torch.arange(box.cells)))
+    stated = density.density(box.centers(torch.arange(box.cells)))
     assert (stated[~mask.flatten()] == 0).all()
     assert stated[mask.flatten()].mean().item() == pytest.approx(1.0, abs=1e-5)
     drawn = torch.bincount(box.cell(density.draw(40_000, RandomStream(0))), minlength=box.cells)
@@ -175,7 +175,7 @@ def test_edges_finer_than_a_masked_domain_are_averaged_in_its_cells():
     fine = torch.zeros(4, 3)
     fine[2:, 0] = torch.tensor([1.0, 3.0])
     fine[0, 1] = 4.0
-    found = PiecewiseConstant(fine).over(box).density(box.centres(torch.arange(6)))
+    found = PiecewiseConstant(fine).over(box).density(box.centers(torch.arange(6)))
     # Means 2 and 2 in two of five cells.
     torch.testing.assert_close(found, torch.tensor([0.0, 2.5, 0.0, 2.5, 0.0, 0.0]))
 
@@ -267,7 +267,7 @@ def test_map_cells_hold_what_is_valid_in_them(cells):
     mask = odd_mask((6, 7))
     box = Box((6, 7), mask)
     pieces = MapCells(cells, box)
-    fine = box.centres(mask.flatten().nonzero().squeeze(-1))
+    fine = box.centers(mask.flatten().nonzero().squeeze(-1))
     found, valid = pieces.find(fine)
     assert valid.all()
     held = torch.bincount(found, minlength=pieces.count).float()

@@ -38,7 +38,7 @@ def test_low_and_high_bits_are_fair():
         assert stats.binomtest(ones, 100_000).pvalue > FALSE_ALARM
 
 
-def test_neighbouring_seeds_give_unrelated_streams():
+def test_neighboring_seeds_give_unrelated_streams():
     streams = torch.stack([RandomStream(seed).uniform(50_000, 1).flatten() for seed in range(4)])
     correlation = np.corrcoef(streams.numpy()) - np.eye(4)
     assert np.abs(correlation).max() < 5 / np.sqrt(50_000)

@@ -42,7 +42,7 @@ def test_a_position_that_is_no_number_has_the_first_cells_and_no_fraction():
     assert fraction[0, 0].isnan()
 
 
-def test_all_positions_must_be_centres_and_want_no_gradient():
+def test_all_positions_must_be_centers_and_want_no_gradient():
     size = torch.tensor([100, 30])
     place = torch.cartesian_prod(torch.arange(100), torch.arange(30))
     # As coordinates that single precision has rounded.

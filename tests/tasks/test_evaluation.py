@@ -36,7 +36,7 @@ def test_psnr_is_that_of_the_mean_squared_error_over_all_cells():
 def test_predictions_are_clipped_first():
     domain = Box((10,))
     found = CellEvaluator(Ramp(domain), "cells", CPU)(Ramp(domain, offset=5.0))
-    expected = ((1 - domain.centres(torch.arange(10))) ** 2).mean().item()
+    expected = ((1 - domain.centers(torch.arange(10))) ** 2).mean().item()
     assert found.psnr == pytest.approx(-10 * math.log10(expected), abs=1e-3)
 
 

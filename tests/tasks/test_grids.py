@@ -8,7 +8,7 @@ from softmine.tasks.grids import centers, grid_coords, predict, spread
 def test_grid_coords_are_those_of_the_domain():
     box = Box((3, 4, 5))
     coords = grid_coords(centers(3), centers(4), centers(5))
-    torch.testing.assert_close(coords, box.centres(torch.arange(box.cells)), rtol=0, atol=0)
+    torch.testing.assert_close(coords, box.centers(torch.arange(box.cells)), rtol=0, atol=0)
     rows = grid_coords(centers(3, 1, 2), centers(4), centers(5))
     torch.testing.assert_close(rows, coords[20:40], rtol=0, atol=0)
 

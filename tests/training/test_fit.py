@@ -113,7 +113,7 @@ def test_the_same_seed_gives_the_same_field_and_leaves_other_random_numbers_alon
     assert not torch.equal(first, other)
 
 
-def test_snapping_trains_at_the_centres_of_cells():
+def test_snapping_trains_at_the_centers_of_cells():
     asked = []
 
     def noting(coords):

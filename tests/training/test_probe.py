@@ -35,7 +35,7 @@ def dense(field, coords, residual):
 @pytest.mark.parametrize("kind", ["siren", "hashgrid"])
 def test_the_influence_is_that_of_the_dense_kernel(kind):
     field = make(kind)
-    coords = BOX.centres(torch.arange(BOX.cells))
+    coords = BOX.centers(torch.arange(BOX.cells))
     expected = dense(field, coords, (field(coords) - IMAGE(coords)).detach())
     found = FieldProbe(field, IMAGE).influence(BOX)
     assert not found.requires_grad
@@ -44,7 +44,7 @@ def test_the_influence_is_that_of_the_dense_kernel(kind):
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, of its first jvp
 def test_the_difference_to_either_side_is_the_forward_derivative():
-    field, coords = make("siren"), BOX.centres(torch.arange(BOX.cells))
+    field, coords = make("siren"), BOX.centers(torch.arange(BOX.cells))
     parameters = {name: parameter.detach() for name, parameter in field.named_parameters()}
 
     def values(parameters):
@@ -74,7 +74,7 @@ def test_parameters_gradients_and_optimizers_stay_as_they_were(kind):
         field = make(kind)
         optimizer = RowAdam(field.parameters(), lr=1e-2, batch_size=256)
         for _ in range(3):
-            coords = BOX.centres(torch.arange(BOX.cells))
+            coords = BOX.centers(torch.arange(BOX.cells))
             (field(coords) - IMAGE(coords)).square().mean().backward()
             if look:
                 kept = [None if p.grad is None else p.grad.clone() for p in field.parameters()]
@@ -105,7 +105,7 @@ def test_frozen_parameters_do_not_count():
     field = make("siren")
     for linear in field.linears:
         linear.requires_grad_(False)
-    coords = BOX.centres(torch.arange(BOX.cells))
+    coords = BOX.centers(torch.arange(BOX.cells))
     residual = (field(coords) - IMAGE(coords)).detach()
     hidden = 2 * coords - 1
     for omega, linear in zip(field.omegas, field.linears, strict=True):

@@ -15,7 +15,7 @@ from softmine.baselines.full_pass import (
     on_grid,
     over_cells,
     pass_if_due,
-    valid_centres,
+    valid_centers,
 )
 from softmine.baselines.ranking import Shuffle, ability, check_cells, spread
 from softmine.checks import check_count, check_share
@@ -43,9 +43,9 @@ class EVOS(Sampler):
       not a choice of where to train, so it is left out: the source's row "EVOS w/o CFS".
     - The Laplacian of the error stands for the difference of Laplacians, which it equals; neither is clipped.
     - With other than two axes it is the Laplacian along all of them, and grey is the mean of other than three channels.
-    - Along discrete axes there are no neighbours, and where a mask leaves cells out the error is zero, as beyond the grid.
+    - Along discrete axes there are no neighbors, and where a mask leaves cells out the error is zero, as beyond the grid.
     - Mutants are taken from a random order of all cells that a pass makes new, so that those of one step are uniform
-      and those of neighbouring steps do not repeat each other; the source's are independent from step to step.
+      and those of neighboring steps do not repeat each other; the source's are independent from step to step.
 
     Args:
         domain: where coordinates live.
@@ -115,7 +115,7 @@ class EVOS(Sampler):
         """
         pass_if_due(self.passes, lambda: self.updates, self.refresh, probe, "evos")
         cells = torch.cat((self.parents, self.shuffle.next_except(self.mutants, self.parents)))
-        return Batch(valid_centres(self.domain, cells), self.step.clone())
+        return Batch(valid_centers(self.domain, cells), self.step.clone())
 
     def _interval(self, step: int) -> int:
         return next(later for later in itertools.count(step + 1) if self._is_key(later + 1)) - step
@@ -145,7 +145,7 @@ def fitness(residual: Values, domain: Box) -> tuple[PerSample, PerSample]:
 
 
 def laplacian(values: Tensor, axes: Sequence[int]) -> Tensor:
-    """Sum of the direct neighbours along D axes less 2 D times the value; zero beyond the grid, as in the source."""
+    """Sum of the direct neighbors along D axes less 2 D times the value; zero beyond the grid, as in the source."""
     total = -2 * len(axes) * values
     for axis in axes:
         size = values.shape[axis]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from softmine.baselines.full_pass import over_cells, valid_centres
+from softmine.baselines.full_pass import over_cells, valid_centers
 from softmine.baselines.ranking import Shuffle, check_cells
 from softmine.checks import check_count, check_share
 from softmine.domain import Box, PerSample, SoftmineError
@@ -113,7 +113,7 @@ class ExpansiveSupervision(Sampler):
                 supply.add(period)
             supply.take()
         drawn = torch.cat((self.anchors.next(self.anchor_count), self.others.next(self.other_count)))
-        return Batch(valid_centres(self.domain, drawn), self.step.clone())
+        return Batch(valid_centers(self.domain, drawn), self.step.clone())
 
     @property
     def coefficient(self) -> Tensor:

@@ -32,12 +32,12 @@ def check_passable(domain: Box) -> None:
 
 
 def over_cells(domain: Box, function: Callable[[Coords], Tensor], device: torch.device) -> Tensor:
-    """``function`` at the centre of every valid cell, in row-major order: (valid,) or (valid, C)."""
+    """``function`` at the center of every valid cell, in row-major order: (valid,) or (valid, C)."""
     values = torch.empty(0)
     with torch.no_grad():
         for start in range(0, domain.valid, CHUNK):
             numbers = torch.arange(start, min(start + CHUNK, domain.valid), device=device)
-            part = function(valid_centres(domain, numbers))
+            part = function(valid_centers(domain, numbers))
             if start == 0:
                 # Filled in place, because joining parts would need twice the memory.
                 values = part.new_empty((domain.valid, *part.shape[1:]))
@@ -53,9 +53,9 @@ def errors(domain: Box, probe: Probe, device: torch.device) -> PerSample:
     return check_probed(over_cells(domain, probe, device), domain.valid).nan_to_num(0.0, 0.0, 0.0)
 
 
-def valid_centres(domain: Box, numbers: Cells) -> Coords:
-    """Centres (N, D) of the valid cells of these numbers (N,), from 0 to ``domain.valid`` - 1."""
-    return domain.centres(domain.nth_valid(numbers))
+def valid_centers(domain: Box, numbers: Cells) -> Coords:
+    """Centers (N, D) of the valid cells of these numbers (N,), from 0 to ``domain.valid`` - 1."""
+    return domain.centers(domain.nth_valid(numbers))
 
 
 def on_grid(domain: Box, values: PerSample) -> Tensor:

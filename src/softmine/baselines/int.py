@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softmine.baselines.full_pass import LONGEST, PassTimes, errors, pass_if_due, valid_centres
+from softmine.baselines.full_pass import LONGEST, PassTimes, errors, pass_if_due, valid_centers
 from softmine.baselines.ranking import check_cells, spread
 from softmine.checks import check_count
 from softmine.domain import Box, PerSample, SoftmineError
@@ -110,7 +110,7 @@ class INT(Sampler):
             if self._host_in_flight:
                 cells = self._next_hardest(self._host_in_flight)
             self._set_in_flight(self._host_in_flight + 1)
-        return Batch(valid_centres(self.domain, cells), self.step.clone())
+        return Batch(valid_centers(self.domain, cells), self.step.clone())
 
     def _next_hardest(self, batches: int) -> Tensor:
         """The cells (N,) that follow those of some batches in the ranking; after the last, the first again."""

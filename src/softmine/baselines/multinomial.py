@@ -16,7 +16,7 @@ from softmine.sampling.drawing.from_density import INDEPENDENT, Drawing
 class Multinomial(Sampler):
     """Draws cells in proportion to a power of their error, which a full pass of the field over all cells has measured.
 
-    Every ``interval`` updates the probe gives the error at the centre of every cell. Samples fall uniformly
+    Every ``interval`` updates the probe gives the error at the center of every cell. Samples fall uniformly
     within the cells drawn. The loss is weighted by ``(u / q)^alpha``; q is exact, relative to the last pass, so at
     alpha = 1 the loss is unbiased however old the pass is. A pass costs a forward evaluation of the whole signal: this
     is a yardstick for cheaper samplers more than a way to save time.

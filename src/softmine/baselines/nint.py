@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softmine.baselines.full_pass import PassTimes, errors, pass_if_due, valid_centres
+from softmine.baselines.full_pass import PassTimes, errors, pass_if_due, valid_centers
 from softmine.baselines.ranking import Shuffle, ability, check_cells, spread
 from softmine.checks import check_count, check_share
 from softmine.domain import Box, SoftmineError
@@ -120,7 +120,7 @@ class NINT(Sampler):
         """
         pass_if_due(self.passes, lambda: self.updates, self.refresh, probe, "nint")
         cells = torch.cat((self.chosen, self.shuffle.next_except(self.uniform_count, self.chosen)))
-        return Batch(valid_centres(self.domain, cells), self.step.clone())
+        return Batch(valid_centers(self.domain, cells), self.step.clone())
 
     def share(self, passes: int) -> float:
         """Share of the batch by influence in the list made at a pass, counted from 1."""

@@ -32,7 +32,7 @@ class Export:
     """Write the surface that a run has learned as a mesh, in the units of the file it was trained on.
 
     Of a shape, or of a radiance field: there with colors, or as points that the photos see. Scenes without bounds are
-    meshed in the unit ball around what the cameras look at; those in normalised device coordinates have points only. For
+    meshed in the unit ball around what the cameras look at; those in normalized device coordinates have points only. For
     images and films of a radiance field, see softmine render.
     """
 

@@ -138,7 +138,7 @@ class Photos(nn.Module):
         rows, columns = self._strided(view, stride)
         for flat in torch.arange(len(rows) * len(columns)).split(chunk):
             row, column = rows[flat // len(columns)], columns[flat % len(columns)]
-            yield self.domain.centres((view * height + row) * width + column)
+            yield self.domain.centers((view * height + row) * width + column)
 
     def view_shape(self, view: int, stride: int = 1) -> tuple[int, int]:
         """Rows and columns that ``view_coords`` goes through."""

@@ -23,7 +23,7 @@ class Edges(Sampler):
     Supervision, ICME 2025) finds edges with a Canny threshold and jitters them along the row, which depends on
     two thresholds and on the picture's orientation.
 
-    Nothing is drawn where the domain's mask holds nothing, whatever the edges there. Along a discrete axis neighbours
+    Nothing is drawn where the domain's mask holds nothing, whatever the edges there. Along a discrete axis neighbors
     are merged only as far as the given edges have merged them.
 
     Args:

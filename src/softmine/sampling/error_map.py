@@ -24,7 +24,7 @@ class ErrorMap(Sampler):
     The error given to ``update`` is averaged over the samples of the batch that fell into one cell, and taken up
     by an exponential average: the map costs no evaluation of the field. The density is the map's, mixed with a
     uniform share, and exact, so that at alpha = 1 the weights ``(u / q)^alpha`` make the loss unbiased, whatever the
-    map has learned. (Training that snaps the samples to cell centres sees q per grid cell, which is the same but
+    map has learned. (Training that snaps the samples to cell centers sees q per grid cell, which is the same but
     where a map cell's border crosses a grid cell.)
 
     ``softmine.baselines`` has the maps of torch-ngp and instant-ngp.

@@ -27,7 +27,7 @@ class Shuffled(Sampler):
     Khaled and Richtárik, NeurIPS 2020); here it is a second baseline. Within a cell coordinates are uniform.
 
     Where the number of cells has no two factors that are not too far from each other, a few samples of a pass, at most its
-    root, are drawn freely; and along an axis of more than 2^22 cells float32 coordinates may lie in a neighbour of the cell
+    root, are drawn freely; and along an axis of more than 2^22 cells float32 coordinates may lie in a neighbor of the cell
     whose turn it is.
 
     Batches are drawn ``period`` at a time. A compiled or recorded ``draw`` cannot do that: call ``refresh()`` outside of it, before the

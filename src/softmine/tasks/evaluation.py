@@ -107,7 +107,7 @@ class CellEvaluator(FieldEvaluator):
         where = (
             f"all {all_of_them}" if count == domain.valid else f"a fixed subset of {count:,} of {all_of_them}"
         )
-        coords = domain.centres(self.cells)
+        coords = domain.centers(self.cells)
         if beside is not None:
             coords = torch.cat([coords, beside])
         super().__init__(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from softmine.baselines.full_pass import over_cells, valid_centres
+from softmine.baselines.full_pass import over_cells, valid_centers
 from softmine.domain import Box, Coords, PerSample, Values
 from softmine.signals import Signal
 from softmine.training.evaluation import at_rest
@@ -56,7 +56,7 @@ class FieldProbe:
 
 
 def influence(field: nn.Module, signal: Callable[[Coords], Values], domain: Box) -> PerSample:
-    """``|K r|`` at the centre of every valid cell, (valid,), with r = field - signal and ``K = J J^T``.
+    """``|K r|`` at the center of every valid cell, (valid,), with r = field - signal and ``K = J J^T``.
 
     ``v = J^T r`` is a backward pass over all of them, chunk by chunk. ``J v`` is the difference of the field to either
     side along v, because an encoding in compiled loops has no forward derivative; it is off by less than a hundredth.
@@ -78,7 +78,7 @@ def influence(field: nn.Module, signal: Callable[[Coords], Values], domain: Box)
     with torch.enable_grad():
         for start in range(0, domain.valid, CHUNK):
             numbers = torch.arange(start, min(start + CHUNK, domain.valid), device=device)
-            coords = valid_centres(domain, numbers)
+            coords = valid_centers(domain, numbers)
             values = along(coords)
             residual = values.detach() - signal(coords).detach()
             (values * residual).sum().backward()

@@ -40,8 +40,8 @@ def test_draws_are_uniform_inside_a_cell():
 @given(weights=st.lists(st.floats(0, 1e6), min_size=1, max_size=200).filter(lambda w: sum(w) > 1e-3))
 def test_the_density_has_mean_one_and_is_proportional(weights):
     density = PiecewiseConstant(torch.tensor(weights, dtype=torch.float64))
-    centres = density.grid.centres(torch.arange(len(weights)), torch.float64)
-    found = density.density(centres)
+    centers = density.grid.centers(torch.arange(len(weights)), torch.float64)
+    found = density.density(centers)
     expected = torch.tensor(weights, dtype=torch.float64) * len(weights) / sum(weights)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
@@ -105,7 +105,7 @@ def test_a_finer_density_is_averaged_and_a_coarser_one_stays():
     weights[3, 1] = 24.0
     coarser = PiecewiseConstant(weights).at_most((4, 6))
     assert coarser.grid.shape == (4, 3)
-    assert coarser.density(coarser.grid.centres(torch.arange(12))).view(4, 3)[1, 1] == 12
+    assert coarser.density(coarser.grid.centers(torch.arange(12))).view(4, 3)[1, 1] == 12
     torch.testing.assert_close(coarser.density(torch.rand(500, 2)).unique(), torch.tensor([0.0, 12.0]))
 
 

@@ -13,9 +13,9 @@ from softmine.sampling import Batch, PiecewiseConstant
 from helpers import FALSE_ALARM, chi_square_p, histogram, unchecked_types
 
 
-def bumps(native, centres, spread):
+def bumps(native, centers, spread):
     """A mixture of equal Gaussians over native coordinates (N, D), smooth and positive."""
-    square = (native.unsqueeze(1) - centres.to(native)).square().sum(-1)
+    square = (native.unsqueeze(1) - centers.to(native)).square().sum(-1)
     return torch.exp(-0.5 * square / spread**2).sum(1)
 
 
@@ -48,12 +48,12 @@ def test_the_chain_samples_its_importance_in_one_dimension(batch, size):
     """With a = b^2 / 2 and small steps the chain's histogram is Q, at every batch and signal size."""
     box = Box((size,))
     unit = size / 48
-    centres = torch.tensor([[15.0], [33.0]]) * unit
+    centers = torch.tensor([[15.0], [33.0]]) * unit
     noise = 1.0 * unit
     sampler = Langevin(box, batch, drift=noise**2 / 2, noise=noise, seed=1, **PLAIN)
-    particles = walk(sampler, lambda x: bumps(box.to_native(x), centres, 5.0 * unit), 1200)
+    particles = walk(sampler, lambda x: bumps(box.to_native(x), centers, 5.0 * unit), 1200)
     middles = (torch.arange(24 * 40) + 0.5).unsqueeze(-1) / (24 * 40)
-    expected = bumps(box.to_native(middles), centres, 5.0 * unit).reshape(24, 40).sum(1)
+    expected = bumps(box.to_native(middles), centers, 5.0 * unit).reshape(24, 40).sum(1)
     assert chi_square_p(histogram(particles, 24), expected) > FALSE_ALARM
     assert chi_square_p(histogram(particles, 24), np.ones(24)) < 1e-20, "the test can fail"
 
@@ -61,11 +61,11 @@ def test_the_chain_samples_its_importance_in_one_dimension(batch, size):
 def test_the_chain_samples_its_importance_in_two_dimensions():
     # Edges lie at least four spreads away: a sample that leaves is redrawn uniformly, which is no part of Q.
     box = Box((32, 40))
-    centres = torch.tensor([[13.0, 15.0], [19.0, 25.0]])
+    centers = torch.tensor([[13.0, 15.0], [19.0, 25.0]])
     sampler = Langevin(box, 5000, drift=0.245, noise=0.7, seed=2, **PLAIN)
-    particles = walk(sampler, lambda x: bumps(box.to_native(x), centres, 3.0), 1200)
-    fine = box.centres(torch.arange(box.cells))
-    expected = bumps(box.to_native(fine), centres, 3.0).reshape(8, 4, 8, 5).sum((1, 3))
+    particles = walk(sampler, lambda x: bumps(box.to_native(x), centers, 3.0), 1200)
+    fine = box.centers(torch.arange(box.cells))
+    expected = bumps(box.to_native(fine), centers, 3.0).reshape(8, 4, 8, 5).sum((1, 3))
     assert chi_square_p(histogram(particles, 8), expected) > FALSE_ALARM
 
 
@@ -76,8 +76,8 @@ def test_a_step_is_the_same_in_pixels_at_every_batch_and_picture_size():
         sampler = Langevin(box, batch, drift=3.0, noise=0.0, seed=0, **PLAIN)
         start = torch.tensor([[30.0, 40.0]]).expand(batch, 2)
         sampler.particles[0].copy_(box.to_unit(start))
-        centres = torch.tensor([[35.0, 44.0]])
-        after = walk(sampler, lambda x, b=box, c=centres: bumps(b.to_native(x), c, 6.0), 1)
+        centers = torch.tensor([[35.0, 44.0]])
+        after = walk(sampler, lambda x, b=box, c=centers: bumps(b.to_native(x), c, 6.0), 1)
         moves.append(box.to_native(after)[0] - start[0])
     torch.testing.assert_close(moves[0], torch.tensor([5.0, 4.0]) / 36 * 3, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(moves[1], moves[0], rtol=1e-3, atol=1e-3)
@@ -148,7 +148,7 @@ def test_alpha_warms_up_linearly_and_reaches_its_target_at_step_1000():
         assert sampler.alpha.item() == pytest.approx(expected)
 
 
-def test_weights_are_importance_to_the_minus_alpha_normalised_for_a_chain():
+def test_weights_are_importance_to_the_minus_alpha_normalized_for_a_chain():
     importance = torch.tensor([0.1, 0.2, 0.4, 0.8])
     sampler = Langevin(Box((8,)), 4, alpha=0.5, warmup=0, importance_floor=0.0)
     relative = importance * (1 / importance).mean()
@@ -196,7 +196,7 @@ def test_full_weight_is_unbiased_for_a_chain_in_equilibrium_with_a_uniform_share
     values = importance**2 + coords[:, 0]
     weighted = sampler.weigh(Batch(coords, sampler.step), importance) * values
     exact = (table**2).mean().item() + 0.5
-    # The normaliser is estimated from the same samples, which widens the error: 6 standard errors.
+    # The normalizer is estimated from the same samples, which widens the error: 6 standard errors.
     standard_error = (weighted.std() + values.mean()) / count**0.5
     assert abs(weighted.mean().item() - exact) < 6 * standard_error
     if share < 1:

@@ -31,10 +31,10 @@ def unit(audio, samples):
 
 @quick
 @given(clips())
-def test_centre_of_a_sample_gives_the_sample(samples):
+def test_center_of_a_sample_gives_the_sample(samples):
     audio = Audio(samples, 8000)
     cells = torch.arange(len(samples))
-    values = audio(audio.domain.centres(cells, torch.float64))
+    values = audio(audio.domain.centers(cells, torch.float64))
     assert values.dtype == torch.float64
     assert values.shape == audio.shape
     torch.testing.assert_close(values, torch.from_numpy(unit(audio, samples)), rtol=0, atol=1e-6)
@@ -91,12 +91,12 @@ def test_the_gradient_is_the_local_slope():
 
 
 @pytest.mark.parametrize("length", [1000, 100_003, 2**20 + 1, module.MAX_SAMPLES])
-def test_rounded_centres_give_their_own_sample(length):
+def test_rounded_centers_give_their_own_sample(length):
     samples = np.random.default_rng(0).integers(-9000, 9000, length).astype(np.int16)
     audio = Audio(samples, 48000, copy=False)
     cells = torch.arange(max(0, length - 10_000), length)
-    centres = audio.domain.centres(cells)
-    assert torch.equal(audio(centres), audio.sample_values(cells))
+    centers = audio.domain.centers(cells)
+    assert torch.equal(audio(centers), audio.sample_values(cells))
     # As training does it, from anywhere in the sample that float32 can say.
     inside = audio.domain.snap(audio.domain.inside(cells, [torch.full((len(cells),), 0.3)]))
     assert torch.equal(audio(inside), audio.sample_values(audio.domain.cell(inside)))

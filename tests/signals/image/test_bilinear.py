@@ -27,7 +27,7 @@ def cells_of(dtype, channels):
 
 
 def coordinates(dtype):
-    """Anywhere, at centres and beyond the outermost ones, and nowhere."""
+    """Anywhere, at centers and beyond the outermost ones, and nowhere."""
     anywhere = torch.rand(300, 2, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.1
     rows, columns = torch.meshgrid((torch.arange(5) + 0.5) / 5, (torch.arange(7) + 0.5) / 7, indexing="ij")
     nowhere = torch.tensor([[torch.nan, 0.5], [0.5, torch.nan]])
@@ -134,16 +134,16 @@ def test_other_pixels_in_memory_have_a_loop(dtype):
     assert fits_loop(torch.rand(3, 2), image.stored)
 
 
-def centres_of(image):
-    """Centres of pixels that float64 holds, as the sides of the image are powers of two."""
-    return image.domain.centres(torch.arange(image.domain.cells), torch.float64)
+def centers_of(image):
+    """Centers of pixels that float64 holds, as the sides of the image are powers of two."""
+    return image.domain.centers(torch.arange(image.domain.cells), torch.float64)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch's own use of it
 @pytest.mark.parametrize("dtype", KINDS)
-def test_derivatives_forward_at_centres_are_the_differences_to_the_next(dtype):
+def test_derivatives_forward_at_centers_are_the_differences_to_the_next(dtype):
     image = Image(pixels_of(dtype, (4, 8, 3)))
-    coords = centres_of(image)
+    coords = centers_of(image)
     for axis, length in enumerate((4, 8)):
         direction = torch.zeros_like(coords)
         direction[:, axis] = 1
@@ -160,25 +160,25 @@ def test_derivatives_forward_at_centres_are_the_differences_to_the_next(dtype):
         torch.testing.assert_close(backward.grad[:, axis], expected.sum(-1), rtol=0, atol=1e-9)
 
 
-def test_a_batch_of_batches_of_centres():
+def test_a_batch_of_batches_of_centers():
     image = Image(np.random.default_rng(0).random((4, 8, 3)).astype(np.float32))
-    coords = centres_of(image)
+    coords = centers_of(image)
     together = torch.func.vmap(image)(coords.view(4, 8, 2))
     torch.testing.assert_close(together.view(-1, 3), image(coords), rtol=0, atol=1e-7)
 
 
 @pytest.mark.filterwarnings("ignore")  # of shapes that become constants, and of torch.jit's age
 @pytest.mark.parametrize("follow", [False, True])
-def test_what_is_traced_at_centres_holds_elsewhere(follow):
+def test_what_is_traced_at_centers_holds_elsewhere(follow):
     image = Image(np.random.default_rng(0).random((4, 8, 3)).astype(np.float32))
-    traced = torch.jit.trace(image, centres_of(image).float().requires_grad_(follow))
+    traced = torch.jit.trace(image, centers_of(image).float().requires_grad_(follow))
     elsewhere = coordinates(torch.float32)[:300]
     torch.testing.assert_close(traced(elsewhere), image(elsewhere))
 
 
-def test_what_lies_beside_a_centre_does_not_depend_on_the_rest_of_the_batch():
+def test_what_lies_beside_a_center_does_not_depend_on_the_rest_of_the_batch():
     image = Image(np.linspace(0, 1, 2).repeat(500).reshape(1000, 1)[::-1].copy())
-    beside = image.domain.centres(torch.tensor([499]), torch.float64) + torch.tensor([[2e-7, 0.0]])
+    beside = image.domain.centers(torch.tensor([499]), torch.float64) + torch.tensor([[2e-7, 0.0]])
     among = image(torch.cat((beside, torch.tensor([[0.1234, 0.5]]))))[:1]
     torch.testing.assert_close(
         image(beside), torch.full((1, 1), 1 - 2e-4, dtype=torch.float64), rtol=0, atol=1e-9

@@ -32,8 +32,8 @@ def images(draw, dtypes=DTYPES):
     return draw(hnp.arrays(dtype, shape, elements=values))
 
 
-def centres(height, width, dtype=torch.float64):
-    return Box((height, width)).centres(torch.arange(height * width), dtype)
+def centers(height, width, dtype=torch.float64):
+    return Box((height, width)).centers(torch.arange(height * width), dtype)
 
 
 def unit(image, pixels):
@@ -43,9 +43,9 @@ def unit(image, pixels):
 
 @quick
 @given(images())
-def test_centre_of_a_pixel_gives_the_pixel(pixels):
+def test_center_of_a_pixel_gives_the_pixel(pixels):
     image = Image(pixels)
-    values = image(centres(*pixels.shape[:2]))
+    values = image(centers(*pixels.shape[:2]))
     assert values.dtype == torch.float64
     assert values.shape == (pixels.shape[0] * pixels.shape[1], image.channels)
     torch.testing.assert_close(values, torch.from_numpy(unit(image, pixels)), rtol=0, atol=1e-9)
@@ -63,14 +63,14 @@ def test_values_lie_in_0_to_1_and_rows_agree_with_look_up(pixels):
     rows = image.rows(0, height)
     assert rows.dtype == np.float32
     assert rows.shape == image.shape
-    looked = image(centres(height, width, torch.float32)).reshape(height, width, channels)
-    # Float32 coordinates miss a centre by a part in ten million of the side.
+    looked = image(centers(height, width, torch.float32)).reshape(height, width, channels)
+    # Float32 coordinates miss a center by a part in ten million of the side.
     torch.testing.assert_close(looked, torch.from_numpy(rows), rtol=0, atol=1e-5)
 
 
 @quick
 @given(images(), st.floats(0, 1), st.floats(0, 1))
-def test_linear_between_centres(pixels, down, across):
+def test_linear_between_centers(pixels, down, across):
     pixels = np.tile(pixels, (2, 2) + (1,) * (pixels.ndim - 2))  # at least two pixels a side
     image = Image(pixels)
     height, width = pixels.shape[:2]

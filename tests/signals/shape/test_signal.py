@@ -105,8 +105,8 @@ def test_the_prior_is_greatest_at_the_surface():
     shape = cuboid()
     prior = shape.edges(30**3)
     assert prior.shape == (30, 30, 30)
-    centres = (np.stack(np.meshgrid(*[np.arange(30)] * 3, indexing="ij"), -1) + 0.5) / 30
-    distance = np.abs(true_distance(centres))
+    centers = (np.stack(np.meshgrid(*[np.arange(30)] * 3, indexing="ij"), -1) + 0.5) / 30
+    distance = np.abs(true_distance(centers))
     np.testing.assert_allclose(prior.numpy(), np.exp(-distance.clip(max=0.24) / 0.02), rtol=1e-4)
     with pytest.raises(SoftmineError, match="at least 1"):
         shape.edges(0)

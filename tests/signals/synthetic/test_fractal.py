@@ -13,8 +13,8 @@ def test_pixels_are_the_same_however_they_are_asked_for():
     image = Image.builtin("fractal-37x23")
     whole = image.rows(0, 23)
     assert whole.shape == (23, 37, 3)
-    centres = image.domain.centres(torch.arange(23 * 37))
-    np.testing.assert_array_equal(image(centres).numpy().reshape(23, 37, 3), whole)
+    centers = image.domain.centers(torch.arange(23 * 37))
+    np.testing.assert_array_equal(image(centers).numpy().reshape(23, 37, 3), whole)
     np.testing.assert_array_equal(image.preview(99), whole)
     np.testing.assert_array_equal(image.rows(7, 9), whole[7:9])
 

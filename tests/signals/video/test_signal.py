@@ -38,18 +38,18 @@ class TestLookUp:
         assert isinstance(noise, Signal)
         assert noise.domain.shape == (5, 6, 7)
 
-    def test_every_centre_has_its_own_value(self, noise):
+    def test_every_center_has_its_own_value(self, noise):
         cells = torch.arange(noise.domain.cells)
         expected = noise.stored.float() / 255
-        assert torch.equal(noise(noise.domain.centres(cells)), expected)
-        assert torch.equal(noise(noise.domain.snap(noise.domain.centres(cells))), expected)
+        assert torch.equal(noise(noise.domain.centers(cells)), expected)
+        assert torch.equal(noise(noise.domain.snap(noise.domain.centers(cells))), expected)
 
-    def test_with_and_without_neighbors_agree_at_centres(self, noise):
-        coords = noise.domain.centres(torch.arange(noise.domain.cells))
+    def test_with_and_without_neighbors_agree_at_centers(self, noise):
+        coords = noise.domain.centers(torch.arange(noise.domain.cells))
         slow = noise(coords.clone().requires_grad_())
         assert torch.allclose(slow, noise(coords), atol=1e-5)
 
-    def test_linear_between_centres_on_every_axis(self, noise):
+    def test_linear_between_centers_on_every_axis(self, noise):
         random = torch.Generator().manual_seed(0)
         low = torch.rand(50, 3, generator=random) * 0.5
         low = noise.domain.snap(low).double()
@@ -61,7 +61,7 @@ class TestLookUp:
                 expected = torch.lerp(noise(low), noise(high), share)
                 assert torch.allclose(noise(between), expected, atol=1e-6)
 
-    def test_constant_beyond_the_outermost_centres(self, noise):
+    def test_constant_beyond_the_outermost_centers(self, noise):
         ends = noise(torch.tensor([[0.0, 0.0, 0.0], [0.9999, 0.9999, 0.9999]]))
         corners = noise.stored[[0, -1]].float() / 255
         assert torch.allclose(ends, corners)

@@ -34,7 +34,7 @@ def save_nifti(path, voxels, affine=AFFINE, kind=None, scaling=None, endianness=
 
 def at_voxels(volume):
     """Stored values at all voxels, through the look-up."""
-    values = volume(volume.domain.centres(torch.arange(volume.domain.cells), torch.float64)).numpy()
+    values = volume(volume.domain.centers(torch.arange(volume.domain.cells), torch.float64)).numpy()
     return volume.to_raw(values).reshape(volume.shape)
 
 

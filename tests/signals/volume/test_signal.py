@@ -55,21 +55,21 @@ def test_values_are_linear_between_voxels(shape):
 def test_the_gradient_is_that_of_the_values(gaps):
     voxels = with_gaps((4, 5, 6, 2)) if gaps else random_voxels((4, 5, 6, 2))
     volume = Volume(voxels.astype(np.float64))
-    # A tenth of a voxel away from centres, where values have kinks, and between voxels that are all there.
+    # A tenth of a voxel away from centers, where values have kinks, and between voxels that are all there.
     cells = torch.randint(0, 60, (200,), generator=torch.Generator().manual_seed(0))
-    coords = volume.domain.centres(cells, torch.float64)
+    coords = volume.domain.centers(cells, torch.float64)
     coords = coords + (torch.rand(200, 3, dtype=torch.float64) * 0.3 + 0.1) / torch.tensor([4, 5, 6])
     assert torch.autograd.gradcheck(volume, coords.requires_grad_(), eps=1e-7, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch's own use of it
 @pytest.mark.parametrize("gaps", [False, True])
-def test_derivatives_at_centres_are_the_differences_to_the_next(gaps):
-    # Sides are powers of two, so that float64 holds the centres and nothing lies before them.
+def test_derivatives_at_centers_are_the_differences_to_the_next(gaps):
+    # Sides are powers of two, so that float64 holds the centers and nothing lies before them.
     shape = (4, 8, 2)
     voxels = with_gaps(shape) if gaps else random_voxels(shape)
     volume = Volume(voxels.astype(np.float64))
-    coords = volume.domain.centres(torch.arange(64), torch.float64)
+    coords = volume.domain.centers(torch.arange(64), torch.float64)
     # A voxel without data has no value of its own to differ from.
     held = volume.domain.contains(coords)
     backward = coords.clone().requires_grad_()
@@ -89,9 +89,9 @@ def test_derivatives_at_centres_are_the_differences_to_the_next(gaps):
             torch.testing.assert_close(found[held], expected[held], rtol=0, atol=1e-6)
 
 
-def test_a_batch_of_batches_of_centres():
+def test_a_batch_of_batches_of_centers():
     volume = Volume(random_voxels((4, 8, 2, 3)))
-    coords = volume.domain.centres(torch.arange(64))
+    coords = volume.domain.centers(torch.arange(64))
     together = torch.func.vmap(volume)(coords.view(8, 8, 3))
     torch.testing.assert_close(together.view(64, 3), volume(coords), rtol=0, atol=1e-6)
 
@@ -106,7 +106,7 @@ def test_every_type_is_kept_and_written_back(dtype, byteorder):
     assert volume.value_range == (
         (0.0, 1.0) if dtype == "bool" else (float(voxels.min()), float(voxels.max()))
     )
-    coords = volume.domain.centres(torch.arange(120), torch.float64)
+    coords = volume.domain.centers(torch.arange(120), torch.float64)
     values = volume(coords).numpy()
     assert (values.min(), values.max()) == pytest.approx((0, 1), abs=1e-12)
     np.testing.assert_allclose(volume.slab(1, 3).ravel(), values[30:90, 0], atol=1e-6)
@@ -126,7 +126,7 @@ def test_small_values_of_long_unsigned_types_are_not_rounded(dtype, shape):
     assert volume.dtype == dtype
     assert volume.stored.element_size() == np.dtype(dtype).itemsize
     coords = torch.rand(300, 3, generator=torch.Generator().manual_seed(0))
-    for asked in (coords, volume.domain.centres(torch.arange(120))):
+    for asked in (coords, volume.domain.centers(torch.arange(120))):
         assert torch.equal(volume(asked), short(asked))
     np.testing.assert_array_equal(volume.slab(0, 4), short.slab(0, 4))
     assert torch.equal(volume.edges(), short.edges())
@@ -171,8 +171,8 @@ def test_a_voxel_without_data_has_a_finite_value():
     voxels = np.full((4, 4, 4), np.nan, np.float32)
     voxels[0, 0, 0], voxels[3, 3, 3] = 289.0, 304.0
     volume = Volume(voxels)
-    centres = volume.domain.centres(torch.arange(64))
-    assert volume(centres)[1:-1].eq(0).all()
+    centers = volume.domain.centers(torch.arange(64))
+    assert volume(centers)[1:-1].eq(0).all()
     coords = torch.rand(1000, 3, requires_grad=True)
     volume(coords).sum().backward()
     assert volume(coords).isfinite().all()
@@ -184,14 +184,14 @@ def test_a_voxel_without_data_has_a_finite_value():
 
 
 @pytest.mark.parametrize("gaps", [False, True])
-def test_a_batch_of_centres_has_the_voxels_themselves(gaps):
+def test_a_batch_of_centers_has_the_voxels_themselves(gaps):
     random = np.random.default_rng(3)
     voxels = random.random((6, 5, 7)).astype(np.float32)
     if gaps:
         voxels[random.random(voxels.shape) < 0.3] = np.nan
     volume = Volume(voxels)
     cells = torch.randperm(voxels.size, generator=torch.Generator().manual_seed(0))
-    coords = volume.domain.centres(cells)
+    coords = volume.domain.centers(cells)
     expected = torch.from_numpy(np.nan_to_num(volume.slab(0, 6).reshape(-1, 1)[cells.numpy()], nan=0.0))
     assert torch.equal(volume(coords), expected)
     # One coordinate elsewhere, and all are interpolated.
@@ -208,7 +208,7 @@ def test_the_domain_leaves_out_what_is_missing():
     np.testing.assert_array_equal(volume.valid.numpy(), valid)
     assert volume.domain.valid == valid.sum()
     cells = torch.arange(volume.domain.cells)
-    np.testing.assert_array_equal(volume.domain.contains(volume.domain.centres(cells)).numpy(), valid.ravel())
+    np.testing.assert_array_equal(volume.domain.contains(volume.domain.centers(cells)).numpy(), valid.ravel())
     whole = Volume(random_voxels((3, 3, 3)))
     assert whole.valid is None
     assert whole.domain.valid == 27

@@ -214,7 +214,7 @@ class Exaggerated(torch.nn.Module):
 def test_a_run_clips_values_beyond_the_range_as_its_evaluator_does(shape, dtype):
     task = VolumeTask(Volume(voxels_of(shape, dtype)))
     field = Exaggerated(task.signal)
-    coords = task.signal.domain.centres(torch.arange(task.signal.domain.cells))
+    coords = task.signal.domain.centers(torch.arange(task.signal.domain.cells))
     learned, target = field(coords), task.signal(coords)
     assert ((learned < 0) | (learned > 1)).float().mean() > 0.5
 

@@ -15,7 +15,7 @@ class MapCells(nn.Module):
     """The cells of a map that hold anything, numbered in row-major order.
 
     Without a mask these are all cells of ``grid``, and a coordinate belongs to the cell that it lies in. With one, a
-    cell of the domain belongs as a whole to the map cell that its centre lies in; a map cell without any that holds
+    cell of the domain belongs as a whole to the map cell that its center lies in; a map cell without any that holds
     something has no number, and of the others each is as large as what it holds.
 
     Args:
@@ -66,21 +66,21 @@ class MapCells(nn.Module):
             return self.grid.cell(coords), None
         return self.masked.find(self.domain.cell(coords))
 
-    def centres(self) -> Coords:
-        """Centres (count, D) of the map cells, whether or not anything is there."""
+    def centers(self) -> Coords:
+        """Centers (count, D) of the map cells, whether or not anything is there."""
         numbers = torch.arange(self.count)
         if self.masked is not None:
             device = self.masked.first.device
             numbers = torch.cat([self.masked.outer.nth(part) for part in numbers.to(device).split(2**16)])
-        return self.grid.centres(numbers)
+        return self.grid.centers(numbers)
 
 
 def map_shape(domain: Box, cells: int) -> tuple[int, ...]:
     """Cells along each axis of a map of about ``cells`` cells, nearly cubic in native units.
 
     Never finer than the domain. What a short axis cannot take is left to the longer ones. Discrete axes come first and
-    keep all their cells, because an error there says nothing of its neighbours; only where they alone have more than
-    ``cells`` do neighbours share a map cell, and the other axes are then not divided at all.
+    keep all their cells, because an error there says nothing of its neighbors; only where they alone have more than
+    ``cells`` do neighbors share a map cell, and the other axes are then not divided at all.
     """
     shape = [1] * domain.dim
     order = sorted(range(domain.dim), key=lambda axis: (axis not in domain.discrete, domain.shape[axis]))

@@ -15,7 +15,7 @@ def edge_prior(magnitude: Tensor, floor: float = 1e-5) -> PiecewiseConstant:
         magnitude: non-negative gradient magnitude a grid cell, e.g. ``softmine.Image.edges()``.
         floor: least density, as a share of the greatest, so that flat regions stay reachable.
 
-    Source: the re-initialisation prior of soft mining (arXiv 2312.00075); floor from its released code.
+    Source: the re-initialization prior of soft mining (arXiv 2312.00075); floor from its released code.
     """
     peak = magnitude.max()
     relative = magnitude / peak if peak > 0 else magnitude

@@ -5,7 +5,7 @@ Facts of ubc-vision/nf-soft-mining at its latest commit (``examples/datasets/lmc
 
 - samples are rounded to whole pixels, and hidden positions lie in [0, 1] with ``pixel = position * (size - 1)``;
 - the drift is the gradient of the *mean* weighted loss per *pixel*, divided by the weighted loss and added to a
-  *normalised* position, so the step depends on the batch size and on the picture's size;
+  *normalized* position, so the step depends on the batch size and on the picture's size;
 - squared error is differentiated, so the score is twice that of Q, and the target is held constant;
 - alpha warms up as min(step / 1000, alpha), so it reaches its target at step 1000 * alpha;
 - weights are Q^-alpha, clamped to [0.2, mean + standard deviation of the batch];
@@ -163,7 +163,7 @@ class PublishedLangevin(Langevin):
 
 
 def snap(positions: Coords, size: Tensor) -> Coords:
-    """Centres (N, D), in unit coordinates, of the pixels nearest to hidden positions (N, D) in [0, 1]."""
+    """Centers (N, D), in unit coordinates, of the pixels nearest to hidden positions (N, D) in [0, 1]."""
     return ((positions * (size - 1)).round() + 0.5) / size
 
 

@@ -39,7 +39,7 @@ class Langevin(Sampler):
 
     Q is the error given to ``weigh`` and ``update``, usually the mean absolute error. Its score ``grad log Q`` costs
     nothing: it is recovered from the gradient that the training backward pass leaves in the drawn coordinates.
-    The loss is weighted by ``(u / q)^alpha``. A chain does not know its normaliser, so its ``q / u`` is estimated as
+    The loss is weighted by ``(u / q)^alpha``. A chain does not know its normalizer, so its ``q / u`` is estimated as
     ``Q(x_n) * mean_m(1 / Q(x_m))``, which does not change when Q is scaled, and mixed with the uniform share. At
     alpha = 1 the loss is unbiased as far as the chain has reached Q; samples drawn anew have not.
 
@@ -254,13 +254,13 @@ class Langevin(Sampler):
     def _density(self, inverse: PerSample) -> PerSample:
         """Estimated density q / u (N,) of the batch, given 1/Q (N,): a mixture of the chain and the uniform share.
 
-        For samples of the chain, x ~ Q, the mean of 1/Q is 1 / mean(Q), which normalises Q.
+        For samples of the chain, x ~ Q, the mean of 1/Q is 1 / mean(Q), which normalizes Q.
         """
         if self._chain == 0:
             return torch.ones_like(inverse)
-        normaliser = inverse[: self._chain].sum()
+        normalizer = inverse[: self._chain].sum()
         # The chain's share over its count, which makes the sum a mean, is one over the batch size.
-        return torch.addcdiv(self._fresh_share, normaliser, inverse, value=1 / self.batch_size)
+        return torch.addcdiv(self._fresh_share, normalizer, inverse, value=1 / self.batch_size)
 
     def _floor(self, error: PerSample) -> Tensor:
         """The floor of the error, a share of its mean, to the power of the loss: a scalar tensor."""

@@ -124,7 +124,7 @@ def expected(prior: PiecewiseConstant | None, cells: MapCells, power: float) -> 
     if prior is None or power == 0:
         return torch.ones(cells.count, dtype=torch.float32)
     prior = prior.at_most(cells.grid.shape)
-    density = prior.density(cells.centres().to(prior.cumulative.device)).cpu().clamp_min(1e-6)
+    density = prior.density(cells.centers().to(prior.cumulative.device)).cpu().clamp_min(1e-6)
     # At most one, so that no power leaves the range of float32: how large the errors are, the first that are seen say.
     return (density / density.max()) ** (PRIOR_SOFTNESS / power)
 

@@ -37,7 +37,7 @@ class QuotaMap(Sampler):
     this project; error maps are those of instant-ngp, and error diffusion does for a density what shuffling does for a data set.
 
     A map cell holds what a mask leaves of it, and counts by how much that is. Along a discrete axis the map has all cells
-    of the domain, unless these alone are more than ``cells``; then neighbours share one.
+    of the domain, unless these alone are more than ``cells``; then neighbors share one.
 
     A compiled or recorded ``draw`` cannot make a new density: call ``refresh()`` outside of it, before the first step and then every
     ``period`` draws; one too many is an error.

@@ -29,7 +29,7 @@ BAND = 0.1
 TARGETS = ("distance", "occupancy")
 _GRID = 48
 _REACH = math.sqrt(3) / 2 / _GRID
-"""From the centre of a cell of the inner grid to its corners."""
+"""From the center of a cell of the inner grid to its corners."""
 _FALLOFF = 0.02
 
 
@@ -52,8 +52,8 @@ class Shape(torch.nn.Module):
     Attributes:
         channels: 1.
         domain: ``Box((256, 256, 256))``; coordinates are (x, y, z) of the mesh. There is nothing special about the
-            centres of its cells.
-        centre, scale: a point p of the mesh has the coordinates (p - centre) * scale + 0.5.
+            centers of its cells.
+        center, scale: a point p of the mesh has the coordinates (p - center) * scale + 0.5.
         notes: what had to be put in order in the mesh, in words.
         auto_options: its defaults of the sampler ``auto``. The error gathers at the surface, but distances count
             everywhere: with a smaller uniform share, those far from it drift between visits.
@@ -90,9 +90,9 @@ class Shape(torch.nn.Module):
         self._nearest_tells = mesh.closed and mesh.apart
         self.channels, self.domain = 1, Box((RESOLUTION,) * 3)
         low, high = mesh.vertices.min(0), mesh.vertices.max(0)
-        self.centre = low / 2 + high / 2
+        self.center = low / 2 + high / 2
         self.scale = (1 - 2 * MARGIN) / float((high - low).max())
-        self.vertices = (mesh.vertices - self.centre) * self.scale + 0.5
+        self.vertices = (mesh.vertices - self.center) * self.scale + 0.5
         self.faces = mesh.faces
         self.fingerprint = hash_array(mesh.vertices[mesh.faces])
         self.tree = MeshTree(self.vertices, self.faces)
@@ -145,12 +145,12 @@ class Shape(torch.nn.Module):
         """
         cells = self._cell(points)
         reach = max(limit, _REACH)
-        # The closest triangle of a cell's centre is close to all that is in the cell.
+        # The closest triangle of a cell's center is close to all that is in the cell.
         distances, nearest, places = self.tree.closest(
             points, limit=reach, seeds=self._near[cells], signed=self._nearest_tells
         )
         if self._nearest_tells:
-            # No surface lies between a point without a face in reach and the centre of its cell.
+            # No surface lies between a point without a face in reach and the center of its cell.
             unknown = places < 0
             distances[unknown] *= np.where(self._inside[cells[unknown]] == 1, -1, 1)
             return distances.clip(-limit, limit), nearest
@@ -169,8 +169,8 @@ class Shape(torch.nn.Module):
             SoftmineError: ``max_cells`` is below 1.
         """
         grid = Box(coarse_shape((64,) * 3, max_cells))
-        centres = grid.centres(torch.arange(grid.cells), torch.float64).numpy()
-        distances = np.abs(self.distance(centres, limit=12 * _FALLOFF)[0])
+        centers = grid.centers(torch.arange(grid.cells), torch.float64).numpy()
+        distances = np.abs(self.distance(centers, limit=12 * _FALLOFF)[0])
         return torch.from_numpy(np.exp(-distances / _FALLOFF)).float().reshape(grid.shape)
 
     def is_inside(self, values: Values) -> Tensor:
@@ -179,23 +179,23 @@ class Shape(torch.nn.Module):
 
     def to_mesh(self, points: Points) -> Points:
         """Points (N, 3) of the unit cube in the units of the mesh."""
-        return (points - 0.5) / self.scale + self.centre
+        return (points - 0.5) / self.scale + self.center
 
     def _cell(self, points: Points) -> Places:
         cell = (np.nan_to_num(points) * _GRID).clip(0, _GRID - 1).astype(np.int64)
         return (cell[:, 0] * _GRID + cell[:, 1]) * _GRID + cell[:, 2]
 
     def _survey(self) -> tuple[Places, np.ndarray]:
-        """The triangle closest to the centre of each cell of a grid, and whether the cell is inside (1), outside (0) or
+        """The triangle closest to the center of each cell of a grid, and whether the cell is inside (1), outside (0) or
         has to be evaluated point by point (-1).
         """
         grid = Box((_GRID,) * 3)
-        centres = grid.centres(torch.arange(grid.cells), torch.float64).numpy()
-        distances, _, near = self.tree.closest(centres, signed=self._nearest_tells)
+        centers = grid.centers(torch.arange(grid.cells), torch.float64).numpy()
+        distances, _, near = self.tree.closest(centers, signed=self._nearest_tells)
         if self._nearest_tells:
             return near, (distances < 0).astype(np.int8)
-        inside = (self.tree.winding(centres) > 0.5).astype(np.int8)
-        # A side may change where there is a triangle, or across a hole: then a neighbour is on the other side.
+        inside = (self.tree.winding(centers) > 0.5).astype(np.int8)
+        # A side may change where there is a triangle, or across a hole: then a neighbor is on the other side.
         cube = np.pad(inside.reshape(grid.shape), 1, mode="edge")
         windows = np.lib.stride_tricks.sliding_window_view(cube, (3, 3, 3))
         mixed = (windows.min((3, 4, 5)) != windows.max((3, 4, 5))).reshape(-1)

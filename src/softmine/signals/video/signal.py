@@ -132,7 +132,7 @@ class Video(GridSignal):
         """Magnitude of the gray video's gradient in space and time, on at most ``max_cells`` equal cells, on the CPU.
 
         In space it is Sobel's, averaged over a cell's rows and columns (see ``Image.edges``); in time the difference
-        of the two neighbouring frames, in the same units: a cut from black to white gives 1 over the square root of
+        of the two neighboring frames, in the same units: a cut from black to white gives 1 over the square root of
         2, as a step in space does. Of the frames in a cell only the middle one is looked at, so it takes three frames
         of memory, and time for as many frames as there are cells along the first axis.
 

@@ -138,7 +138,7 @@ def _samples_of(
     values = np.empty((stop - start, audio.channels), np.float32)
     for first in range(start, stop, CHUNK):
         last = min(first + CHUNK, stop)
-        coords = audio.domain.centres(torch.arange(first, last))
+        coords = audio.domain.centers(torch.arange(first, last))
         values[first - start : last - start] = predict(field, coords, device).numpy()
         report((last - start) / (stop - start))
     return values

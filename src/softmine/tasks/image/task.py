@@ -90,7 +90,7 @@ class ImageTask(SignalTask[Image]):
             top = torch.randint(rows - height + 1, (), generator=random)
             left = torch.randint(columns - width + 1, (), generator=random)
             cells = (top + torch.arange(height))[:, None] * columns + left + torch.arange(width)
-            tiles.append(image.domain.centres(cells.flatten()))
+            tiles.append(image.domain.centers(cells.flatten()))
         return CellEvaluator(
             image,
             self.unit,

@@ -200,4 +200,4 @@ def _spread(photos: Photos) -> Float[Tensor, "n 3"]:
     coords = torch.cat([part for view in range(count) for part in photos.view_coords(view, stride)])
     inside = coords[photos.domain.contains(coords)]
     # Masks may leave out all that is spread so far apart.
-    return inside if len(inside) else photos.domain.centres(photos.domain.nth_valid(torch.arange(1)))
+    return inside if len(inside) else photos.domain.centers(photos.domain.nth_valid(torch.arange(1)))

@@ -72,7 +72,7 @@ class ShapeTask(SignalTask[Shape]):
             "triangles": len(shape.faces),
             "closed": shape.closed,
             "notes": shape.notes,
-            "centre": shape.centre.tolist(),
+            "centre": shape.center.tolist(),
             "scale": shape.scale,
         }
 

@@ -89,7 +89,7 @@ def montage(
     images, targets, errors = [], [], []
     for number, fixed in enumerate(cuts):
         cells = _cells(volume, view, fixed, height, width)
-        coords = volume.domain.centres(torch.from_numpy(cells.ravel()))
+        coords = volume.domain.centers(torch.from_numpy(cells.ravel()))
         shape = (height, width, volume.channels)
         values = predict(field, coords, device).numpy().reshape(shape)
         target = values_at(volume, coords, device).numpy().reshape(shape)

@@ -103,7 +103,7 @@ class VolumeTask(SignalTask[Volume]):
         parts, error = [], 0.0
         for cells, values in _learned(volume, field, device, "C", report):
             valid = slice(None) if volume.valid is None else volume.valid.view(-1)[cells]
-            target = values_at(volume, volume.domain.centres(cells[valid]), device)
+            target = values_at(volume, volume.domain.centers(cells[valid]), device)
             error += (torch.from_numpy(values)[valid].double() - target).square().sum().item()
             parts.append(_stored(volume, cells, values))
         psnr = decibels(error / (volume.domain.valid * volume.channels))
@@ -169,7 +169,7 @@ def _learned(
     """Flat voxels (M,) and the values (M, C) of ``field`` at their centers, clipped to [0, 1], until all are evaluated."""
     done = 0
     for cells in _blocks(volume, order):
-        yield cells, predict(field, volume.domain.centres(cells), device).numpy()
+        yield cells, predict(field, volume.domain.centers(cells), device).numpy()
         done += len(cells)
         report(done / volume.domain.cells)
 
