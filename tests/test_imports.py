@@ -54,3 +54,10 @@ def test_the_check_sees_an_import():
 def test_importing_the_package_does_not_wait_for_torch():
     code = "import sys, softmine; raise SystemExit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("room", ["baselines", "optim", "registry"])
+def test_public_rooms_are_there_after_importing_softmine(room):
+    script = f"import softmine; print(softmine.{room}.__name__)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == f"softmine.{room}", done.stderr

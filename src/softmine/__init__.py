@@ -13,6 +13,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from softmine import baselines as baselines
+    from softmine import optim as optim
+    from softmine import registry as registry
     from softmine.domain import Box as Box
     from softmine.errors import SoftmineError as SoftmineError
     from softmine.fields import FourierField as FourierField
@@ -70,16 +73,18 @@ _HOMES = {
     "fit": "training.fit",
 }
 
-__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+_ROOMS = ("baselines", "optim", "registry")
+
+__all__ = [*_HOMES, *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "optim":
-        return importlib.import_module("softmine.optim")
+    if name in _ROOMS:
+        return importlib.import_module(f"softmine.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'softmine' has no attribute '{name}'")
     return getattr(importlib.import_module(f"softmine.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES, "optim"])
+    return sorted([*globals(), *__all__])
