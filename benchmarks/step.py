@@ -10,6 +10,7 @@ this file says how to read the table.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -33,6 +34,7 @@ from softmine.fields.mlp import evaluate
 from softmine.kernels import set_threads, thread_pool
 from softmine.kernels.backends import VARIABLE
 from softmine.kernels.cpu.jit import take
+from softmine.kernels.reference import rows_of
 from softmine.optim import CapturedStep, RowAdam
 
 BATCHES = (512, 2048, 8192, 65536)
@@ -147,7 +149,8 @@ class Run:
         grid = self.field.encoding
         coords = self.sampler.draw().coords
         cell = torch.minimum((coords[:, None] * grid.resolutions).long(), grid.resolutions - 1)
-        rows = grid.rows(cell[:, :, None] + grid.corners).flatten().unique()
+        corners = torch.tensor(list(itertools.product((0, 1), repeat=coords.shape[1])), device=coords.device)
+        rows = rows_of(cell[:, :, None] + corners, grid.grid).flatten().unique()
         record = 4 * self.optimizer._rows[grid.table].records.shape[1]
         return sum(len((rows * size // LINE).unique()) for size in (4 * grid.features, record))
 
