@@ -283,3 +283,10 @@ def test_words_without_a_sampler_are_named(word, message):
 def test_a_spec_can_be_checked_without_a_signal(word, message):
     with pytest.raises(SoftmineError, match=message):
         Spec.parse(word).check()
+
+
+@pytest.mark.parametrize("word", ["auto@32", "uniform/4", "langevin:alpha=0.5@64/2"])
+def test_a_single_run_takes_no_batch_size_or_budget_from_its_word(word):
+    with pytest.raises(SoftmineError, match="@ and / give the samplers of a comparison"):
+        Spec.of_run(word)
+    assert Spec.of_run("langevin:alpha=0.5").options == {"alpha": 0.5}

@@ -9,13 +9,20 @@ from typing import Any
 
 from softmine.errors import ArgumentError, SoftmineError
 
+MOST = 2**31 - 1
+
 
 def check_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """A whole number of at least ``least``, and at most ``most`` where that is given."""
+    """A whole number of at least ``least``, and at most ``most``, or what 32 bits hold where that is not given."""
     if not _is(numbers.Integral, value):
         raise out_of_range(name, value, "give a whole number")
-    if value < least or (most is not None and value > most):
-        advice = f"give at least {least}" if most is None else f"give a number from {least} to {most}"
+    if value < least or value > (MOST if most is None else most):
+        small = most is None and value < least
+        advice = (
+            f"give at least {least}"
+            if small
+            else f"give a number from {least} to {MOST if most is None else most}"
+        )
         raise out_of_range(name, value, advice)
     return int(value)
 

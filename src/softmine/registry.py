@@ -100,6 +100,17 @@ class Spec:
             raise SoftmineError(f"unknown sampler '{name}': {_suggest(name, list(SAMPLERS))}")
         return Spec(name, _read_options(sampler, name, rest), batch_size, shorter, sampler)
 
+    @staticmethod
+    def of_run(text: str) -> Spec:
+        """Reads the word of a single run, in which ``@batch`` and ``/shorter`` mean nothing; raises SoftmineError for them."""
+        spec = Spec.parse(text)
+        if spec.batch_size is not None or spec.shorter != 1:
+            raise SoftmineError(
+                f"sampler '{text}': @ and / give the samplers of a comparison their batch size and budget; a single run has "
+                f"a batch size, steps and seconds of its own: give {spec.sampler}"
+            )
+        return spec
+
     def check(self) -> None:
         """Raises SoftmineError where ``create`` would, without a signal at hand."""
         create(self, Box((2, 2)), batch_size=4, seed=0, edges=lambda: torch.ones(2, 2))

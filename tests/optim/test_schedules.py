@@ -107,3 +107,11 @@ def test_a_trainer_sets_rate_and_momentum_of_every_step(signal, snap):
         for step in range(4 * GROWTH)
     ]
     assert seen == [[pair] * 2 for pair in wanted]
+
+
+def test_a_group_that_was_added_later_decays_from_its_own_rate():
+    optimizer = torch.optim.Adam(torch.nn.Linear(2, 2).parameters(), lr=1e-2)
+    schedule = CosineSchedule(optimizer, steps=10)
+    optimizer.add_param_group({"params": torch.nn.Linear(2, 2).parameters(), "lr": 1e-3})
+    schedule.step(progress=1.0)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([5e-4, 5e-5])

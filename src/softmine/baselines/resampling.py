@@ -9,7 +9,7 @@ from torch import Tensor
 
 from softmine.checks import check_count, check_not_negative, check_share
 from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling.base import Batch, Probe, Sampler, check_probed
+from softmine.sampling.base import Batch, Probe, Sampler, check_probed, check_size
 from softmine.sampling.density.piecewise import sum_type
 from softmine.sampling.random import RandomStream
 
@@ -151,6 +151,7 @@ class Resampling(Sampler):
             raise SoftmineError(
                 "the batch was drawn by another sampler: update() needs one that this Resampling drew"
             )
+        check_size(batch, self.batch_size)
         self.survivors.copy_(batch.coords)
         self.density.copy_(batch.density)
         self.mean.copy_(batch.means[0])

@@ -66,7 +66,8 @@ class Schedule:
             progress = min(1.0, self.done / self.steps)
         factor = self.factor(progress)
         for group in self.optimizer.param_groups:
-            _set_rate(group, group["initial_lr"] * factor)
+            # A group that was added or loaded since starts from the rate it came with.
+            _set_rate(group, group.setdefault("initial_lr", float(group["lr"])) * factor)
 
     def state_dict(self) -> dict[str, Any]:
         """Steps done; the rates are in the optimizer's own ``state_dict``."""

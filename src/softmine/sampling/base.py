@@ -215,6 +215,14 @@ def check_error(batch: Batch, error: Tensor, name: str = "error") -> PerSample:
     return error.detach().float()
 
 
+def check_size(batch: Batch, batch_size: int) -> None:
+    """Raises SoftmineError where a batch has another size than the sampler's, and so is another sampler's."""
+    if len(batch) != batch_size:
+        raise SoftmineError(
+            f"the batch has {len(batch)} samples, but this sampler draws {batch_size}: update() needs a batch that it drew itself"
+        )
+
+
 def check_probed(errors: Tensor, count: int) -> PerSample:
     """Returns what a probe gave at ``count`` coordinates, or raises SoftmineError where it is not one number each."""
     if errors.shape != (count,):

@@ -29,7 +29,7 @@ class FieldProbe:
 
     Example:
         >>> probe = FieldProbe(field, image)
-        >>> coords = sampler.draw(probe)
+        >>> batch = sampler.draw(probe)
     """
 
     def __init__(self, field: nn.Module, signal: Signal, snap: Box | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from softmine.registry import create
+from softmine.registry import Spec, create
 from softmine.sampling import Sampler
 from softmine.signals import HasEdges, HasSamplerDefaults, Signal
 from softmine.training.protocols import able
@@ -30,7 +30,9 @@ def make_sampler(
     """
     brings = able(signal, HasSamplerDefaults)
     defaults = {"snapped": snap, **(brings.auto_options if brings else {})}
-    return create(sampler, signal.domain, batch_size, seed=seed, edges=_edges_of(signal), defaults=defaults)
+    return create(
+        Spec.of_run(sampler), signal.domain, batch_size, seed=seed, edges=_edges_of(signal), defaults=defaults
+    )
 
 
 def _edges_of(signal: Signal) -> Callable[[], Tensor] | None:

@@ -80,7 +80,7 @@ class FitSettings(FieldSettings):
     def check(self) -> None:
         """Raises SoftmineError if a setting is out of range."""
         super().check()
-        Spec.parse(self.sampler).check()
+        Spec.of_run(self.sampler).check()
         if self.batch_size is not None:
             check_batch_size(self.batch_size)
         if not 0 <= self.seed < 2**63:

@@ -384,3 +384,12 @@ def test_the_error_must_have_one_number_a_sample():
 def test_bad_settings_are_refused(settings, message):
     with unchecked_types(), pytest.raises(SoftmineError, match=message):
         Langevin(Box((20, 30)), 8, **settings)
+
+
+def test_one_huge_error_leaves_all_weights_finite():
+    sampler = Langevin(Box((64,)), 32, alpha=1.0, warmup=0, seed=0)
+    batch = sampler.draw()
+    error = torch.rand(32) + 0.1
+    for huge in (1e20, 1e30, 3e38):
+        error[2] = huge
+        assert sampler.weigh(batch, error).isfinite().all()

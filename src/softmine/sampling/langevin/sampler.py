@@ -13,12 +13,13 @@ from torch import Tensor
 
 from softmine.checks import check_share
 from softmine.domain import Box, Coords, PerSample, SoftmineError
-from softmine.sampling.base import Batch, Probe, Sampler, check_error
+from softmine.sampling.base import Batch, Probe, Sampler, check_error, check_size
 from softmine.sampling.density.piecewise import PiecewiseConstant
 from softmine.sampling.density.prior import check_axes
 from softmine.sampling.drawing.supply import in_graph
 from softmine.sampling.random import RandomStream, to_chance, to_normal, to_uniform
 
+MOST_ERROR = 1e12
 MAX_IN_FLIGHT = 64
 """Batches that can be drawn before one of them is updated."""
 
@@ -204,6 +205,7 @@ class Langevin(Sampler):
                 f"the batch is not one that this {type(self).__name__} drew and that awaits its update: it is another sampler's, was "
                 f"updated before, or was forgotten while {MAX_IN_FLIGHT} others were drawn"
             )
+        check_size(batch, self.batch_size)
         gradient, error = self._gradient(batch), _finite(error)
         steep = gradient * self._mobility if self.domain.discrete else gradient
         self.slope.copy_(torch.linalg.vector_norm(steep, torch.inf))
@@ -392,8 +394,11 @@ class Langevin(Sampler):
 
 
 def _finite(error: PerSample) -> PerSample:
-    """Errors (N,) of which those that are not finite are zero: they tell nothing, and would take the others along."""
-    return error.nan_to_num(0.0, 0.0, 0.0)
+    """Errors (N,) of which those that are not finite are zero: they tell nothing, and would take the others along.
+
+    Those above ``MOST_ERROR`` count as that, so that the square of their sum stays finite in float32.
+    """
+    return error.nan_to_num(0.0, 0.0, 0.0).clamp_(max=MOST_ERROR)
 
 
 def _not_negative(name: str, value: float, finite: bool = True) -> float:

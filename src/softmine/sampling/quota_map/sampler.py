@@ -7,7 +7,7 @@ from torch import Tensor
 
 from softmine.checks import check_count, check_not_negative, check_share
 from softmine.domain import Box, PerSample, SoftmineError
-from softmine.sampling.base import Batch, Probe, Sampler
+from softmine.sampling.base import Batch, Probe, Sampler, check_size
 from softmine.sampling.density.map_cells import MapCells, map_shape
 from softmine.sampling.density.piecewise import PiecewiseConstant
 from softmine.sampling.density.prior import check_axes
@@ -160,6 +160,7 @@ class QuotaMap(Sampler):
         self, batch: Batch, error: PerSample, loss: PerSample | None, loss_scale: float | Tensor
     ) -> None:
         """Notes the error for the map, which takes it up when the next batches are drawn."""
+        check_size(batch, self.batch_size)
         current = self.diffusion.supply.has(batch.number, self.period)
         turn = self.diffusion.turn(batch.number)
         if isinstance(current, Tensor):
