@@ -393,3 +393,17 @@ def test_one_huge_error_leaves_all_weights_finite():
     for huge in (1e20, 1e30, 3e38):
         error[2] = huge
         assert sampler.weigh(batch, error).isfinite().all()
+
+
+def test_a_batch_that_was_updated_does_not_move_the_chain_of_a_newer_one():
+    sampler = Langevin(Box((64,)), 8, seed=0)
+    old = sampler.draw()
+    old.coords.square().mean().backward()
+    sampler.update(old, torch.ones(8))
+    new = sampler.draw()
+    before = sampler.particles.clone()
+    with pytest.raises(SoftmineError, match="was updated before"):
+        sampler.update(old, torch.ones(8))
+    assert torch.equal(sampler.particles, before)
+    new.coords.square().mean().backward()
+    sampler.update(new, torch.ones(8))

@@ -127,8 +127,9 @@ class Langevin(Sampler):
         self.register_buffer("particles", self._start().unsqueeze(0))
         # Steepest gradient of the last update; below zero before the first.
         self.register_buffer("slope", torch.full((), -1.0, dtype=torch.float32))
-        # The chains whose batches are in flight, oldest first; whether another was updated since.
-        self._in_flight: dict[int, bool] = {}
+        # The chains whose batches are in flight, oldest first: the number of the draw, and whether another was updated since.
+        self._in_flight: dict[int, tuple[int, bool]] = {}
+        self._drawn = 0
         self._lay_out()
 
     def draw(self, probe: Probe | None = None) -> ChainBatch:
@@ -137,8 +138,11 @@ class Langevin(Sampler):
         Raises:
             SoftmineError: there are already ``MAX_IN_FLIGHT`` batches of which none was updated.
         """
-        chain = self._free_chain()
-        self._in_flight[chain] = False
+        chain, number = self._free_chain(), 0
+        if not in_graph(self.particles):
+            self._drawn += 1
+            number = self._drawn
+        self._in_flight[chain] = (number, False)
         with torch.no_grad():
             coords = self._visible(self.particles[chain])
         if in_graph(coords):
@@ -148,8 +152,8 @@ class Langevin(Sampler):
                 leaf.copy_(coords)
                 if leaf.grad is not None:
                     leaf.grad.zero_()
-            return ChainBatch(leaf, self.step.clone(), chain=chain)
-        return ChainBatch(coords.requires_grad_(), self.step.clone(), chain=chain)
+            return ChainBatch(leaf, self.step.clone(), number=number, chain=chain)
+        return ChainBatch(coords.requires_grad_(), self.step.clone(), number=number, chain=chain)
 
     @torch.no_grad()
     def weigh(self, batch: Batch, error: PerSample) -> PerSample:
@@ -200,7 +204,10 @@ class Langevin(Sampler):
         self, batch: Batch, error: PerSample, loss: PerSample | None, loss_scale: float | Tensor
     ) -> None:
         """Moves the batch's chain."""
-        if not isinstance(batch, ChainBatch) or batch.chain not in self._in_flight:
+        awaited = (
+            isinstance(batch, ChainBatch) and self._in_flight.get(batch.chain, (-1, False))[0] == batch.number
+        )
+        if not isinstance(batch, ChainBatch) or not awaited:
             raise SoftmineError(
                 f"the batch is not one that this {type(self).__name__} drew and that awaits its update: it is another sampler's, was "
                 f"updated before, or was forgotten while {MAX_IN_FLIGHT} others were drawn"
@@ -316,9 +323,11 @@ class Langevin(Sampler):
             self._leaves.append(torch.zeros_like(self.particles[0]).requires_grad_())
             return len(self.particles) - 1
         # The oldest that was passed over will not come any more.
-        for chain, passed_over in self._in_flight.items():
+        for chain, (_, passed_over) in self._in_flight.items():
             if passed_over:
                 del self._in_flight[chain]
+                with torch.no_grad():
+                    self.particles[chain] = self._start()
                 return chain
         raise SoftmineError(
             f"{MAX_IN_FLIGHT} batches were drawn and none of them updated: call sampler.update(batch, error) after backward()"
@@ -327,8 +336,8 @@ class Langevin(Sampler):
     def _landed(self, chain: int) -> None:
         """Notes that a chain's batch was updated."""
         self._in_flight.pop(chain, None)
-        for other in list(self._in_flight):
-            self._in_flight[other] = True
+        for other, (number, _) in list(self._in_flight.items()):
+            self._in_flight[other] = (number, True)
 
     def _lay_out(self) -> None:
         """Everything that follows from the settings and the device; run again when the module moves."""
@@ -377,12 +386,15 @@ class Langevin(Sampler):
         return self
 
     def get_extra_state(self) -> Tensor:
-        """The chains in flight, oldest first, and whether another was updated since: (K, 2), for ``state_dict``."""
-        return torch.tensor(list(self._in_flight.items()), dtype=torch.int64).view(-1, 2)
+        """Batches drawn so far, then for each in flight, oldest first, its chain, its number and whether another was updated since."""
+        flights = [(chain, number, passed) for chain, (number, passed) in self._in_flight.items()]
+        return torch.tensor([(self._drawn, 0, 0), *flights], dtype=torch.int64)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Takes up what ``get_extra_state`` gave."""
-        self._in_flight = {chain: bool(passed_over) for chain, passed_over in state.tolist()}
+        first, *flights = state.tolist()
+        self._drawn = first[0]
+        self._in_flight = {chain: (number, bool(passed)) for chain, number, passed in flights}
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         saved = state_dict.get(f"{prefix}particles")
