@@ -106,8 +106,8 @@ def test_a_batch_has_as_many_samples_as_its_length():
 
 
 def test_the_base_draws_nothing_itself():
-    with pytest.raises(NotImplementedError):
-        Sampler(Box((8,)), 4).draw()
+    with pytest.raises(TypeError, match=r"abstract.*draw"):
+        Sampler(Box((8,)), 4)  # pyright: ignore[reportAbstractUsage]
 
 
 def test_a_stream_is_the_samplers_own():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from typing import Any
 
@@ -22,7 +23,7 @@ def cosine_decay(progress: float, final: float = 0.05) -> float:
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-class Schedule:
+class Schedule(abc.ABC):
     """Multiplies the learning rates of an optimizer by a factor of the share of training that is done.
 
     Each group starts from its ``initial_lr``, which is set to its ``lr`` where it has none, as by torch's schedulers.
@@ -43,9 +44,9 @@ class Schedule:
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", float(group["lr"]))
 
+    @abc.abstractmethod
     def factor(self, progress: float) -> float:
         """What the initial rates are multiplied by when a share ``progress``, 0 to 1, is done."""
-        raise NotImplementedError
 
     def step(self, progress: float | None = None) -> None:
         """Sets the learning rates of the optimizer's next step.

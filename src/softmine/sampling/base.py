@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Batch:
         return len(self.coords)
 
 
-class Sampler(nn.Module):
+class Sampler(nn.Module, abc.ABC):
     """Chooses where to train.
 
     A training step::
@@ -92,9 +93,9 @@ class Sampler(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._host_step = 0
 
+    @abc.abstractmethod
     def draw(self, probe: Probe | None = None) -> Batch:
         """A new batch; ``probe`` gives the field's error, to samplers that look before they choose."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def weigh(self, batch: Batch, error: PerSample) -> PerSample:
