@@ -267,8 +267,29 @@ def test_a_step_whose_gradient_overflows_is_skipped():
 
 def test_a_grad_scaler_that_cannot_see_the_table_is_refused():
     field = grid_field()
+    optimizer = RowAdam(field.parameters(), batch_size=256)
     with pytest.raises(SoftmineError, match="row_gradients=False"):
-        scaled(field, RowAdam(field.parameters(), batch_size=256), unscale=False)
+        scaled(field, optimizer, unscale=False)
+    # Without the scaler it trains on.
+    before = parameters(field)
+    train(field, optimizer, [0])
+    assert not torch.equal(parameters(field), before)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("second", [True, False])
+def test_an_optimizer_whose_table_another_took_over_says_so(first, second):
+    field = grid_field()
+    older = RowAdam(field.parameters(), batch_size=256, row_gradients=first)
+    train(field, older, [0])
+    newer = RowAdam(field.parameters(), batch_size=256, row_gradients=second)
+    train(field, newer, [1])
+    if first or second:
+        with pytest.raises(SoftmineError, match=r"made later for the same field"):
+            train(field, older, [2])
+    before = parameters(field)
+    train(field, newer, [3])
+    assert not torch.equal(parameters(field), before)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 4])

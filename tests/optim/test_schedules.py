@@ -7,6 +7,8 @@ from softmine.optim.row_adam import GROWTH
 from softmine.training.budget import Budget
 from softmine.training.trainer import Trainer
 
+from helpers import unchecked_types
+
 
 def optimizer_of(*rates):
     return torch.optim.SGD([{"params": [torch.zeros(1)], "lr": rate} for rate in rates])
@@ -115,3 +117,14 @@ def test_a_group_that_was_added_later_decays_from_its_own_rate():
     optimizer.add_param_group({"params": torch.nn.Linear(2, 2).parameters(), "lr": 1e-3})
     schedule.step(progress=1.0)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([5e-4, 5e-5])
+
+
+@pytest.mark.parametrize("progress", [-0.1, 1.1, float("nan"), "half"])
+def test_a_progress_that_is_no_share_is_named(progress):
+    with unchecked_types(), pytest.raises(SoftmineError, match="progress is"):
+        CosineSchedule(optimizer_of(1.0)).step(progress)
+
+
+def test_a_schedule_without_an_optimizer_says_what_it_needs():
+    with unchecked_types(), pytest.raises(SoftmineError, match=r"needs a torch\.optim\.Optimizer"):
+        CosineSchedule(None, steps=3)

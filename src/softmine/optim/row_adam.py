@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+from softmine.checks import check_not_negative, check_positive
 from softmine.errors import SoftmineError
 from softmine.kernels.grid import levels_of
 from softmine.kernels.touched_rows import AdamRule, RowGradient, rows_for
@@ -124,7 +125,8 @@ class RowAdam(torch.optim.Optimizer):
         tables = [item for item in items if _is_table(_tensor(item), row_wise)]
         others = [item for item in items if not _is_table(_tensor(item), row_wise)]
         group = {**self.defaults, **param_group}
-        group["betas"] = tuple(group["betas"])
+        betas = group["betas"]
+        group["betas"] = tuple(betas) if isinstance(betas, Iterable) else (betas,)
         _check(group)
         kept = [rows_for(_tensor(table)) for table in tables]
         for table, rows in zip(tables, kept, strict=True):
@@ -141,7 +143,8 @@ class RowAdam(torch.optim.Optimizer):
         """Updates the parameters and uses the gradient of tables up; returns what ``closure`` returned.
 
         Raises:
-            SoftmineError: a ``GradScaler`` does not see the gradient of a table, or a CUDA graph would freeze the momentum.
+            SoftmineError: a ``GradScaler`` does not see the gradient of a table, a CUDA graph would freeze the momentum, or
+                another RowAdam took a table over.
         """
         loss = None
         if closure is not None:
@@ -218,6 +221,11 @@ class RowAdam(torch.optim.Optimizer):
     def _step_rows(self, group: dict[str, Any]) -> None:
         rate = group["lr"] * group["table_rate"]
         for table in group["params"]:
+            if getattr(table, "row_gradient", None) is not self._gradients.get(table):
+                raise SoftmineError(
+                    "a RowAdam that was made later for the same field took over its hash table, so this one would train it no "
+                    "more: use the later one, or delete it and make a new one"
+                )
             momentum_rows = len(table) if group["momentum_rows"] is None else group["momentum_rows"]
             rule = AdamRule(group["betas"], group["eps"], momentum_rows)
             self._rows[table].update(table, rate, rule, table.grad)
@@ -247,6 +255,9 @@ class RowAdam(torch.optim.Optimizer):
     def _unscale(self) -> bool:
         """Divides gradients by the scale of the ``GradScaler`` that calls; whether all are finite, so that the step counts."""
         if any(rows.pending for rows in self._rows.values()):
+            # What the scaler left would make every later step its own.
+            del self.__dict__["found_inf"]
+            self.__dict__.pop("grad_scale", None)
             raise SoftmineError(
                 "a GradScaler does not see the gradient of a hash table that comes from the encoding's backward: make "
                 "RowAdam with row_gradients=False"
@@ -308,13 +319,12 @@ def _grow_momentum(group: dict[str, Any]) -> None:
 
 def _check(group: dict[str, Any]) -> None:
     """Raises SoftmineError if a setting of a parameter group is out of range."""
-    lr, eps, betas, table_rate = (group[key] for key in ("lr", "eps", "betas", "table_rate"))
-    if not (float(lr) >= 0 and eps > 0 and all(0 <= beta < 1 for beta in betas)):
-        raise SoftmineError(
-            f"RowAdam needs lr >= 0, eps > 0 and betas in [0, 1), not lr={lr}, eps={eps}, betas={betas}"
-        )
-    if not table_rate >= 0:
-        raise SoftmineError(f"table_rate is {table_rate}: give a factor on the rate of tables, 0 or more")
+    lr, betas = group["lr"], group["betas"]
+    check_not_negative("lr", float(lr) if isinstance(lr, Tensor) else lr)
+    check_positive("eps", group["eps"])
+    check_not_negative("table_rate", group["table_rate"])
+    if not (len(betas) == 2 and all(isinstance(beta, (int, float)) and 0 <= beta < 1 for beta in betas)):
+        raise SoftmineError(f"betas is {betas}: give two numbers from 0 to below 1")
     for name, least in (("momentum_rows", 0), ("batch_size", 1), ("memory", 1)):
         number = group.get(name)
         if number is not None and (type(number) is not int or number < least):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from softmine.checks import check_count, check_share
 from softmine.errors import SoftmineError
 
 
@@ -37,9 +38,11 @@ class Schedule(abc.ABC):
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, steps: int | None = None) -> None:
-        if steps is not None and steps < 1:
-            raise SoftmineError(f"steps is {steps}, but a schedule needs at least 1 step")
-        self.optimizer, self.steps = optimizer, steps
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise SoftmineError(
+                f"a schedule needs a torch.optim.Optimizer, but got a {type(optimizer).__name__}"
+            )
+        self.optimizer, self.steps = optimizer, None if steps is None else check_count("steps", steps)
         self.done = 0
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", float(group["lr"]))
@@ -56,7 +59,7 @@ class Schedule(abc.ABC):
                 more, and is the share of ``steps`` that is done.
 
         Raises:
-            SoftmineError: neither ``progress`` nor ``steps`` is known.
+            SoftmineError: neither ``progress`` nor ``steps`` is known, or ``progress`` is no share.
         """
         self.done += 1
         if progress is None:
@@ -65,7 +68,7 @@ class Schedule(abc.ABC):
                     "a schedule needs steps=N when it is made, or the progress at every step()"
                 )
             progress = min(1.0, self.done / self.steps)
-        factor = self.factor(progress)
+        factor = self.factor(check_share("progress", progress))
         for group in self.optimizer.param_groups:
             # A group that was added or loaded since starts from the rate it came with.
             _set_rate(group, group.setdefault("initial_lr", float(group["lr"])) * factor)
