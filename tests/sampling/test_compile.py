@@ -91,7 +91,7 @@ import torch
 from softmine import Box
 from softmine.registry import create
 
-def run(spec, fullgraph, refreshes):
+def run(spec, fullgraph, refreshes, backend="aot_eager"):
     torch._dynamo.reset()
     sampler = create(spec, Box((20, 30)), 64, seed=0, edges=lambda: torch.rand(10, 15))
     field = torch.nn.Linear(2, 1)
@@ -109,7 +109,7 @@ def run(spec, fullgraph, refreshes):
         sampler.update(batch, error)
         return batch.coords
 
-    step = torch.compile(step, fullgraph=fullgraph, backend="aot_eager")
+    step = torch.compile(step, fullgraph=fullgraph, backend=backend)
     drawn = []
     for number in range(2 * sampler.period + 1):
         if number == 0 or refreshes and number % sampler.period == 0:
@@ -119,6 +119,7 @@ def run(spec, fullgraph, refreshes):
         except RuntimeError as error:
             assert "call sampler.refresh() outside of the compiled or recorded step" in str(error), error
             break
+    assert torch.is_grad_enabled(), "the error left gradients off"
     assert len({tuple(coords.flatten().tolist()) for coords in drawn}) == len(drawn), "a batch came twice"
     return len(drawn), sampler.period
 
@@ -126,6 +127,8 @@ for spec in ("shuffled", "quota-map:period=3", "edges:drawing=error-diffusion"):
     for fullgraph in (True, False):
         drawn, period = run(spec, fullgraph, refreshes=False)
         assert drawn == period, (spec, fullgraph, drawn)
+    drawn, period = run(spec, True, refreshes=False, backend="eager")
+    assert drawn == period, (spec, drawn)
     drawn, period = run(spec, False, refreshes=True)
     assert drawn == 2 * period + 1, (spec, drawn)
 print("raised")

@@ -92,7 +92,6 @@ class Multinomial(Sampler):
         self.passes.made(self.step, self.updates, self.interval)
         self.drawing.refresh(self.density, self.random, changed=True)
 
-    @torch.no_grad()
     def draw(self, probe: Probe | None = None) -> Batch:
         """New samples; ``probe`` is used when a full pass is due.
 

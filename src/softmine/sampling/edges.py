@@ -75,7 +75,6 @@ class Edges(Sampler):
         """Batches drawn at once: more than one with error diffusion."""
         return self.drawing.period
 
-    @torch.no_grad()
     def draw(self, probe: Probe | None = None) -> Batch:
         """New samples."""
         coords, density, cells, number = self.drawing.draw(self.density, self.random)

@@ -23,9 +23,10 @@ class ErrorMap(Sampler):
 
     The error given to ``update`` is averaged over the samples of the batch that fell into one cell, and taken up
     by an exponential average: the map costs no evaluation of the field. The density is the map's, mixed with a
-    uniform share, and exact, so that at alpha = 1 the weights ``(u / q)^alpha`` make the loss unbiased, whatever the
-    map has learned. (Training that snaps the samples to cell centers sees q per grid cell, which is the same but
-    where a map cell's border crosses a grid cell.)
+    uniform share. Of independent and stratified samples it is exact, so that at alpha = 1 the weights ``(u / q)^alpha``
+    make the loss unbiased, whatever the map has learned; drawn by error diffusion they follow a density that has just
+    changed with a delay, by 1 to 2% of the loss in our measurements. (Training that snaps the samples to cell centers
+    sees q per grid cell, which is the same but where a map cell's border crosses a grid cell.)
 
     ``softmine.baselines`` has the maps of torch-ngp and instant-ngp.
 
@@ -103,7 +104,6 @@ class ErrorMap(Sampler):
         self.register_buffer("interval", torch.tensor(check_count("interval", interval)))
         self.register_buffer("next_rebuild", torch.tensor(interval))
 
-    @torch.no_grad()
     def draw(self, probe: Probe | None = None) -> Batch:
         """New samples, uniform within the map cells drawn."""
         coords, density, cells, number = self.drawing.draw(self.density, self.random)

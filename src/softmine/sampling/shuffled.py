@@ -62,7 +62,6 @@ class Shuffled(Sampler):
         # How far the shuffled order is through.
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
 
-    @torch.no_grad()
     def draw(self, probe: Probe | None = None) -> Batch:
         """New samples."""
         if self.supply.used_up:

@@ -90,6 +90,22 @@ def test_a_supply_resumes():
     assert (other._taken_on_host, other._drawn_on_host) == (2, 4)
 
 
+def test_what_graphs_took_is_not_drawn_again_outside_of_them(monkeypatch):
+    supply = Supply()
+    supply.add(4)
+    # A GPU's buffers are not asked by the host, unless graphs count there alone.
+    asked = []
+    monkeypatch.setattr(
+        Supply, "_ask", lambda self, ask=Supply._ask: (asked.append(self._graphed), ask(self))
+    )
+    with monkeypatch.context() as compiling:
+        compiling.setattr(torch.compiler, "is_compiling", lambda: True)
+        supply.take()
+        supply.take()
+    assert supply.take() == 2
+    assert asked[-1], "the host would have given batch 0 once more"
+
+
 def test_in_a_graph_a_number_is_a_tensor_and_one_too_many_an_error(monkeypatch):
     supply = Supply()
     supply.add(2)

@@ -17,7 +17,10 @@ class Supply(nn.Module):
     """Counts the batches that were drawn ahead and those that were taken, without waiting for a device.
 
     On a CPU the buffers tell. A GPU's are not asked: the host counts too. Inside a compiled graph or a recording only the
-    device counts, and nothing can be drawn there; that too many are taken is an error then, and not a repetition.
+    device counts, and nothing can be drawn there; that too many are taken is an error then, and not a repetition. Where
+    graphs have taken batches, a GPU is asked after all, and waited for, at each draw outside of them.
+
+    Whoever takes batches does so outside of ``no_grad``, which the error would leave in force where a graph runs eagerly.
     """
 
     taken: Tensor
@@ -28,14 +31,14 @@ class Supply(nn.Module):
         self.register_buffer("taken", torch.zeros((), dtype=torch.int64))
         self.register_buffer("drawn", torch.zeros((), dtype=torch.int64))
         self._taken_on_host = self._drawn_on_host = 0
+        self._graphed = False
 
     @property
     def used_up(self) -> bool:
         """Whether batches must be drawn before the next is taken; never inside a graph, which cannot."""
         if in_graph(self.taken):
             return False
-        if self.taken.device.type == "cpu":
-            return int(self.taken) >= int(self.drawn)
+        self._ask()
         return self._taken_on_host >= self._drawn_on_host
 
     def untouched(self, period: int) -> bool:
@@ -44,17 +47,20 @@ class Supply(nn.Module):
 
     def add(self, period: int) -> None:
         """Notes that ``period`` batches were drawn; any that were left are dropped."""
+        self._ask()
         self.drawn.copy_(self.taken + period)
         self._drawn_on_host = self._taken_on_host + period
 
     def take(self) -> int | Tensor:
         """The number of the next batch: on the host, or in a graph a scalar tensor."""
         if in_graph(self.taken):
+            self._graphed = True
             torch._assert_async(self.taken < self.drawn, USED_UP)  # pyright: ignore[reportPrivateImportUsage]
             number = self.taken.clone()
             self.taken.add_(1)
             return number
-        number = int(self.taken) if self.taken.device.type == "cpu" else self._taken_on_host
+        self._ask()
+        number = self._taken_on_host
         self.taken.add_(1)
         self._taken_on_host += 1
         return number
@@ -63,8 +69,13 @@ class Supply(nn.Module):
         """Whether a batch is one of the last ``period`` that were drawn; a tensor where its number is one."""
         if isinstance(number, Tensor):
             return number >= self.drawn - period
-        drawn = int(self.drawn) if self.drawn.device.type == "cpu" else self._drawn_on_host
-        return number >= drawn - period
+        self._ask()
+        return number >= self._drawn_on_host - period
+
+    def _ask(self) -> None:
+        """Brings the host's counts up to date, where a device may know better."""
+        if not in_graph(self.taken) and (self._graphed or self.taken.device.type == "cpu"):
+            self._taken_on_host, self._drawn_on_host = int(self.taken), int(self.drawn)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from softmine.checks import check_count, check_not_negative, check_share
+from softmine.checks import check_count, check_not_negative, check_positive, check_share
 from softmine.domain import Box, PerSample, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler, check_size
 from softmine.sampling.density.map_cells import MapCells, map_shape
@@ -97,9 +97,7 @@ class QuotaMap(Sampler):
         self.cells = MapCells([min(size, MAX_AXIS) for size in shape], domain)
         self.power = check_not_negative("power", power)
         self.uniform_share = check_share("uniform_share", uniform_share)
-        if not repeats > 0:
-            raise SoftmineError(f"repeats is {repeats}, but it must be positive")
-        self.repeats = repeats
+        self.repeats = check_positive("repeats", repeats, finite=False)
         fitting = default_period(self.cells.count, batch_size)
         self.period = fitting if period is None else check_count("period", period)
         if self.period * batch_size > MAX_SAMPLES:
@@ -128,7 +126,6 @@ class QuotaMap(Sampler):
         """The error that the map remembers in each of its cells, (count,)."""
         return self.memory.error
 
-    @torch.no_grad()
     def draw(self, probe: Probe | None = None) -> Batch:
         """New samples, uniform within the map cells drawn unless ``snapped``; ``probe`` is not used."""
         if self.diffusion.supply.used_up:
