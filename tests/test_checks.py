@@ -26,10 +26,13 @@ def test_checks_return_good_values(check, value, good):
     [
         (check_count, 0, "rate is 0: give at least 1"),
         (check_count, 1.5, "rate is 1.5: give a whole number"),
+        (check_count, True, "rate is True: give a whole number"),
+        (check_positive, 1e31, "rate is 1e+31: give a positive number, at most 1e30"),
+        (check_not_negative, 1e300, "rate is 1e+300: give 0 or more, at most 1e30"),
         (check_share, 1.1, "rate is 1.1, but a share lies between 0 and 1"),
         (check_share, math.nan, "rate is nan, but"),
         (check_share, "half", "rate is half, but"),
-        (check_positive, 0.0, "rate is 0.0: it must be a positive number"),
+        (check_positive, 0.0, "rate is 0.0: give a positive number"),
         (check_positive, math.inf, "rate is inf"),
         (check_not_negative, -1, "rate is -1: give 0 or more"),
         (check_not_negative, math.nan, "rate is nan"),
@@ -40,6 +43,11 @@ def test_checks_name_the_argument_and_its_value(check, value, message):
         check("rate", value)
     assert str(error.value).startswith(message)
     assert error.value.naming(str.upper).startswith(message.replace("rate", "RATE", 1))
+
+
+def test_where_it_need_not_be_finite_infinity_is_a_number():
+    assert check_positive("rate", math.inf, finite=False) == math.inf
+    assert check_not_negative("rate", math.inf, finite=False) == math.inf
 
 
 def test_a_count_may_have_a_greatest_value():

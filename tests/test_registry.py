@@ -248,10 +248,20 @@ def test_what_is_no_number_above_one_is_named(number):
         Spec.parse(f"auto/{number}")
 
 
+def test_infinity_is_a_number_too():
+    assert Spec.parse("langevin:weight_max=inf").options == {"weight_max": float("inf")}
+
+
+@pytest.mark.parametrize("word", ["auto@" + "9" * 5000, "langevin:alpha=" + "-" * 5000, "auto@" + "9" * 13])
+def test_absurdly_long_numbers_are_refused_too(word):
+    with pytest.raises(SoftmineError, match=r"a batch size follows the @|alpha needs a float"):
+        Spec.parse(word)
+
+
 @pytest.mark.parametrize("number", ["", "-4", "0", "x", "2.5", " 64", "1e3", "\u0662"])
 def test_what_is_no_batch_size_is_named(number):
     with pytest.raises(
-        SoftmineError, match=r"a batch size follows the @, a whole number|batch size 0 is out of range"
+        SoftmineError, match=r"a batch size follows the @, a whole number|batch_size is 0: give"
     ):
         Spec.parse(f"uniform@{number}")
 

@@ -10,11 +10,13 @@ from typing import Any
 from softmine.errors import ArgumentError, SoftmineError
 
 MOST = 2**31 - 1
+MOST_FLOAT = 1e30
+"""Numbers that tensors of float32 hold, with some room to multiply."""
 
 
 def check_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """A whole number of at least ``least``, and at most ``most``, or what 32 bits hold where that is not given."""
-    if not _is(numbers.Integral, value):
+    if not _is(numbers.Integral, value) or isinstance(value, bool):
         raise out_of_range(name, value, "give a whole number")
     if value < least or value > (MOST if most is None else most):
         small = most is None and value < least
@@ -34,17 +36,17 @@ def check_share(name: str, value: Any) -> float:
     return float(value)
 
 
-def check_positive(name: str, value: Any) -> float:
-    """A finite number above 0."""
-    if not _is(numbers.Real, value) or not 0 < value < math.inf:
-        raise out_of_range(name, value, "it must be a positive number")
+def check_positive(name: str, value: Any, finite: bool = True) -> float:
+    """A number above 0, at most 1e30; infinity too where it need not be ``finite``."""
+    if not _is(numbers.Real, value) or not (0 < value <= MOST_FLOAT or (value == math.inf and not finite)):
+        raise out_of_range(name, value, "give a positive number, at most 1e30")
     return float(value)
 
 
-def check_not_negative(name: str, value: Any) -> float:
-    """A finite number of at least 0."""
-    if not _is(numbers.Real, value) or not 0 <= value < math.inf:
-        raise out_of_range(name, value, "give 0 or more")
+def check_not_negative(name: str, value: Any, finite: bool = True) -> float:
+    """A number of at least 0, at most 1e30; infinity too where it need not be ``finite``."""
+    if not _is(numbers.Real, value) or not (0 <= value <= MOST_FLOAT or (value == math.inf and not finite)):
+        raise out_of_range(name, value, "give 0 or more, at most 1e30")
     return float(value)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,10 @@ class Box:
         mask: Bool[Tensor, "..."] | npt.NDArray[np.bool_] | None = None,
         discrete: Sequence[int] = (),
     ) -> None:
+        if not isinstance(shape, Iterable) or not all(hasattr(size, "__index__") for size in shape):
+            raise SoftmineError(
+                f"the shape of a Box is {shape}: give its whole numbers of cells, such as (512, 768)"
+            )
         shape = tuple(int(size) for size in shape)
         if not 1 <= len(shape) <= 4 or min(shape) < 1:
             raise SoftmineError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -256,11 +257,14 @@ def _split_batch(word: str) -> tuple[str, int | None]:
     sampler, at, number = word.rpartition("@")
     if not at:
         return word, None
-    if not re.fullmatch(r"[0-9]+", number):
+    if not re.fullmatch(r"[0-9]{1,12}", number):
         raise SoftmineError(
-            f"sampler '{word}': a batch size follows the @, a whole number, as in {sampler or 'uniform'}@2048"
+            f"sampler '{word[:80]}': a batch size follows the @, a whole number, as in {(sampler or 'uniform')[:80]}@2048"
         )
-    return sampler, check_batch_size(int(number))
+    try:
+        return sampler, check_batch_size(int(number))
+    except ArgumentError as error:
+        raise error.only() from error
 
 
 def _read_options(spec: str, name: str, text: str) -> dict[str, Any]:
@@ -293,8 +297,10 @@ def _options(name: str) -> dict[str, tuple[type, ...]]:
 def _value(spec: str, key: str, text: str, kinds: tuple[type, ...]) -> Any:
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = text
+    if value == "inf":
+        value = math.inf
     if float in kinds and type(value) is int:
         value = float(value) if int not in kinds else value
     if kinds and value is not None and type(value) not in kinds:

@@ -30,8 +30,8 @@ def refused(capsys, *words):
         (["--sampler", "langevn"], "unknown sampler 'langevn': did you mean langevin"),
         (["--sampler", "langevin:alhpa=1"], "no option 'alhpa'"),
         (["--sampler", "langevin:alpha=-1"], "softmine: alpha is -1"),
-        (["--batch-size", "0"], "batch size 0 is out of range"),
-        (["--batch-size", "1000000000000"], "batch size 1000000000000 is out of range"),
+        (["--batch-size", "0"], "--batch-size is 0: give a number from 1 to 4194304"),
+        (["--batch-size", "1000000000000"], "--batch-size is 1000000000000: give a number from 1 to 4194304"),
         (["--steps", "0"], "--steps is 0"),
         (["--seconds", "-3"], "--seconds is -3"),
         (["--learning-rate", "nan"], "--learning-rate is nan"),
@@ -130,7 +130,7 @@ def test_comparing(picture, tmp_path, capsys):
     error = refused(capsys, *compare, "--samplers", "uniform", "langevin:alpha=-1")
     assert error.startswith("softmine: alpha is -1")
     assert "--seeds is 0" in refused(capsys, *compare, "--seeds", "0")
-    assert "batch size 0" in refused(capsys, *compare, "--batch-sizes", "0")
+    assert "--batch-sizes is 0" in refused(capsys, *compare, "--batch-sizes", "0")
     assert not (tmp_path / "out").exists()
 
 

@@ -85,6 +85,32 @@ def test_a_loss_of_another_shape_is_named():
         check_error(batch, torch.rand(16, 3), "loss")
 
 
+@pytest.mark.parametrize("error", [None, 1.0, [1.0, 2.0, 3.0]])
+def test_an_error_that_is_no_tensor_is_named(error):
+    sampler = make()
+    batch = sampler.draw()
+    for verb in (sampler.weigh, sampler.update):
+        with (
+            unchecked_types(),
+            pytest.raises(SoftmineError, match=r"error is a \w+, but it must be a tensor"),
+        ):
+            verb(batch, error)
+
+
+@pytest.mark.parametrize("scale", [0, -1.0, None, "a", float("nan"), float("inf")])
+def test_a_loss_scale_that_is_no_positive_number_is_named(scale):
+    sampler = make()
+    with unchecked_types(), pytest.raises(SoftmineError, match="loss_scale is"):
+        sampler.update(sampler.draw(), torch.rand(3), loss_scale=scale)
+
+
+def test_a_domain_that_is_a_shape_and_a_seed_that_is_no_number_are_named():
+    with unchecked_types(), pytest.raises(SoftmineError, match=r"domain is a tuple.*softmine\.Box"):
+        Uniform((8, 8), 4)
+    with unchecked_types(), pytest.raises(SoftmineError, match="seed is a"):
+        Uniform(Box((8, 8)), 4, seed="a")
+
+
 def test_what_is_no_batch_is_named():
     sampler = make()
     coords = sampler.draw().coords

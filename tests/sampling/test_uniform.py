@@ -58,5 +58,5 @@ def test_half_precision_does_not_merge_strata(dtype):
 
 @pytest.mark.parametrize("batch", [0, -1, 10**9])
 def test_an_absurd_batch_size_is_refused(batch):
-    with pytest.raises(SoftmineError, match="batch size"):
+    with pytest.raises(SoftmineError, match="batch_size is"):
         Uniform(Box((8,)), batch)

@@ -73,7 +73,7 @@ def test_steps_and_seconds_are_both_shortened_and_nothing_else():
         (("uniform", "uniform@64"), "uniform at batch size 64 twice"),
         (("uniform@", "langevin"), "a batch size follows the @"),
         (("uniform@-4",), "a batch size follows the @"),
-        (("uniform@0",), "batch size 0 is out of range"),
+        (("uniform@0",), "batch_size is 0: give a number from 1 to 4194304"),
         (("unifrom@64",), "unknown sampler 'unifrom'"),
         (("@64",), "unknown sampler ''"),
         (

@@ -173,7 +173,7 @@ def test_wrong_answers_of_a_signal_are_named(signal, message):
             r"Box\(\(9, 9\)\), but the signal on Box\(\(8, 8\)\)",
         ),
         ({"sampler": softmine.Uniform(Box((8, 8)), 8), "batch_size": 9}, "leave it out"),
-        ({"batch_size": 0}, "batch size 0 is out of range"),
+        ({"batch_size": 0}, "batch_size is 0: give a number from 1 to 4194304"),
     ],
 )
 def test_bad_arguments_are_named(changes, message):

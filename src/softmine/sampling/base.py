@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ class Sampler(nn.Module, abc.ABC):
         self, domain: Box, batch_size: int, *, alpha: float = 0.0, warmup: int = 0, seed: int | None = None
     ) -> None:
         super().__init__()
-        self.domain = domain
+        self.domain = check_domain(domain)
         self.batch_size = check_batch_size(batch_size)
         self.target_alpha = check_not_negative("alpha", alpha)
         self.warmup = check_count("warmup", warmup, least=0, most=2**31 - 1)
@@ -136,6 +137,10 @@ class Sampler(nn.Module, abc.ABC):
             SoftmineError: there is not one error for each sample, or a gradient that the sampler needs is missing.
         """
         error = check_error(batch, error)
+        if not isinstance(loss_scale, Tensor) and not _is_positive(loss_scale):
+            raise SoftmineError(
+                f"loss_scale is {loss_scale}, but the loss was multiplied by a positive number before backward"
+            )
         self._learn(batch, error, None if loss is None else check_error(batch, loss, "loss"), loss_scale)
         self.step.add_(1)
         if not in_graph(self.step):
@@ -189,11 +194,20 @@ class Sampler(nn.Module, abc.ABC):
 
 def check_batch_size(batch_size: int) -> int:
     """Returns a sensible batch size, or raises SoftmineError."""
-    if not isinstance(batch_size, numbers.Integral) or not 1 <= batch_size <= MAX_BATCH_SIZE:
+    return check_count("batch_size", batch_size, most=MAX_BATCH_SIZE)
+
+
+def check_domain(domain: Box) -> Box:
+    """Returns a domain, or raises SoftmineError."""
+    if not isinstance(domain, Box):
         raise SoftmineError(
-            f"batch size {batch_size} is out of range: give a whole number from 1 to {MAX_BATCH_SIZE}"
+            f"the domain is a {type(domain).__name__}, but it must be a softmine.Box, such as Box((512, 768)) or image.domain"
         )
-    return int(batch_size)
+    return domain
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and 0 < float(value) < math.inf
 
 
 def check_error(batch: Batch, error: Tensor, name: str = "error") -> PerSample:
@@ -202,6 +216,10 @@ def check_error(batch: Batch, error: Tensor, name: str = "error") -> PerSample:
         raise SoftmineError(
             f"the first argument is a {type(batch).__name__}, but it must be the batch that draw() returned: "
             "weigh(batch, error), update(batch, error)"
+        )
+    if not isinstance(error, Tensor):
+        raise SoftmineError(
+            f"the {name} is a {type(error).__name__}, but it must be a tensor with one number a sample"
         )
     if error.shape != (len(batch),):
         raise SoftmineError(

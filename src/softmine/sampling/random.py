@@ -8,10 +8,12 @@ seed gives the same bits on every device.
 from __future__ import annotations
 
 import math
+import numbers
 
 import torch
 from torch import Tensor, nn
 
+from softmine.checks import out_of_range
 from softmine.domain import Coords
 
 
@@ -48,6 +50,9 @@ class RandomStream(nn.Module):
     Args:
         seed: any integer. None takes one from torch's global generator, so that ``torch.manual_seed`` rules.
 
+    Raises:
+        SoftmineError: the seed is no integer.
+
     Example:
         >>> stream = RandomStream(seed=0)
         >>> stream.uniform(3, 2).shape
@@ -61,6 +66,8 @@ class RandomStream(nn.Module):
         super().__init__()
         if seed is None:
             seed = int(torch.randint(1 << 62, ()).item())
+        if not isinstance(seed, numbers.Integral):
+            raise out_of_range("seed", seed, "give a whole number, or None")
         # Mixed twice, so that seeds 0, 1, 2 ... start at unrelated places of the one long cycle.
         key = mixed(mixed(torch.tensor(_signed(int(seed) % (1 << 64)))) + _STEP)
         self.register_buffer("key", key)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-from softmine.checks import out_of_range
+from softmine.checks import check_count, out_of_range
 from softmine.domain import Box
 from softmine.errors import ArgumentError, SoftmineError
 from softmine.registry import AUTO, Spec, default_batch_size, with_shorter
-from softmine.sampling.base import check_batch_size
+from softmine.sampling.base import MAX_BATCH_SIZE
 from softmine.study.results import Entry, RunResult
 from softmine.training.settings import FieldSettings, FitSettings
 
@@ -36,7 +36,7 @@ class CompareSettings(FieldSettings):
         if not self.samplers or not self.batch_sizes:
             raise SoftmineError("a comparison needs at least one sampler and one batch size")
         for batch_size in self.batch_sizes:
-            check_batch_size(batch_size)
+            check_count("batch_sizes", batch_size, most=MAX_BATCH_SIZE)
         for name, values in (("samplers", self.samplers), ("batch_sizes", self.batch_sizes)):
             twice = sorted({str(value) for value in values if values.count(value) > 1})
             if twice:

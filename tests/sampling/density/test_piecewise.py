@@ -86,6 +86,14 @@ def test_an_edge_prior_prefers_edges_and_reaches_flat_regions():
     torch.testing.assert_close(flat.density(torch.rand(5, 2)), torch.ones(5))
 
 
+@pytest.mark.parametrize("bad", [-1.0, float("nan")])
+def test_an_edge_prior_refuses_what_is_no_magnitude(bad):
+    magnitude = torch.ones(4, 4)
+    magnitude[1, 2] = bad
+    with pytest.raises(SoftmineError, match="negative or not a number"):
+        edge_prior(magnitude)
+
+
 @pytest.mark.parametrize("cells", [2**15 - 1, 2**15, 100_003])
 def test_many_are_found_together_where_a_plain_search_finds_them(cells):
     generator = torch.Generator().manual_seed(0)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-import numbers
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from softmine.checks import check_share
+from softmine.checks import check_not_negative, check_positive, check_share
 from softmine.domain import Box, Coords, PerSample, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler, check_error, check_size
 from softmine.sampling.density.piecewise import PiecewiseConstant
@@ -107,17 +106,13 @@ class Langevin(Sampler):
         seed: int | None = None,
     ) -> None:
         super().__init__(domain, batch_size, alpha=alpha, warmup=warmup, seed=seed)
-        self.drift, self.noise = _not_negative("drift", drift), _not_negative("noise", noise)
+        self.drift, self.noise = check_not_negative("drift", drift), check_not_negative("noise", noise)
         self.uniform_share = check_share("uniform_share", uniform_share)
         self.reinit_share = check_share("reinit_share", reinit_share)
-        self.importance_floor = _not_negative("importance_floor", importance_floor)
-        self.weight_min = _not_negative("weight_min", weight_min)
-        self.weight_max = _not_negative("weight_max", weight_max, finite=False)
-        self.loss_power = _not_negative("loss_power", loss_power)
-        if loss_power == 0:
-            raise SoftmineError(
-                "loss_power is 0, but it must be positive: 2 for squared error, 1 for absolute error"
-            )
+        self.importance_floor = check_not_negative("importance_floor", importance_floor)
+        self.weight_min = check_not_negative("weight_min", weight_min)
+        self.weight_max = check_not_negative("weight_max", weight_max, finite=False)
+        self.loss_power = check_positive("loss_power", loss_power)
         if weight_min > weight_max:
             raise SoftmineError(f"weight_min {weight_min} is above weight_max {weight_max}")
         if prior is not None:
@@ -411,16 +406,6 @@ def _finite(error: PerSample) -> PerSample:
     Those above ``MOST_ERROR`` count as that, so that the square of their sum stays finite in float32.
     """
     return error.nan_to_num(0.0, 0.0, 0.0).clamp_(max=MOST_ERROR)
-
-
-def _not_negative(name: str, value: float, finite: bool = True) -> float:
-    """Returns a number that is not negative, or raises SoftmineError."""
-    number = float(value) if isinstance(value, numbers.Real) else math.nan
-    if not number >= 0:
-        raise SoftmineError(f"{name} is {value}, but it must be a number, not negative")
-    if finite and math.isinf(number):
-        raise SoftmineError(f"{name} is {value}, but it must be finite")
-    return number
 
 
 AHEAD = 16
