@@ -206,17 +206,21 @@ class Box:
             cells = cells // size
         return torch.stack(axes[::-1], -1).to(dtype).to(device)
 
+    def indices(self, cells: Cells) -> list[Tensor]:
+        """Index along each axis, (N,) each, of flat cells (N,)."""
+        # A processor takes three times as long to divide whole numbers as float64, which is exact up to here.
+        by_float, places = cells.device.type == "cpu" and self.cells <= 2**50, []
+        for size in reversed(self.shape[1:]):
+            # Half a cell is farther from whole numbers than rounding goes.
+            rest = cells.double().add_(0.5).mul_(1 / size).long() if by_float else cells // size
+            places.append(cells.sub(rest, alpha=size))
+            cells = rest
+        return [cells, *reversed(places)]
+
     def inside(self, cells: Cells, offsets: Sequence[Tensor]) -> Coords:
         """Unit coordinates (N, D), float32, in flat cells (N,), at offsets in [0, 1) along each axis, each (N,) or (1,)."""
         coords = torch.empty(len(cells), self.dim, dtype=torch.float32, device=cells.device)
-        # A processor takes three times as long to divide whole numbers as float64, which is exact up to here.
-        by_float, rest = cells.device.type == "cpu" and self.cells <= 2**50, cells
-        for axis in reversed(range(self.dim)):
-            size, place = self.shape[axis], rest
-            if axis > 0:
-                # The first axis needs no division. Half a cell is farther from whole numbers than rounding goes.
-                rest = (place.double() + 0.5).mul_(1 / size).long() if by_float else place // size
-                place = place - rest * size
+        for axis, (place, size) in enumerate(zip(self.indices(cells), self.shape, strict=True)):
             # Not quite to the cell's borders, which float32 could round across.
             border = min(size * 2.0**-23, 0.5)
             coords[:, axis] = (place + offsets[axis].clamp(border, 1 - border)).div_(size)

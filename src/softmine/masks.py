@@ -145,7 +145,7 @@ class MaskedGrid(nn.Module):
         else:
             indices = _indices(cells, self.fine)
             sizes = zip(indices, self.fine, self.coarse, strict=True)
-            coarse = _join([_holder(index, size, many) for index, size, many in sizes], self.coarse)
+            coarse = _join([block_of(index, size, many) for index, size, many in sizes], self.coarse)
             pieces, found = self.outer.number(coarse), self.inner.has(self._position(indices, coarse))
         return pieces.clamp(max=self.count - 1), found
 
@@ -153,8 +153,8 @@ class MaskedGrid(nn.Module):
         """First fine index and number of fine cells along each axis, each (N,), of flat coarse cells (N,)."""
         indices = _indices(coarse, self.coarse)
         axes = list(zip(indices, self.fine, self.coarse, strict=True))
-        lows = [_low(index, size, many) for index, size, many in axes]
-        highs = [_low(index + 1, size, many) for index, size, many in axes]
+        lows = [block_start(index, size, many) for index, size, many in axes]
+        highs = [block_start(index + 1, size, many) for index, size, many in axes]
         return lows, [high - low for low, high in zip(lows, highs, strict=True)]
 
     def _start(self, lows: Sequence[Tensor], widths: Sequence[Tensor]) -> Tensor:
@@ -193,8 +193,8 @@ class MaskedGrid(nn.Module):
         for start in range(0, rows, chunk):
             part = flags[start : start + chunk]
             index = torch.arange(start, start + len(part))
-            holder = _holder(index, rows, self.coarse[0])
-            low, high = _low(holder, rows, self.coarse[0]), _low(holder + 1, rows, self.coarse[0])
+            holder = block_of(index, rows, self.coarse[0])
+            low, high = (block_start(holder + step, rows, self.coarse[0]) for step in (0, 1))
             low, width, offset = (each.unsqueeze(-1) for each in (low, high - low, index - low))
             place = (width * rest.start).add_(offset * rest.size).add_(rest.place).add_(low * behind)
             ordered[place.flatten()] = part.flatten()
@@ -251,8 +251,8 @@ def _columns(fine: Sequence[int], coarse: Sequence[int]) -> Columns:
     holder, size, start, place = (torch.tensor([value]) for value in (0, 1, 0, 0))
     for axis in reversed(range(len(fine))):
         index = torch.arange(fine[axis])
-        along = _holder(index, fine[axis], coarse[axis])
-        low, high = (_low(along + step, fine[axis], coarse[axis]) for step in (0, 1))
+        along = block_of(index, fine[axis], coarse[axis])
+        low, high = (block_start(along + step, fine[axis], coarse[axis]) for step in (0, 1))
         low, width, offset = (each.unsqueeze(-1) for each in (low, high - low, index - low))
         start = (low * len(start) + width * start).flatten()
         place = (offset * size + place).flatten()
@@ -261,14 +261,14 @@ def _columns(fine: Sequence[int], coarse: Sequence[int]) -> Columns:
     return Columns(holder, size, start, place)
 
 
-def _holder(index: Tensor, size: int, many: int) -> Tensor:
+def block_of(index: Tensor, size: int, many: int) -> Tensor:
     """Which of ``many`` coarse cells holds the center of a fine one of this index, of ``size``, along one axis."""
     return (2 * index + 1) * many // (2 * size)
 
 
-def _low(index: Tensor, size: int, many: int) -> Tensor:
+def block_start(block: Tensor, size: int, many: int) -> Tensor:
     """The first fine index whose center lies in the coarse cell of this index, along one axis."""
-    return (2 * size * index + many - 1) // (2 * many)
+    return (2 * size * block + many - 1) // (2 * many)
 
 
 def _indices(flat: Tensor, shape: Sequence[int]) -> list[Tensor]:
