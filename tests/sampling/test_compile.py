@@ -74,6 +74,9 @@ def test_draw_weigh_and_update_trace_as_full_graphs(masked):
         "resampling:uniform_share=1,candidates=3",
         "error-map:cells=20",
         "quota-map:cells=20,period=2",
+        # Blocks of different sizes.
+        "error-map:cells=40",
+        "quota-map:cells=40,period=2",
         *(
             f"{name}:drawing={drawing}"
             for name in ("edges", "multinomial", "error-map")

@@ -1,16 +1,10 @@
 """The running map of the error: its arithmetic, its density, and that it follows the errors it is given."""
 
-import math
-
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from softmine import Box, SoftmineError
 from softmine.sampling import ErrorMap
-from softmine.sampling.density.map_cells import map_shape
 
 from helpers import FALSE_ALARM, chi_square_p, draw_in, train
 
@@ -24,15 +18,16 @@ def map_density(sampler):
 def test_draws_follow_the_error_once_every_cell_was_seen(shape):
     box = Box(shape)
     sampler = ErrorMap(box, 50_000, cells=60, uniform_share=0.3, seed=0)
-    grid = sampler.density.grid
-    table = torch.rand(grid.cells, generator=torch.Generator().manual_seed(1)) ** 2 + 0.05
-    train(sampler, lambda coords: table[grid.cell(coords)], 2)
-    expected = 0.7 * table / table.mean() + 0.3
+    cells = sampler.density.cells
+    table = torch.rand(cells.count, generator=torch.Generator().manual_seed(1)) ** 2 + 0.05
+    train(sampler, lambda coords: table[cells.find(coords)[0]], 2)
+    expected = 0.7 * table / cells.mean(table) + 0.3
     torch.testing.assert_close(map_density(sampler), expected, rtol=1e-4, atol=1e-5)
     coords = sampler.draw().coords
-    counts = torch.bincount(grid.cell(coords), minlength=grid.cells).numpy()
-    assert chi_square_p(counts, expected.numpy()) > FALSE_ALARM
-    assert chi_square_p(counts, np.ones(grid.cells)) < 1e-20, "the test can fail"
+    counts = torch.bincount(cells.find(coords)[0], minlength=cells.count).numpy()
+    volume = torch.ones(cells.count) if cells.volume is None else cells.volume
+    assert chi_square_p(counts, (expected * volume).numpy()) > FALSE_ALARM
+    assert chi_square_p(counts, volume.numpy()) < 1e-20, "the test can fail"
 
 
 def test_full_weight_gives_the_uniform_mean_whatever_the_map_has_learned():
@@ -130,22 +125,6 @@ def test_half_precision_does_not_touch_the_map():
     sampler.half()
     assert torch.equal(sampler.error, before)
     train(sampler, lambda coords: coords[:, 0], 3)
-
-
-@settings(deadline=None, max_examples=60)
-@given(shape=st.lists(st.integers(1, 3000), min_size=1, max_size=4), cells=st.integers(1, 2**14))
-def test_a_map_has_about_the_cells_asked_for_and_is_never_finer_than_the_domain(shape, cells):
-    found = map_shape(Box(shape), cells)
-    assert all(1 <= part <= whole for part, whole in zip(found, shape, strict=True))
-    wanted = min(cells, math.prod(shape))
-    assert wanted / 2 <= math.prod(found) <= 2 * wanted
-
-
-def test_map_cells_are_nearly_cubic():
-    assert map_shape(Box((400, 800)), 200) == (10, 20)
-    assert map_shape(Box((1000, 10, 1000)), 100) == (10, 1, 10)
-    assert map_shape(Box((4, 8)), 2**14) == (4, 8)
-    assert map_shape(Box((512,)), 2**14) == (512,)
 
 
 def test_mistakes_are_named():

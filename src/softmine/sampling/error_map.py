@@ -25,15 +25,14 @@ class ErrorMap(Sampler):
     by an exponential average: the map costs no evaluation of the field. The density is the map's, mixed with a
     uniform share. Of independent and stratified samples it is exact, so that at alpha = 1 the weights ``(u / q)^alpha``
     make the loss unbiased, whatever the map has learned; drawn by error diffusion they follow a density that has just
-    changed with a delay, by 1 to 2% of the loss in our measurements. (Training that snaps the samples to cell centers
-    sees q per grid cell, which is the same but where a map cell's border crosses a grid cell.)
+    changed with a delay, by 1 to 2% of the loss in our measurements.
 
     ``softmine.baselines`` has the maps of torch-ngp and instant-ngp.
 
     Args:
         domain: where coordinates live.
         batch_size: coordinates a draw, N.
-        cells: about how many cells the map has, never more than the domain.
+        cells: of the map, at most; each is a block of whole cells of the domain, and along an axis there are at most 2^22.
         per_view: whether these are the cells of each place along the discrete axes, such as a view.
         decay: share of a cell's old error that is kept when new samples have hit it; torch-ngp's.
         alpha: softness: 0 is hard mining, 1 importance sampling of the uniform loss.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError
+from softmine.masks import block_of
 from softmine.sampling.density.map_cells import MapCells
 from softmine.sampling.random import RandomStream
 
@@ -25,8 +26,9 @@ class PiecewiseConstant(nn.Module):
     Args:
         weights: non-negative, finite, not all zero; as many axes as the domain has, any shape.
         state: whether the density belongs to ``state_dict``: for one that training changes.
-        domain: where coordinates live, if it has a mask: nothing is drawn where that holds nothing, and densities are
-            relative to uniform over the rest. The weights may then not be finer than the domain.
+        domain: where coordinates live. Each of its cells belongs as a whole to the grid cell that its center lies in, if the
+            weights are nowhere finer. With a mask they may not be: nothing is drawn where that holds nothing, and densities
+            are relative to uniform over the rest.
 
     Raises:
         SoftmineError: a weight is negative or not finite, or all are zero (where the domain holds anything).
@@ -99,7 +101,7 @@ class PiecewiseConstant(nn.Module):
         for axis, size in enumerate(shape):
             many = weights.shape[axis]
             if many > size:
-                holder = (2 * torch.arange(many, device=weights.device) + 1) * size // (2 * many)
+                holder = block_of(torch.arange(many, device=weights.device), many, size)
                 fewer = [*weights.shape[:axis], size, *weights.shape[axis + 1 :]]
                 summed = weights.new_zeros(fewer).index_add_(axis, holder, weights)
                 count = torch.bincount(holder, minlength=size).to(weights)
@@ -140,34 +142,34 @@ class PiecewiseConstant(nn.Module):
     def density_in(self, cells: Cells, dtype: torch.dtype = torch.float32) -> PerSample:
         """The density relative to uniform, q/u, in drawn ``cells`` (N,)."""
         density = (self.cumulative[cells + 1] - self.cumulative[cells]) * self.cells.count
-        volume = self.cells.volume_of(cells, density.dtype)
+        volume = self.cells.volume_of(cells)
         return (density if volume is None else density / volume).to(dtype)
 
     def values(self) -> PerSample:
         """The density relative to uniform, q/u, of all cells, (count,), float32."""
         density = self.cumulative.diff() * self.cells.count
-        volume = self.cells.volume(density.dtype)
+        volume = self.cells.volume
         return (density if volume is None else density / volume).float()
 
     def _weights(self) -> Tensor:
         """What the density is proportional to, (count,)."""
-        volume = self.cells.volume(self.cumulative.dtype)
+        volume = self.cells.volume
         return self.cumulative.diff() if volume is None else self.cumulative.diff() / volume
 
     def _cumulative(self, weights: Tensor, uniform_share: float) -> Tensor:
         """Cumulative shares, from zero to one, of weights of any shape mixed with the uniform density: (count + 1,)."""
         weights = weights.detach().flatten()
         mixed = weights * ((1 - uniform_share) / self.cells.mean(weights)) + uniform_share
-        volume = self.cells.volume(mixed.dtype)
-        shares = mixed if volume is None else mixed * volume
-        cumulative = torch.nn.functional.pad(shares.cumsum(0), (1, 0))
+        if self.cells.volume is not None:
+            mixed.mul_(self.cells.volume)
+        cumulative = torch.nn.functional.pad(mixed.cumsum(0), (1, 0))
         return cumulative / cumulative[-1]
 
     def _apply(self, fn: Any, recurse: bool = True) -> PiecewiseConstant:
         # Only the device may change: the sum needs its digits.
         device = fn(torch.empty(0)).device
         self.cumulative = self.cumulative.to(device, sum_type(device))
-        self.cells._apply(fn)
+        self.cells.to(device)
         return self
 
 

@@ -43,12 +43,24 @@ class Allocation(nn.Module):
         self.register_buffer("accumulated", accumulated)
         self.register_buffer("visits", torch.zeros(count, dtype=torch.int32) if turns else None)
 
-    def draw(self, shares: PerSample, total: int, random: RandomStream) -> Tensor:
-        """``total`` cells (total,), ascending, for shares of them (count,), in units of the mean share."""
+    def draw(
+        self, density: PerSample, total: int, random: RandomStream, volume: PerSample | None = None
+    ) -> Tensor:
+        """``total`` cells (total,), ascending, for a density over uniform (count,).
+
+        Args:
+            density: its mean over all cells, weighted by their volumes, is one.
+            total: visits.
+            random: which cells are drawn of those that are due.
+            volume: of the cells, in units of the mean (count,); None is all alike.
+        """
         # Visits cost one on average; what a long run adds up to beside that is taken back from all alike.
-        accumulated = self.accumulated.sub_(self.accumulated.mean() - 0.5).add_(
-            shares, alpha=total / len(self.accumulated)
-        )
+        accumulated = self.accumulated.sub_(self.accumulated.mean() - 0.5)
+        visits = total / len(accumulated)
+        if volume is None:
+            accumulated.add_(density, alpha=visits)
+        else:
+            accumulated.addcmul_(density, volume, value=visits)
         # Nearly as many are due as are wanted. The few too many, evenly spread, wait; or some are visited once more.
         nth = torch.arange(total, dtype=sum_type(accumulated.device), device=accumulated.device)
         nth.add_(random.uniform(1, 1).view(1)).div_(total)

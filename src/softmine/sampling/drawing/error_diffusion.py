@@ -63,9 +63,7 @@ class ErrorDiffusion(nn.Module):
 
     def refill(self, density: PerSample, random: RandomStream) -> None:
         """Draws ``period`` batches for a density over uniform (count,) of all cells; any that were left are dropped."""
-        volume = self.cells.volume(density.dtype)
-        shares = density if volume is None else density * volume
-        drawn = self.allocation.draw(shares, self.period * self.batch_size, random)
+        drawn = self.allocation.draw(density, self.period * self.batch_size, random, self.cells.volume)
         if self.snapped and not self.coarse:
             offsets = [density.new_full((1,), 0.5)] * self.domain.dim
         else:

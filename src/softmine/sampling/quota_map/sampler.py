@@ -14,8 +14,6 @@ from softmine.sampling.density.prior import check_axes
 from softmine.sampling.drawing.error_diffusion import MAX_SAMPLES, ErrorDiffusion, default_period
 from softmine.sampling.quota_map.error_memory import ErrorMemory
 
-MAX_AXIS = 2**22
-"""Cells of the map along an axis, at most: between finer ones float32 coordinates have no places."""
 MEMORY = 40
 """Steps that the map remembers, where every batch is a good part of it."""
 UNSEEN = -1.0
@@ -25,7 +23,7 @@ class QuotaMap(Sampler):
     """Draws in proportion to a power of the error, as a map remembers it.
 
     Exact sampling from the error needs the error everywhere, now, and so a pass over the whole signal. A map with a cell for each
-    pixel (of a signal of up to ``cells`` pixels; some pixels a cell in a larger one) comes close without any: it remembers the
+    pixel (of a signal of up to ``cells`` pixels; a block of pixels a cell in a larger one) comes close without any: it remembers the
     errors given to ``update``, which are free. Before a cell is seen, it holds ``prior``, softened, and scaled by the errors of
     the first period.
 
@@ -45,7 +43,7 @@ class QuotaMap(Sampler):
     Args:
         domain: where coordinates live.
         batch_size: coordinates a draw, N.
-        cells: of the map, about; never finer than the domain, nor more than 2^22 along an axis.
+        cells: of the map, at most; each is a block of whole cells of the domain, and along an axis there are at most 2^22.
         power: of the error that the density is proportional to.
         uniform_share: share of the density that is uniform whatever the map; more where a map cell is a cell of the domain and
             the map predicts errors badly. It sees to it that no cell is forgotten.
@@ -93,8 +91,7 @@ class QuotaMap(Sampler):
         seed: int | None = None,
     ) -> None:
         super().__init__(domain, batch_size, alpha=alpha, warmup=warmup, seed=seed)
-        shape = map_shape(domain, check_count("cells", cells))
-        self.cells = MapCells([min(size, MAX_AXIS) for size in shape], domain)
+        self.cells = MapCells(map_shape(domain, check_count("cells", cells)), domain)
         self.power = check_not_negative("power", power)
         self.uniform_share = check_share("uniform_share", uniform_share)
         self.repeats = check_positive("repeats", repeats, finite=False)
