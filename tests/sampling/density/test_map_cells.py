@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from softmine import Box, ErrorMap, QuotaMap
 from softmine.sampling import PiecewiseConstant, RandomStream
-from softmine.sampling.density.map_cells import MAX_AXIS, MapCells, map_shape
+from softmine.sampling.density.map_cells import AT_A_TIME, MAX_AXIS, MapCells, map_shape
 
 from helpers import FALSE_ALARM, chi_square_p
 
@@ -78,6 +78,16 @@ def test_masked_and_whole_domains_have_the_same_blocks(shapes, seed):
     found = whole.find(centers)[0]
     numbers = found.unique()
     assert torch.equal(numbers[masked.find(centers)[0]], found)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_mean_of_many_blocks_counts_their_sizes(dtype):
+    cells = MapCells((299, 290), Box((300, 300)))
+    assert cells.count > 2 * AT_A_TIME
+    values = torch.rand(cells.count, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    expected = (values.double() * cells.volume).mean().item()
+    assert cells.mean(values).item() == pytest.approx(expected, rel=1e-6)
+    assert cells.volume.double().mean().item() == pytest.approx(1, rel=1e-6)
 
 
 BORDERS = (0.0, 2.0**-24, 0.5, 1 - 2.0**-24)
