@@ -158,10 +158,13 @@ class PiecewiseConstant(nn.Module):
 
     def _cumulative(self, weights: Tensor, uniform_share: float) -> Tensor:
         """Cumulative shares, from zero to one, of weights of any shape mixed with the uniform density: (count + 1,)."""
-        weights = weights.detach().flatten()
-        mixed = weights * ((1 - uniform_share) / self.cells.mean(weights)) + uniform_share
-        if self.cells.volume is not None:
-            mixed.mul_(self.cells.volume)
+        weights, volume = weights.detach().flatten(), self.cells.volume
+        shares = weights if volume is None else weights * volume
+        mixed = shares * ((1 - uniform_share) / shares.mean())
+        if volume is None:
+            mixed.add_(uniform_share)
+        else:
+            mixed.add_(volume, alpha=uniform_share)
         cumulative = torch.nn.functional.pad(mixed.cumsum(0), (1, 0))
         return cumulative / cumulative[-1]
 
