@@ -16,6 +16,7 @@ from tyro.conf import Positional, arg
 from softmine import tasks
 from softmine.registry import SAMPLERS
 from softmine.runs.task import Report, Task
+from softmine.signals.corruptions import COMMON
 from softmine.training import devices
 from softmine.training.settings import FieldSettings
 
@@ -84,8 +85,26 @@ SETTINGS = {
 }
 """Of what can be chosen about a run or a comparison."""
 
+
+def _corrupt(kind: str) -> Any:
+    return about(
+        f"Train on dirty data and measure against the clean: {', '.join(COMMON[kind])}. A seed of its own follows a "
+        f"comma: {COMMON[kind][0]},seed=1.",
+        "NAME=AMOUNT",
+        "(default: train on the data as they are)",
+    )
+
+
 OPTIONS = {
+    "audio": {"corrupt": _corrupt("audio")},
+    "volume": {"corrupt": _corrupt("volume")},
     "image": {
+        "crop": about(
+            "Fit only the middle of the image, of so many pixels a side or HEIGHTxWIDTH.",
+            "SIZE",
+            "(default: all of it)",
+        ),
+        "corrupt": _corrupt("image"),
         "full_tiff": about(
             "Write every pixel of an image of more than 268 million, too, as a tiled TIFF, which takes minutes.",
             default="",
@@ -108,6 +127,7 @@ OPTIONS = {
         ),
     },
     "nerf": {
+        "corrupt": _corrupt("nerf"),
         "downscale": about("Average the photos over N x N pixels as they are read.", "N"),
         "background": about(
             "What transparent images are measured and shown before: white, as published figures are, or black.",

@@ -32,8 +32,7 @@ def load(view: View, downscale: int, has_alpha: bool) -> UInt8[np.ndarray, "h w 
     Raises:
         SoftmineError: the image is damaged, not of its camera's size, or not of 8 or 16 bits.
     """
-    pixels = _read(view.image) if view.image else view.pixels
-    assert pixels is not None
+    pixels = read_pixels(view)
     camera, where = view.camera, str(view.image or view.name)
     height, width = pixels.shape[:2]
     if (height // downscale, width // downscale) != (camera.height, camera.width):
@@ -47,6 +46,17 @@ def load(view: View, downscale: int, has_alpha: bool) -> UInt8[np.ndarray, "h w 
         rows = pixels[start * downscale : min(start + step, camera.height) * downscale]
         parts.append(_shrink(_premultiply(rows, has_alpha, where), downscale, camera.width))
     return np.concatenate(parts)
+
+
+def read_pixels(view: View) -> np.ndarray:
+    """Pixels (H, W) or (H, W, C) of a view as they are stored, in the order that its camera was estimated from.
+
+    Raises:
+        SoftmineError: the image is damaged.
+    """
+    pixels = _read(view.image) if view.image else view.pixels
+    assert pixels is not None
+    return pixels
 
 
 def load_mask(view: View, downscale: int) -> Bool[np.ndarray, "h w"]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from softmine.domain import Box, Cells, Coords, SoftmineError, Values
+
+G = TypeVar("G", bound="GridSignal")
 
 BLOCK_VALUES = 2**21
 """Values read at a time when a signal is streamed: 8 MB as float32, which stays in the cache."""
@@ -145,6 +148,33 @@ class GridSignal(torch.nn.Module):
         block -= self._zero
         block /= self._span
         return block.astype(np.float32, copy=False)
+
+    def cell_values(self, cells: Cells) -> np.ndarray:
+        """Values (M, C) of flat cells (M,), float32 in [0, 1], without the rounding of coordinates; 0 where there is no data."""
+        return (self._at(cells, self._work) / self._span).float().numpy(force=True)
+
+    def with_cells(self: G, blocks: Iterable[tuple[Cells, np.ndarray]], fingerprint: str) -> G:
+        """A copy in which some cells hold other values; name, range, mask and all other cells are those of the signal.
+
+        Args:
+            blocks: flat cells (M,), and their new values (M, C) in [0, 1].
+            fingerprint: of the copy.
+
+        Raises:
+            SoftmineError: the values are not in memory.
+        """
+        if not self.in_memory:
+            raise SoftmineError(f"the values of {self.name!r} are not in memory, and cannot be changed")
+        stored = self.stored.clone()
+        for cells, values in blocks:
+            raw = self.to_raw(values)
+            # Where there is no shift, unsigned values may be kept as signed ones.
+            kept = raw if self._shift else raw.astype(torch.empty(0, dtype=self.stored.dtype).numpy().dtype)
+            stored[cells.to(stored.device)] = to_buffer(kept, copy=False).to(stored.device)
+        twin = copy.copy(self)
+        twin._buffers = {**self._buffers, "stored": stored}
+        twin.fingerprint = fingerprint
+        return twin
 
     def to_raw(self, values: Float[np.ndarray, ...]) -> np.ndarray:
         """Values in [0, 1], any shape, as the signal's file would store them.

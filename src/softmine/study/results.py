@@ -253,6 +253,16 @@ class Measured(Record):
 
 
 @dataclass(frozen=True)
+class CorruptionInfo(Record):
+    """How the data were made dirty that runs trained on: its name, amount and seed, and what was done in words."""
+
+    name: str = ""
+    amount: float | None = None
+    seed: int | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class SignalInfo(Record):
     """What was fitted.
 
@@ -264,6 +274,7 @@ class SignalInfo(Record):
         fingerprint: of the file's content.
         value_range: least and greatest value that the file's type can hold.
         measured: what is measured of it, where that is not every cell.
+        corruption: how it was made dirty for training; ``None`` where it was not. Quality is of the clean signal.
     """
 
     name: str = "unnamed signal"
@@ -273,6 +284,7 @@ class SignalInfo(Record):
     fingerprint: str = ""
     value_range: tuple[float, float] | None = stored(read=number_pair)
     measured: Measured = stored(default=Measured())
+    corruption: CorruptionInfo | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -11,8 +12,10 @@ from torch import nn
 from softmine import fields
 from softmine.runs.task import Evaluator, Report
 from softmine.signals import Signal
-from softmine.tasks import builtin_name
+from softmine.signals.corruptions import Corruption, corrupt
+from softmine.tasks import KINDS, builtin_name
 from softmine.tasks.evaluation import CellEvaluator
+from softmine.training import devices
 from softmine.training.settings import FieldSettings
 
 
@@ -34,7 +37,12 @@ class SignalTask(Generic[S]):
     """A ``Task`` (see ``runs/task.py``) as far as it is the same for most kinds.
 
     Args:
+        signal: what is measured, and what is learned too, unless that is corrupted.
+        corruption: how what is learned is made dirty; None where it is not.
+
+    Attributes:
         signal: what is learned.
+        clean: what quality is measured against: the signal before its corruption.
     """
 
     kind: str
@@ -42,18 +50,38 @@ class SignalTask(Generic[S]):
     snaps = True
     batch_size: int | None = None
 
-    def __init__(self, signal: S) -> None:
-        self.signal = signal
+    def __init__(self, signal: S, corruption: Corruption | None = None) -> None:
+        self.clean, self.corruption = signal, corruption
+        self.signal: S = signal if corruption is None else corrupt(signal, corruption)
+
+    def clean_on(self, device: torch.device) -> S:
+        """The clean signal, on a device, where it is another than the one that is learned."""
+        if self.clean is not self.signal:
+            devices.move(self.clean, device)
+        return self.clean
+
+    @property
+    def measured_unit(self) -> str:
+        """What the cells are called that quality is measured in: ``pixels``, or ``pixels of the clean signal``."""
+        return self.unit + (" of the clean signal" if self.corruption else "")
+
+    @property
+    def dirt(self) -> str:
+        """What follows the signal's size where it is corrupted: ``; corrupted: JPEG at quality 30``."""
+        return f"; corrupted: {self.corruption.text}" if self.corruption else ""
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its signal."""
-        signal = self.signal
-        return {
+        signal, corruption = self.signal, self.corruption
+        found = {
             "name": signal.name,
             "path": str(signal.path) if signal.path else None,
             "shape": [*signal.domain.shape, signal.channels],
             "fingerprint": signal.fingerprint,
         }
+        if corruption:
+            found["corruption"] = {**asdict(corruption), "text": corruption.text}
+        return found
 
     def make_field(self, settings: FieldSettings) -> nn.Module:
         """An untrained field over the signal's axes."""
@@ -71,7 +99,20 @@ class SignalTask(Generic[S]):
 
     def make_evaluator(self, device: torch.device) -> Evaluator:
         """PSNR at the centers of the signal's cells."""
-        return CellEvaluator(self.signal, self.unit, device)
+        return CellEvaluator(self.clean_on(device), self.measured_unit, device)
+
+
+def parse_corruption(word: str | None, kind: str) -> Corruption | None:
+    """What a person gave for the corruption of a kind of signal; None where nothing is corrupted.
+
+    Raises:
+        ArgumentError: there is no such corruption, or it does not suit the kind.
+    """
+    if word is None:
+        return None
+    corruption = Corruption.parse(word)
+    corruption.check_suits(kind, KINDS[kind].noun)
+    return corruption
 
 
 def read_signal(signal: Any, path: str | None, default: str, **options: Any) -> Any:

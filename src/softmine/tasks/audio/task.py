@@ -19,7 +19,7 @@ from softmine.signals.audio import files as audio_files
 from softmine.tasks.audio import images
 from softmine.tasks.evaluation import CellEvaluator, psnr
 from softmine.tasks.grids import predict
-from softmine.tasks.signal_task import SignalTask, read_signal
+from softmine.tasks.signal_task import SignalTask, parse_corruption, read_signal
 from softmine.training.evaluation import CHUNK, decibels, peak_signal_to_noise
 
 DEFAULT = "chimes"
@@ -33,13 +33,20 @@ OMEGA_A_SAMPLE = 0.3
 
 @dataclass(frozen=True)
 class Options:
-    """What only audio takes: nothing."""
+    """What only audio takes.
+
+    Attributes:
+        corrupt: how to make the clip dirty, as ``outliers=0.05``; None to leave it clean.
+    """
+
+    corrupt: str | None = None
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> AudioTask:
     """The audio clip that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
-    del options, report
-    return AudioTask(read_signal(Audio, path, DEFAULT))
+    del report
+    corruption = parse_corruption(options.corrupt, "audio")
+    return AudioTask(read_signal(Audio, path, DEFAULT), corruption)
 
 
 class AudioTask(SignalTask[Audio]):
@@ -54,6 +61,7 @@ class AudioTask(SignalTask[Audio]):
         channels = {1: "mono", 2: "stereo"}.get(audio.channels, f"{audio.channels} channels")
         return (
             f"{audio.seconds:.2f} s {channels} {audio.dtype}, {audio.shape[0]:,} samples at {audio.rate:,} Hz"
+            + self.dirt
         )
 
     def describe(self) -> dict[str, Any]:
@@ -81,8 +89,8 @@ class AudioTask(SignalTask[Audio]):
     def make_evaluator(self, device: torch.device) -> CellEvaluator:
         """PSNR and SNR: the clip's mean square, from silence, over the error's; a silent clip has no SNR."""
         return CellEvaluator(
-            self.signal,
-            self.unit,
+            self.clean_on(device),
+            self.measured_unit,
             device,
             measures="PSNR (0 and 1 are minus and plus the loudest sample) and SNR",
             more=_signal_to_noise,
@@ -92,17 +100,18 @@ class AudioTask(SignalTask[Audio]):
         self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
     ) -> Reconstruction:
         """Waveform and spectrogram of every sample, or of an excerpt from the middle where small ones show too many."""
-        length = self.signal.shape[0]
+        audio = self.clean_on(device)
+        length = audio.shape[0]
         start, stop = 0, length
         if small and length > EXCERPT:
             start = (length - EXCERPT) // 2
             stop = start + EXCERPT
-        values = _samples_of(field, self.signal, device, start, stop, report)
-        target = _target(self.signal, start, stop)
-        drawn = images.draw(values, target, self.signal, start, small)
+        values = _samples_of(field, audio, device, start, stop, report)
+        target = _target(audio, start, stop)
+        drawn = images.draw(values, target, audio, start, small)
         error = images.error_strip(mean_error(values, target))
         whole = stop - start == length
-        note = "every sample" if whole else f"{EXCERPT / self.signal.rate:.1f} s from the middle"
+        note = "every sample" if whole else f"{EXCERPT / audio.rate:.1f} s from the middle"
         return Reconstruction(*drawn, error, psnr(values, target) if whole else None, note)
 
     def write_output(
@@ -115,7 +124,7 @@ class AudioTask(SignalTask[Audio]):
     ) -> list[Output]:
         """``reconstruction.wav``, and ``target.wav`` to listen to beside it, in the clip's own type and rate."""
         del result
-        audio = self.signal
+        audio = self.clean_on(device)
         length = audio.shape[0]
         for name, values in (
             ("reconstruction", _samples_of(field, audio, device, 0, length, report)),

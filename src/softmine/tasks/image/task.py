@@ -16,8 +16,9 @@ from softmine.runs.task import Array, Output, Reconstruction, Report, mean_error
 from softmine.signals import Image
 from softmine.tasks.evaluation import CellEvaluator, More, psnr, ssim
 from softmine.tasks.grids import centers, grid_coords, rows_of
+from softmine.tasks.image.crops import crop, parse_size
 from softmine.tasks.image.tiled_tiff import tiff_layout, write_tiled
-from softmine.tasks.signal_task import SignalTask, read_signal
+from softmine.tasks.signal_task import SignalTask, parse_corruption, read_signal
 from softmine.training import evaluation as rules
 from softmine.training.evaluation import values_at
 
@@ -39,15 +40,23 @@ class Options:
 
     Attributes:
         full_tiff: write every pixel as a tiled TIFF also for more than 268 million of them, which takes minutes.
+        crop: the part of the middle to fit, as ``512`` or ``HEIGHTxWIDTH``; None for all.
+        corrupt: how to make the image dirty, as ``outliers=0.05``; None to leave it clean.
     """
 
     full_tiff: bool = False
+    crop: str | None = None
+    corrupt: str | None = None
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> ImageTask:
     """The image that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
     del report
-    return ImageTask(read_signal(Image, path, DEFAULT), options)
+    parse_corruption(options.corrupt, "image")
+    if options.crop is not None:
+        parse_size(options.crop)
+    image = read_signal(Image, path, DEFAULT)
+    return ImageTask(image if options.crop is None else crop(image, options.crop), options)
 
 
 class ImageTask(SignalTask[Image]):
@@ -57,14 +66,14 @@ class ImageTask(SignalTask[Image]):
     unit = "pixels"
 
     def __init__(self, image: Image, options: Options | None = None) -> None:
-        super().__init__(image)
         self.options = options or Options()
+        super().__init__(image, parse_corruption(self.options.corrupt, self.kind))
 
     def size(self) -> str:
         """As in ``768 x 512 RGB uint8``."""
         height, width, channels = self.signal.shape
         colors = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGBA"}[channels]
-        return f"{width} x {height} {colors} {self.signal.dtype}"
+        return f"{width} x {height} {colors} {self.signal.dtype}{self.dirt}"
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its image."""
@@ -73,12 +82,12 @@ class ImageTask(SignalTask[Image]):
 
     def make_evaluator(self, device: torch.device) -> CellEvaluator:
         """PSNR and SSIM; of an image of more than 2^20 pixels the latter on 16 tiles of 64 x 64, always the same."""
-        image = self.signal
+        image = self.clean_on(device)
         rows, columns, channels = image.shape
         if image.domain.cells <= rules.ALL:
             return CellEvaluator(
                 image,
-                self.unit,
+                self.measured_unit,
                 device,
                 measures="PSNR and SSIM",
                 more=_similarity((rows, columns, channels)),
@@ -93,7 +102,7 @@ class ImageTask(SignalTask[Image]):
             tiles.append(image.domain.centers(cells.flatten()))
         return CellEvaluator(
             image,
-            self.unit,
+            self.measured_unit,
             device,
             more=_similarity((height, width, channels), TILES),
             beside=torch.cat(tiles),
@@ -104,7 +113,7 @@ class ImageTask(SignalTask[Image]):
         self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
     ) -> Reconstruction:
         """``field`` at every pixel, or on a reduced grid where there are too many."""
-        image = self.signal
+        image = self.clean_on(device)
         rows, columns, _ = image.shape
         full = rows * columns <= (SMALL_SIZE if small else FULL_SIZE)
         values, target = _on_grid(field, image, device, full, report)
@@ -129,7 +138,7 @@ class ImageTask(SignalTask[Image]):
 
         The latter is tiled and holds smaller versions of itself; see ``tasks/image/tiled_tiff.py``.
         """
-        image = self.signal
+        image = self.clean_on(device)
         if self._tiled:
             quality = write_tiled(field, image, folder / "reconstruction.tif", device, report)
             label = f"every pixel, {self.size()}, PSNR {quality:.2f} dB"

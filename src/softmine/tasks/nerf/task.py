@@ -19,8 +19,10 @@ from softmine.radiance.field import field_for
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import Renderer
 from softmine.radiance.scenes import Scene, procedural, read_scene
+from softmine.radiance.scenes.corruptions import corrupt_scene
 from softmine.runs.images import write_image
 from softmine.runs.task import Array, Output, Reconstruction, Report, mean_error, silent
+from softmine.signals.corruptions import Corruption
 from softmine.tasks import KINDS, builtin_name
 from softmine.tasks.contact_sheet import contact_sheet
 from softmine.tasks.grids import spread
@@ -28,7 +30,7 @@ from softmine.tasks.meshing import write_mesh, write_points
 from softmine.tasks.nerf import evaluation
 from softmine.tasks.nerf.export import surface, visible_points
 from softmine.tasks.nerf.rendering import RenderedView, depth_colors, render_view
-from softmine.tasks.signal_task import SignalTask
+from softmine.tasks.signal_task import SignalTask, parse_corruption
 from softmine.training.settings import FieldSettings
 
 DEFAULT = "still-life"
@@ -46,11 +48,13 @@ class Options:
         downscale: averages the photos over so many pixels a side as they are read.
         background: what transparent photos are measured and shown before: ``white``, as published figures are, or ``black``.
         test_views: to measure on so many test views only, spread evenly; None for all.
+        corrupt: how to make the training views dirty, as ``patches=0.05``; None to leave them clean.
     """
 
     downscale: int = 1
     background: str = "white"
     test_views: int | None = None
+    corrupt: str | None = None
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> NerfTask:
@@ -64,6 +68,7 @@ def read(path: str | None, options: Options, report: Report = silent) -> NerfTas
     if options.test_views is not None:
         check_count("test_views", options.test_views)
     del report
+    corruption = parse_corruption(options.corrupt, "nerf")
     name = builtin_name(path, DEFAULT)
     if name is None:
         scene = read_scene(str(path), options.downscale)
@@ -73,7 +78,7 @@ def read(path: str | None, options: Options, report: Report = silent) -> NerfTas
         raise ArgumentError("{downscale} is for photos from files: give a PATH")
     else:
         scene = procedural()
-    return NerfTask(_with_test_views(scene, options.test_views), options.background)
+    return NerfTask(_with_test_views(scene, options.test_views), options.background, corruption)
 
 
 def _with_test_views(scene: Scene, count: int | None) -> Scene:
@@ -110,9 +115,10 @@ class NerfTask(SignalTask[Photos]):
     unit = "pixels"
     batch_size = KINDS["nerf"].batch_size
 
-    def __init__(self, scene: Scene, background: str = "white") -> None:
-        super().__init__(Photos(scene, "train"))
-        self.scene = scene
+    def __init__(self, scene: Scene, background: str = "white", corruption: Corruption | None = None) -> None:
+        # Test views, on which quality is measured, stay clean.
+        super().__init__(Photos(corrupt_scene(scene, corruption) if corruption else scene, "train"))
+        self.scene, self.corruption = scene, corruption
         self.background = BACKGROUNDS[background]
 
     @functools.cached_property
@@ -124,7 +130,9 @@ class NerfTask(SignalTask[Photos]):
         """As in ``100 views of 200 x 200 RGBA, 200 to test on``; what else one may want to know of the scene follows."""
         count, height, width = self.signal.domain.shape
         words = f"{count} views of {width} x {height} {'RGBA' if self.signal.channels == 4 else 'RGB'}"
-        return "; ".join([f"{words}, {len(self.scene.split('test'))} to test on", *self.scene.notes])
+        return (
+            "; ".join([f"{words}, {len(self.scene.split('test'))} to test on", *self.scene.notes]) + self.dirt
+        )
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its scene; ``centre`` and ``scale`` lead from the file's world to the scene's."""

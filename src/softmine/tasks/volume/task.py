@@ -18,7 +18,7 @@ from softmine.runs.task import Array, Output, Reconstruction, Report, silent
 from softmine.signals.volume import Volume, nifti
 from softmine.tasks.evaluation import CellEvaluator
 from softmine.tasks.grids import predict
-from softmine.tasks.signal_task import SignalTask, read_signal
+from softmine.tasks.signal_task import SignalTask, parse_corruption, read_signal
 from softmine.tasks.volume.slices import montage
 from softmine.training.evaluation import decibels, values_at
 
@@ -31,13 +31,20 @@ WHOLE = 2**25
 
 @dataclass(frozen=True)
 class Options:
-    """What only volumes take: nothing."""
+    """What only volumes take.
+
+    Attributes:
+        corrupt: how to make the volume dirty, as ``outliers=0.05``; None to leave it clean.
+    """
+
+    corrupt: str | None = None
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> VolumeTask:
     """The volume that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
-    del options, report
-    return VolumeTask(read_signal(Volume, path, DEFAULT))
+    del report
+    corruption = parse_corruption(options.corrupt, "volume")
+    return VolumeTask(read_signal(Volume, path, DEFAULT), corruption)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +74,7 @@ class VolumeTask(SignalTask[Volume]):
             words += f", voxels of {_product([f'{size:.2g}' for size in data.voxel_size])} {data.length_unit}"
         if volume.valid is not None:
             words += f", {1 - float(volume.valid.double().mean()):.0%} without data"
-        return words
+        return words + self.dirt
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its volume."""
@@ -85,8 +92,13 @@ class VolumeTask(SignalTask[Volume]):
 
     def make_evaluator(self, device: torch.device) -> CellEvaluator:
         """PSNR over voxels that hold data."""
-        unit = "voxels" if self.signal.valid is None else "voxels with data"
-        return CellEvaluator(self.signal, unit, device)
+        return CellEvaluator(self.clean_on(device), self.measured_unit, device)
+
+    @property
+    def measured_unit(self) -> str:
+        """What the cells are called that quality is measured in."""
+        words = super().measured_unit
+        return words if self.signal.valid is None else words.replace(self.unit, "voxels with data", 1)
 
     def reconstruct(
         self, field: nn.Module, device: torch.device, *, small: bool = False, report: Report = silent
@@ -96,7 +108,7 @@ class VolumeTask(SignalTask[Volume]):
         Beyond 2^25 values there is no PSNR but the evaluator's, since to hold what was measured, which is also what is
         written, would take too much memory, and to ask the field twice too much time.
         """
-        volume = self.signal
+        volume = self.clean_on(device)
         shown = montage(volume, field, device, small, silent)
         if small or volume.domain.cells * volume.channels > WHOLE:
             return shown
@@ -121,7 +133,7 @@ class VolumeTask(SignalTask[Volume]):
 
         Where the volume has no data, neither has the reconstruction.
         """
-        volume = self.signal
+        volume = self.clean_on(device)
         shape = volume.shape if volume.channels > 1 else volume.shape[:-1]
         label = f"the whole reconstruction, {_product(shape)} {volume.dtype}"
         header = volume.data.nifti
