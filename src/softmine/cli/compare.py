@@ -58,7 +58,7 @@ def compare_command(
     flags = _flags(kind)
     own = KINDS[kind].batch_size
     default = study.settings() if study else CompareSettings(batch_sizes=(own,)) if own else CompareSettings()
-    start = flags(**asdict(_with_room(default, arguments)))
+    start = flags(**asdict(with_room(default, arguments)))
     args, command = parse(flags, program, arguments, start), shlex.join([*program.split(), *arguments])
     if args.resume:
         return _resume(args.resume, kind, program, arguments, command, interrupted)
@@ -73,7 +73,7 @@ def compare_command(
         settings = checked_settings(
             parse(flags, program, arguments, replace(start, batch_sizes=(batch_size,))), CompareSettings
         )
-    settings = _for_signal(settings, task)
+    settings = for_signal(settings, task)
     words = ("study", name) if study else ("compare",)
     folder = files.resolved(args.out or default_folder(*words, stem(task)))
     files.check_free(folder)
@@ -101,7 +101,7 @@ def _flags(kind: str) -> type:
     return kind_command(CompareSettings, kind, text, FLAGS)
 
 
-def _with_room(settings: CompareSettings, arguments: list[str]) -> CompareSettings:
+def with_room(settings: CompareSettings, arguments: list[str]) -> CompareSettings:
     """Settings whose own budget gives way to the one on the command line, of whichever kind that is."""
     given = {word.partition("=")[0] for word in arguments}
     if "--steps" in given and "--seconds" not in given:
@@ -126,7 +126,7 @@ def _resume(
     wanted = checked_settings(args, CompareSettings)
     with at_once(interrupted):
         task = same_signal(found, kind, args.path, options, options_of(args, kind))
-    settings = grown(folder, stored, _for_signal(wanted, task))
+    settings = grown(folder, stored, for_signal(wanted, task))
     settings.check()
     check_tuned(folder, results, stored, settings)
     check_machine(folder, results, settings)
@@ -139,7 +139,7 @@ def _resume(
     return _close(folder, results, console)
 
 
-def _for_signal(settings: CompareSettings, task: Task) -> CompareSettings:
+def for_signal(settings: CompareSettings, task: Task) -> CompareSettings:
     """Settings with the batch sizes for a signal, or SoftmineError where a sampler cannot take one."""
     domain = task.signal.domain
     settings = sized(settings, domain, task.batch_size)

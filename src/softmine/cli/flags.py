@@ -151,7 +151,9 @@ def folder(name: str, text: str, value: str = "DIR") -> Flag:
     return name, Annotated[Path | None, about(text, value, "")], None
 
 
-def kind_command(settings: type, kind: str, text: str, own: Sequence[Flag]) -> type:
+def kind_command(
+    settings: type, kind: str, text: str, own: Sequence[Flag], without: Sequence[str] = ()
+) -> type:
     """The flags of a command for one kind of signal: all settings, its own, those that only the kind takes, and PATH.
 
     Args:
@@ -159,13 +161,14 @@ def kind_command(settings: type, kind: str, text: str, own: Sequence[Flag]) -> t
         kind: of signal.
         text: what the command does, shown by ``--help``.
         own: further flags of the command.
+        without: options of the kind that the command chooses itself.
     """
     about_kind, options = tasks.KINDS[kind], tasks.module(kind).Options
     path = Annotated[str | None, Positional, about(f"What to fit: {about_kind.name}.", "[PATH]", "")]
     flags = [
         *_flags_of(settings, SETTINGS),
         *own,
-        *_flags_of(options, OPTIONS.get(kind, {})),
+        *_flags_of(options, OPTIONS.get(kind, {}), without),
         ("path", path, None),
     ]
     made = dataclasses.make_dataclass(settings.__name__ + kind.title(), flags, frozen=True)
@@ -173,7 +176,7 @@ def kind_command(settings: type, kind: str, text: str, own: Sequence[Flag]) -> t
     return made
 
 
-def _flags_of(settings: type, texts: Mapping[str, Any]) -> list[Flag]:
+def _flags_of(settings: type, texts: Mapping[str, Any], without: Sequence[str] = ()) -> list[Flag]:
     """The fields of a plain dataclass as flags."""
     hints = get_type_hints(settings)
     return [
@@ -183,6 +186,7 @@ def _flags_of(settings: type, texts: Mapping[str, Any]) -> list[Flag]:
             dataclasses.field(default=field.default),
         )
         for field in dataclasses.fields(settings)
+        if field.name not in without
     ]
 
 

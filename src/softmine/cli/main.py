@@ -21,7 +21,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
         ("compare", kind): f"compare samplers on {it.name}, at equal time and equal steps"
         for kind, it in KINDS.items()
     },
-    ("study",): "ready-made comparisons: alpha, langevin, reinit, warmup, peers",
+    ("study",): "ready-made comparisons: alpha, langevin, reinit, warmup, peers, noise, sizes",
     ("export",): "write the surface that a run has learned as a mesh, or as points",
     ("render",): "render the views of a radiance field, or a flight through it",
     ("view",): "look at a run in the browser, or at a radiance field while it trains",

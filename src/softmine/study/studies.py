@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from softmine.registry import SAMPLERS
+from softmine.signals.corruptions import COMMON
 from softmine.study.matrix import CompareSettings
 
 PAPER_BATCH = (512,)
@@ -15,19 +17,28 @@ EXACT = "multinomial:interval=10"
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
+GRID_SAMPLERS = ("uniform", "shuffled", "langevin", "evos", "expansive-supervision", "auto")
+VIEW_SAMPLERS = ("uniform", "shuffled", "langevin", "torch-ngp-error-map", "auto")
+SIZES = ("512", "640", "704", "768", "1024", "1080x1920", "2048")
+
+
 @dataclass(frozen=True)
 class Study:
     """A named comparison.
 
     Args:
         text: its question, in a line.
-        settings: its default settings.
+        settings: its default settings, for a kind of signal where it takes several.
         batch_share: its batch size as a share of the signal's cells, where it is not a number of samples.
+        kinds: of signal that it takes.
+        varies: the option of the signal in which its comparisons differ, where it has several.
     """
 
     text: str
-    settings: Callable[[], CompareSettings]
+    settings: Callable[..., CompareSettings]
     batch_share: float | None = None
+    kinds: tuple[str, ...] = ("image",)
+    varies: Literal["corrupt", "crop"] | None = None
 
 
 def _paper(*samplers: str) -> CompareSettings:
@@ -70,6 +81,17 @@ def _peers() -> CompareSettings:
     )
 
 
+def _noise(kind: str = "image") -> CompareSettings:
+    views = kind == "nerf"
+    samplers = VIEW_SAMPLERS if views else GRID_SAMPLERS
+    return CompareSettings(samplers=samplers, seconds=60.0 if views else 20.0, seeds=3)
+
+
+def _sizes(kind: str = "image") -> CompareSettings:
+    del kind
+    return CompareSettings(samplers=("uniform", "shuffled", "auto"), seconds=20.0, seeds=3)
+
+
 STUDIES: dict[str, Study] = {
     "alpha": Study(
         "how soft mining should be: alpha from 0 (hard) to 1 (unbiased), Langevin and exact", _alpha
@@ -82,6 +104,18 @@ STUDIES: dict[str, Study] = {
         "own batch size, and uniform at its best, too",
         _peers,
         batch_share=0.2,
+    ),
+    "noise": Study(
+        "what dirty data do to samplers, one comparison a corruption; quality is of the clean data. Images, volumes, audio and "
+        "scenes",
+        _noise,
+        kinds=tuple(COMMON),
+        varies="corrupt",
+    ),
+    "sizes": Study(
+        "what auto gains over uniform and shuffled on larger and larger parts of an image, one comparison a size",
+        _sizes,
+        varies="crop",
     ),
 }
 """Studies by name."""
