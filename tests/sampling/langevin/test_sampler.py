@@ -150,14 +150,14 @@ def test_alpha_warms_up_linearly_and_reaches_its_target_at_step_1000():
 
 def test_weights_are_importance_to_the_minus_alpha_normalized_for_a_chain():
     importance = torch.tensor([0.1, 0.2, 0.4, 0.8])
-    sampler = Langevin(Box((8,)), 4, alpha=0.5, warmup=0, importance_floor=0.0)
+    sampler = Langevin(Box((8,)), 4, alpha=0.5, warmup=0, **PLAIN)
     relative = importance * (1 / importance).mean()
     batch = sampler.draw()
     torch.testing.assert_close(sampler.weigh(batch, importance), relative**-0.5)
     torch.testing.assert_close(sampler.weigh(batch, importance * 1000), relative**-0.5)
     hard = Langevin(Box((8,)), 4, alpha=0.0, warmup=0)
     torch.testing.assert_close(hard.weigh(hard.draw(), importance), torch.ones(4))
-    bounded = Langevin(Box((8,)), 4, alpha=1.0, warmup=0, weight_min=0.5, weight_max=1.2)
+    bounded = Langevin(Box((8,)), 4, alpha=1.0, warmup=0, weight_min=0.5, weight_max=1.2, **PLAIN)
     weights = bounded.weigh(bounded.draw(), importance)
     assert weights.min() == 0.5
     assert weights.max() == pytest.approx(1.2)
@@ -201,6 +201,59 @@ def test_full_weight_is_unbiased_for_a_chain_in_equilibrium_with_a_uniform_share
     assert abs(weighted.mean().item() - exact) < 6 * standard_error
     if share < 1:
         assert abs(values.mean().item() - exact) > 20 * standard_error, "the test can fail"
+
+
+def held_error(batch_size, **settings):
+    """Mean weighted loss over the uniform one for an error that stays as it is, at alpha = 1, after 400 steps; and the sampler."""
+    box = Box((192, 192))
+    centers = torch.rand(12, 2, generator=torch.Generator().manual_seed(0)) * 192
+
+    def error_of(coords):
+        return 0.05 + bumps(box.to_native(coords), centers, 8.0)
+
+    sampler = Langevin(box, batch_size, alpha=1.0, warmup=0, seed=3, **settings)
+    losses = []
+    for _ in range(600):
+        batch = sampler.draw()
+        error = error_of(batch.coords)
+        weighted = sampler.weigh(batch, error.detach()) * error.square()
+        weighted.mean().backward()
+        sampler.update(batch, error.detach())
+        losses.append(weighted.mean().item())
+    exact = error_of(box.centers(torch.arange(box.cells))).square().mean().item()
+    return np.mean(losses[400:]) / exact, sampler
+
+
+@pytest.mark.parametrize(("reinit_share", "sharp"), [(0.1, True), (0.0, False)])
+def test_full_weight_knows_what_the_chain_really_samples(reinit_share, sharp):
+    """The mean over 200 steps of 102 uniform samples is known to 3%: the bound is 5 of those."""
+    ratio, sampler = held_error(1024, reinit_share=reinit_share)
+    assert ratio == pytest.approx(1.0, abs=0.15)
+    # Redrawing the lowest makes the density sharper than Q; a chain that only walks has not reached it.
+    assert (sampler.sharpness > 1.2) if sharp else (sampler.sharpness < 0.95)
+    unmeasured, sampler = held_error(1024, reinit_share=reinit_share, uniform_share=0.0)
+    assert sampler.sharpness == 1
+    assert unmeasured > 1.5 if sharp else unmeasured < 0.9, "the test can fail"
+
+
+def test_one_huge_error_moves_the_sharpness_little():
+    for place in (0, -1):
+        sampler = Langevin(Box((64,)), 2048, warmup=0, seed=0)
+        batch, error = sampler.draw(), torch.ones(2048)
+        error[place] = 1e30
+        (sampler.weigh(batch, error) * batch.coords.sum(-1)).mean().backward()
+        sampler.update(batch, error)
+        assert sampler.sharpness.item() == pytest.approx(1.0, abs=0.11)
+
+
+def test_a_batch_is_weighed_with_the_sharpness_of_its_draw():
+    sampler = Langevin(Box((64, 64)), 64, alpha=1.0, warmup=0, seed=0)
+    batch = sampler.draw()
+    error = 1 + batch.coords.detach().sum(-1)
+    before = sampler.weigh(batch, error)
+    sampler.sharpness.fill_(2.0)
+    assert torch.equal(sampler.weigh(batch, error), before)
+    assert not torch.equal(sampler.weigh(sampler.draw(), error), before)
 
 
 def test_half_precision_does_not_merge_positions():
@@ -331,7 +384,9 @@ def test_the_state_is_only_tensors_and_no_parameter():
     sampler = Langevin(Box((20, 30)), 300)
     assert set(sampler.state_dict()) == {
         "particles",
+        "sharpness",
         "slope",
+        "weighted",
         "step",
         "random.key",
         "random.counter",
@@ -360,6 +415,123 @@ def test_check_names_what_is_missing():
     (batch.coords**2).sum().backward()
     sampler.update(batch, torch.rand(8))
     sampler.check()
+
+
+SIZE, COUNT = 512, 256
+LOSSES = {
+    # The mean loss that is differentiated, as a factor of the residuals' (N, C) own: settings of the sampler, and what update is told.
+    "absolute": (lambda w, r: (w * r.abs().mean(-1)).mean(), {"loss_power": 1.0}, {}),
+    "summed channels": (
+        lambda w, r: (w * r.square().sum(-1)).mean(),
+        {},
+        {"loss": lambda r: r.square().sum(-1)},
+    ),
+    "a factor": (
+        lambda w, r: (w * 100 * r.square().mean(-1)).mean(),
+        {},
+        {"loss": lambda r: 100 * r.square().mean(-1)},
+    ),
+    "a factor as a scale": (
+        lambda w, r: (w * 100 * r.square().mean(-1)).mean(),
+        {},
+        {"loss_scale": 100.0},
+    ),
+    "summed over the batch": (lambda w, r: (w * r.square().mean(-1)).sum(), {}, {"loss_scale": float(COUNT)}),
+    "a scaler": (
+        lambda w, r: (w * r.square().mean(-1)).mean() * 1024,
+        {},
+        {"loss_scale": torch.tensor(1024.0)},
+    ),
+    "a large scale": (lambda w, r: (w * r.square().mean(-1)).mean() * 65536, {}, {"loss_scale": 65536.0}),
+}
+
+
+def drift_of(loss_of, settings, told):
+    """How far one update moves samples that start near a bump (N, D), over what the score says; and the sampler."""
+    box = Box((SIZE, SIZE))
+    sampler = Langevin(box, COUNT, noise=0.0, alpha=1.0, warmup=0, seed=0, **{**PLAIN, **settings})
+    center = torch.tensor([[250.0, 260.0]])
+    sampler.particles[0].copy_(box.to_unit(center + 8 * (torch.rand(COUNT, 2) - 0.5)))
+    before, batch = box.to_native(sampler.particles[0].clone()), sampler.draw()
+    residual = 0.025 * bumps(box.to_native(batch.coords), center, 4.0).unsqueeze(-1).expand(-1, 3)
+    error = residual.detach().abs().mean(-1)
+    loss_of(sampler.weigh(batch, error), residual).backward()
+    told = {name: value(residual.detach()) if callable(value) else value for name, value in told.items()}
+    sampler.update(batch, error, **told)
+    expected = 2.0 * (center - before) / 4.0**2
+    return (box.to_native(sampler.particles[0]) - before) / expected, sampler
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_drift_is_right_for_every_loss_that_update_is_told_of(name):
+    ratio, sampler = drift_of(*LOSSES[name])
+    assert ratio.median().item() == pytest.approx(1.0, abs=0.01)
+    assert ratio.quantile(0.1).item() == pytest.approx(1.0, abs=0.05)
+    assert ratio.quantile(0.9).item() == pytest.approx(1.0, abs=0.05)
+    sampler.check()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_check_refuses_a_loss_that_update_was_not_told_of(name):
+    ratio, sampler = drift_of(LOSSES[name][0], {}, {})
+    assert ratio.median() > 2, "the test can fail"
+    # Three times or twenty times a small drift may be right.
+    if ratio.median() > 50:
+        with pytest.raises(
+            SoftmineError, match=r"move the typical sample by .* loss_scale= .* loss= .* loss_power=1"
+        ):
+            sampler.check()
+
+
+def test_no_step_flies_across_the_domain():
+    for scale in (1e3, 1e30):
+        sampler = Langevin(Box((512, 512)), 64, seed=0, **PLAIN)
+        sampler.particles.fill_(0.5)
+        batch = sampler.draw()
+        (batch.coords * torch.tensor([1.0, -1.0]) * scale).sum().backward()
+        sampler.update(batch, torch.ones(64))
+        moved = (sampler.particles[0] - 0.5).abs()
+        torch.testing.assert_close(moved, torch.full_like(moved, 0.1 + 7 * 2 / 512))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9, 10, 48])
+def test_small_batches_have_their_shares_too(count):
+    sampler = Langevin(Box((40, 40)), count, noise=0.0, drift=0.0, seed=0)
+    for _ in range(5):
+        before = sampler.particles[0].clone()
+        walk(sampler, lambda x: 1 + x.sum(-1), 1)
+        moved = (sampler.particles[0] != before).any(-1)
+        if count == 1:
+            assert not moved.any()
+        else:
+            assert moved[-1], "the uniform share"
+            assert moved[:-1].any(), "the lowest"
+            assert moved.sum() == 2 * max(1, count // 10)
+
+
+@pytest.mark.parametrize("scale", [1024.0, torch.tensor(1024.0)])
+def test_update_moves_alike_whatever_scale_it_is_told_of(scale):
+    def moved(loss_scale):
+        sampler = Langevin(Box((512, 512)), 64, seed=0)
+        batch = sampler.draw()
+        error = 1 + batch.coords.sum(-1)
+        ((sampler.weigh(batch, error.detach()) * error.square()).mean() * loss_scale).backward()
+        sampler.update(batch, error.detach(), loss_scale=loss_scale)
+        return sampler.particles
+
+    torch.testing.assert_close(moved(scale), moved(1.0))
+
+
+@pytest.mark.parametrize(
+    ("warmup", "step", "alpha"),
+    [(1000, 0, 0.0), (1000, 250, 0.15), (1000, 999, 0.5994), (1000, 5000, 0.6), (0, 0, 0.6)],
+)
+def test_weights_are_made_with_the_alpha_of_the_warm_up(warmup, step, alpha):
+    sampler = Langevin(Box((8,)), 4, alpha=0.6, warmup=warmup, **PLAIN)
+    sampler.step.fill_(step)
+    error = torch.tensor([0.1, 0.2, 0.4, 0.8])
+    relative = error * (1 / error).mean()
+    torch.testing.assert_close(sampler.weigh(sampler.draw(), error), relative**-alpha)
 
 
 def test_the_error_must_have_one_number_a_sample():

@@ -21,6 +21,15 @@ from softmine.sampling.random import RandomStream, to_chance, to_normal, to_unif
 MOST_ERROR = 1e12
 MAX_IN_FLIGHT = 64
 """Batches that can be drawn before one of them is updated."""
+MEASURED = 10_000
+"""Uniform samples over which the chain's sharpness is measured."""
+SHARPEST = 4.0
+FARTHEST = 0.1
+"""How far drift moves a sample in one step, at most, in sides of the domain."""
+MOST_DRIFT = 10.0
+"""How far it moves the typical sample, at most, in standard deviations of the noise that belongs to it, ``sqrt(2 a)``."""
+MOST_NOISE = 7.0
+"""Standard deviations: more than a normal number of the stream ever has."""
 
 
 @dataclass(eq=False)
@@ -29,19 +38,31 @@ class ChainBatch(Batch):
 
     Attributes:
         chain: which of the sampler's chains the samples belong to.
+        sharpness: of the sampler at the draw, a scalar tensor; None is one.
     """
 
     chain: int = 0
+    sharpness: Tensor | None = None
 
 
 class Langevin(Sampler):
     """Samples that walk towards the error: ``x <- x + a * grad log Q(x) + b * eta``, one step per training step.
 
     Q is the error given to ``weigh`` and ``update``, usually the mean absolute error. Its score ``grad log Q`` costs
-    nothing: it is recovered from the gradient that the training backward pass leaves in the drawn coordinates.
-    The loss is weighted by ``(u / q)^alpha``. A chain does not know its normalizer, so its ``q / u`` is estimated as
-    ``Q(x_n) * mean_m(1 / Q(x_m))``, which does not change when Q is scaled, and mixed with the uniform share. At
-    alpha = 1 the loss is unbiased as far as the chain has reached Q; samples drawn anew have not.
+    nothing: it is recovered from the gradient that the training backward pass leaves in the drawn coordinates. So give
+    ``update`` the loss you differentiate unless it is the error squared, and the sampler ``loss_power=1`` for an L1 loss:
+    with a wrong one, drift is wrong by a factor, and ``check`` refuses only large ones.
+
+    The loss is weighted by ``(u / q)^alpha``. A chain does not sample Q itself: samples start anywhere and move a few
+    pixels a step, which leaves its density smoother than Q, and redrawing the lowest makes it sharper. So its density is taken to be
+    Q to the power ``sharpness``, which starts at 1 and is measured: the chain's losses, weighted by the inverse of that density,
+    should have the mean of those of the uniform share. With errors that stay as they are, the weighted loss at alpha = 1 is then that of
+    uniform sampling to about 5%, where Q itself was wrong by factors of 0.2 to 5 (docs/evidence.md). Without a uniform share nothing
+    is measured, and those factors stand. A chain does not know its normalizer, so ``q / u`` is estimated as
+    ``Q(x_n)^s * mean_m(Q(x_m)^-s)``, which does not change when Q is scaled, and mixed with the uniform share.
+
+    The weights' mean is one at alpha = 0 and, in expectation, at alpha = 1, but below one between, as in the paper: SGD then takes
+    smaller steps by that factor, and Adam, which divides it away, does not.
 
     At every update the samples that left the domain or entered cells that its mask leaves out, and the share of lowest
     error, are drawn anew from ``prior``, or uniformly where more have left than the steps' noise makes likely; the last
@@ -51,7 +72,8 @@ class Langevin(Sampler):
     A batch that is drawn while others are in flight starts a chain of its own, so that K accumulated batches are K chains,
     which together are one of K times the size.
 
-    Steps are in native units (pixels, samples, voxels), whatever the batch and signal size. ``PublishedLangevin`` does the
+    Steps are in native units (pixels, samples, voxels), whatever the batch and signal size; one step is at most a tenth of the
+    domain's side and seven standard deviations of the noise along each axis. ``PublishedLangevin`` does the
     arithmetic of the authors' release instead.
 
     Args:
@@ -61,8 +83,8 @@ class Langevin(Sampler):
         warmup: updates over which alpha grows from 0 to its target.
         drift: step a along the score, in native units squared (pixels^2). a = b^2 / 2 samples Q itself.
         noise: standard deviation b of the random step, in native units (pixels).
-        uniform_share: share of the batch drawn uniformly at every step.
-        reinit_share: share of the batch, the lowest in error of the chain, drawn anew at every step.
+        uniform_share: share of the batch drawn uniformly at every step; above 0 at least one sample of two or more.
+        reinit_share: share of the batch, the lowest in error of the chain, drawn anew at every step; at least one likewise.
         importance_floor: Q is sqrt(Q^2 + floor^2), the floor in units of the batch's mean Q: keeps log Q smooth where Q touches 0.
         weight_min: least loss weight.
         weight_max: greatest loss weight.
@@ -85,7 +107,9 @@ class Langevin(Sampler):
 
     follows_signal = True
     particles: Tensor
+    sharpness: Tensor
     slope: Tensor
+    weighted: Tensor
 
     def __init__(
         self,
@@ -120,8 +144,11 @@ class Langevin(Sampler):
         # A copy, because this moves with the sampler, and others may have the same prior.
         self.prior = None if prior is None else copy.deepcopy(prior).over(domain)
         self.register_buffer("particles", self._start().unsqueeze(0))
-        # Steepest gradient of the last update; below zero before the first.
-        self.register_buffer("slope", torch.full((), -1.0, dtype=torch.float32))
+        # The chain samples Q to this power.
+        self.register_buffer("sharpness", torch.ones((), dtype=torch.float32))
+        # Sums of the last update, for ``check``: the gradient's magnitudes, below zero before the first, and what they are divided by.
+        self.register_buffer("slope", torch.full((domain.dim,), -1.0, dtype=torch.float32))
+        self.register_buffer("weighted", torch.zeros((), dtype=torch.float32))
         # The chains whose batches are in flight, oldest first: the number of the draw, and whether another was updated since.
         self._in_flight: dict[int, tuple[int, bool]] = {}
         self._drawn = 0
@@ -147,8 +174,11 @@ class Langevin(Sampler):
                 leaf.copy_(coords)
                 if leaf.grad is not None:
                     leaf.grad.zero_()
-            return ChainBatch(leaf, self.step.clone(), number=number, chain=chain)
-        return ChainBatch(coords.requires_grad_(), self.step.clone(), number=number, chain=chain)
+        else:
+            leaf = coords.requires_grad_()
+        return ChainBatch(
+            leaf, self.step.clone(), number=number, chain=chain, sharpness=self.sharpness.clone()
+        )
 
     @torch.no_grad()
     def weigh(self, batch: Batch, error: PerSample) -> PerSample:
@@ -176,13 +206,14 @@ class Langevin(Sampler):
         return self._gradient(batch) / self._weighted(batch, error, loss).unsqueeze(-1) * factor
 
     def check(self) -> None:
-        """After the first update: raises if the samples cannot move.
+        """After the first update: raises if the samples cannot move, or move too far.
 
         Raises:
-            SoftmineError: nothing was updated yet, or the gradient was zero everywhere or not finite. It waits for the
-                device, so that it does not belong in every step. (That there is none, ``update`` says itself.)
+            SoftmineError: nothing was updated yet, the gradient was zero everywhere or not finite, or the typical drift was
+                above ten standard deviations of the noise that belongs to it, which a loss that ``update`` was not told of does.
+                It waits for the device, so that it does not belong in every step. (That there is no gradient, ``update`` says itself.)
         """
-        slope = float(self.slope)
+        slope = float((self.slope * self._mobility).sum())
         if slope < 0:
             raise SoftmineError("call check() after the first update(): it looks at the gradient seen there")
         if not math.isfinite(slope):
@@ -193,6 +224,19 @@ class Langevin(Sampler):
             raise SoftmineError(
                 "the gradient of the drawn coordinates is zero for every sample, so the samples would only "
                 "diffuse: the field's encoding does not differentiate with respect to its input"
+            )
+        self._check_drift()
+
+    def _check_drift(self) -> None:
+        """Raises if the drift of the last update is implausible: a mean over the samples, weighted by their weighted loss."""
+        drift = self.slope * self._stride * self._size * (self._drift / self.weighted)
+        most = (self._farthest * self._size).clamp(max=MOST_DRIFT * math.sqrt(2 * self.drift))
+        if bool((drift > most).any()):
+            raise SoftmineError(
+                f"drift would move the typical sample by {float(drift.max()):.3g} cells in one step, so the gradient is not that of the mean "
+                "weighted loss: give update() loss_scale= if the loss was scaled (GradScaler) or summed over the batch, and loss= if "
+                "it is not the error squared (summed channels, a factor); build the sampler with loss_power=1 if the loss grows like "
+                "the error; if all of this is right, choose a smaller drift="
             )
 
     def _learn(
@@ -209,8 +253,7 @@ class Langevin(Sampler):
             )
         check_size(batch, self.batch_size)
         gradient, error = self._gradient(batch), _finite(error)
-        steep = gradient * self._mobility if self.domain.discrete else gradient
-        self.slope.copy_(torch.linalg.vector_norm(steep, torch.inf))
+        self.slope.copy_(torch.linalg.vector_norm(gradient, 1, 0))
         self._move(self.particles[batch.chain], batch, error, gradient, loss, loss_scale)
         self._landed(batch.chain)
 
@@ -225,12 +268,17 @@ class Langevin(Sampler):
     ) -> None:
         # In place and few operations: at a small batch each costs more than its work.
         draws, moved = self.draws.take(), particles[: self._chain]
-        weighted = self._weighted(batch, error, loss)
-        if isinstance(loss_scale, Tensor):
-            weighted, loss_scale = weighted.mul_(loss_scale), 1.0
+        floor = self._floor(error)
+        powered = self._powered(error, floor)
+        inverse, total = self._inverse(batch, powered)
+        weighted = self._softened(inverse, total, batch.step).mul_(powered if loss is None else loss + floor)
+        if isinstance(loss_scale, Tensor) or loss_scale != 1:
+            weighted.mul_(loss_scale)
+        self.weighted.copy_(weighted.sum())
+        self._measure(powered, inverse, total)
         gradient, weighted = gradient[: self._chain], weighted[: self._chain].unsqueeze(-1)
-        steps = torch.addcdiv(draws.noise, gradient, weighted, value=self._drift / loss_scale)
-        moved.addcmul_(steps, self._stride)
+        steps = torch.addcdiv(draws.noise, gradient, weighted, value=self._drift)
+        moved.add_(steps.mul_(self._stride).clamp_(-self._farthest, self._farthest))
         # Zero is the floor of all that lies in [0, 1), and of nothing else, NaN included.
         redraw = ~self.domain.contains(moved) if self.domain.masked else moved.floor().any(-1)
         if self._reinit_count:
@@ -240,31 +288,48 @@ class Langevin(Sampler):
         moved.masked_scatter_(redraw.unsqueeze(-1), draws.anew)
         particles[self._chain :] = draws.fresh
 
+    def _measure(self, powered: PerSample, inverse: PerSample, total: Tensor) -> None:
+        """Turns the sharpness to where the chain's samples, weighted by 1/q, have the mean loss of the uniform ones."""
+        if not self._fresh_count or not self._chain:
+            return
+        weighted_mean = torch.dot(powered[: self._chain], inverse[: self._chain]) / total
+        excess = 1 - powered[self._chain :].mean() / weighted_mean
+        # One huge error counts little. What has overflowed counts nothing.
+        move = (
+            excess.mul_(self._fresh_count / (self._fresh_count + MEASURED)).clamp_(-0.1, 0.1).nan_to_num_(0.0)
+        )
+        self.sharpness.add_(move).clamp_(0.0, SHARPEST)
+
     def _weights(self, batch: Batch, error: PerSample) -> PerSample:
-        """Loss weights (N,) of a batch with finite errors (N,).
+        """Loss weights (N,) of a batch with finite errors (N,)."""
+        inverse, total = self._inverse(batch, self._powered(error, self._floor(error)))
+        return self._softened(inverse, total, batch.step)
 
-        Squared error, which is usual, takes few calls of torch: at a small batch each costs more than its work.
-        """
-        floor, power = self._floor(error), self.loss_power
-        if power == 2:
-            inverse = torch.addcmul(floor, error, error).rsqrt_()
-        else:
-            inverse = error.pow(power).add_(floor).pow_(-1 / power)
-        weights = self._density(inverse).pow_(self._exponent(batch.step))
-        if self.weight_min > 0 or self.weight_max < math.inf:
-            weights.clamp_(self.weight_min, self.weight_max)
-        return weights
+    def _powered(self, error: PerSample, floor: Tensor) -> PerSample:
+        """Q to the power of the loss, (N,)."""
+        if self.loss_power == 2:
+            return torch.addcmul(floor, error, error)
+        return error.pow(self.loss_power).add_(floor)
 
-    def _density(self, inverse: PerSample) -> PerSample:
-        """Estimated density q / u (N,) of the batch, given 1/Q (N,): a mixture of the chain and the uniform share.
+    def _inverse(self, batch: Batch, powered: PerSample) -> tuple[PerSample, Tensor]:
+        """One over the chain's density, (N,) and not normalized, and its sum over the chain."""
+        sharpness = batch.sharpness if isinstance(batch, ChainBatch) else None
+        inverse = powered.pow(-1 / self.loss_power if sharpness is None else sharpness / -self.loss_power)
+        return inverse, inverse[: self._chain].sum()
 
-        For samples of the chain, x ~ Q, the mean of 1/Q is 1 / mean(Q), which normalizes Q.
+    def _softened(self, inverse: PerSample, total: Tensor, step: Tensor) -> PerSample:
+        """Loss weights (N,) from what ``_inverse`` gives.
+
+        The density q / u is a mixture of the chain and the uniform share. For samples of the chain, x ~ Q, the mean of 1/Q is
+        1 / mean(Q), which normalizes Q; its share over its count, which makes the sum a mean, is one over the batch size.
         """
         if self._chain == 0:
             return torch.ones_like(inverse)
-        normalizer = inverse[: self._chain].sum()
-        # The chain's share over its count, which makes the sum a mean, is one over the batch size.
-        return torch.addcdiv(self._fresh_share, normalizer, inverse, value=1 / self.batch_size)
+        density = torch.addcdiv(self._fresh_share, total, inverse, value=1 / self.batch_size)
+        weights = density.pow_(self._exponent(step))
+        if self.weight_min > 0 or self.weight_max < math.inf:
+            weights.clamp_(self.weight_min, self.weight_max)
+        return weights
 
     def _floor(self, error: PerSample) -> Tensor:
         """The floor of the error, a share of its mean, to the power of the loss: a scalar tensor."""
@@ -276,8 +341,8 @@ class Langevin(Sampler):
 
     def _weighted(self, batch: Batch, error: PerSample, loss: PerSample | None) -> PerSample:
         """What the gradient is divided by, (N,), a new tensor: the loss with its floor, times the weights."""
-        loss = error**self.loss_power if loss is None else loss
-        return (loss + self._floor(error)).mul_(self._weights(batch, error))
+        floor = self._floor(error)
+        return self._weights(batch, error).mul_(self._powered(error, floor) if loss is None else loss + floor)
 
     def _exponent(self, step: Tensor) -> float | Tensor:
         """Minus alpha: a plain number where asking for the step waits for no device and ends no compiled graph."""
@@ -337,9 +402,9 @@ class Langevin(Sampler):
     def _lay_out(self) -> None:
         """Everything that follows from the settings and the device; run again when the module moves."""
         count = self.batch_size
-        self._fresh_count = int(self.uniform_share * count)
+        self._fresh_count = _some(self.uniform_share, count)
         self._chain = count - self._fresh_count
-        self._reinit_count = min(int(self.reinit_share * count), self._chain)
+        self._reinit_count = min(_some(self.reinit_share, count), self._chain)
         self.domain.prepare(self.particles.device)
         like = self.particles[0]
         self._size = self.domain.scale(like)
@@ -347,6 +412,8 @@ class Langevin(Sampler):
         # A step is the noise and the slope times this, and both count in the unit that makes unit coordinates of scores.
         self._drift = self.drift * count / self.loss_power
         self._stride = self._mobility / self._size.square()
+        # Noise alone never goes so far.
+        self._farthest = FARTHEST + MOST_NOISE * self.noise / self._size
         # Keeps log Q finite where all errors are zero.
         self._tiny = torch.full_like(self._size[0], torch.finfo(torch.float32).tiny)
         self._fresh_share = torch.full_like(self._size[0], self._fresh_count / count)
@@ -398,6 +465,11 @@ class Langevin(Sampler):
             self.particles = self.particles.new_empty(saved.shape)
             self._lay_out()
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _some(share: float, count: int) -> int:
+    """A share of a count, rounded down; but at least one where there are more."""
+    return max(int(share * count), int(share > 0 and count > 1))
 
 
 def _finite(error: PerSample) -> PerSample:
