@@ -80,3 +80,10 @@ def test_both_halves_of_a_word_are_uniform_and_independent():
 def test_the_largest_word_is_below_one(dtype):
     assert 0.999999 < to_chance(torch.tensor([-1]), dtype).item() < 1
     assert to_uniform(torch.tensor([-1])).max() < 1
+
+
+def test_streams_of_seeds_a_step_apart_share_no_word():
+    """Were a seed itself the place on the cycle, one whose distance is the step would repeat its neighbor, one word on."""
+    step = 0x9E3779B97F4A7C15
+    words = torch.cat([RandomStream(seed).bits(1000) for seed in (0, 1, step, 2 * step, step + 1)])
+    assert len(words.unique()) == 5000

@@ -144,3 +144,21 @@ def test_a_sampler_that_searches_draws_what_one_that_lists_does(monkeypatch):
     monkeypatch.setattr("softmine.sampling.drawing.allocation._listed", _found)
     assert torch.equal(torch.stack(list(batches(searched))), first)
     assert torch.equal(searched.diffusion.allocation.accumulated, listed.diffusion.allocation.accumulated)
+
+
+def test_every_draw_varies_the_visits_anew():
+    """What a visit costs a cell in one draw says nothing of the next, at its own place in the list or a few further on."""
+    random, alike = RandomStream(0), torch.ones(20_000)
+    allocation = Allocation(20_000, random)
+    costs, visits = [], []
+    for _ in range(2):
+        before = allocation.accumulated - allocation.accumulated.mean() + 0.5 + 1
+        cells = allocation.draw(alike, 20_000, random)
+        visits.append(torch.bincount(cells, minlength=20_000))
+        costs.append(before - allocation.accumulated)
+    for lag in range(-8, 9):
+        once = (visits[0] == 1) & (visits[1].roll(lag) == 1)
+        assert once.sum() > 5_000
+        one, other = costs[0][once].numpy(), costs[1].roll(lag)[once].numpy()
+        assert np.abs(one - 1).max() <= 0.2501
+        assert abs(np.corrcoef(one, other)[0, 1]) < 5 / np.sqrt(len(one))

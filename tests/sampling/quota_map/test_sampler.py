@@ -269,3 +269,24 @@ def test_no_cell_fills_a_batch_that_is_a_good_part_of_the_domain(repeats, hot):
     # What is cut off goes to the others.
     density = sampler.memory.density(sampler.uniform_share, 5 * repeats, sampler.cells)
     assert density.mean().item() == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_limit_counts_only_the_cells_that_a_mask_leaves():
+    mask = torch.arange(1000) % 2 == 0
+    box = Box((1000,), mask)
+    values = torch.linspace(0, 1, 1000) ** 20
+    sampler = QuotaMap(box, 100, power=2.0, rate=1.0, period=4, repeats=1.0, seed=0)
+    train(sampler, lookup(box, values), 401)
+    expected = sampler.diffusion.density * sampler.batch_size / box.valid
+    # Four passes keep a limit nearly; of all cells it would be two.
+    assert expected.max() <= 1.2
+    assert expected.max() > 0.9, "the limit binds"
+
+
+def test_what_one_period_sees_is_known_in_the_next():
+    box = Box((40,))
+    values = torch.full((40,), 0.01)
+    values[7] = 1.0
+    sampler = QuotaMap(box, 256, period=2, rate=1.0, repeats=math.inf, seed=1)
+    train(sampler, lookup(box, values), 2)
+    assert (box.cell(sampler.draw().coords) == 7).float().mean() > 0.8
