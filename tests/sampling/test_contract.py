@@ -314,7 +314,7 @@ def test_updates_in_any_order_teach_the_same(spec, masked):
         same = (one.particles == other.particles).all(-1)
         # The released code draws the very lowest anew, and those that rounding took to where nothing is.
         assert same.float().mean() >= (1.0 if spec == "langevin" else 0.8)
-        assert_same_state(other, one.state_dict(), ("particles", "slope"))
+        assert_same_state(other, one.state_dict(), ("particles", "slope", "weighted"))
         return
     if name == "resampling":
         # The last updated is the one that the next candidates are moved from, whichever it is.
