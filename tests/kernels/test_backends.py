@@ -181,6 +181,23 @@ for encode in (grid, traced):
 assert not torch.equal(tables[0], start)
 torch.testing.assert_close(*tables)
 
+# A backward for coordinates alone leaves the rows alone, and one for the table alone is refused where it is impossible.
+slopes = [torch.autograd.grad(encode(coords).square().sum(), coords)[0] for encode in (grid, traced)]
+torch.testing.assert_close(*slopes)
+traced(coords).sum().backward(inputs=[coords])
+optimizer.step()
+assert torch.equal(grid.table, tables[1])
+assert torch.autograd.grad(grid(coords).sum(), grid.table)[0].any()
+try:
+    torch.autograd.grad(traced(coords).sum(), grid.table)
+except ValueError as error:
+    assert "row_gradients=False" in str(error)
+else:
+    raise AssertionError("a compiled backward cannot give the table's gradient")
+traced(coords).sum().backward(inputs=[coords, grid.table])
+optimizer.step()
+assert not torch.equal(grid.table, tables[1])
+
 for op, arguments in CHECKS(grid, coords):
     torch.library.opcheck(op, arguments)
 print("good")

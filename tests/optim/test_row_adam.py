@@ -167,6 +167,74 @@ def test_no_dense_gradient_on_the_fast_path(everywhere):
 
 
 @both_backends
+@pytest.mark.parametrize("kind", ["plain", "parameter"])
+def test_a_backward_for_coordinates_touches_no_row(everywhere, kind):
+    grid = small()
+    optimizer = RowAdam([grid.table], **SETTINGS)
+    before = grid.table.detach().clone()
+    coords = everywhere.clone().requires_grad_() if kind == "plain" else torch.nn.Parameter(everywhere)
+    (slopes,) = torch.autograd.grad(loss_of(grid, coords), coords)
+    loss_of(grid, coords).backward(inputs=[coords])
+    assert torch.equal(coords.grad, slopes)
+    assert slopes.any()
+    optimizer.step()
+    assert torch.equal(grid.table, before)
+    # The same graph may be asked for everything afterwards.
+    loss = loss_of(grid, coords)
+    torch.autograd.grad(loss, coords, retain_graph=True)
+    loss.backward()
+    optimizer.step()
+    other = small()
+    train(other, RowAdam([other.table], **SETTINGS), [everywhere])
+    assert torch.equal(grid.table, other.table)
+
+
+@both_backends
+def test_the_gradient_of_a_table_can_be_asked_for(everywhere):
+    grid, other = small(), small()
+    optimizer = RowAdam([grid.table], **SETTINGS)
+    coords = everywhere.clone().requires_grad_()
+    found = torch.autograd.grad(loss_of(grid, coords), (coords, grid.table))
+    wanted = torch.autograd.grad(loss_of(other, coords), (coords, other.table))
+    torch.testing.assert_close(found, wanted)
+    optimizer.step()
+    assert torch.equal(grid.table, other.table), "what was returned is not trained on"
+    loss_of(grid, coords).backward(inputs=[grid.table])
+    optimizer.step()
+    assert not torch.equal(grid.table, other.table)
+    assert coords.grad is None
+
+
+def test_a_backward_after_another_took_the_table_says_so(everywhere):
+    grid = small()
+    older = RowAdam([grid.table], **SETTINGS)
+    loss = loss_of(grid, everywhere)
+    newer = RowAdam([grid.table], **SETTINGS)
+    with pytest.raises(SoftmineError, match="a later one took the table"):
+        loss.backward()
+    loss_of(grid, everywhere).backward()
+    newer.step()
+    del older
+
+
+@pytest.mark.parametrize("bad", [{"eps": -1.0}, {"params": ["no tensor"]}, {"params": "twice"}])
+def test_an_optimizer_that_fails_takes_no_table(everywhere, bad):
+    grid = small()
+    good = RowAdam([torch.zeros(3, 2)])
+    if bad.get("params") == "twice":
+        bad = {"params": [torch.nn.Parameter(torch.zeros(2)), grid.table]}
+    groups = [{"params": [grid.table]}, {"params": [torch.zeros(1)], **bad}]
+    with pytest.raises((SoftmineError, TypeError, ValueError)) as kept:
+        RowAdam(groups)
+    with pytest.raises((SoftmineError, TypeError, ValueError)) as added:
+        good.add_param_group({"params": [grid.table, "no tensor"]})
+    assert len(good.param_groups) == 1
+    loss_of(grid, everywhere).backward()
+    assert grid.table.grad is not None, "the table is still autograd's"
+    del kept, added
+
+
+@both_backends
 def test_backwards_add_up_and_zero_grad_discards(everywhere):
     one, two = small(), small()
     first, second = RowAdam([one.table], **SETTINGS), RowAdam([two.table], **SETTINGS)

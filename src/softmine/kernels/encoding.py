@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from softmine.kernels import reference
 from softmine.kernels.backends import backend_for
 from softmine.kernels.grid import Grid
-from softmine.kernels.touched_rows import rows_of_handle
+from softmine.kernels.touched_rows import accumulates, rows_of_handle, will_execute
 
 
 def hash_encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
@@ -23,8 +23,8 @@ def hash_encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
         grid: the levels.
 
     Returns:
-        Features (N, L * F), differentiable in ``coords`` and ``table``. If a ``RowAdam`` holds the table, the
-        backward gives the table's gradient to it, row by row, and ``table.grad`` stays None.
+        Features (N, L * F), differentiable in ``coords`` and ``table``. If a ``RowAdam`` holds the table, a
+        backward that would add to ``table.grad`` gives the gradient to it instead, row by row; ``table.grad`` stays None.
 
     Raises:
         SoftmineError: the environment variable ``SOFTMINE_KERNELS`` names what is impossible here.
@@ -35,7 +35,7 @@ def hash_encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     sink = (None, -1)
     if gradient is not None and gradient.active:
         sink = (gradient.backwards, gradient.handle)
-    if torch.compiler.is_compiling() or type(coords) is not Tensor:
+    if torch.compiler.is_compiling() or type(coords) not in (Tensor, nn.Parameter):
         return _encode(coords, table, *grid, *sink)
     # An operator is for tracers to see: called directly, its machinery costs more than a small batch.
     follow = coords.requires_grad and torch.is_grad_enabled()
@@ -82,12 +82,15 @@ _gradient_of_coords, _gradient_of_table = _gradient_operator("coords", 1), _grad
     schema=f"(Tensor grad, Tensor coords, {_GRID}, Tensor(a!) backwards, int handle) -> ()",
 )
 def _touch_rows(grad, coords, *grid_and_sink):
-    """Adds a batch's gradient to the rows behind ``handle``.
+    """Adds a batch's gradient to the rows behind ``handle``, where this backward is one that adds to the table's gradient.
 
-    Counting that in ``backwards`` keeps the compiler from dropping an operator that returns nothing.
+    Only the operator itself can tell: the compiler traces one backward for all that may be asked of it. Counting in
+    ``backwards`` keeps it from dropping an operator that returns nothing.
     """
     *grid, backwards, handle = grid_and_sink
-    rows_of_handle(handle).add(grad, coords, Grid(*grid))
+    rows = rows_of_handle(handle)
+    if accumulates(handle):
+        rows.add(grad, coords, Grid(*grid))
     backwards += 1
 
 
@@ -124,13 +127,26 @@ def _backward(ctx: Any, grad: Tensor, traced: bool = True) -> tuple:
     elif ctx.needs_input_grad[0]:
         of_coords = backend.gradient_of_coords(grad, coords, table, grid)
     if ctx.needs_input_grad[1]:
-        if ctx.backwards is None:
-            of_table = backend.gradient_of_table(grad, coords, table, grid)
-        elif traced:
+        if traced and ctx.backwards is not None:
             _touch_rows(grad, coords, *grid, ctx.backwards, ctx.handle)
+        elif traced:
+            of_table = backend.gradient_of_table(grad, coords, table, grid)
         else:
-            rows_of_handle(ctx.handle).add(grad, coords, grid)
+            of_table = _of_table(ctx, backend, grad, coords, table, grid)
     return of_coords, of_table, None, None, None, None, None, None
+
+
+def _of_table(
+    ctx: Any, backend: Any, grad: Tensor, coords: Tensor, table: Tensor, grid: Grid
+) -> Tensor | None:
+    """The table's gradient (R, F); None where nobody asks, as in ``autograd.grad(loss, coords)``, or the rows have it."""
+    wanted = will_execute(ctx.next_functions[1][0])
+    if wanted is False:
+        return None
+    if ctx.backwards is None or wanted is None:
+        return backend.gradient_of_table(grad, coords, table, grid)
+    rows_of_handle(ctx.handle).add(grad, coords, grid)
+    return None
 
 
 _encode.register_autograd(_backward, setup_context=_keep)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from softmine.kernels.triton.backend import Rows as GpuRows
 
 _rows: WeakValueDictionary[int, CpuRows | GpuRows] = WeakValueDictionary()
+_tables: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
 _handles = itertools.count()
 
 
@@ -82,20 +83,21 @@ class RowGradient:
     """What a ``RowAdam`` leaves on a table as ``table.row_gradient``.
 
     Attributes:
-        active: whether the optimizer is alive; a table whose optimizer is gone gets an ordinary ``grad`` again.
+        active: whether the optimizer is alive and holds the table; else the table gets an ordinary ``grad`` again.
         handle: number of the rows that it keeps.
         backwards: how many times a gradient was added, int64 (1,) on the CPU.
     """
 
-    def __init__(self, rows: CpuRows | GpuRows) -> None:
+    def __init__(self, table: Tensor, rows: CpuRows | GpuRows) -> None:
         self.active = True
         self.handle = next(_handles)
         self.backwards: Tensor = torch.zeros(1, dtype=torch.int64)
-        _rows[self.handle] = rows
+        _rows[self.handle], _tables[self.handle] = rows, table
 
     def release(self) -> None:
-        """Hands the table back to autograd."""
+        """Hands the table back to autograd, or to the next optimizer."""
         self.active = False
+        _rows.pop(self.handle, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A pickled table is a table: its copy belongs to no optimizer.
@@ -106,14 +108,52 @@ def rows_of_handle(handle: int) -> CpuRows | GpuRows:
     """The rows behind a handle.
 
     Raises:
-        SoftmineError: their optimizer is gone.
+        SoftmineError: their optimizer is gone, or another took the table.
     """
     rows = _rows.get(handle)
     if rows is None:
         raise SoftmineError(
-            "the table's RowAdam was deleted between forward and backward: keep it as long as you train"
+            "the table's RowAdam was deleted, or a later one took the table, between forward and backward: keep one RowAdam "
+            "as long as you train"
         )
     return rows
+
+
+def will_execute(node: Any) -> bool | None:
+    """Inside a backward, whether it reaches a node of autograd; None where ``autograd.grad`` wants a leaf's gradient itself."""
+    try:
+        return torch._C._will_engine_execute_node(node)  # pyright: ignore[reportPrivateImportUsage]
+    except RuntimeError:
+        return None
+
+
+def accumulates(handle: int) -> bool:
+    """Whether the backward that runs now adds to the gradient of the table behind a handle.
+
+    Raises:
+        SoftmineError: ``autograd.grad`` wants the table's gradient itself, which a traced backward cannot give.
+    """
+    table = _tables.get(handle)
+    if table is None or torch._C._current_graph_task_id() == -1:  # pyright: ignore[reportPrivateImportUsage]
+        return True
+    wanted = will_execute(_accumulator(table))
+    if wanted is None:
+        raise SoftmineError(
+            "a compiled backward gives the gradient of a hash table to its RowAdam, and not to torch.autograd.grad: make "
+            "RowAdam with row_gradients=False"
+        )
+    return wanted
+
+
+def _accumulator(table: Tensor) -> Any:
+    """The node of autograd that adds to ``table.grad``, as a running operator finds it, below autograd and in no graph.
+
+    To keep the node instead would keep the table alive, which the node holds.
+    """
+    keys: Any = torch._C
+    excluded = keys._dispatch_tls_local_exclude_set().remove(keys.DispatchKey.AutogradCPU)
+    with torch.enable_grad(), keys._ForceDispatchKeyGuard(keys._dispatch_tls_local_include_set(), excluded):
+        return torch.autograd.graph.get_gradient_edge(table).node
 
 
 def _nothing() -> None:

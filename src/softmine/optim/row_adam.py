@@ -91,6 +91,8 @@ class RowAdam(torch.optim.Optimizer):
 
     # So that a GradScaler calls ``step`` and lets it say what the scaler cannot see.
     _step_supports_amp_scaling = True
+    _waiting: list[tuple[Tensor, Any, bool]] | None = None
+    """Tables to be taken when all groups of a new optimizer are known to be good."""
 
     def __init__(
         self,
@@ -106,10 +108,14 @@ class RowAdam(torch.optim.Optimizer):
     ) -> None:
         self._rows: dict[Tensor, Any] = {}
         self._gradients: dict[Tensor, RowGradient] = {}
+        self._waiting = []
         defaults = {"lr": lr, "betas": betas, "eps": eps, "batch_size": batch_size, "table_rate": table_rate}
         # "fused" is of torch's Adam: where torch keeps the step of a loaded state.
         defaults |= {"memory": memory, "row_gradients": row_gradients, "fused": True}
         super().__init__(params, defaults)
+        waiting, self._waiting = self._waiting, None
+        for table, rows, own_gradient in waiting:
+            self._take(table, rows, own_gradient)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Takes more parameters: a group for each table among them, and one for all others.
@@ -128,15 +134,26 @@ class RowAdam(torch.optim.Optimizer):
         betas = group["betas"]
         group["betas"] = tuple(betas) if isinstance(betas, Iterable) else (betas,)
         _check(group)
-        kept = [rows_for(_tensor(table)) for table in tables]
-        for table, rows in zip(tables, kept, strict=True):
-            count = _momentum_rows(_tensor(table), group)
-            own = {"params": [table], "row_wise": True, "momentum_rows": count}
-            super().add_param_group({"steps": 0, **group, **own})
-            self._take(_tensor(table), rows, group["row_gradients"])
+        taken = [(_tensor(table), rows_for(_tensor(table)), group["row_gradients"]) for table in tables]
+        counts = [_momentum_rows(_tensor(table), group) for table in tables]
+        owns = [
+            {"params": [table], "row_wise": True, "momentum_rows": count}
+            for table, count in zip(tables, counts, strict=True)
+        ]
         if others or not tables:
-            own = {"params": others, "row_wise": False, "momentum_rows": None}
-            super().add_param_group({"steps": 0, **group, **own})
+            owns.append({"params": others, "row_wise": False, "momentum_rows": None})
+        before = len(self.param_groups)
+        try:
+            for own in owns:
+                super().add_param_group({"steps": 0, **group, **own})
+        except Exception:
+            del self.param_groups[before:]
+            raise
+        if self._waiting is not None:
+            self._waiting += taken
+            return
+        for table, rows, own_gradient in taken:
+            self._take(table, rows, own_gradient)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -213,8 +230,10 @@ class RowAdam(torch.optim.Optimizer):
         self._rows[table] = rows
         self.state[table] = rows.state()
         gradient = None
+        if older := getattr(table, "row_gradient", None):
+            older.release()
         if rows.fused and row_gradients:
-            gradient = self._gradients[table] = RowGradient(rows)
+            gradient = self._gradients[table] = RowGradient(table, rows)
             weakref.finalize(self, gradient.release)
         table.row_gradient = gradient  # pyright: ignore[reportAttributeAccessIssue]
 
