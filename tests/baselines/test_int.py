@@ -87,8 +87,30 @@ def test_batches_in_flight_hold_the_next_cells_of_the_ranking():
     drawn = [LINE.cell(batch.coords).tolist() for batch in (first, second, third)]
     # After the last cell come the first again.
     assert drawn == [[7, 6, 5], [4, 3, 2], [1, 0, 7]]
-    sampler.update(second, torch.ones(3))
-    assert LINE.cell(sampler.draw().coords).tolist() == [7, 6, 5]
+    for batch, cells in ((second, [4, 3, 2]), (first, [7, 6, 5])):
+        sampler.update(batch, torch.ones(3))
+        assert LINE.cell(sampler.draw().coords).tolist() == cells
+
+
+def test_no_two_batches_in_flight_are_the_same():
+    sampler, flying = INT(Box((24,)), 4, interval=7), []
+    # Three at a time, one of which is updated before the next is drawn, across several passes.
+    for _ in range(40):
+        flying.append(sampler.draw(lambda x: x[:, 0]))
+        held = [
+            set(batch.coords.flatten().tolist())
+            for batch in flying[-3:]
+            if batch.number >= flying[-1].number // 4096 * 4096
+        ]
+        assert all(not one & other for i, one in enumerate(held) for other in held[:i])
+        if len(flying) >= 3:
+            sampler.update(flying[-3], torch.ones(4))
+
+
+def test_draws_that_are_never_updated_go_on_to_differ():
+    sampler = INT(Box((24,)), 4, interval=10)
+    drawn = {tuple(sorted(sampler.draw(lambda x: x[:, 0]).coords.flatten().tolist())) for _ in range(24)}
+    assert len(drawn) == 24
 
 
 def test_every_weight_is_one():

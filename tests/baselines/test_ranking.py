@@ -30,6 +30,14 @@ def test_a_draw_across_the_end_of_the_order_repeats_no_cell():
     assert len(set(shuffle.next(9).tolist())) == 9
 
 
+@pytest.mark.parametrize("count", [24, 25, 210])
+def test_no_round_repeats_the_draws_of_another(count):
+    shuffle = make_shuffle(count)
+    drawn = [tuple(sorted(shuffle.next(5).tolist())) for _ in range(3 * count // 5)]
+    assert len(set(drawn)) == len(drawn)
+    assert all(len(set(cells)) == 5 for cells in drawn)
+
+
 def test_draws_with_an_exception_are_uniform_among_the_rest():
     random = RandomStream(1)
     shuffle = Shuffle(torch.arange(20))

@@ -148,6 +148,13 @@ def test_every_draw_gives_new_samples(spec, masked):
         assert all(torch.equal(batch.coords, before) for batch, before in zip(batches, kept, strict=True))
 
 
+@pytest.mark.parametrize("spec", ["evos", "nint"])
+def test_ranked_samplers_repeat_no_batch_however_many_are_drawn(spec):
+    loop = Loop(spec)
+    drawn = {tuple(sorted(loop.box.cell(loop.draw().coords).tolist())) for _ in range(90)}
+    assert len(drawn) == 90
+
+
 def test_ranked_batches_in_flight_go_down_the_ranking():
     loop = Loop("int", batch_size=30)
     error = loop.probe(loop.box.centers(torch.arange(loop.box.cells)))

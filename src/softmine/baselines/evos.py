@@ -45,7 +45,8 @@ class EVOS(Sampler):
     - With other than two axes it is the Laplacian along all of them, and grey is the mean of other than three channels.
     - Along discrete axes there are no neighbors, and where a mask leaves cells out the error is zero, as beyond the grid.
     - Mutants are taken from a random order of all cells that a pass makes new, so that those of one step are uniform
-      and those of neighboring steps do not repeat each other; the source's are independent from step to step.
+      and those of neighboring steps do not repeat each other; the source's are independent from step to step. Where the
+      order ends before the next pass, it is gone through in another stride.
 
     Args:
         domain: where coordinates live.

@@ -11,18 +11,21 @@ import torch
 from torch import Tensor
 
 from softmine.baselines.full_pass import LONGEST, PassTimes, errors, pass_if_due, valid_centers
-from softmine.baselines.ranking import check_cells, spread
+from softmine.baselines.ranking import check_cells, spread, strides
 from softmine.checks import check_count
 from softmine.domain import Box, PerSample, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler
 from softmine.sampling.drawing.supply import in_graph
 
+MAX_IN_FLIGHT = 4096
+"""Batches in flight, at most, that are told apart: with more the next is the hardest again."""
+
 
 class INT(Sampler):
     """Trains on the k cells of largest error, found by a pass over all cells and used again until the next pass.
 
-    A batch that is drawn while others are in flight holds the next cells of the ranking, so that K accumulated batches are one of K
-    times the size. (Inside a compiled graph or a recording it holds the same cells.)
+    A batch that is drawn while others are in flight holds the first cells of the ranking that none of them holds, so that K
+    accumulated batches are one of K times the size. (Inside a compiled graph or a recording it holds the same cells.)
 
     Source: Nonparametric Teaching of Implicit Neural Representations (INT, arXiv 2405.10531) and its released code,
     of which the formulas of ``interval`` and ``ratio`` are. It ranks by the absolute error summed over the channels
@@ -57,6 +60,7 @@ class INT(Sampler):
     measured: Tensor
     count: Tensor
     in_flight: Tensor
+    strides: Tensor
 
     def __init__(
         self,
@@ -79,8 +83,11 @@ class INT(Sampler):
         self.register_buffer("hardest", spread(domain, most))
         self.register_buffer("measured", torch.zeros(domain.valid, dtype=torch.float32))
         self.register_buffer("count", torch.tensor(batch_size))
-        self.register_buffer("in_flight", torch.zeros((), dtype=torch.int64))
-        self._host_count, self._host_in_flight = batch_size, 0
+        # Which parts of the ranking, a batch each, are in flight since the last pass.
+        self.register_buffer("in_flight", torch.zeros(MAX_IN_FLIGHT, dtype=torch.bool))
+        self.register_buffer("strides", strides(domain.valid), persistent=False)
+        self._host_count: int = batch_size
+        self._host_in_flight: set[int] = set()
 
     def refresh(self, probe: Probe) -> None:
         """Ranks every cell by its error; ``draw`` does so when it is due, except in a compiled graph.
@@ -92,7 +99,8 @@ class INT(Sampler):
         self.measured.copy_(errors(self.domain, probe, self.hardest.device))
         self.hardest[: self._host_count] = self.measured.topk(self._host_count).indices
         self.count.fill_(self._host_count)
-        self._set_in_flight(0)
+        self.in_flight.zero_()
+        self._host_in_flight.clear()
         self.passes.made(self.step, self.updates, self._interval(self.updates))
 
     @torch.no_grad()
@@ -106,29 +114,36 @@ class INT(Sampler):
         """
         pass_if_due(self.passes, lambda: self.updates, self.refresh, probe, "int")
         cells = self.hardest[: self._host_count]
-        if not in_graph(cells):
-            if self._host_in_flight:
-                cells = self._next_hardest(self._host_in_flight)
-            self._set_in_flight(self._host_in_flight + 1)
-        return Batch(valid_centers(self.domain, cells), self.step.clone())
+        if in_graph(cells):
+            return Batch(valid_centers(self.domain, cells), self.step.clone())
+        if len(self._host_in_flight) == MAX_IN_FLIGHT:
+            self.in_flight.zero_()
+            self._host_in_flight.clear()
+        part = next(part for part in itertools.count() if part not in self._host_in_flight)
+        if part:
+            cells = self._part(part)
+        self.in_flight[part] = True
+        self._host_in_flight.add(part)
+        number = self.passes.next * MAX_IN_FLIGHT + part
+        return Batch(valid_centers(self.domain, cells), self.step.clone(), number=number)
 
-    def _next_hardest(self, batches: int) -> Tensor:
-        """The cells (N,) that follow those of some batches in the ranking; after the last, the first again."""
-        last = (batches + 1) * self._host_count
-        ranking = self.measured.topk(min(last, self.domain.valid)).indices
-        places = torch.arange(last - self._host_count, last, device=ranking.device) % self.domain.valid
-        return ranking[places]
-
-    def _set_in_flight(self, batches: int) -> None:
-        self._host_in_flight = batches
-        self.in_flight.fill_(batches)
+    def _part(self, part: int) -> Tensor:
+        """The cells (N,) that follow those of ``part`` batches in the ranking; after the last, all again in another order."""
+        count, start = self.domain.valid, part * self._host_count
+        ranking = self.measured.topk(min(start + self._host_count, count)).indices
+        places = torch.arange(start, start + self._host_count, device=ranking.device) % count
+        return ranking[self.strides[start // count % len(self.strides)] * places % count]
 
     def _learn(
         self, batch: Batch, error: PerSample, loss: PerSample | None, loss_scale: float | Tensor
     ) -> None:
-        """The next batch is the hardest again."""
-        if not in_graph(self.in_flight):
-            self._set_in_flight(0)
+        """The next batch may hold these cells again."""
+        if in_graph(self.in_flight) or isinstance(batch.number, Tensor):
+            return
+        made, part = divmod(batch.number, MAX_IN_FLIGHT)
+        if made == self.passes.next:
+            self.in_flight[part] = False
+            self._host_in_flight.discard(part)
 
     def _interval(self, step: int) -> int:
         return next(later for later in itertools.count(step + 1) if self._is_pass(later)) - step
@@ -146,9 +161,15 @@ class INT(Sampler):
         # Half a thousandth of a cell, so that rounding does not cost the first step one.
         return min(self.domain.valid, max(1, int(share * self.domain.valid + 5e-4)))
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self._host_count, self._host_in_flight = int(self.count), int(self.in_flight)
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        # An older state has their number instead of which.
+        if state.get(f"{prefix}in_flight", self.in_flight).ndim == 0:
+            state[f"{prefix}in_flight"] = torch.zeros_like(self.in_flight)
+        super()._load_from_state_dict(state, prefix, *args)
+        self._host_count, self._host_in_flight = (
+            int(self.count),
+            set(self.in_flight.nonzero().view(-1).tolist()),
+        )
 
 
 RATIOS: dict[str, Callable[[float, float], float]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,11 @@ from softmine.baselines.full_pass import check_passable
 from softmine.domain import Box, Cells, SoftmineError
 from softmine.sampling.base import Probe, check_batch_size
 from softmine.sampling.random import RandomStream
+
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it are spread evenly over a unit, after the whole numbers are taken away."""
+ROUNDS = 64
+"""Rounds through an order, at most, of which each is unlike the others."""
 
 
 def check_cells(batch_size: int, domain: Box) -> int:
@@ -41,12 +47,22 @@ def spread(domain: Box, count: int) -> Cells:
     return torch.arange(count) * domain.valid // count
 
 
+def strides(count: int) -> Tensor:
+    """Steps (S,) around ``count`` places, each of which reaches all of them, none as far as another back; the first is 1."""
+    found = [1]
+    for number in range(1, 4 * ROUNDS):
+        step = int(count * (number * GOLDEN % 1.0))
+        if math.gcd(step, count) == 1 and not {step, count - step}.intersection(found):
+            found.append(step)
+    return torch.tensor(found[:ROUNDS])
+
+
 class Shuffle(nn.Module):
     """Goes through a set of cells in a random order: every draw is uniform and repeats none of its cells.
 
     A draw costs what it returns, not what the set holds, because the order is kept from one draw to the next; over
-    the set's size, draws also repeat no cell of each other. At its end the order begins again from its start until
-    ``again`` makes a new one.
+    the set's size, draws also repeat no cell of each other. A draw that begins beyond the end of the order, which only
+    ``again`` makes anew, takes its cells from farther apart in it, so that no draw is one of the round before.
 
     Args:
         cells: the set, indices (M,), all different.
@@ -60,12 +76,14 @@ class Shuffle(nn.Module):
 
     order: Tensor
     place: Tensor
+    strides: Tensor
 
     def __init__(self, cells: Cells) -> None:
         super().__init__()
         # 32 bits hold every cell of a domain small enough to rank, in half the memory and checkpoint.
         self.register_buffer("order", cells.int())
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("strides", strides(len(cells)), persistent=False)
 
     def again(self, random: RandomStream) -> None:
         """Makes a new order. Its keys are all different, so that every order is as likely as another."""
@@ -92,5 +110,7 @@ class Shuffle(nn.Module):
         return ahead[first]
 
     def _ahead(self, count: int) -> Cells:
-        index = (self.place + torch.arange(count, device=self.order.device)) % len(self.order)
-        return self.order[index].long()
+        # How often the order was gone through is known to the device only, and so a stride is looked up, not an order made.
+        turn = (self.place // len(self.order) % len(self.strides)).view(1)
+        places = (self.place + torch.arange(count, device=self.order.device)) % len(self.order)
+        return self.order[self.strides[turn] * places % len(self.order)].long()
