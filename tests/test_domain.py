@@ -7,7 +7,7 @@ from scipy import stats
 
 from softmine import Box, SoftmineError
 
-from helpers import FALSE_ALARM, chi_square_p
+from helpers import FALSE_ALARM, chi_square_p, unchecked_types
 
 shapes = st.lists(st.integers(1, 5000), min_size=1, max_size=4)
 
@@ -51,6 +51,43 @@ def test_the_box_is_half_open_and_nan_is_outside():
 
 def test_cells_are_row_major():
     assert Box((3, 5)).cell(torch.tensor([[0.5, 0.9]])).item() == 1 * 5 + 4
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (torch.tensor(4.0), 4),
+        (True, 4),
+        (torch.tensor(True), 4),
+        b"ab",
+        "44",
+        {8, 4},
+        {4: 4},
+        (4.0,),
+        4,
+        None,
+    ],
+)
+def test_a_shape_of_no_whole_numbers_is_refused(shape):
+    with (
+        unchecked_types(),
+        pytest.raises(SoftmineError, match=r"the shape of a Box is .*: give its whole numbers"),
+    ):
+        Box(shape)
+
+
+@pytest.mark.parametrize("discrete", [(1.5,), "0", 3, None, (True,), {0}, (None,)])
+def test_discrete_axes_that_are_no_whole_numbers_are_refused(discrete):
+    with unchecked_types(), pytest.raises(SoftmineError, match=r"discrete is .*: give the numbers of axes"):
+        Box((4, 4), discrete=discrete)
+
+
+def test_whole_numbers_of_any_kind_are_taken():
+    with unchecked_types():
+        box = Box(torch.Size((4, 5)), discrete=[np.int64(1)])
+        assert (box.shape, box.discrete) == ((4, 5), (1,))
+        assert Box(np.array([4, 5])).shape == Box((torch.tensor(4), 5)).shape == box.shape
+    assert all(type(size) is int for size in box.shape)
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, -1), (1, 2, 3, 4, 5)])

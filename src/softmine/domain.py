@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,20 +76,17 @@ class Box:
         mask: Bool[Tensor, "..."] | npt.NDArray[np.bool_] | None = None,
         discrete: Sequence[int] = (),
     ) -> None:
-        if not isinstance(shape, Iterable) or not all(hasattr(size, "__index__") for size in shape):
-            raise SoftmineError(
-                f"the shape of a Box is {shape}: give its whole numbers of cells, such as (512, 768)"
-            )
-        shape = tuple(int(size) for size in shape)
+        shape = _whole(shape, "the shape of a Box is {}: give its whole numbers of cells, such as (512, 768)")
         if not 1 <= len(shape) <= 4 or min(shape) < 1:
             raise SoftmineError(
                 f"a Box needs 1 to 4 axes of at least one cell each, but its shape is {shape}"
             )
         self.shape = shape
-        self.discrete = tuple(sorted({int(axis) for axis in discrete}))
+        discrete = _whole(discrete, "discrete is {}: give the numbers of axes, such as (0,), or () for none")
+        self.discrete = tuple(sorted(set(discrete)))
         if any(not 0 <= axis < len(shape) for axis in self.discrete):
             raise SoftmineError(
-                f"the discrete axes {tuple(discrete)} are not all there: a Box of shape {shape} has the axes 0 to "
+                f"the discrete axes {discrete} are not all there: a Box of shape {shape} has the axes 0 to "
                 f"{len(shape) - 1}"
             )
         self._scales: dict[tuple[torch.dtype, torch.device], Tensor] = {}
@@ -225,6 +224,26 @@ class Box:
             border = min(size * 2.0**-23, 0.5)
             coords[:, axis] = (place + offsets[axis].clamp(border, 1 - border)).div_(size)
         return coords.clamp_(max=1.0 - 2.0**-24)
+
+
+def _whole(numbers: Any, message: str) -> tuple[int, ...]:
+    """A sequence of whole numbers as a tuple; raises SoftmineError with ``message`` where it is something else.
+
+    Sets have no order, the items of bytes are whole numbers by accident, and tensors of float32 say that they are, too.
+    """
+    wrong = not isinstance(numbers, Iterable) or isinstance(numbers, (str, bytes, bytearray, Set, Mapping))
+    try:
+        items: tuple[Any, ...] = () if wrong else tuple(numbers)
+        found = tuple(operator.index(item) for item in items if not _is_truth_value(item))
+    except TypeError:
+        items, found, wrong = (), (), True
+    if wrong or len(found) != len(items):
+        raise SoftmineError(message.format(numbers))
+    return found
+
+
+def _is_truth_value(item: Any) -> bool:
+    return isinstance(item, (bool, np.bool_)) or (isinstance(item, Tensor) and item.dtype == torch.bool)
 
 
 def _kept(
