@@ -184,6 +184,39 @@ def test_auto_needs_a_domain():
         softmine.auto(torch.nn.Linear(2, 1))
 
 
+def test_a_domain_that_is_no_box_is_named():
+    signal = torch.nn.Linear(2, 1)
+    signal.domain = (4, 4)
+    with unchecked_types():
+        with pytest.raises(SoftmineError, match=r"the domain is a tuple"):
+            softmine.auto(signal)
+        for name in (AUTO, "uniform", "edges"):
+            with pytest.raises(SoftmineError, match=r"the domain is a tuple"):
+                create(name, (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("spec", "defaults", "message"),
+    [
+        (None, {}, "the sampler is a NoneType"),
+        (5, {}, "the sampler is a int"),
+        (Spec("nope"), {}, "unknown sampler 'nope'"),
+        (Spec("langevin", {"alhpa": 1.0}), {}, "no option 'alhpa': did you mean alpha"),
+        (AUTO, {"pwoer": 1.0}, "no option 'pwoer': did you mean power"),
+        ("auto:power=1,power=2", {}, "power is given twice"),
+        ("langevin:reinit-share=0.1,reinit_share=0.2", {}, "is given twice|no option"),
+    ],
+)
+def test_what_describes_no_sampler_is_named(spec, defaults, message):
+    with unchecked_types(), pytest.raises(SoftmineError, match=message):
+        create(spec, Box((8, 8)), defaults=defaults)
+
+
+def test_edges_that_are_no_tensor_are_named():
+    with unchecked_types(), pytest.raises(SoftmineError, match="the edges of the signal are a list"):
+        create("edges", Box((2, 2)), 4, edges=lambda: [[1.0, 2.0], [3.0, 4.0]])
+
+
 def test_a_word_is_read_into_its_parts():
     spec = Spec.parse("langevin:prior=edges,alpha=0.8,warmup=10@512/2.5")
     assert (spec.name, spec.batch_size, spec.shorter) == ("langevin", 512, 2.5)

@@ -29,7 +29,7 @@ from softmine.sampling import (
     Uniform,
     edge_prior,
 )
-from softmine.sampling.base import check_batch_size
+from softmine.sampling.base import check_batch_size, check_domain
 
 AUTO = "auto"
 DEFAULT_BATCH_SIZE = 2048
@@ -97,8 +97,7 @@ class Spec:
         word, shorter = _split_shorter(text)
         sampler, batch_size = _split_batch(word)
         name, _, rest = sampler.partition(":")
-        if name not in SAMPLERS:
-            raise SoftmineError(f"unknown sampler '{name}': {_suggest(name, list(SAMPLERS))}")
+        _check_name(name)
         return Spec(name, _read_options(sampler, name, rest), batch_size, shorter, sampler)
 
     @staticmethod
@@ -138,7 +137,8 @@ def create(
         defaults: options of ``auto`` that fit the signal better than its own; those given in ``spec`` come first.
 
     Raises:
-        SoftmineError: no sampler or option has that name (the nearest are offered), or a value is out of range.
+        SoftmineError: no sampler or option has that name (the nearest are offered), a value is out of range, or ``domain`` is
+            no ``Box``.
 
     Example:
         >>> create("langevin:alpha=0.8", Box((64, 64)), 256, seed=0)
@@ -147,9 +147,14 @@ def create(
           (random): RandomStream()
         )
     """
-    spec = Spec.parse(spec) if isinstance(spec, str) else spec
+    spec = _checked(spec)
+    check_domain(domain)
     options = {**(_auto_options(domain, defaults) if spec.name == AUTO else {}), **spec.options}
-    if "prior" in _options(spec.name):
+    known = _options(spec.name)
+    for key in options:
+        if key not in known:
+            raise SoftmineError(f"sampler '{spec.name}' has no option '{key}': {_suggest(str(key), known)}")
+    if "prior" in known:
         options["prior"] = _prior(spec, options.get("prior"), edges)
     if batch_size is None:
         batch_size = spec.batch_size or default_batch_size(spec.name, domain)
@@ -173,7 +178,7 @@ def auto(
         seed: of the sampler's random stream.
 
     Raises:
-        SoftmineError: the signal has no domain.
+        SoftmineError: the signal has no domain, or one that is no ``Box``.
 
     Example:
         >>> import softmine
@@ -224,6 +229,23 @@ def with_shorter(name: str, shorter: float) -> str:
     return name if shorter == 1 else f"{name}/{str(float(shorter)).removesuffix('.0')}"
 
 
+def _checked(spec: Spec | str) -> Spec:
+    """A description of a sampler that has one's name, or raises SoftmineError."""
+    if isinstance(spec, str):
+        return Spec.parse(spec)
+    if not isinstance(spec, Spec):
+        raise SoftmineError(
+            f"the sampler is a {type(spec).__name__}, but it must be a word, such as 'langevin:alpha=0.8', or a Spec"
+        )
+    _check_name(spec.name)
+    return spec
+
+
+def _check_name(name: str) -> None:
+    if name not in SAMPLERS:
+        raise SoftmineError(f"unknown sampler '{name}': {_suggest(str(name), list(SAMPLERS))}")
+
+
 def _auto_options(domain: Box, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**(VIEWS if domain.discrete else {}), **(defaults or {})}
 
@@ -237,7 +259,13 @@ def _prior(spec: Spec, prior: object, edges: Callable[[], Tensor] | None) -> Pie
         raise SoftmineError(f"sampler '{spec.sampler}': the prior is 'uniform' or 'edges', not '{prior}'")
     if edges is None:
         raise SoftmineError(f"sampler '{spec.sampler}': this signal has no edges to draw from")
-    return edge_prior(edges())
+    magnitude = edges()
+    if not isinstance(magnitude, Tensor):
+        raise SoftmineError(
+            f"the edges of the signal are a {type(magnitude).__name__}, but they must be a tensor: how fast the signal changes "
+            "on a grid over its domain"
+        )
+    return edge_prior(magnitude)
 
 
 def _split_shorter(word: str) -> tuple[str, float]:
@@ -277,6 +305,8 @@ def _read_options(spec: str, name: str, text: str) -> dict[str, Any]:
             raise SoftmineError(f"sampler '{spec}': write options as {name}:option=value, not '{part}'")
         if key not in known:
             raise SoftmineError(f"sampler '{name}' has no option '{key}': {_suggest(key, known)}")
+        if key in options:
+            raise SoftmineError(f"sampler '{spec}': {key} is given twice: give it once")
         options[key] = _value(spec, key, value.strip(), known[key])
     return options
 
