@@ -11,6 +11,8 @@ from softmine import Box, SoftmineError
 from softmine.training.fit import fit
 from softmine.training.trainer import Point
 
+from helpers import unchecked_types
+
 
 def waves(coords):
     return 0.5 + 0.5 * torch.sin(9.0 * coords.sum(-1, keepdim=True)).repeat(1, 2)
@@ -173,12 +175,21 @@ def test_wrong_answers_of_a_signal_are_named(signal, message):
             r"Box\(\(9, 9\)\), but the signal on Box\(\(8, 8\)\)",
         ),
         ({"sampler": softmine.Uniform(Box((8, 8)), 8), "batch_size": 9}, "leave it out"),
+        ({"seed": None}, "seed is None: give a whole number"),
+        ({"seed": "x"}, "seed is x: give a whole number"),
+        ({"seed": 10**30}, "seed is 10+: give a number from 0"),
+        ({"evaluations": 10**9}, "evaluations is 1000000000: give a number from 1 to 10000"),
+        ({"evaluate": 5}, "evaluate is 5, but it must be a function"),
+        ({"report": "x"}, "report is x, but it must be a function"),
+        ({"evaluate": lambda field: None}, "evaluate returned a NoneType, but it must return one number"),
+        ({"evaluate": lambda field: "3"}, "evaluate returned a str"),
+        ({"evaluate": lambda field: torch.ones(2)}, "evaluate returned a Tensor"),
         ({"batch_size": 0}, "batch_size is 0: give a number from 1 to 4194304"),
     ],
 )
 def test_bad_arguments_are_named(changes, message):
     given = {"field": Line(), "signal": waves, "domain": Box((8, 8)), "steps": 1, "device": "cpu", **changes}
-    with pytest.raises(SoftmineError, match=message):
+    with unchecked_types(), pytest.raises(SoftmineError, match=message):
         fit(**given)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from softmine.training.user_signal import TRIAL, SignalFunction, UserSignal
 
 _KINDS = {fields.HashGridField: "hashgrid", fields.Siren: "siren", fields.FourierField: "fourier"}
 _OTHER_RATE = 1e-3
+MOST_EVALUATIONS = 10_000
+"""Points of a curve, at most."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,9 @@ def fit(
         schedule: of the learning rate: ``cosine`` decays to a twentieth over the budget, ``constant`` stays.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or a torch device.
         snap: train at the centers of cells only, for signals that are known there.
-        seed: of a new field's parameters and of a new sampler.
+        seed: of a new field's parameters and of a new sampler, 0 to 2^63 - 1.
         evaluate: measures the field now and then, without gradient and not timed.
-        evaluations: how many points of the curve there are, evenly over the budget; a few more come early.
+        evaluations: how many points of the curve there are, evenly over the budget, at most 10,000; a few more come early.
         report: receives each point as it is reached.
 
     Raises:
@@ -112,7 +115,12 @@ def fit(
         >>> fitted.field(torch.rand(5, 2)).shape, fitted.steps
         (torch.Size([5, 1]), 3)
     """
-    budget, points = _budget(steps, seconds), evaluation_points(check_count("evaluations", evaluations))
+    budget = _budget(steps, seconds)
+    points = evaluation_points(check_count("evaluations", evaluations, most=MOST_EVALUATIONS))
+    check_count("seed", seed, least=0, most=2**63 - 1)
+    for name, function in (("evaluate", evaluate), ("report", report)):
+        if function is not None and not callable(function):
+            raise SoftmineError(f"{name} is {function}, but it must be a function that is called, or None")
     where = device if isinstance(device, torch.device) else devices.choose(device)
     source = UserSignal(signal, _domain(signal, sampler, domain), where)
     check_choice("schedule", schedule, SCHEDULES)
@@ -135,7 +143,7 @@ def fit(
     fitted = Fitted(trainer.field, chosen)
 
     def measure(field: nn.Module) -> float | None:
-        return None if evaluate is None else float(evaluate(field))
+        return None if evaluate is None else _number(evaluate(field))
 
     try:
         for point in train_and_evaluate(trainer, points, measure):
@@ -150,6 +158,15 @@ def fit(
             f"the loss turned NaN or infinite at step {error.step}: start again with a lower learning_rate than {rate:g}"
         ) from error
     return fitted
+
+
+def _number(value: object) -> float:
+    """What ``evaluate`` returned; raises SoftmineError where it is no number."""
+    # A tensor, an array or a number of any kind, but no text that reads like one.
+    if not isinstance(value, (str, bytes, bytearray)):
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):
+            return float(value)  # pyright: ignore[reportArgumentType]
+    raise SoftmineError(f"evaluate returned a {type(value).__name__}, but it must return one number")
 
 
 def _budget(steps: int | None, seconds: float | None) -> Budget:
