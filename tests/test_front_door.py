@@ -118,6 +118,13 @@ def test_the_source_passes_its_checks(command):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
 
 
+def test_the_version_is_the_packages():
+    from importlib.metadata import version
+
+    assert softmine.__version__ == version("softmine")
+    assert "__version__" in dir(softmine)
+
+
 def test_public_names_are_there():
     import softmine
 

@@ -10,9 +10,12 @@ The three lines of soft mining, in a loop you own::
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from softmine import baselines as baselines
     from softmine import optim as optim
     from softmine import registry as registry
@@ -79,6 +82,8 @@ __all__ = [*_HOMES, *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("softmine")
     if name in _ROOMS:
         return importlib.import_module(f"softmine.{name}")
     if name not in _HOMES:
@@ -87,4 +92,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *__all__, "__version__"])
