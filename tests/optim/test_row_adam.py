@@ -387,6 +387,7 @@ def test_long_runs_have_no_bias_left_to_correct():
         (torch.zeros(3, 2), {"lr": -1.0}, "lr is"),
         (torch.zeros(3, 2), {"lr": torch.tensor(-1.0)}, "lr is"),
         (torch.zeros(3, 2), {"lr": float("nan")}, "lr is"),
+        (torch.zeros(3, 2), {"lr": torch.ones(2)}, "lr is a tensor of shape"),
         (torch.zeros(3, 2), {"table_rate": -1.0}, "table_rate"),
         (torch.zeros(3, 2), {"memory": 0}, "memory is 0"),
         (torch.zeros(3, 2), {"batch_size": 0}, "batch_size is 0"),

@@ -125,6 +125,12 @@ def test_a_progress_that_is_no_share_is_named(progress):
         CosineSchedule(optimizer_of(1.0)).step(progress)
 
 
+@pytest.mark.parametrize("final", [float("nan"), float("inf"), -1, 5, "x"])
+def test_an_end_that_is_no_share_is_named(final):
+    with unchecked_types(), pytest.raises(SoftmineError, match="final is"):
+        CosineSchedule(optimizer_of(1.0), steps=3, final=final)
+
+
 def test_a_schedule_without_an_optimizer_says_what_it_needs():
     with unchecked_types(), pytest.raises(SoftmineError, match=r"needs a torch\.optim\.Optimizer"):
         CosineSchedule(None, steps=3)

@@ -97,7 +97,7 @@ def test_an_error_that_is_no_tensor_is_named(error):
             verb(batch, error)
 
 
-@pytest.mark.parametrize("scale", [0, -1.0, None, "a", float("nan"), float("inf")])
+@pytest.mark.parametrize("scale", [0, -1.0, None, "a", float("nan"), float("inf"), 10**400, torch.ones(2)])
 def test_a_loss_scale_that_is_no_positive_number_is_named(scale):
     sampler = make()
     with unchecked_types(), pytest.raises(SoftmineError, match="loss_scale is"):

@@ -339,6 +339,10 @@ def _grow_momentum(group: dict[str, Any]) -> None:
 def _check(group: dict[str, Any]) -> None:
     """Raises SoftmineError if a setting of a parameter group is out of range."""
     lr, betas = group["lr"], group["betas"]
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise SoftmineError(
+            f"lr is a tensor of shape {tuple(lr.shape)}: give one number, or a tensor () of it"
+        )
     check_not_negative("lr", float(lr) if isinstance(lr, Tensor) else lr)
     check_positive("eps", group["eps"])
     check_not_negative("table_rate", group["table_rate"])

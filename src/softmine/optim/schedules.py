@@ -88,7 +88,10 @@ class CosineSchedule(Schedule):
     Args:
         optimizer: any.
         steps: steps of the whole training; None where every call of ``step`` has the progress.
-        final: factor on the rates at the end.
+        final: factor on the rates at the end, 0 to 1.
+
+    Raises:
+        SoftmineError: ``steps`` is not positive, or ``final`` is no share.
 
     Example:
         >>> field = softmine.HashGridField(2, 3)
@@ -107,7 +110,7 @@ class CosineSchedule(Schedule):
         self, optimizer: torch.optim.Optimizer, steps: int | None = None, *, final: float = 0.05
     ) -> None:
         super().__init__(optimizer, steps)
-        self.final = final
+        self.final = check_share("final", final)
 
     def factor(self, progress: float) -> float:
         """From 1 to ``final``."""

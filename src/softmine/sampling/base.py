@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import abc
-import math
 import numbers
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -137,10 +137,7 @@ class Sampler(nn.Module, abc.ABC):
             SoftmineError: there is not one error for each sample, or a gradient that the sampler needs is missing.
         """
         error = check_error(batch, error)
-        if not isinstance(loss_scale, Tensor) and not _is_positive(loss_scale):
-            raise SoftmineError(
-                f"loss_scale is {loss_scale}, but the loss was multiplied by a positive number before backward"
-            )
+        _check_loss_scale(loss_scale)
         self._learn(batch, error, None if loss is None else check_error(batch, loss, "loss"), loss_scale)
         self.step.add_(1)
         if not in_graph(self.step):
@@ -206,8 +203,24 @@ def check_domain(domain: Box) -> Box:
     return domain
 
 
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and 0 < float(value) < math.inf
+def _check_loss_scale(scale: float | Tensor) -> None:
+    """Raises SoftmineError for what no loss was multiplied by; the number in a tensor is not looked at, as the host would wait."""
+    if isinstance(scale, Tensor):
+        if scale.numel() != 1:
+            raise SoftmineError(
+                f"loss_scale is a tensor of shape {tuple(scale.shape)}, but it must be one number: what the whole loss was "
+                "multiplied by before backward"
+            )
+    # Not converted: a whole number may be too large for that.
+    elif not (isinstance(scale, numbers.Real) and 0 < scale <= sys.float_info.max):
+        raise SoftmineError(
+            f"loss_scale is {_short(scale)}, but the loss was multiplied by a positive number before backward"
+        )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:20]}... ({len(text)} characters)"
 
 
 def check_error(batch: Batch, error: Tensor, name: str = "error") -> PerSample:
