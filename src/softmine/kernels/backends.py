@@ -22,10 +22,11 @@ def backend_for(coords: Tensor, table: Tensor, features: int = 1) -> str:
     Raises:
         SoftmineError: the variable names no backend, or one that is impossible here.
     """
-    return _choose(os.environ.get(VARIABLE, ""), table.device.type, coords.dtype, table.dtype, features)
+    # A tracer looks through a cache, and warns that it does; a graph chooses once anyhow.
+    choose = _choose if torch.compiler.is_compiling() else _chosen
+    return choose(os.environ.get(VARIABLE, ""), table.device.type, coords.dtype, table.dtype, features)
 
 
-@functools.cache
 def _choose(forced: str, device: str, coords: torch.dtype, table: torch.dtype, features: int) -> str:
     if forced and forced not in BACKENDS:
         raise SoftmineError(f"{VARIABLE}={forced} is no backend: set it to one of {', '.join(BACKENDS)}")
@@ -42,6 +43,9 @@ def _choose(forced: str, device: str, coords: torch.dtype, table: torch.dtype, f
     # On a CPU, Triton only runs in its interpreter, which is for tests.
     fastest = "numba" if device == "cpu" else "triton"
     return "torch" if obstacles[fastest] else fastest
+
+
+_chosen = functools.cache(_choose)
 
 
 def _no_numba(device: str, coords: torch.dtype, table: torch.dtype) -> str:
