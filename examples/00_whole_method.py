@@ -110,6 +110,9 @@ def train(image, sampler, steps):
         (weights * loss).mean().backward()
         optimizer.step()
         sampler.update(coords, error, loss.detach(), weights)
+        if step % 100 == 0:
+            # Uniform batches tell the whole image's error, mined ones a larger one.
+            print(f"  step {step}: {-10 * loss.detach().mean().log10():.2f} dB on its batch", flush=True)
     rows, columns = (torch.arange(size).add(0.5) / size for size in image.shape[2:])
     pixels = torch.cartesian_prod(rows, columns)
     with torch.no_grad():
@@ -149,7 +152,10 @@ def main():
     image = read(args.path) if args.path else synthetic()
     torch.manual_seed(1)
     for name, sampler in (("uniform", Uniform()), ("soft mining", SoftMining(image.shape[2:]))):
-        print(f"{name:12} {train(image, sampler, args.steps):.2f} dB after {args.steps} steps")
+        print(name, flush=True)
+        print(
+            f"  {train(image, sampler, args.steps):.2f} dB on all pixels after {args.steps} steps", flush=True
+        )
 
 
 if __name__ == "__main__":
