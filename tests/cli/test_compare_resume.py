@@ -1,5 +1,6 @@
 """Comparisons that go on: after Ctrl-C, after a kill, and with more to compare."""
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from softmine.cli.compare import compare_command
 from softmine.cli.main import main
 from softmine.study import compare
 
@@ -41,6 +43,24 @@ def named(results):
 
 def resume(out, *more):
     return main(["compare", "image", "--resume", str(out), *more])
+
+
+def test_an_interrupted_comparison_says_where_it_stopped(picture, tmp_path, capsys):
+    calls = itertools.count()
+    words = [
+        str(picture),
+        "--out",
+        str(tmp_path / "run"),
+        "--steps",
+        "400",
+        "--evaluations",
+        "4",
+        "--seeds",
+        "2",
+    ]
+    words += ["--samplers", "uniform", "shuffled", "--batch-sizes", "64", "--log2-table-size", "8"]
+    assert compare_command("image", words, lambda: next(calls) > 150) == 130
+    assert "interrupted with 0 of 4 runs finished; continue with --resume" in capsys.readouterr().err
 
 
 def test_samplers_and_seeds_are_added_and_nothing_is_repeated(finished):

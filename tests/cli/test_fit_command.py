@@ -198,7 +198,7 @@ def test_a_full_disk_under_the_log_costs_no_run(picture, tmp_path, command):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*words, "--steps", "5"], stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    assert done.stderr == b""
+    assert [line for line in done.stderr.splitlines() if b"compiling kernels" not in line] == []
     assert (run / "report.html").exists()
 
 

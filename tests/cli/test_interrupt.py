@@ -44,8 +44,9 @@ def test_at_start(tmp_path, command, delay, kind):
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
     if not run.exists():
-        assert done.stderr.startswith("softmine: interrupted")
-        assert done.stderr.count("\n") == 1
+        printed = [line for line in done.stderr.splitlines() if "compiling kernels" not in line]
+        assert len(printed) == 1
+        assert printed[0].startswith("softmine: interrupted")
         assert not run.parent.exists()
     elif command == "fit":
         assert json.loads((run / "status.json").read_text())["state"] == "interrupted"

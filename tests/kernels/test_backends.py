@@ -217,6 +217,9 @@ def CHECKS(grid, coords):
 def test_compiles_into_one_graph():
     # In a process of its own, because the type checker that the tests hook in cannot be traced.
     ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-W", "error:Dynamo", "-c", CHECKS + COMPILED], capture_output=True, text=True, timeout=300
+        [sys.executable, "-W", "ignore", "-W", "error:Dynamo", "-c", CHECKS + COMPILED],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert ran.stdout.strip().endswith("good"), ran.stderr

@@ -22,7 +22,7 @@ from softmine.runs.interrupt import INTERRUPTED, Interrupted, at_once, stop_if
 from softmine.runs.progress import in_terminal
 from softmine.runs.run_folder import RunFolder
 from softmine.runs.task import Task
-from softmine.study.compare import Results, compare, is_complete, new_results
+from softmine.study.compare import Results, all_entries, compare, is_complete, new_results
 from softmine.study.json_fields import written
 from softmine.study.matrix import CompareSettings, entries, sized
 from softmine.study.results import Comparison, Line
@@ -89,7 +89,7 @@ def compare_command(
         if not results["runs"] and not results.get("tuning"):
             files.take_away(folder, ("results.json", "images"), made)
         raise
-    return _close(folder, results, console)
+    return _close(folder, settings, results, console)
 
 
 def _flags(kind: str) -> type:
@@ -136,7 +136,7 @@ def _resume(
         results.setdefault("resumed", []).append({"command": command, "versions": devices.versions()})
     console = PlainConsole()
     compare(folder, task, settings, results, console, interrupted)
-    return _close(folder, results, console)
+    return _close(folder, settings, results, console)
 
 
 def for_signal(settings: CompareSettings, task: Task) -> CompareSettings:
@@ -151,13 +151,15 @@ def for_signal(settings: CompareSettings, task: Task) -> CompareSettings:
     return settings
 
 
-def _close(folder: Path, results: Results, console: Console) -> int:
+def _close(folder: Path, settings: CompareSettings, results: Results, console: Console) -> int:
     # The page first: a table that cannot be printed must not cost it.
     report = write_compare_report(folder)
     _print_summary(results, console)
     console.print(f"report: {report}")
     if not results["complete"]:
-        complain(f"interrupted; continue with --resume {folder}")
+        ended = sum(run.ended for run in results["runs"])
+        total = len(all_entries(settings, results)) * settings.seeds
+        complain(f"interrupted with {ended} of {total} runs finished; continue with --resume {folder}")
         return INTERRUPTED
     diverged = [line.name for line in results["summary"] if line.diverged]
     if diverged:

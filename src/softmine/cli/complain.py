@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 from softmine.errors import ArgumentError
 from softmine.runs.os_errors import sentence
@@ -24,6 +26,30 @@ def complain(message: str) -> None:
     """Prints one line to standard error, where there is one."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         print(f"softmine: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def compiling_told() -> Iterator[None]:
+    """Within, says once on standard error that kernels are compiled, which may take as long as a short run, if they are."""
+    try:
+        from numba.core import event
+    except ImportError:  # nothing is compiled then
+        yield
+        return
+
+    class Told(event.Listener):
+        told = False
+
+        def on_start(self, event: Any) -> None:
+            if not self.told:
+                self.told = True
+                complain("compiling kernels, once on this machine")
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Told()):
+        yield
 
 
 def send_nowhere() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from softmine.cli.complain import complain
+from softmine.cli.complain import compiling_told, complain
 from softmine.cli.console import PlainConsole
 from softmine.cli.flags import (
     Flag,
@@ -90,7 +90,7 @@ def fit_command(
             check_free(args.out)
         with at_once(interrupted):
             task = read(kind, args.path, options)
-    with at_once(interrupted):
+    with at_once(interrupted), compiling_told():
         prepared = prepare(task, settings)
     command, resumed = shlex.join([*program.split(), *arguments]), run is not None
     if run is None:
