@@ -109,7 +109,7 @@ def compare(
                 if seed == 0:
                     # What was trained is kept, whatever comes of its images.
                     _write(folder, settings, results)
-                    progress.show(float(len(compared)), "writing the images")
+                    progress.show(sum(one.share for one in compared), "writing the images")
                     results["runs"] = before + _write_images(folder, task, trained, runs, before)
                 progress.finished(sum(run.ended for run in runs))
                 _write(folder, settings, results)
