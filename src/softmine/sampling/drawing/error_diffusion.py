@@ -61,8 +61,11 @@ class ErrorDiffusion(nn.Module):
         self.allocation = Allocation(cells.count, random, turns=self.coarse)
         self.supply = Supply()
 
-    def refill(self, density: PerSample, random: RandomStream) -> None:
-        """Draws ``period`` batches for a density over uniform (count,) of all cells; any that were left are dropped."""
+    def refill(self, density: PerSample, random: RandomStream) -> Tensor:
+        """Draws ``period`` batches for a density over uniform (count,) of all cells, and returns the cells of all their samples (period * N,).
+
+        Any that were left are dropped.
+        """
         drawn = self.allocation.draw(density, self.period * self.batch_size, random, self.cells.volume)
         if self.snapped and not self.coarse:
             offsets = [density.new_full((1,), 0.5)] * self.domain.dim
@@ -74,11 +77,16 @@ class ErrorDiffusion(nn.Module):
         self.drawn.copy_(drawn)
         # What a cell has accumulated, it keeps: it may be drawn where its density is zero by now, and has a weight all the same.
         of_drawn = density.index_select(0, drawn).clamp_min_(LEAST_DENSITY)
-        for batches, values in ((self.coords, coords), (self.density, of_drawn)):
-            batches.copy_(values.view(self.batch_size, self.period, *values.shape[1:]).transpose(0, 1))
+        self.coords.copy_(self.dealt(coords))
+        self.density.copy_(self.dealt(of_drawn))
         # Every period-th sample is of one batch, and chance says whose turn comes first.
         self.first.copy_((random.uniform(1, 1).view(1) * self.period).long())
         self.supply.add(self.period)
+        return drawn
+
+    def dealt(self, values: Tensor) -> Tensor:
+        """Values (period * N, ...) of all samples in their order, as those of each batch (period, N, ...)."""
+        return values.view(self.batch_size, self.period, *values.shape[1:]).transpose(0, 1)
 
     def take(self) -> tuple[Coords, PerSample, int | Tensor]:
         """Coordinates (N, D) and density over uniform (N,) of the next batch, and its number."""

@@ -9,6 +9,7 @@ from softmine.domain import Cells, PerSample
 from softmine.sampling.density.importance import known_errors
 from softmine.sampling.density.map_cells import MapCells
 from softmine.sampling.density.piecewise import PiecewiseConstant
+from softmine.sampling.quota_map.outliers import Outliers
 
 LEAST = 1e-30
 """Errors below are alike, so that ratios of them stay finite in float32."""
@@ -42,6 +43,7 @@ class ErrorMemory(nn.Module):
         prior: where the error is expected; None is everywhere alike.
         power: of the error that densities are proportional to.
         rate: what an error that is seen changes of what is remembered, from 0 to 1.
+        robust: whether errors that stand alone are doubted.
         shrinks: whether densities shrink with the reliability; not where one cell holds many places, whose errors differ anyway.
     """
 
@@ -58,10 +60,12 @@ class ErrorMemory(nn.Module):
         power: float,
         rate: float,
         shrinks: bool = True,
+        robust: bool = True,
     ) -> None:
         super().__init__()
         self.power, self.rate, self.shrinks = power, rate, shrinks
         self.register_buffer("error", expected(prior, cells, power))
+        self.outliers = Outliers(cells, self.error) if robust else None
         self.register_buffer("scaled", torch.tensor(False))
         self.register_buffer("reliability", torch.ones((), dtype=torch.float32))
         # To allocate it again and again takes longer than what is then done in it.
@@ -73,9 +77,12 @@ class ErrorMemory(nn.Module):
         Those of one cell count as their mean.
         """
         seen, known = known_errors(seen)
+        share = known / density.clamp_min(LEAST_SHARE)
+        if self.outliers is not None:
+            self.outliers.learn(cells, seen, share)
         before = self.error.index_select(0, cells)
         if self.shrinks:
-            slope = predicted_slope(before, seen, known / density.clamp_min(LEAST_SHARE))
+            slope = predicted_slope(before, seen, share)
             # A slope that is not a number tells nothing, and errors that are all zero or alike do not either.
             slope = torch.where(
                 self.scaled & slope.isfinite(), (slope / ENOUGH).clamp(max=1), self.reliability
@@ -102,7 +109,8 @@ class ErrorMemory(nn.Module):
             cells: the map's.
         """
         # Relative to the largest, so that no power leaves the range of float32; where there is no error, all are alike.
-        wanted = self._room.copy_(self.error).clamp_min_(LEAST)
+        importance = self.error if self.outliers is None else self.outliers.importance(self.error)
+        wanted = self._room.copy_(importance).clamp_min_(LEAST)
         wanted.div_(wanted.max()).pow_(self.power)
         # However little error it has, a cell that is owed a visit has a weight.
         share = (1 - max(uniform_share, LEAST_SHARE)) * self.reliability

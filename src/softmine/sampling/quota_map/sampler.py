@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -12,11 +15,24 @@ from softmine.sampling.density.map_cells import MapCells, map_shape
 from softmine.sampling.density.piecewise import PiecewiseConstant
 from softmine.sampling.density.prior import check_axes
 from softmine.sampling.drawing.error_diffusion import MAX_SAMPLES, ErrorDiffusion, default_period
+from softmine.sampling.drawing.supply import row
 from softmine.sampling.quota_map.error_memory import ErrorMemory
+from softmine.sampling.quota_map.outliers import KEPT
 
 MEMORY = 40
 """Steps that the map remembers, where every batch is a good part of it."""
 UNSEEN = -1.0
+
+
+@dataclass(eq=False)
+class LimitedBatch(Batch):
+    """A batch of ``QuotaMap``.
+
+    Attributes:
+        limit: errors up to which samples have their full weight, (N,); None is any.
+    """
+
+    limit: PerSample | None = None
 
 
 class QuotaMap(Sampler):
@@ -30,6 +46,9 @@ class QuotaMap(Sampler):
     The map becomes a density every ``period`` batches, and the samples of all of them are drawn then, by error diffusion: each
     cell accumulates its expected number of samples and is drawn when the sum reaches one (``Allocation``). Every batch gets each
     ``period``-th of the samples, so that it is spread evenly over the density.
+
+    With ``robust``, errors that stand alone are doubted, and left to themselves where they hold most of all error: those of noise
+    and defects, which would draw most samples and teach nothing (``Outliers``).
 
     The density is known, and the loss is weighted by ``(u / q)^alpha`` as in soft mining (arXiv 2312.00075). Its source is
     this project; error maps are those of instant-ngp, and error diffusion does for a density what shuffling does for a data set.
@@ -47,6 +66,8 @@ class QuotaMap(Sampler):
         power: of the error that the density is proportional to.
         uniform_share: share of the density that is uniform whatever the map; more where a map cell is a cell of the domain and
             the map predicts errors badly. It sees to it that no cell is forgotten.
+        robust: leave errors that stand alone to themselves, as far as they are doubted (``Outliers``), as ``softmine.auto`` does. False takes
+            every error as it is: for signals whose single cells matter, such as stars of one pixel.
         repeats: times that a cell of the domain is expected in one batch, at most: in a batch that is a good part of a small
             signal, more would be wasted.
         period: batches from one density to the next. None is as many as visit a sixth of the map, from 4 to 32.
@@ -72,6 +93,7 @@ class QuotaMap(Sampler):
     """
 
     seen: Tensor
+    limit: Tensor | None
 
     def __init__(
         self,
@@ -81,6 +103,7 @@ class QuotaMap(Sampler):
         cells: int = 2**19,
         power: float = 2.0,
         uniform_share: float = 0.1,
+        robust: bool = False,
         repeats: float = 1.0,
         period: int | None = None,
         rate: float | None = None,
@@ -108,9 +131,13 @@ class QuotaMap(Sampler):
         if prior is not None:
             check_axes(prior, domain)
         coarse = self.map.shape != domain.shape
-        self.memory = ErrorMemory(self.cells, prior, power=self.power, rate=self.rate, shrinks=not coarse)
+        self.memory = ErrorMemory(
+            self.cells, prior, power=self.power, rate=self.rate, shrinks=not coarse, robust=robust
+        )
         self.diffusion = ErrorDiffusion(self.cells, domain, batch_size, self.period, self.random, snapped)
         self.register_buffer("seen", torch.full((self.period, batch_size), UNSEEN, dtype=torch.float32))
+        limit = torch.zeros(self.period, batch_size, dtype=torch.float32) if robust else None
+        self.register_buffer("limit", limit)
         self._draw_ahead()
 
     @property
@@ -128,7 +155,24 @@ class QuotaMap(Sampler):
         if self.diffusion.supply.used_up:
             self._renew()
         coords, density, number = self.diffusion.take()
-        return Batch(coords, self.step.clone(), density, number=number)
+        limit = None if self.limit is None else row(self.limit, self.diffusion.turn(number))
+        return LimitedBatch(coords, self.step.clone(), density, number=number, limit=limit)
+
+    @torch.no_grad()
+    def weigh(self, batch: Batch, error: PerSample) -> PerSample:
+        """Loss weights ``(u / q)^alpha`` (N,), a fiftieth of them where the error stands alone and is doubted; changes nothing.
+
+        Args:
+            batch: of this sampler.
+            error: importance Q (N,) at its coordinates, not negative: usually ``residual.abs().mean(-1)``.
+
+        Raises:
+            SoftmineError: there is not one error for each sample.
+        """
+        weights = super().weigh(batch, error)
+        if isinstance(batch, LimitedBatch) and batch.limit is not None:
+            weights.mul_(torch.where(error > batch.limit, KEPT, 1.0))
+        return weights
 
     @torch.no_grad()
     def refresh(self, probe: Probe | None = None) -> None:
@@ -148,13 +192,18 @@ class QuotaMap(Sampler):
     def _draw_ahead(self) -> None:
         """Turns the map into a density and draws the samples of a period from it."""
         limit = max(1.0, self.repeats * self.domain.valid / self.batch_size)
-        self.diffusion.refill(self.memory.density(self.uniform_share, limit, self.cells), self.random)
+        density = self.memory.density(self.uniform_share, limit, self.cells)
+        cells = self.diffusion.refill(density, self.random)
+        if self.limit is not None and self.memory.outliers is not None:
+            self.limit.copy_(self.diffusion.dealt(self.memory.outliers.limit(cells)))
 
     def _learn(
         self, batch: Batch, error: PerSample, loss: PerSample | None, loss_scale: float | Tensor
     ) -> None:
         """Notes the error for the map, which takes it up when the next batches are drawn."""
         check_size(batch, self.batch_size)
+        # What is no number tells that nothing can be learned there.
+        error = torch.where((error >= 0) & (error < math.inf), error, 0.0)
         current = self.diffusion.supply.has(batch.number, self.period)
         turn = self.diffusion.turn(batch.number)
         if isinstance(current, Tensor):

@@ -1,0 +1,202 @@
+"""Errors that stand alone: which samples show what no field should learn, and how sure that is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from softmine.domain import Cells, PerSample
+from softmine.sampling.density.importance import MOST
+from softmine.sampling.density.map_cells import MapCells
+
+# An error stands alone that exceeds those of its neighbors, and is large. Whether there are any is told strictly, by the second
+# largest of the neighbors' (a line of one cell's width has two neighbors), and which they are loosely, by the third.
+STRICT, LOOSE = 4.0, 1.5
+LEVEL, HALF, LEAST_LEVEL = 8.0, 0.5, 3.0
+"""A large error is eight times the usual one; or half of what was usual at first, where that is less, but three times what is."""
+KEPT = 0.02
+"""Part of the weight that a sample keeps whose error stands alone."""
+LITTLE, MUCH = 0.65, 0.85
+"""Shares of the squared error that stands strictly alone: up to the first nothing is doubted, from the second on all is."""
+FASTEST, SLOWLY = 0.5, 0.1
+"""What a period adds to the doubt, at most, and what it takes from it."""
+FALLEN, EARLIER = 5.0, 0.25
+"""Before the usual error has fallen to a fifth of the first none could stand out, and that none does counts a fourth."""
+FAR = 3.0
+"""An error counts as no more than this times the usual one in what is usual."""
+NO_DOUBT, SELDOM = 0.02, 4
+"""Doubt below which the neighbors are looked at in every fourth period only: that takes as long as all else."""
+TINY = 1e-30
+DIGITS = 19
+"""Binary digits of a float32 that comparisons of neighbors leave out."""
+MIDDLE = 96
+"""The code of the usual error: there are six octaves below it and ten above."""
+
+
+class Outliers(nn.Module):
+    """Tells errors that can be learned from those that cannot: noise stands alone, and structure does not.
+
+    A defect (a black or white pixel, a click, a wrong voxel) keeps an error that its neighbors have not, until the field has learned it by heart
+    and spoiled what lies around it. Samples in proportion to the error make it do just that. But a detail that is only just
+    being learned may stand alone as well. So there is a *doubt*, from 0 to 1, that follows the share of the squared error of new samples that
+    stands alone. Without doubt, errors count as they are. In doubt none counts more than its neighbors make plausible, and samples whose error
+    stands alone keep a fiftieth of their weight. At the start, where nothing was seen twice, everything is doubted.
+
+    A signal most of whose error is in single cells, such as stars that are one pixel wide, looks the same and is learned late.
+
+    Source: this project. Rank filters are how salt and pepper are removed from pictures, and losses that redescend are Tukey's.
+
+    Args:
+        cells: of the map.
+        error: expected in each cell before anything was seen, (count,).
+    """
+
+    doubt: Tensor
+    usual: Tensor
+    first: Tensor
+    plausible: Tensor
+    surely_plausible: Tensor
+    known: Tensor
+    periods: Tensor
+    places: Tensor | None
+
+    def __init__(self, cells: MapCells, error: PerSample) -> None:
+        super().__init__()
+        self.shape = cells.grid.shape
+        discrete = cells.domain.discrete
+        self.axes = [axis for axis, size in enumerate(self.shape) if size > 1 and axis not in discrete]
+        self.register_buffer("doubt", torch.ones((), dtype=torch.float32))
+        self.register_buffer("usual", error.mean())
+        # The usual error of the first samples; below zero before.
+        self.register_buffer("first", torch.full((), -1.0, dtype=torch.float32))
+        self.register_buffer("plausible", error.clone())
+        self.register_buffer("surely_plausible", error.clone())
+        self.register_buffer("known", torch.zeros(cells.count, dtype=torch.bool))
+        self.register_buffer("periods", torch.zeros((), dtype=torch.int64))
+        places = None if cells.masked is None else cells.masked.outer.nth(torch.arange(cells.count))
+        self.register_buffer("places", places, persistent=False)
+
+    @property
+    def strength(self) -> Tensor:
+        """How far errors count as something else, from 0 to 1: a scalar tensor, wholly from a doubt of one half."""
+        return (2 * self.doubt).clamp(max=1)
+
+    def limit(self, cells: Cells) -> PerSample:
+        """Errors that do not stand alone yet in cells (N,), (N,); ``MOST`` where nothing is doubted."""
+        limit = torch.maximum(LOOSE * self.plausible.index_select(0, cells), self._large())
+        return limit.div_(self.strength.clamp_min(TINY)).clamp_(max=MOST)
+
+    def learn(self, cells: Cells, seen: PerSample, share: PerSample) -> None:
+        """Lets the doubt follow new errors.
+
+        Args:
+            cells: where they were seen, (N,).
+            seen: the errors (N,).
+            share: of the domain that each stands for (N,), 0 if it tells nothing.
+        """
+        self.usual.copy_(usual_error(seen, share).clamp_min(TINY))
+        plausible = self.surely_plausible.index_select(0, cells)
+        alone = seen > torch.maximum(STRICT * plausible, self._large())
+        # What is seen for the first time has neighbors of which little is known.
+        again = share * self.known.index_select(0, cells)
+        squared = again * (seen / seen.max().clamp_min(TINY)).square()
+        self.first.copy_(torch.where(self.first < 0, self.usual, self.first))
+        held = (squared * alone).sum() / squared.sum().clamp_min(TINY)
+        target = ((held - LITTLE) / (MUCH - LITTLE)).clamp(0, 1)
+        rate = ((again > 0).sum() / len(self.known)).clamp(max=FASTEST)
+        # A field may learn a defect by heart before it is seen twice: doubt goes more slowly than it comes.
+        slowly = rate.clamp(max=SLOWLY) * torch.where(self.usual * FALLEN < self.first, 1.0, EARLIER)
+        self.doubt.lerp_(target, torch.where(target > self.doubt, rate, slowly))
+        self.known.index_fill_(0, cells, True)
+
+    def importance(self, error: PerSample) -> PerSample:
+        """What the errors (count,) of all cells count as, (count,)."""
+        self.periods.add_(1)
+        certain = (
+            error.device.type == "cpu" and not torch.compiler.is_compiling() and float(self.doubt) < NO_DOUBT
+        )
+        if certain and int(self.periods) % SELDOM:
+            return error
+        for buffer, found in zip(
+            (self.surely_plausible, self.plausible), self._neighbors(error), strict=True
+        ):
+            buffer.copy_(found)
+        return error if certain else error.lerp(torch.minimum(error, self.plausible), self.strength)
+
+    def _large(self) -> Tensor:
+        """From where on an error is large, a scalar tensor."""
+        large = torch.minimum(LEVEL * self.usual, HALF * self.first).maximum(LEAST_LEVEL * self.usual)
+        return torch.where(self.first > 0, large, LEVEL * self.usual)
+
+    def _neighbors(self, error: PerSample) -> list[PerSample]:
+        """For each cell the third and fourth largest error of it and its neighbors, (count,); along a single axis the second and third.
+
+        Where a cell exceeds its neighbors, these are the second and third largest of theirs, or the first and second. As codes of one byte,
+        sixteen times the logarithm to base 2, about, they compare eight times as fast.
+        """
+        base = _bits(self.usual) - MIDDLE
+        codes = (_bits(error) - base).clamp_(0, 255).to(torch.uint8)
+        if self.places is None:
+            grid = codes.view(self.shape)
+        else:
+            grid = codes.new_zeros(self.shape)
+            grid.view(-1).index_copy_(0, self.places, codes)
+        # Along a single axis, neighbors are two to each side.
+        single = len(self.axes) == 1
+        wanted = 2 if single else 3
+        largest = [grid]
+        for axis in self.axes:
+            sides = [
+                [_moved(each, axis, step) for each in largest]
+                for step in ((-2, -1, 1, 2) if single else (-1, 1))
+            ]
+            for side in sides:
+                last = axis == self.axes[-1] and side is sides[-1]
+                largest = _largest(
+                    largest, side, range(wanted - 1, wanted + 1) if last else range(wanted + 1)
+                )
+        # Without any neighbors nothing stands alone.
+        found = [each.flatten() for each in (largest if len(largest) == 2 else 2 * largest)]
+        if self.places is not None:
+            found = [each.index_select(0, self.places) for each in found]
+        return [((each.to(torch.int32) + base) << DIGITS).view(torch.float32) for each in found]
+
+
+def usual_error(seen: PerSample, share: PerSample) -> Tensor:
+    """The mean of errors (N,) that count by their share (N,), none of them as more than ``FAR`` times that mean: a scalar tensor."""
+    total = share.sum().clamp_min(TINY)
+    mean = (share * seen).sum() / total
+    for _ in range(3):
+        mean = (share * torch.minimum(seen, FAR * mean)).sum() / total
+    return mean
+
+
+def _bits(values: Tensor) -> Tensor:
+    """The exponent and the first four binary digits of float32 numbers that are not negative: int32 in the same order."""
+    return values.view(torch.int32) >> DIGITS
+
+
+def _moved(values: Tensor, axis: int, step: int) -> Tensor:
+    """Each cell's neighbor ``step`` cells further along an axis; 0 where there is none."""
+    moved = torch.zeros_like(values)
+    length = max(values.shape[axis] - abs(step), 0)
+    if length:
+        moved.narrow(axis, max(-step, 0), length).copy_(values.narrow(axis, max(step, 0), length))
+    return moved
+
+
+def _largest(first: list[Tensor], second: list[Tensor], ranks: range) -> list[Tensor]:
+    """Of two lists of tensors, each from the largest down at every place, those of some ranks (0 is the largest) together.
+
+    The largest of all that the least of some of one list and the rest of the other can be.
+    """
+    found = []
+    for rank in ranks:
+        value: Tensor | None = None
+        for taken in range(max(0, rank + 1 - len(second)), min(rank + 1, len(first)) + 1):
+            parts = ([first[taken - 1]] if taken else []) + ([second[rank - taken]] if taken <= rank else [])
+            least = parts[0] if len(parts) == 1 else torch.minimum(*parts)
+            value = least if value is None else torch.maximum(value, least)
+        if value is not None:
+            found.append(value)
+    return found
