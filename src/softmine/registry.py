@@ -247,7 +247,7 @@ def _check_name(name: str) -> None:
 
 
 def _auto_options(domain: Box, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {**(VIEWS if domain.discrete else {}), **(defaults or {})}
+    return {"robust": True, **(VIEWS if domain.discrete else {}), **(defaults or {})}
 
 
 def _prior(spec: Spec, prior: object, edges: Callable[[], Tensor] | None) -> PiecewiseConstant | None:

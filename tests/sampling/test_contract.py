@@ -182,7 +182,8 @@ KNOWN = [
     *(f"error-map:drawing={drawing},alpha=1,warmup=0,cells=50" for drawing in DRAWINGS),
     "quota-map:alpha=1,warmup=0,cells=50",
     "quota-map:alpha=1,warmup=0,period=3",
-    "auto:alpha=1,warmup=0",
+    # What stands alone has less weight: on purpose, not in expectation.
+    "auto:alpha=1,warmup=0,robust=False",
     "resampling:alpha=1,warmup=0",
     # Its weights are u/q at the start of a run only.
     "expansive-supervision:steps=1000000000",

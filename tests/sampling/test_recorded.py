@@ -20,7 +20,7 @@ RECORDED = [
     ("expansive-supervision", 0.522569, 0.569444, 1.000000),
     ("resampling", 0.647058, 0.544860, 0.999923),
     ("quota-map:period=1", 0.534594, 0.395834, 0.999895),
-    ("auto:period=1", 0.534594, 0.395834, 0.999895),
+    ("auto:period=1", 0.501608, 0.413195, 0.959086),
     ("uniform:stratified=True", 0.481184, 0.499705, 1.000000),
     ("langevin-published-code", 0.522569, 0.509259, 1.000830),
     ("langevin:prior=uniform", 0.510197, 0.559513, 0.998775),
