@@ -25,7 +25,7 @@ class Allocation(nn.Module):
 
     Where the density of a cell depends on what its own visits find, later draws are not independent of it: a cell whose
     density falls at a visit has its next one only when the new density is due. Visits weighted by the inverse of the density then give the
-    mean over all cells within 15% while each cell has had fewer than five visits, with up to a third of the weight missing, and within 2% later
+    mean over all cells within a quarter while each cell has had fewer than five visits, with up to a third of the weight missing, and within 2% later
     (tests/sampling/quota_map/test_weights.py). To start a cell anew with the chance by which its density fell brought half of the weight back,
     but no more PSNR.
 
