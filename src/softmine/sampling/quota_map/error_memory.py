@@ -60,7 +60,7 @@ class ErrorMemory(nn.Module):
         power: float,
         rate: float,
         shrinks: bool = True,
-        robust: bool = True,
+        robust: bool = False,
     ) -> None:
         super().__init__()
         self.power, self.rate, self.shrinks = power, rate, shrinks
