@@ -26,6 +26,8 @@ FAR = 3.0
 """An error counts as no more than this times the usual one in what is usual."""
 NO_DOUBT, SELDOM = 0.02, 4
 """Doubt below which the neighbors are looked at in every fourth period only: that takes as long as all else."""
+ENOUGH = 2**13
+"""Samples that the doubt follows, about; more would tell no more."""
 TINY = 1e-30
 DIGITS = 19
 """Binary digits of a float32 that comparisons of neighbors leave out."""
@@ -94,6 +96,9 @@ class Outliers(nn.Module):
             seen: the errors (N,).
             share: of the domain that each stands for (N,), 0 if it tells nothing.
         """
+        # Cells come in their order: every n-th sample tells of all of the domain.
+        stride, everywhere = max(1, len(cells) // ENOUGH), cells
+        cells, seen, share = cells[::stride], seen[::stride], share[::stride]
         self.usual.copy_(usual_error(seen, share).clamp_min(TINY))
         plausible = self.surely_plausible.index_select(0, cells)
         alone = seen > torch.maximum(STRICT * plausible, self._large())
@@ -103,11 +108,11 @@ class Outliers(nn.Module):
         self.first.copy_(torch.where(self.first < 0, self.usual, self.first))
         held = (squared * alone).sum() / squared.sum().clamp_min(TINY)
         target = ((held - LITTLE) / (MUCH - LITTLE)).clamp(0, 1)
-        rate = ((again > 0).sum() / len(self.known)).clamp(max=FASTEST)
+        rate = ((again > 0).sum() * (stride / len(self.known))).clamp(max=FASTEST)
         # A field may learn a defect by heart before it is seen twice: doubt goes more slowly than it comes.
         slowly = rate.clamp(max=SLOWLY) * torch.where(self.usual * FALLEN < self.first, 1.0, EARLIER)
         self.doubt.lerp_(target, torch.where(target > self.doubt, rate, slowly))
-        self.known.index_fill_(0, cells, True)
+        self.known.index_fill_(0, everywhere, True)
 
     def importance(self, error: PerSample) -> PerSample:
         """What the errors (count,) of all cells count as, (count,)."""
