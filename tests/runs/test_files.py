@@ -1,9 +1,10 @@
 import json
+import os
 
 import pytest
 
 from softmine.errors import SoftmineError
-from softmine.runs.files import remove_leftovers, replacing, write_json, write_json_lines, write_text
+from softmine.runs.files import check_free, remove_leftovers, replacing, write_json, write_json_lines, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -49,3 +50,15 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     remove_leftovers(tmp_path)
     assert kept.exists()
     assert not left.exists()
+
+
+def test_a_folder_is_refused_before_any_work_and_the_question_leaves_nothing(tmp_path, monkeypatch):
+    check_free(tmp_path / "new" / "run")
+    assert not list(tmp_path.iterdir())
+
+    def full(path, mode=0o777):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "mkdir", full)
+    with pytest.raises(SoftmineError, match=r"cannot write the folder .*run: No space left on device"):
+        check_free(tmp_path / "new" / "run")

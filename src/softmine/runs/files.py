@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -173,6 +174,8 @@ def _check_free(path: Path) -> None:
             raise SoftmineError(
                 f"cannot write the folder {short}: a name in it has more than {longest} characters"
             )
+    # Permissions do not tell everything (/proc, a full or read-only disk): only making one does, before a run's work.
+    os.rmdir(tempfile.mkdtemp(prefix=".", dir=parent))
 
 
 def _missing(path: Path) -> list[Path]:
