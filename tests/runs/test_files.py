@@ -4,7 +4,14 @@ import os
 import pytest
 
 from softmine.errors import SoftmineError
-from softmine.runs.files import check_free, remove_leftovers, replacing, write_json, write_json_lines, write_text
+from softmine.runs.files import (
+    check_free,
+    remove_leftovers,
+    replacing,
+    write_json,
+    write_json_lines,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

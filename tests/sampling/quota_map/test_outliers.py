@@ -24,7 +24,7 @@ def outliers_of(shape, error=None, mask=None, discrete=()):
 def ranks(error, shape, mask=None, discrete=()):
     found = outliers_of(shape, mask=mask, discrete=discrete)
     found.usual.fill_(1.0)
-    return found._neighbors(error)
+    return [found._decoded(codes) for codes in found._neighbors(error)]
 
 
 @given(
@@ -80,7 +80,7 @@ def learn(found, error, times=80):
     cells = torch.arange(len(error))
     found.first.fill_(1.0)
     for _ in range(times):
-        found.importance(error)
+        found.importance(error, torch.empty_like(error))
         found.learn(cells, error, torch.ones(len(error)))
 
 
@@ -95,7 +95,7 @@ def test_doubt_starts_whole_stays_with_defects_and_goes_with_structure():
         assert found.doubt == 1.0
         learn(found, error.flatten())
         assert found.doubt.item() == pytest.approx(doubt, abs=0.01)
-        counts = found.importance(error.flatten()).view(32, 32)
+        counts = found.importance(error.flatten(), torch.empty(32 * 32)).view(32, 32)
         if doubt:
             assert counts.max() <= 0.025, "none counts more than what is plausible"
             limit = found.limit(torch.arange(32 * 32)).view(32, 32)
@@ -109,7 +109,7 @@ def test_what_is_seen_for_the_first_time_changes_no_doubt():
     found = outliers_of((16, 16))
     error = torch.full((256,), 0.01)
     found.first.fill_(1.0)
-    found.importance(error)
+    found.importance(error, torch.empty_like(error))
     found.learn(torch.arange(256), error, torch.ones(256))
     assert found.doubt == 1.0
     found.learn(torch.arange(256), error, torch.zeros(256))

@@ -109,8 +109,11 @@ class ErrorMemory(nn.Module):
             cells: the map's.
         """
         # Relative to the largest, so that no power leaves the range of float32; where there is no error, all are alike.
-        importance = self.error if self.outliers is None else self.outliers.importance(self.error)
-        wanted = self._room.copy_(importance).clamp_min_(LEAST)
+        if self.outliers is None:
+            self._room.copy_(self.error)
+        else:
+            self.outliers.importance(self.error, self._room)
+        wanted = self._room.clamp_min_(LEAST)
         wanted.div_(wanted.max()).pow_(self.power)
         # However little error it has, a cell that is owed a visit has a weight.
         share = (1 - max(uniform_share, LEAST_SHARE)) * self.reliability

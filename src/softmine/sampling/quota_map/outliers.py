@@ -24,8 +24,9 @@ FALLEN, EARLIER = 5.0, 0.25
 """Before the usual error has fallen to a fifth of the first none could stand out, and that none does counts a fourth."""
 FAR = 3.0
 """An error counts as no more than this times the usual one in what is usual."""
-NO_DOUBT, SELDOM = 0.02, 4
-"""Doubt below which the neighbors are looked at in every fourth period only: that takes as long as all else."""
+NO_DOUBT, LITTLE_DOUBT, SELDOM = 0.02, 0.25, 4
+"""Doubts below which errors count as they are, and below which the neighbors, which take as long as all else, are looked at less and
+less often: in every fourth period at last."""
 ENOUGH = 2**13
 """Samples that the doubt follows, about; more would tell no more."""
 TINY = 1e-30
@@ -56,6 +57,7 @@ class Outliers(nn.Module):
     doubt: Tensor
     usual: Tensor
     first: Tensor
+    base: Tensor
     plausible: Tensor
     surely_plausible: Tensor
     known: Tensor
@@ -71,8 +73,10 @@ class Outliers(nn.Module):
         self.register_buffer("usual", error.mean())
         # The usual error of the first samples; below zero before.
         self.register_buffer("first", torch.full((), -1.0, dtype=torch.float32))
-        self.register_buffer("plausible", error.clone())
-        self.register_buffer("surely_plausible", error.clone())
+        # What the neighbors of each cell make plausible, loosely and strictly, as codes.
+        self.register_buffer("base", torch.zeros((), dtype=torch.int32))
+        self.register_buffer("plausible", torch.zeros(cells.count, dtype=torch.uint8))
+        self.register_buffer("surely_plausible", self.plausible.clone())
         self.register_buffer("known", torch.zeros(cells.count, dtype=torch.bool))
         self.register_buffer("periods", torch.zeros((), dtype=torch.int64))
         places = None if cells.masked is None else cells.masked.outer.nth(torch.arange(cells.count))
@@ -85,7 +89,7 @@ class Outliers(nn.Module):
 
     def limit(self, cells: Cells) -> PerSample:
         """Errors that do not stand alone yet in cells (N,), (N,); ``MOST`` where nothing is doubted."""
-        limit = torch.maximum(LOOSE * self.plausible.index_select(0, cells), self._large())
+        limit = torch.maximum(LOOSE * self._decoded(self.plausible.index_select(0, cells)), self._large())
         return limit.div_(self.strength.clamp_min(TINY)).clamp_(max=MOST)
 
     def learn(self, cells: Cells, seen: PerSample, share: PerSample) -> None:
@@ -100,7 +104,7 @@ class Outliers(nn.Module):
         stride, everywhere = max(1, len(cells) // ENOUGH), cells
         cells, seen, share = cells[::stride], seen[::stride], share[::stride]
         self.usual.copy_(usual_error(seen, share).clamp_min(TINY))
-        plausible = self.surely_plausible.index_select(0, cells)
+        plausible = self._decoded(self.surely_plausible.index_select(0, cells))
         alone = seen > torch.maximum(STRICT * plausible, self._large())
         # What is seen for the first time has neighbors of which little is known.
         again = share * self.known.index_select(0, cells)
@@ -114,57 +118,63 @@ class Outliers(nn.Module):
         self.doubt.lerp_(target, torch.where(target > self.doubt, rate, slowly))
         self.known.index_fill_(0, everywhere, True)
 
-    def importance(self, error: PerSample) -> PerSample:
-        """What the errors (count,) of all cells count as, (count,)."""
+    def importance(self, error: PerSample, room: PerSample) -> PerSample:
+        """Writes what the errors (count,) of all cells count as into ``room`` (count,) and returns it."""
         self.periods.add_(1)
-        certain = (
-            error.device.type == "cpu" and not torch.compiler.is_compiling() and float(self.doubt) < NO_DOUBT
-        )
-        if certain and int(self.periods) % SELDOM:
-            return error
-        for buffer, found in zip(
-            (self.surely_plausible, self.plausible), self._neighbors(error), strict=True
-        ):
-            buffer.copy_(found)
-        return error if certain else error.lerp(torch.minimum(error, self.plausible), self.strength)
+        on_host = error.device.type == "cpu" and not torch.compiler.is_compiling()
+        # A device would have to be waited for.
+        doubt = float(self.doubt) if on_host else 1.0
+        every = min(SELDOM, int(LITTLE_DOUBT / max(doubt, NO_DOUBT)))
+        if every < 2 or int(self.periods) % every == 0:
+            for codes, found in zip(
+                (self.surely_plausible, self.plausible), self._neighbors(error), strict=True
+            ):
+                codes.copy_(found)
+        if doubt < NO_DOUBT:
+            return room.copy_(error)
+        torch.minimum(error, self._decoded(self.plausible), out=room)
+        return torch.lerp(error, room, self.strength, out=room)
 
     def _large(self) -> Tensor:
         """From where on an error is large, a scalar tensor."""
         large = torch.minimum(LEVEL * self.usual, HALF * self.first).maximum(LEAST_LEVEL * self.usual)
         return torch.where(self.first > 0, large, LEVEL * self.usual)
 
-    def _neighbors(self, error: PerSample) -> list[PerSample]:
+    def _neighbors(self, error: PerSample) -> list[Tensor]:
         """For each cell the third and fourth largest error of it and its neighbors, (count,); along a single axis the second and third.
 
-        Where a cell exceeds its neighbors, these are the second and third largest of theirs, or the first and second. As codes of one byte,
-        sixteen times the logarithm to base 2, about, they compare eight times as fast.
+        Where a cell exceeds its neighbors, these are the second and third largest of theirs, or the first and second. As codes
+        of one byte, sixteen times the logarithm to base 2, about, they compare eight times as fast.
         """
-        base = _bits(self.usual) - MIDDLE
-        codes = (_bits(error) - base).clamp_(0, 255).to(torch.uint8)
-        if self.places is None:
-            grid = codes.view(self.shape)
-        else:
-            grid = codes.new_zeros(self.shape)
-            grid.view(-1).index_copy_(0, self.places, codes)
+        self.base.copy_(_bits(self.usual) - MIDDLE)
+        codes = _bits(error).sub_(self.base).clamp_(0, 255).to(torch.uint8)
         # Along a single axis, neighbors are two to each side.
-        single = len(self.axes) == 1
-        wanted = 2 if single else 3
-        largest = [grid]
+        reach, wanted = (2, 2) if len(self.axes) == 1 else (1, 3)
+        # With a margin, all neighbors to one side are one piece of memory, and none of them needs to be copied.
+        padded = codes.new_zeros(
+            [size + 2 * reach * (axis in self.axes) for axis, size in enumerate(self.shape)]
+        )
+        inner = padded
         for axis in self.axes:
-            sides = [
-                [_moved(each, axis, step) for each in largest]
-                for step in ((-2, -1, 1, 2) if single else (-1, 1))
-            ]
-            for side in sides:
-                last = axis == self.axes[-1] and side is sides[-1]
-                largest = _largest(
-                    largest, side, range(wanted - 1, wanted + 1) if last else range(wanted + 1)
-                )
-        # Without any neighbors nothing stands alone.
-        found = [each.flatten() for each in (largest if len(largest) == 2 else 2 * largest)]
+            inner = inner.narrow(axis, reach, self.shape[axis])
+        if self.places is None:
+            inner.copy_(codes.view(self.shape))
+        else:
+            inner.copy_(
+                codes.new_zeros(self.shape).view(-1).index_copy_(0, self.places, codes).view(self.shape)
+            )
+        strides = [padded.stride(axis) for axis in self.axes]
+        largest = _ranked(padded.view(-1), strides, reach, wanted)
+        # Without the margins at both ends, the first is the first cell, and the last is the last.
+        found = [each.as_strided(self.shape, padded.stride()).reshape(-1) for each in largest]
         if self.places is not None:
             found = [each.index_select(0, self.places) for each in found]
-        return [((each.to(torch.int32) + base) << DIGITS).view(torch.float32) for each in found]
+        # Without any neighbors nothing stands alone.
+        return found if len(found) == 2 else 2 * found
+
+    def _decoded(self, codes: Tensor) -> PerSample:
+        """The errors (N,) that codes (N,) stand for, up to a sixteenth too small."""
+        return codes.to(torch.int32).add_(self.base).bitwise_left_shift_(DIGITS).view(torch.float32)
 
 
 def usual_error(seen: PerSample, share: PerSample) -> Tensor:
@@ -181,13 +191,26 @@ def _bits(values: Tensor) -> Tensor:
     return values.view(torch.int32) >> DIGITS
 
 
-def _moved(values: Tensor, axis: int, step: int) -> Tensor:
-    """Each cell's neighbor ``step`` cells further along an axis; 0 where there is none."""
-    moved = torch.zeros_like(values)
-    length = max(values.shape[axis] - abs(step), 0)
-    if length:
-        moved.narrow(axis, max(-step, 0), length).copy_(values.narrow(axis, max(step, 0), length))
-    return moved
+def _ranked(padded: Tensor, strides: list[int], reach: int, wanted: int) -> list[Tensor]:
+    """Each value's ``wanted``-th and next largest of itself and its neighbors, without the margins of both ends.
+
+    Args:
+        padded: values (M,), with a margin along every axis.
+        strides: of the axes with neighbors.
+        reach: how far neighbors are along each.
+        wanted: rank, from 1.
+    """
+    largest = [padded]
+    for stride in strides:
+        length = len(largest[0]) - 2 * reach * stride
+        sides = [
+            [each.narrow(0, offset * stride, length) for each in largest] for offset in range(2 * reach + 1)
+        ]
+        largest = sides.pop(reach)
+        for side in sides:
+            last = stride == strides[-1] and side is sides[-1]
+            largest = _largest(largest, side, range(wanted - 1, wanted + 1) if last else range(wanted + 1))
+    return largest
 
 
 def _largest(first: list[Tensor], second: list[Tensor], ranks: range) -> list[Tensor]:
