@@ -175,7 +175,7 @@ def _check_free(path: Path) -> None:
                 f"cannot write the folder {short}: a name in it has more than {longest} characters"
             )
     # Permissions do not tell everything (/proc, a full or read-only disk): only making one does, before a run's work.
-    os.rmdir(tempfile.mkdtemp(prefix=".", dir=parent))
+    Path(tempfile.mkdtemp(prefix=".", dir=parent)).rmdir()
 
 
 def _missing(path: Path) -> list[Path]:
