@@ -41,6 +41,7 @@ class Edges(Sampler):
             of range.
 
     Example:
+        >>> from softmine.sampling.density.prior import edge_prior
         >>> magnitude = torch.tensor([0.0, 1.0, 3.0, 0.0])        # softmine.Image.edges() of a picture
         >>> sampler = Edges(Box((512,)), batch_size=256, prior=edge_prior(magnitude), seed=0)
         >>> sampler.draw().coords.shape

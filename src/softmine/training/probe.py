@@ -28,8 +28,11 @@ class FieldProbe:
         snap: the domain to whose cell centers coordinates are moved, or None.
 
     Example:
-        >>> probe = FieldProbe(field, image)
-        >>> batch = sampler.draw(probe)
+        >>> image = softmine.Image(torch.rand(8, 8, 3))
+        >>> probe = FieldProbe(softmine.Siren(2, 3), image)
+        >>> sampler = softmine.baselines.EVOS(image.domain, batch_size=16, seed=0)
+        >>> sampler.draw(probe).coords.shape
+        torch.Size([16, 2])
     """
 
     def __init__(self, field: nn.Module, signal: Signal, snap: Box | None = None) -> None:
