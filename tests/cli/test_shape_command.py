@@ -117,7 +117,7 @@ def test_files_that_are_no_meshes_are_refused(tmp_path, ball, capsys):
     trimesh.PointCloud(corners).export(tmp_path / "points.ply")
     files = {
         "truncated.ply": (whole[: len(whole) // 2], "truncated, damaged"),
-        "truncated.stl": (stl[: len(stl) // 2], "may be truncated"),
+        "truncated.stl": (stl[: len(stl) // 2], "truncated, damaged"),
         "empty.obj": (b"", "empty (0 bytes)"),
         "nothing.obj": (b"# a comment\n", "no triangles"),
         "words.obj": (b"these are words, not a mesh\n" * 9, "no triangles"),
@@ -145,12 +145,9 @@ def test_files_that_are_no_meshes_are_refused(tmp_path, ball, capsys):
         assert not (tmp_path / "out").exists()
 
 
-def test_without_the_library_the_extra_is_named_but_built_in_shapes_work(ball, tmp_path, capsys, monkeypatch):
+def test_meshes_are_read_without_the_library(ball, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "trimesh", None)
-    message = refused(capsys, "fit", "shape", ball, "--out", tmp_path / "out", *TINY)
-    assert "pip install 'softmine[shape]'" in message
-    assert not (tmp_path / "out").exists()
-    code, _, err = run(capsys, "fit", "shape", "builtin:ball", "--out", tmp_path / "out", *TINY)
+    code, _, err = run(capsys, "fit", "shape", ball, "--out", tmp_path / "out", *TINY)
     assert code == 0, err
 
 

@@ -1,11 +1,8 @@
-"""Reads triangle meshes, and puts them in order: one entry for all formats that trimesh knows."""
+"""Reads meshes, and puts them in order: one entry for all formats."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,10 +11,19 @@ from jaxtyping import Float, Int
 
 from softmine.domain import SoftmineError
 from softmine.signals.files import check_file
-from softmine.signals.libraries import require, shared, silenced
+from softmine.signals.shape import gltf, obj, off, ply, stl
+from softmine.signals.shape.polygons import check, triangulate
 
-FORMATS = ("obj", "ply", "stl", "off", "glb", "gltf")
 MOST_TRIANGLES = 50_000_000
+_READERS = {
+    "obj": obj.read,
+    "ply": ply.read,
+    "stl": stl.read,
+    "off": off.read,
+    "glb": functools.partial(gltf.read, most=MOST_TRIANGLES),
+    "gltf": functools.partial(gltf.read, most=MOST_TRIANGLES),
+}
+FORMATS = tuple(_READERS)
 MANY_PARTS = 1000
 """Of more parts none is looked at alone."""
 MISSING = 0.25
@@ -46,45 +52,45 @@ class Mesh:
 def read(path: Path) -> Mesh:
     """The mesh in an OBJ, PLY, STL, OFF, GLB or GLTF file, in order (see ``tidy``).
 
+    Polygons become triangles; what was chosen, left out or put in order is noted.
+
     Raises:
-        SoftmineError: the file is missing, damaged or no triangle mesh; or trimesh is not installed.
+        SoftmineError: the file is missing, damaged or no mesh.
     """
     where = f"cannot read {path}"
     check_file(path, "mesh", where)
-    if path.suffix[1:].lower() not in FORMATS:
+    kind = path.suffix[1:].lower()
+    if kind not in FORMATS:
         raise SoftmineError(
             f"{where}: no mesh format ends in '{path.suffix}'; give one of {', '.join(FORMATS)}"
         )
-    trimesh = require("trimesh", "shape", "meshes", where)
+    notes: list[str] = []
+    damaged = f"{where}: it is truncated, damaged or no {kind.upper()} file; get a complete copy"
     try:
-        with _quiet(), np.errstate(all="ignore"):
-            scene = trimesh.load_scene(path, process=False, skip_materials=True)
-            parts = [part for part in scene.dump() if hasattr(part, "faces") and len(part.faces)]
-            vertices = [np.asarray(part.vertices, np.float64) for part in parts]
-            faces = [np.asarray(part.faces, np.int64) for part in parts]
-            points = any(len(getattr(part, "vertices", ())) for part in scene.geometry.values())
-    except MemoryError:
+        polygons = _READERS[kind](path, where, notes)
+    except (SoftmineError, MemoryError):
         raise
     except Exception as error:
-        raise SoftmineError(
-            f"{where}: it is truncated, damaged or no {path.suffix[1:].upper()} file; get a complete copy"
-        ) from error
-    if not parts:
+        raise SoftmineError(damaged) from error
+    if not len(polygons.sizes):
         what = (
             "only points, no triangles; make a surface of them first"
-            if points
-            else f"no triangles; it may be truncated, or no {path.suffix[1:].upper()} file"
+            if len(polygons.vertices)
+            else f"no triangles; it may be truncated, or no {kind.upper()} file"
         )
-        raise SoftmineError(f"{where}: it holds {what}")
-    starts = np.cumsum([0, *(len(part) for part in vertices[:-1])])
-    if any(part.min() < 0 or part.max() >= len(of) for part, of in zip(faces, vertices, strict=True)):
-        raise SoftmineError(f"{where}: its triangles name vertices that are not there; get a complete copy")
-    joined = np.concatenate([part + start for part, start in zip(faces, starts, strict=True)])
-    return tidy(np.concatenate(vertices), joined, where)
+        raise SoftmineError("; ".join([f"{where}: it holds {what}", *notes]))
+    check(polygons, where)
+    return tidy(polygons.vertices, triangulate(polygons, where, notes), where, notes)
 
 
-def tidy(vertices: np.ndarray, faces: np.ndarray, where: str) -> Mesh:
+def tidy(vertices: np.ndarray, faces: np.ndarray, where: str, notes: list[str] | None = None) -> Mesh:
     """A mesh whose equal vertices are one, without triangles that have no area or are there twice, facing outwards.
+
+    Args:
+        vertices: (V, 3).
+        faces: (F, 3).
+        where: how an error begins.
+        notes: what is known of the mesh already.
 
     Raises:
         SoftmineError: a coordinate is not finite, or no triangle has an area.
@@ -107,7 +113,7 @@ def tidy(vertices: np.ndarray, faces: np.ndarray, where: str) -> Mesh:
         )
     vertices, place = np.unique(vertices + 0.0, axis=0, return_inverse=True)
     faces = place.reshape(-1)[faces]
-    notes: list[str] = []
+    notes = list(notes or ())
     kept = faces[_has_area(vertices, faces)]
     if not len(kept):
         raise SoftmineError(
@@ -275,18 +281,3 @@ def _apart(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray) -> bool:
         return bool(count == 1)
     low, high = _boxes(vertices, faces, part)
     return bool(((low[:, None] <= high) & (high[:, None] >= low)).all(-1).sum() == count)
-
-
-@shared
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps trimesh, which logs and warns of what it also raises, off the terminal."""
-    logger = logging.getLogger("trimesh")
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        with warnings.catch_warnings(), silenced():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = before

@@ -54,7 +54,7 @@ class Shape(torch.nn.Module):
         domain: ``Box((256, 256, 256))``; coordinates are (x, y, z) of the mesh. There is nothing special about the
             centers of its cells.
         center, scale: a point p of the mesh has the coordinates (p - center) * scale + 0.5.
-        notes: what had to be put in order in the mesh, in words.
+        notes: what was chosen, left out or put in order when the mesh was read, in words.
         auto_options: its defaults of the sampler ``auto``. The error gathers at the surface, but distances count
             everywhere: with a smaller uniform share, those far from it drift between visits.
         tree: the triangles in the unit cube.
@@ -100,13 +100,13 @@ class Shape(torch.nn.Module):
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, target: str = "distance", band: float = BAND) -> Shape:
-        """Read a triangle mesh: OBJ, PLY, STL, OFF, GLB or GLTF. Needs the extra ``softmine[shape]``.
+        """Read a mesh: OBJ, PLY, STL, OFF, GLB or GLTF. Polygons, concave ones too, become triangles.
 
         Of meshes with holes, with edges of more than two triangles, whose triangles do not agree on a side, or of several
         parts that may overlap, the inside is where the winding number is over a half; ``notes`` say so.
 
         Raises:
-            SoftmineError: the file is missing, damaged or no triangle mesh.
+            SoftmineError: the file is missing, damaged or no mesh.
         """
         path = Path(path)
         return cls(mesh_files.read(path), path.stem, target=target, band=band, path=path)

@@ -1,0 +1,169 @@
+"""Polygons as mesh files hold them, and the triangles that fill them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from softmine.domain import SoftmineError
+from softmine.signals.shape.ear_clipping import MOST_TESTS, TooIntricate, clip
+
+_FLAT = 1e-3
+"""Distance from its plane, in its own sizes, up to which a polygon counts as flat."""
+
+
+@dataclass(frozen=True)
+class Polygons:
+    """Polygons of any number of corners.
+
+    Attributes:
+        vertices: (V, 3) float64.
+        corners: vertices of all polygons, one after another, (K,) int64.
+        sizes: corners of each polygon, (P,).
+    """
+
+    vertices: Float[np.ndarray, "v 3"]
+    corners: Int[np.ndarray, " k"]
+    sizes: Int[np.ndarray, " p"]
+
+    @classmethod
+    def triangles(cls, vertices: np.ndarray, faces: np.ndarray) -> Polygons:
+        """Those that are triangles (F, 3) already."""
+        return cls(vertices, faces.reshape(-1), np.full(len(faces), 3))
+
+
+def damaged(where: str, what: str) -> SoftmineError:
+    """An error that says what shows that a file is not whole."""
+    return SoftmineError(f"{where}: it is truncated, damaged or no such mesh: {what}; get a complete copy")
+
+
+def check(polygons: Polygons, where: str) -> None:
+    """Refuse polygons whose corners do not exist, or are nowhere.
+
+    Raises:
+        SoftmineError: a corner is no vertex, or some coordinate is not finite.
+    """
+    vertices, corners = polygons.vertices, polygons.corners
+    if len(corners) and (corners.min() < 0 or corners.max() >= len(vertices)):
+        wrong = corners[(corners < 0) | (corners >= len(vertices))][0]
+        raise damaged(
+            where,
+            f"its faces name vertices that are not there (number {wrong:,}, counted from 0, of {len(vertices):,})",
+        )
+    if not np.isfinite(vertices[corners]).all():
+        raise SoftmineError(f"{where}: some of its coordinates are NaN or infinite; repair it")
+
+
+def triangulate(polygons: Polygons, where: str, notes: list[str]) -> Int[np.ndarray, "f 3"]:
+    """Triangles (F, 3) that fill polygons, concave ones too, in their order and with their orientation.
+
+    All corners are kept, those on a straight edge too, so that neighbors still meet. A fan of the first corner, or of the
+    second, is taken where its triangles all face as the polygon does, else ears are clipped.
+
+    Args:
+        polygons: what ``check`` lets through.
+        where: how an error begins.
+        notes: what had to be left out or could not be done well is added, for people.
+
+    Raises:
+        SoftmineError: concave polygons have so many corners that it would take minutes.
+    """
+    vertices, corners, sizes = polygons.vertices, polygons.corners, polygons.sizes
+    if len(sizes) and sizes.min() < 3:
+        notes.append(f"{(sizes < 3).sum():,} faces of fewer than three corners left out")
+        corners, sizes = _keep(corners, sizes, sizes >= 3)
+    if not len(sizes) or sizes.max() == 3:
+        return corners.reshape(-1, 3)
+    corners, sizes = _without_repeats(vertices, corners, sizes, notes)
+    starts = np.cumsum(sizes) - sizes
+    whole = sizes == 3
+    parts, owners = [corners[starts[whole, None] + np.arange(3)]], [np.flatnonzero(whole)]
+    bent, crossed, worst, budget = 0, 0, 0.0, np.array([MOST_TESTS])
+    for size in np.unique(sizes[~whole]).tolist():
+        owner = np.flatnonzero(sizes == size)
+        shape = corners[starts[owner, None] + np.arange(size)]
+        places, normals, depth = _straight(vertices[shape])
+        bent, worst = bent + int((depth > _FLAT).sum()), max(worst, float(depth.max()))
+        for turn in (0, 1):
+            fan = (_fan(size) + turn) % size
+            a, b, c = np.moveaxis(places[:, fan], 2, 0)
+            doubles = np.einsum("ptk,pk->pt", np.cross(b - a, c - a), normals)
+            # Fans of corners that are no fans of the polygon have triangles that face the other way.
+            good = (doubles > 1e-12).all(1)
+            parts.append(shape[good][:, fan].reshape(-1, 3))
+            owners.append(np.repeat(owner[good], size - 2))
+            owner, shape, places, normals = owner[~good], shape[~good], places[~good], normals[~good]
+        if len(owner):
+            try:
+                triangles, wrong = clip(_project(places, normals), budget)
+            except TooIntricate:
+                raise SoftmineError(
+                    f"{where}: its polygons, such as one of {size:,} corners, are too intricate; cut them into triangles "
+                    "in the program that made it"
+                ) from None
+            crossed += int(wrong.sum())
+            parts.append(np.take_along_axis(shape, triangles.reshape(len(shape), -1), 1).reshape(-1, 3))
+            owners.append(np.repeat(owner, size - 2))
+    if bent:
+        notes.append(
+            f"{bent:,} polygons are not flat (by up to {worst:.1%} of their size): the triangles they are cut into are one "
+            "choice of several"
+        )
+    if crossed:
+        notes.append(f"{crossed:,} polygons cross themselves: what they enclose is not certain")
+    return np.concatenate(parts)[np.concatenate(owners).argsort(kind="stable")]
+
+
+def _keep(corners: np.ndarray, sizes: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return corners[np.repeat(kept, sizes)], sizes[kept]
+
+
+def _without_repeats(
+    vertices: np.ndarray, corners: np.ndarray, sizes: np.ndarray, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Corners and sizes of polygons without corners that lie where the next one does."""
+    following = np.arange(1, len(corners) + 1)
+    ends = np.cumsum(sizes)
+    following[ends - 1] = ends - sizes
+    same = (vertices[corners] == vertices[corners[following]]).all(1)
+    # What triangles lack is told with all that have no area.
+    same &= np.repeat(sizes > 3, sizes)
+    if not same.any():
+        return corners, sizes
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    corners, sizes = corners[~same], np.bincount(owner[~same], minlength=len(sizes))
+    if sizes.min() < 3:
+        notes.append(f"{(sizes < 3).sum():,} polygons without area left out")
+        corners, sizes = _keep(corners, sizes, sizes >= 3)
+    return corners, sizes
+
+
+def _straight(places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Polygons (P, N, 3) at the origin, of size 1; their unit normals (P, 3); and how far they are from flat (P,).
+
+    The normal is Newell's: the sum of the cross products of neighboring corners.
+    """
+    places = places - places[:, :1]
+    size = np.ptp(places, axis=1).max(1)
+    places = places / np.where(size > 0, size, 1)[:, None, None]
+    normals = np.cross(places, np.roll(places, -1, 1)).sum(1)
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    normals = normals / np.where(length > 0, length, 1)
+    depth = np.ptp(np.einsum("pnk,pk->pn", places, normals), axis=1)
+    return places, normals, depth
+
+
+def _project(places: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """Polygons (P, N, 3) as their normals (P, 3) see them, counter-clockwise, (P, N, 2)."""
+    axis = np.eye(3)[np.abs(normals).argmin(1)]
+    right = np.cross(axis, normals)
+    right /= np.maximum(np.linalg.norm(right, axis=1, keepdims=True), 1e-300)
+    return np.stack([np.einsum("pnk,pk->pn", places, each) for each in (right, np.cross(normals, right))], -1)
+
+
+def _fan(size: int) -> np.ndarray:
+    """Triangles (N - 2, 3) of the first corner of a polygon of ``size`` corners."""
+    second = np.arange(1, size - 1)
+    return np.stack([np.zeros_like(second), second, second + 1], -1)
