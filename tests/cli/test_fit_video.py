@@ -130,3 +130,12 @@ def test_without_the_library(film, tmp_path, monkeypatch, capsys):
         assert main(["fit", "video", *path, "--out", str(tmp_path / "run")]) == 2
         assert "pip install 'softmine[video]'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_what_reading_leaves_out_is_said(tmp_path, capsys):
+    path = write_video(tmp_path / "film.mkv", moving_discs(4, 20, 32), codec="ffv1", pixels="yuv420p10le")
+    run = tmp_path / "run"
+    assert main(["fit", "video", str(path), "--out", str(run), "--steps", "4", *TINY]) == 0
+    words = "10 bits a channel rounded to 8"
+    assert f"at 25 a second; {words}" in capsys.readouterr().out
+    assert json.loads((run / "config.json").read_text())["signal"]["notes"] == [words]

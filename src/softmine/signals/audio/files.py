@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from softmine.domain import SoftmineError
+from softmine.signals.audio.remarks import left_out
 from softmine.signals.files import check_file
 from softmine.signals.libraries import require, silenced
 
@@ -21,8 +22,8 @@ _UNKNOWN = 0x7FFFF000
 """Programs that write to a pipe cannot know the length, and put a number from here on in its place."""
 
 
-def read(path: Path, most: int) -> tuple[np.ndarray, int]:
-    """Samples (S, C) of an audio file, and its rate.
+def read(path: Path, most: int) -> tuple[np.ndarray, int, list[str]]:
+    """Samples (S, C) of an audio file, its rate, and what was left out of it, in words.
 
     Integers of up to 16 bits come as int16, longer ones as int32 (24 bits in the upper three bytes), doubles as float64,
     everything else, compressed with loss or not, as float32.
@@ -41,10 +42,11 @@ def read(path: Path, most: int) -> tuple[np.ndarray, int]:
         # A number for a name, because from that of a file soundfile takes it for one without a header.
         with path.open("rb") as file, open(file.fileno(), "rb", closefd=False) as nameless, silenced():
             with soundfile.SoundFile(nameless) as clip:
-                samples = _read(clip, most, where)
+                samples, log = _read(clip, most, where), clip.extra_info
             if clip.format == "OGG" and not _ogg_ends(path):
                 raise SoftmineError(f"{where}: {_TRUNCATED}")
-            return samples, clip.samplerate
+            notes = left_out(path, clip.format, len(samples), log)
+            return samples, clip.samplerate, notes
     except soundfile.SoundFileError as error:
         raise SoftmineError(f"{where}: {_explain(error)}") from error
 
@@ -81,7 +83,8 @@ def _read(file: Any, most: int, where: str) -> np.ndarray:
     if length < file.frames < _UNKNOWN or _cut_short(file.extra_info):
         raise SoftmineError(f"{where}: {_TRUNCATED}")
     if not length:
-        raise SoftmineError(f"{where}: it has no samples; get a complete copy")
+        hint = " (a recording that broke off says so, too: repair its header)" if file.format == "WAV" else ""
+        raise SoftmineError(f"{where}: it has no samples{hint}; get a complete copy")
     return np.concatenate(blocks)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,6 +38,7 @@ class Audio(GridSignal):
         path: the file it came from.
         fingerprint: a hash of its content; by default of its dtype, shape and bytes.
         copy: whether to copy the samples; if not, they must not be changed afterwards.
+        notes: what reading it left out, a line each.
 
     Attributes:
         shape: (S, C).
@@ -70,6 +72,7 @@ class Audio(GridSignal):
         path: Path | None = None,
         fingerprint: str | None = None,
         copy: bool = True,
+        notes: Sequence[str] = (),
     ) -> None:
         where = f"cannot read {path}" if path else f"cannot use the samples of {name!r}"
         if rate < 1:
@@ -86,7 +89,7 @@ class Audio(GridSignal):
             stored=samples,
             copy=copy,
         )
-        self.rate, self.peak = rate, peak
+        self.rate, self.peak, self.notes = rate, peak, list(notes)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Audio:
@@ -100,8 +103,8 @@ class Audio(GridSignal):
                 wrong with it and what to do.
         """
         path = Path(path)
-        samples, rate = audio_files.read(path, MAX_SAMPLES)
-        return cls(samples, rate, path.stem, path=path, fingerprint=hash_file(path), copy=False)
+        samples, rate, notes = audio_files.read(path, MAX_SAMPLES)
+        return cls(samples, rate, path.stem, path=path, fingerprint=hash_file(path), copy=False, notes=notes)
 
     @classmethod
     def builtin(cls, name: str = "chimes") -> Audio:

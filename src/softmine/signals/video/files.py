@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +15,8 @@ import numpy as np
 from softmine.domain import SoftmineError
 from softmine.signals.files import check_file, check_length
 from softmine.signals.libraries import require
+from softmine.signals.video.orientation import Upright
+from softmine.signals.video.remarks import Remarks, moving
 from softmine.signals.video.store import Frames, FrameStore
 
 if TYPE_CHECKING:
@@ -38,10 +41,12 @@ class Decoded:
     Attributes:
         frames: (F, H, W, 3), uint8; an ``np.memmap`` where they do not lie in memory.
         rate: frames a second, the mean where it varies.
+        notes: what was left out, assumed or taken as it is, for people.
     """
 
     frames: Frames
     rate: Fraction
+    notes: list[str]
 
 
 def read(
@@ -54,8 +59,9 @@ def read(
     """Decodes the first video stream of a file, in the order in which its frames are shown.
 
     Whatever the stored format (planar, 10 bits, gray, palette), frames become 8-bit RGB by the file's own color
-    matrix; where it names none, BT.709 from 720 lines on and BT.601 below, as players do. They are turned upright by
-    the file's rotation. Alpha and audio are dropped, and pixels that are not square are taken as they are stored.
+    matrix; where it names none, BT.709 from 720 lines on and BT.601 below, as players do. They are turned and
+    mirrored as the file asks for. Alpha and audio are dropped, pixels that are not square, high dynamic range and wide
+    colors are taken as they are stored; notes say so.
 
     Args:
         path: the file.
@@ -84,12 +90,14 @@ def read(
         count = stream.frames or round(float(container.duration or 0) / 1e6 * float(rate))
         last = min(count, stop) if stop is not None and count else count or stop or 0
         store: FrameStore | None = None
+        remarks, upright = Remarks(container, stream), Upright()
         seen = 0
         try:
             for frame in _frames(container, stream, where):
                 seen += 1
                 if seen > first:
-                    array = _to_rgb(frame, downscale, where)
+                    remarks.look(frame)
+                    array = upright(frame, _to_rgb(frame, downscale, where, remarks))
                     store = store or FrameStore(where, array.shape[:2], max(0, last - first))
                     store.add(array)
                 report(min(1.0, seen / last) if last else 0.0)
@@ -99,7 +107,7 @@ def read(
                 what = f"only {seen} frames, none of those from {first} on" if seen else "no frames"
                 raise SoftmineError(f"{where}: it has {what}; {'give others' if seen else 'record it again'}")
             report(1.0)
-            return Decoded(store.finish(), rate)
+            return Decoded(store.finish(), rate, remarks.words(upright.askew))
         except BaseException:
             if store is not None:
                 store.close()
@@ -126,10 +134,8 @@ def _open(path: Path, where: str) -> Iterator[av.container.InputContainer]:
 
 
 def _video_stream(container: av.container.InputContainer, where: str) -> Any:
-    """The first stream of moving pictures; the cover of an album is none."""
-    from av.stream import Disposition
-
-    streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
+    """The first stream of moving pictures."""
+    streams = moving(container)
     if not streams:
         kinds = " and ".join(sorted({each.type for each in container.streams}))
         only = f", only {kinds}" if kinds else ""
@@ -168,20 +174,35 @@ def _damaged(where: str, seen: int) -> SoftmineError:
     )
 
 
-def _to_rgb(frame: av.VideoFrame, downscale: int, where: str) -> np.ndarray:
-    """A frame (H, W, 3), uint8, upright."""
+def _to_rgb(frame: av.VideoFrame, downscale: int, where: str, remarks: Remarks) -> np.ndarray:
+    """A frame (H, W, 3), uint8, as it is stored."""
     from av.error import FFmpegError
 
     width, height = (max(1, round(side / downscale)) for side in (frame.width, frame.height))
     matrix = _BT709 if frame.colorspace == _UNTAGGED and frame.height >= _HD_LINES else None
+    alpha = _has_alpha(frame.format.name)
     try:
-        rgb = frame.reformat(width, height, "rgb24", src_colorspace=matrix, interpolation="AREA")
+        converted = frame.reformat(
+            width, height, "rgba" if alpha else "rgb24", src_colorspace=matrix, interpolation="AREA"
+        )
     except FFmpegError as error:
         raise SoftmineError(
             f"{where}: its colors ({frame.format.name}, matrix {int(frame.colorspace)}) cannot be converted to RGB; "
             "re-encode it as BT.709"
         ) from error
-    return np.rot90(rgb.to_ndarray(), round(frame.rotation / 90) % 4)
+    rgb = converted.to_ndarray()
+    if alpha:
+        remarks.transparent |= bool(rgb[..., 3].min() < 255)
+        rgb = rgb[..., :3]
+    return rgb
+
+
+@functools.cache
+def _has_alpha(pixels: str) -> bool:
+    """Whether a pixel format has opacity; asking for each frame would take as long as decoding a tenth of it."""
+    import av
+
+    return any(component.is_alpha for component in av.VideoFormat(pixels).components)
 
 
 def _check_complete(path: Path, where: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
@@ -32,6 +32,7 @@ class Video(GridSignal):
         rate: frames a second, for films that are written.
         path: the file it came from.
         fingerprint: a hash of its content; by default of its dtype, shape and bytes.
+        notes: what reading it left out or assumed, a line each.
 
     Attributes:
         shape: (F, H, W, 3).
@@ -58,6 +59,7 @@ class Video(GridSignal):
         rate: Fraction = video_files.FALLBACK_RATE,
         path: Path | None = None,
         fingerprint: str | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
             raise SoftmineError(
@@ -76,7 +78,7 @@ class Video(GridSignal):
             copy=False,
             source=np.asarray(frames) if mapped else None,
         )
-        self.rate = rate
+        self.rate, self.notes = rate, list(notes)
         self._edges: dict[int, Tensor] = {}
 
     @classmethod
@@ -108,7 +110,14 @@ class Video(GridSignal):
         fingerprint = hash_file(path)
         if downscale != 1 or frames:
             fingerprint = hashlib.sha256(f"{fingerprint} {downscale} {frames}".encode()).hexdigest()
-        return cls(decoded.frames, path.stem, rate=decoded.rate, path=path, fingerprint=fingerprint)
+        return cls(
+            decoded.frames,
+            path.stem,
+            rate=decoded.rate,
+            path=path,
+            fingerprint=fingerprint,
+            notes=decoded.notes,
+        )
 
     @classmethod
     def builtin(cls, name: str = "discs") -> Video:

@@ -56,13 +56,13 @@ class AudioTask(SignalTask[Audio]):
     unit = "samples"
 
     def size(self) -> str:
-        """As in ``8.46 s mono int16, 135,360 samples at 16,000 Hz``."""
+        """As in ``8.46 s mono int16, 135,360 samples at 16,000 Hz``; what reading left out follows."""
         audio = self.signal
         channels = {1: "mono", 2: "stereo"}.get(audio.channels, f"{audio.channels} channels")
-        return (
+        words = (
             f"{audio.seconds:.2f} s {channels} {audio.dtype}, {audio.shape[0]:,} samples at {audio.rate:,} Hz"
-            + self.dirt
         )
+        return "; ".join([words, *audio.notes]) + self.dirt
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its clip."""
@@ -71,6 +71,7 @@ class AudioTask(SignalTask[Audio]):
             "dtype": audio.dtype,
             "rate": audio.rate,
             "value_range": list(audio.value_range),
+            "notes": audio.notes,
         }
 
     def field_options(self) -> dict[str, Any]:

@@ -100,14 +100,19 @@ class VideoTask(SignalTask[Video]):
     unit = "voxels"
 
     def size(self) -> str:
-        """As in ``132 frames of 1280 x 720 at 25 a second``."""
+        """As in ``132 frames of 1280 x 720 at 25 a second``; what reading left out or assumed follows."""
         count, height, width, _ = self.signal.shape
-        return f"{count} frames of {width} x {height} at {float(self.signal.rate):.4g} a second"
+        words = f"{count} frames of {width} x {height} at {float(self.signal.rate):.4g} a second"
+        return "; ".join([words, *self.signal.notes])
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its video."""
-        rate = float(self.signal.rate)
-        return super().describe() | {"dtype": "uint8", "value_range": [0.0, 255.0], "frame_rate": rate}
+        return super().describe() | {
+            "dtype": "uint8",
+            "value_range": [0.0, 255.0],
+            "frame_rate": float(self.signal.rate),
+            "notes": self.signal.notes,
+        }
 
     def make_evaluator(self, device: torch.device) -> CellEvaluator:
         """PSNR; where every voxel counts, the mean and the lowest PSNR of a frame too."""
