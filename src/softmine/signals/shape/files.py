@@ -67,7 +67,8 @@ def read(path: Path) -> Mesh:
     notes: list[str] = []
     damaged = f"{where}: it is truncated, damaged or no {kind.upper()} file; get a complete copy"
     try:
-        polygons = _READERS[kind](path, where, notes)
+        with np.errstate(all="ignore"):  # numbers that are none are refused below
+            polygons = _READERS[kind](path, where, notes)
     except (SoftmineError, MemoryError):
         raise
     except Exception as error:

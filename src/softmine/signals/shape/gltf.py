@@ -331,7 +331,7 @@ def _transform(translation: np.ndarray, rotation: np.ndarray, scale: np.ndarray)
     from scipy.spatial.transform import Rotation
 
     found = np.eye(4)
-    turn = Rotation.from_quat(rotation).as_matrix() if np.any(rotation) else np.eye(3)
+    turn = Rotation.from_quat(rotation).as_matrix() if np.linalg.norm(rotation) > 1e-30 else np.eye(3)
     found[:3, :3] = turn * scale
     found[:3, 3] = translation
     return found

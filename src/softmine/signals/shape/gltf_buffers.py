@@ -140,7 +140,7 @@ class Document:
         buffer = self._buffer(self.integer(view, "buffer"), compressed)
         start, length = self.integer(view, "byteOffset"), self.integer(view, "byteLength")
         size = dtype.itemsize * width
-        stride = self.integer(view, "byteStride") or size
+        stride = (self.integer(view, "byteStride") or size) if count > 1 else size
         offset = self.integer(parent, "byteOffset")
         if offset + ((count - 1) * stride + size if count else 0) > length or start + length > len(buffer):
             raise self.damaged("its numbers lie beyond the end of their buffer")
