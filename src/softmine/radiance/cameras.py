@@ -10,17 +10,19 @@ One convention, kept everywhere past the readers:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from softmine.domain import PerSample
 from softmine.errors import SoftmineError
+from softmine.radiance import fisheye, panorama
 from softmine.radiance.lens_distortion import distort, folds, undistort
 
 Pose = Float[np.ndarray, "3 4"]
@@ -28,6 +30,9 @@ Pixels = Float[Tensor, "n 2"]
 Vectors = Float[Tensor, "n 3"]
 Views = Int[Tensor, "n"]
 Indices = Int[Tensor, "n"]
+
+
+Lens = Literal["perspective", "fisheye", "equirectangular"]
 
 
 class Rays(NamedTuple):
@@ -46,14 +51,19 @@ class Camera:
         height: pixels down.
         focal: focal length along x and y, in pixels.
         center: principal point (x, y) in pixels from the upper left corner.
-        distortion: k1, k2, k3, k4, p1, p2 (see ``softmine.radiance.lens_distortion``).
+        distortion: k1, k2, k3, k4, p1, p2, and for a rational model d1, d2, d3 (see ``softmine.radiance.lens_distortion``);
+            of a fisheye k1, k2, k3, k4 (see ``softmine.radiance.fisheye``), then zeros.
+        lens: how directions become places in the image; ``equirectangular`` has focal lengths too, in pixels a radian.
+        circle: radius around the principal point, in focal lengths, beyond which the image shows nothing.
     """
 
     width: int
     height: int
     focal: tuple[float, float]
     center: tuple[float, float]
-    distortion: tuple[float, float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    lens: Lens = "perspective"
+    circle: float = math.inf
 
     def downscaled(self, factor: int) -> Camera:
         """The camera of the image averaged over blocks of ``factor`` x ``factor`` pixels; a rest is cut off.
@@ -85,6 +95,21 @@ class Camera:
             focal=(self.focal[0] * across, self.focal[1] * down),
             center=(self.center[0] * across, self.center[1] * down),
         )
+
+    def image_circle(self) -> Bool[np.ndarray, "h w"] | None:
+        """The pixels that lie wholly within the circle that the lens shows, (h, w); None where that is all of them.
+
+        Beyond it a pixel has no ray: a fisheye's polynomial would lead back inwards, or past the point behind it.
+        """
+        circle = self.circle
+        if self.lens == "fisheye":
+            circle = min(circle, fisheye.radius_of(self.distortion[:4]))
+        down, across = (
+            np.maximum(np.abs(np.arange(side) - middle), np.abs(np.arange(1, side + 1) - middle)) / focal
+            for side, middle, focal in zip((self.height, self.width), self.center[::-1], self.focal[::-1], strict=True)
+        )
+        inside = np.hypot(down[:, None], across) < circle
+        return None if inside.all() else inside
 
 
 def strided(length: int, stride: int) -> Indices:
@@ -149,48 +174,82 @@ class Cameras(nn.Module):
     center: Tensor
     coefficients: Tensor
     poses: Tensor
+    bending: Tensor
+    reach: Tensor
+    is_fisheye: Tensor
+    is_panorama: Tensor
 
     def __init__(self, cameras: Sequence[Camera], poses: Sequence[Pose], names: Sequence[str] = ()) -> None:
         super().__init__()
-        self.distorted = any(any(camera.distortion) for camera in cameras)
         for index, camera in enumerate(cameras):
-            if any(camera.distortion) and camera not in cameras[:index] and _folds(camera):
+            flat = camera.lens == "perspective" and any(camera.distortion)
+            if flat and camera not in cameras[:index] and _folds(camera):
                 name = names[index] if names else f"camera {index}"
                 raise SoftmineError(
                     f"the lens distortion of {name} folds its image over, so that some pixels have no unique ray; "
                     "check its coefficients (k1, k2, k3, k4, p1, p2), or undistort the images first"
                 )
-        self.register_buffer("focal", _tensor([camera.focal for camera in cameras]), persistent=False)
-        self.register_buffer("center", _tensor([camera.center for camera in cameras]), persistent=False)
-        self.register_buffer(
-            "coefficients", _tensor([camera.distortion for camera in cameras]), persistent=False
-        )
-        self.register_buffer("poses", _tensor(np.stack(poses)), persistent=False)
+        self.lenses = {camera.lens for camera in cameras}
+        # A camera of another lens has zeros: every lens then gives every camera a finite direction.
+        flat = [camera.distortion if camera.lens == "perspective" else () for camera in cameras]
+        self.distorted = any(any(each) for each in flat)
+        length = 9 if any(any(each[6:]) for each in flat) else 6
+        self._keep("focal", [camera.focal for camera in cameras])
+        self._keep("center", [camera.center for camera in cameras])
+        self._keep("coefficients", [(*each, *(0.0,) * length)[:length] for each in flat])
+        self._keep("poses", np.stack(poses))
+        if self.lenses == {"perspective"}:
+            return
+        own = [camera.distortion[:4] if camera.lens == "fisheye" else (0.0,) * 4 for camera in cameras]
+        self._keep("bending", own)
+        self._keep("reach", [fisheye.reach_of(each) for each in own])
+        self._keep("is_fisheye", [camera.lens == "fisheye" for camera in cameras], torch.bool)
+        self._keep("is_panorama", [camera.lens == "equirectangular" for camera in cameras], torch.bool)
+
+    def _keep(
+        self, name: str, values: Sequence[Any] | np.ndarray, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.register_buffer(name, torch.tensor(np.asarray(values), dtype=dtype), persistent=False)
 
     def rays(self, views: Views, pixels: Pixels) -> Rays:
         """Rays through pixels (N, 2), (row, column), of cameras (N,), in world space; directions have length 1.
 
-        Differentiable in ``pixels``, through distortion too.
+        Differentiable in ``pixels``, through every lens.
         """
         points = (pixels.flip(-1) - self.center[views]) / self.focal[views]
-        if self.distorted:
-            points = undistort(points, self.coefficients[views])
+        plane = undistort(points, self.coefficients[views]) if self.distorted else points
+        local = torch.cat((plane, torch.ones_like(plane[:, :1])), -1)
+        if "fisheye" in self.lenses:
+            seen = fisheye.unproject(points, self.bending[views], self.reach[views])
+            local = torch.where(self.is_fisheye[views, None], seen, local)
+        if "equirectangular" in self.lenses:
+            local = torch.where(self.is_panorama[views, None], panorama.unproject(points), local)
         poses = self.poses[views]
-        local = torch.cat((points, torch.ones_like(points[:, :1])), -1)
         directions = (poses[:, :, :3] * local[:, None, :]).sum(-1)
         return Rays(poses[:, :, 3].to(directions.dtype), nn.functional.normalize(directions, dim=-1))
 
     def project(self, views: Views, points: Vectors) -> tuple[Pixels, PerSample]:
         """Pixels (N, 2), (row, column), where cameras (N,) see world points (N, 3), and depths (N,) along their axes.
 
-        Points behind a camera have a depth below 0, and pixels that mean nothing.
+        Points behind a camera have a depth below 0, and pixels that mean nothing. A fisheye or a panorama sees sideways
+        and backwards too: its depths are distances, below 0 for what the fisheye does not show.
         """
         poses = self.poses[views]
         local = (poses[:, :, :3] * (points - poses[:, :, 3])[:, :, None]).sum(1)
-        plane = local[:, :2] / local[:, 2:]
+        plane, depth = local[:, :2] / local[:, 2:], local[:, 2]
         if self.distorted:
             plane = distort(plane, self.coefficients[views])
-        return (plane * self.focal[views] + self.center[views]).flip(-1), local[:, 2]
+        distance = depth if self.lenses == {"perspective"} else local.norm(dim=-1)
+        if "fisheye" in self.lenses:
+            reach, here = self.reach[views], self.is_fisheye[views]
+            seen, angle = fisheye.project(local, self.bending[views], reach)
+            plane = torch.where(here[:, None], seen, plane)
+            depth = torch.where(here, torch.where(angle < reach, distance, -distance), depth)
+        if "equirectangular" in self.lenses:
+            here = self.is_panorama[views]
+            plane = torch.where(here[:, None], panorama.project(local), plane)
+            depth = torch.where(here, distance, depth)
+        return (plane * self.focal[views] + self.center[views]).flip(-1), depth
 
 
 def to_ndc(rays: Rays, scale: tuple[float, float], near: float) -> Rays:
@@ -218,10 +277,6 @@ def to_ndc(rays: Rays, scale: tuple[float, float], near: float) -> Rays:
     )
 
 
-def _tensor(values: Sequence[Sequence[float]] | np.ndarray) -> Tensor:
-    return torch.tensor(np.asarray(values), dtype=torch.float32)
-
-
 def _folds(camera: Camera) -> bool:
     """Whether the lens folds the plane over within the image, judged along its border."""
     share = torch.linspace(0, 1, 33, dtype=torch.float64)
@@ -231,4 +286,4 @@ def _folds(camera: Camera) -> bool:
     )
     size = border.new_tensor([camera.width, camera.height])
     points = (border * size - border.new_tensor(camera.center)) / border.new_tensor(camera.focal)
-    return folds(points, border.new_tensor(camera.distortion).expand(len(points), 6))
+    return folds(points, border.new_tensor(camera.distortion).expand(len(points), -1))
