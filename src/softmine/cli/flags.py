@@ -129,6 +129,11 @@ OPTIONS = {
     "nerf": {
         "corrupt": _corrupt("nerf"),
         "downscale": about("Average the photos over N x N pixels as they are read.", "N"),
+        "images": about(
+            "Folder of the photos, where the scene's files lead out of its own folder or to another place.",
+            "DIR",
+            "(default: where the scene says)",
+        ),
         "background": about(
             "What transparent images are measured and shown before: white, as published figures are, or black.",
             "NAME",

@@ -104,9 +104,13 @@ class Camera:
         circle = self.circle
         if self.lens == "fisheye":
             circle = min(circle, fisheye.radius_of(self.distortion[:4]))
+        if circle == math.inf:
+            return None
         down, across = (
             np.maximum(np.abs(np.arange(side) - middle), np.abs(np.arange(1, side + 1) - middle)) / focal
-            for side, middle, focal in zip((self.height, self.width), self.center[::-1], self.focal[::-1], strict=True)
+            for side, middle, focal in zip(
+                (self.height, self.width), self.center[::-1], self.focal[::-1], strict=True
+            )
         )
         inside = np.hypot(down[:, None], across) < circle
         return None if inside.all() else inside

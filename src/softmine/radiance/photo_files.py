@@ -54,39 +54,59 @@ def read_pixels(view: View) -> np.ndarray:
     Raises:
         SoftmineError: the image is damaged.
     """
-    pixels = _read(view.image) if view.image else view.pixels
+    pixels = _read(view.image, view.upright) if view.image else view.pixels
     assert pixels is not None
     return pixels
 
 
-def load_mask(view: View, downscale: int) -> Bool[np.ndarray, "h w"]:
-    """Which pixels of a view count: those whose block is nowhere below half in its mask.
+def load_mask(view: View, downscale: int) -> Bool[np.ndarray, "h w"] | None:
+    """Which pixels of a view count, or None for all: those of whose block no pixel is left out.
+
+    By its mask, what is 0 is left out, whatever the mask's largest value is; by its mask of what moves, all but 0; and by its
+    lens, what lies beyond the circle that it shows.
 
     Raises:
-        SoftmineError: the mask is damaged, or not of the image's size.
+        SoftmineError: a mask is damaged, or not of the image's size.
     """
-    assert view.mask is not None
-    mask = _read(view.mask)
-    if mask.ndim == 3:
-        mask = mask[..., :1] if mask.shape[2] <= 2 else mask[..., :3]
-        mask = mask.max(-1)
-    top = np.iinfo(mask.dtype).max if mask.dtype.kind == "u" else 1
+    valid = view.camera.image_circle()
     height, width = view.camera.height, view.camera.width
-    if (mask.shape[0] // downscale, mask.shape[1] // downscale) != (height, width):
+    for path, moving in ((view.mask, False), (view.dynamic_mask, True)):
+        if path is None:
+            continue
+        mask = _read_mask(path, (height, width), downscale) ^ moving
+        blocks = mask[: height * downscale, : width * downscale].reshape(height, downscale, width, downscale)
+        kept = np.asarray(blocks.all((1, 3)))
+        valid = kept if valid is None else valid & kept
+    return valid
+
+
+def _read_mask(path: Path, size: tuple[int, int], downscale: int) -> Bool[np.ndarray, "h w"]:
+    """Where a mask is not 0, at the size of its image."""
+    mask = _read(path)
+    if (mask.shape[0] // downscale, mask.shape[1] // downscale) != size:
+        mask = _read(path, upright=True)
+    if (mask.shape[0] // downscale, mask.shape[1] // downscale) != size:
         raise SoftmineError(
-            f"{view.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, which is not the size of its image; "
+            f"{path} is {mask.shape[1]} x {mask.shape[0]} pixels, which is not the size of its image; "
             "a mask has a pixel for each of the image's"
         )
-    valid = mask[: height * downscale, : width * downscale] >= top / 2
-    return np.asarray(valid.reshape(height, downscale, width, downscale).all((1, 3)))
+    if mask.ndim == 2:
+        mask = mask[..., None]
+    if mask.shape[2] in (2, 4):
+        mask, opacity = mask[..., :-1], mask[..., -1] > 0
+        # Where all has one color, what it says it says by its opacity; else what is transparent is out, too.
+        return opacity if mask.min() == mask.max() and not opacity.all() else (mask.max(-1) > 0) & opacity
+    mask = mask.max(-1)
+    # What JPEG makes of 0 is not 0 everywhere.
+    return mask > (mask.max() / 2 if path.suffix.lower() in (".jpg", ".jpeg") else 0)
 
 
-def _read(path: Path) -> np.ndarray:
-    """Pixels in the order they are stored in: cameras are estimated from that, not from what EXIF says is upright."""
+def _read(path: Path, upright: bool = False) -> np.ndarray:
+    """Pixels in the order they are stored in, which most cameras are estimated from, or as EXIF says is ``upright``."""
     pixels = image_files.read(path)
     if isinstance(pixels, MappedImage):
         pixels = pixels.load()
-    turned = _orientation(path)
+    turned = 1 if upright else _orientation(path)
     # Quarter turns are undone by each other, every other turn by itself.
     return orient(pixels, {6: 8, 8: 6}.get(turned, turned)) if turned != 1 else pixels
 

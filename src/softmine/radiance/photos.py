@@ -45,6 +45,7 @@ class Photos(nn.Module):
         fingerprint: hash of the poses, the files used, and ``downscale``.
         views: the V views.
         cameras: where they were taken from.
+        notes: what a user may want to know of how the pixels were read, one sentence each.
 
     Raises:
         SoftmineError: an image is damaged or not of its camera's size, or the split is empty.
@@ -74,9 +75,9 @@ class Photos(nn.Module):
         self.register_buffer("starts", torch.from_numpy(starts), persistent=False)
         self.register_buffer("sizes", torch.tensor(sizes), persistent=False)
         height, width = (max(side) for side in zip(*sizes, strict=True))
-        self._masks = {
-            index: load_mask(view, scene.downscale) for index, view in enumerate(self.views) if view.mask
-        }
+        masks = {index: load_mask(view, scene.downscale) for index, view in enumerate(self.views)}
+        self._masks = {index: mask for index, mask in masks.items() if mask is not None}
+        self.notes = self._notes()
         uneven = any(size != (height, width) for size in sizes)
         mask = self._make_mask(height, width) if uneven or self._masks else None
         self.domain = Box((len(self.views), height, width), mask=mask, discrete=(0,))
@@ -188,6 +189,20 @@ class Photos(nn.Module):
     def _to_channels(self, values: Values) -> Values:
         return values if self.channels == 3 else to_channels(values[:, :3], values[:, 3])
 
+    def _notes(self) -> tuple[str, ...]:
+        notes = []
+        empty = [self.views[index].name for index, mask in self._masks.items() if not mask.any()]
+        if empty:
+            notes.append(
+                f"masks leave no pixel of {len(empty)} views to {self.split}, the first is {empty[0]}"
+            )
+        circles = [index for index, view in enumerate(self.views) if view.camera.image_circle() is not None]
+        if circles:
+            notes.append(
+                f"pixels beyond the circle that the lens shows do not count, in {len(circles)} views to {self.split}"
+            )
+        return tuple(notes)
+
     def _make_mask(self, height: int, width: int) -> Tensor:
         mask = torch.zeros((len(self.views), height, width), dtype=torch.bool)
         for index, view in enumerate(self.views):
@@ -218,16 +233,20 @@ class Photos(nn.Module):
         for view in self.scene.views:
             digest.update(f"{view.name} {_camera_text(view.camera)} {view.pose.tolist()}".encode())
             digest.update(_hash_image(view).encode())
-            if view.mask:
-                digest.update(hash_file(view.mask).encode())
+            for mask in (view.mask, view.dynamic_mask):
+                if mask:
+                    digest.update(hash_file(mask).encode())
+            if view.upright:
+                digest.update(b"upright")
         return digest.hexdigest()
 
 
 def _camera_text(camera: Camera) -> str:
     """What a camera adds to a fingerprint; it must stay as it is, or runs would not find their scenes again."""
+    lens = "" if camera.lens == "perspective" else f", lens={camera.lens}, circle={camera.circle}"
     return (
         f"Camera(width={camera.width}, height={camera.height}, focal={camera.focal}, "
-        f"centre={camera.center}, distortion={camera.distortion})"
+        f"centre={camera.center}, distortion={camera.distortion}{lens})"
     )
 
 

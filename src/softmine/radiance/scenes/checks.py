@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Pose
 
 ROTATION_TOLERANCE = 0.01
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+ORIENTATION = 0x0112
 MAX_SIDE = 2**16
 
 
 class Header(NamedTuple):
-    """What an image's file says before it is decoded."""
+    """What an image's file says before it is decoded.
+
+    Attributes:
+        width: of the pixels as they are stored.
+        height: of the pixels as they are stored.
+        has_alpha: whether there is a channel of opacity.
+        orientation: by EXIF or TIFF, 1 to 8: 1 is upright. A PNG that has it behind its pixels seems upright here.
+    """
 
     width: int
     height: int
     has_alpha: bool
+    orientation: int
+
+
+class Size(NamedTuple):
+    """Size of an image, as it is stored or, where ``upright``, as EXIF turns it; and its header."""
+
+    width: int
+    height: int
+    upright: bool
+    header: Header
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -131,21 +148,6 @@ def rigid(matrix: Any, where: str) -> Pose:
     return np.concatenate((rotation, pose[:3, 3:]), 1)
 
 
-def inside(folder: Path, name: Any, where: str) -> Path:
-    """The path of a file that a scene names.
-
-    Raises:
-        SoftmineError: the name is not text, or leads out of the folder.
-    """
-    if not isinstance(name, str) or not name.strip() or "\0" in name:
-        raise SoftmineError(f"{where} is {_shown(name)}, but must be a file's path")
-    base = os.path.abspath(folder)  # noqa: PTH100  (links are the user's own and are followed)
-    path = os.path.normpath(os.path.join(base, name.replace("\\", "/")))  # noqa: PTH118
-    if os.path.commonpath((base, path)) != base or path == base:
-        raise SoftmineError(f"{where} is {_shown(name)}, which leads out of {folder}; move the file into it")
-    return folder / os.path.relpath(path, base)
-
-
 def refuse_missing(paths: Sequence[Path], what: str, where: str) -> None:
     """Raises SoftmineError, with their number and the first, if some files are missing."""
     missing = [path for path in paths if not path.is_file()]
@@ -170,78 +172,64 @@ def header(path: Path) -> Header:
                 width, height = image.size
                 if isinstance(image, TiffImageFile):  # whose size is that of the upright image
                     width, height = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
-                return Header(width, height, has_alpha)
+                return Header(width, height, has_alpha, _orientation(image))
     except Exception as error:
         raise SoftmineError(f"cannot read {path}: it is not an image that can be decoded") from error
 
 
-def smaller(path: Path, width: int, height: int, factor: int, where: str) -> tuple[int, int]:
-    """Size (width, height) of an image that should be ``factor`` times smaller than the one stated.
+def _orientation(image: PIL.Image.Image) -> int:
+    if isinstance(image, PngImageFile) and "exif" not in image.info:
+        return 1  # Pillow would decode all of it to look behind the pixels
+    with contextlib.suppress(Exception):  # broken EXIF data turns nothing
+        return int(image.getexif().get(ORIENTATION, 1))
+    return 1
+
+
+def smaller(
+    path: Path, width: int, height: int, factor: int, where: str, found: Header | None = None
+) -> Size:
+    """Size of an image that should be ``factor`` times smaller than the one stated, which may be that of the upright image.
+
+    Args:
+        path: the image.
+        width: stated, at full size.
+        height: stated, at full size.
+        factor: how many times smaller the image should be.
+        where: what states it.
+        found: the image's header, where it has been read.
 
     Raises:
         SoftmineError: it is not, by more than rounding.
     """
-    found = header(path)
-    off = max(abs(found.width * factor - width), abs(found.height * factor - height))
-    if off >= factor:
-        raise SoftmineError(
-            f"{path} is {found.width} x {found.height} pixels, but {where} states {width} x {height}"
-            + (f", {factor} times as much as it should be" if factor > 1 else "")
-            + "; use the images that the cameras were estimated from"
-        )
-    return found.width, found.height
-
-
-def extra_note(used: Sequence[Path], folder: Path) -> tuple[str, ...]:
-    """A note on images of a folder that no view uses."""
-    names = {path.name for path in used}
-    found = (
-        [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS] if folder.is_dir() else []
+    found = found or header(path)
+    turned = found.orientation in (5, 6, 7, 8)
+    for across, down, upright in ((found.width, found.height, False), (found.height, found.width, True)):
+        off = max(abs(across * factor - width), abs(down * factor - height))
+        if off < factor and (turned or not upright):
+            return Size(across, down, upright, found)
+    raise SoftmineError(
+        f"{path} is {found.width} x {found.height} pixels"
+        + (f" (turned by EXIF: {found.height} x {found.width})" if turned else "")
+        + f", but {where} states {width} x {height}"
+        + (f", {factor} times as much as it should be" if factor > 1 else "")
+        + "; use the images that the cameras were estimated from"
     )
-    extra = sorted(path.name for path in found if path.name not in names)
-    if not extra:
-        return ()
-    return (f"{len(extra)} of the {len(found)} images in {folder} have no pose and are not used, "
-            f"the first is {extra[0]}",)  # fmt: skip
 
 
-class ImageFolder(NamedTuple):
-    """A folder of images, how many times smaller than full size, and how many times they are averaged down yet."""
-
-    folder: Path
-    factor: int
-    downscale: int
-
-
-def image_folder(scene: Path, downscale: int) -> ImageFolder:
-    """The smallest copies that averaging over whole blocks brings to full size over ``downscale``.
-
-    A ``downscale`` of 1 takes the largest there are, even where those of full size are missing.
-
-    Raises:
-        SoftmineError: there is no folder of images, or none of a size that can be used.
-    """
-    found = {1: scene / "images"} if (scene / "images").is_dir() else {}
-    for folder in scene.glob("images_*"):
-        match = re.fullmatch(r"images_([1-9]\d{0,3})", folder.name)
-        if match and folder.is_dir():
-            found[int(match[1])] = folder
-    if not found:
-        raise SoftmineError(
-            f"cannot read {scene}: it has no folder 'images' (nor images_2, images_4, images_8)"
+def turned_notes(sizes: Mapping[Path, Size]) -> tuple[str, ...]:
+    """Notes on photos that EXIF turns, by what was made of that."""
+    upright = [path.name for path, size in sizes.items() if size.upright]
+    kept = [path.name for path, size in sizes.items() if not size.upright and size.header.orientation != 1]
+    notes = []
+    if upright:
+        notes.append(
+            f"{len(upright)} photos are turned by EXIF, as their cameras are, the first is {upright[0]}"
         )
-    if downscale == 1:
-        factor = min(found)
-        return ImageFolder(found[factor], factor, 1)
-    usable = [factor for factor in found if downscale % factor == 0]
-    if not usable:
-        names = ", ".join(found[factor].name for factor in sorted(found))
-        raise SoftmineError(
-            f"cannot read {scene} at downscale {downscale}: it has {names} only; "
-            f"give 1 for the largest there is, or a multiple of {min(found)}"
+    if kept:
+        notes.append(
+            f"{len(kept)} photos are not turned by EXIF, as their cameras are not, the first is {kept[0]}"
         )
-    factor = max(usable)
-    return ImageFolder(found[factor], factor, downscale // factor)
+    return tuple(notes)
 
 
 def _shown(value: Any) -> str:

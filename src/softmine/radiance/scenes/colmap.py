@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,17 +16,32 @@ from jaxtyping import Float
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Camera, Cameras, Pose
 from softmine.radiance.scenes import checks
+from softmine.radiance.scenes.opacity import opacity
+from softmine.radiance.scenes.photo_masks import dynamic_mask, mask_notes, masks_for
+from softmine.radiance.scenes.photo_paths import (
+    PhotoFinder,
+    choose_folder,
+    extra_note,
+    has_images,
+    image_folders,
+)
 from softmine.radiance.scenes.scene import CAMERA_NEAR, Scene, View, hold_out, unbounded_scene
 
-PLACES = ("sparse/0", "sparse", "colmap/sparse/0", ".")
+PLACES = (".", "sparse", "colmap/sparse", "dense/sparse", "dense", "colmap")
+"""Where a scene's folder has its model, or models in folders of numbers; ``dense/0/sparse`` is one too."""
+PINHOLE, FISHEYE = ("fx", "fy", "cx", "cy"), ("k1", "k2", "k3", "k4")
 LENSES = {
     "SIMPLE_PINHOLE": ("f", "cx", "cy"),
-    "PINHOLE": ("fx", "fy", "cx", "cy"),
+    "PINHOLE": PINHOLE,
     "SIMPLE_RADIAL": ("f", "cx", "cy", "k1"),
     "RADIAL": ("f", "cx", "cy", "k1", "k2"),
-    "OPENCV": ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2"),
+    "OPENCV": (*PINHOLE, "k1", "k2", "p1", "p2"),
+    "FULL_OPENCV": (*PINHOLE, "k1", "k2", "p1", "p2", "k3", "d1", "d2", "d3"),
+    "OPENCV_FISHEYE": (*PINHOLE, *FISHEYE),
+    "SIMPLE_RADIAL_FISHEYE": ("f", "cx", "cy", "k1"),
+    "RADIAL_FISHEYE": ("f", "cx", "cy", "k1", "k2"),
 }
-"""Camera models that are read, and what their parameters are."""
+"""Camera models that are read, and what their parameters are (d1, d2 and d3 are k4, k5 and k6 of OpenCV)."""
 MODELS = {
     0: ("SIMPLE_PINHOLE", 3),
     1: ("PINHOLE", 4),
@@ -43,58 +59,138 @@ MODELS = {
 """Names and numbers of parameters, by COLMAP's numbers of its camera models."""
 
 
-def find(folder: Path) -> Path | None:
-    """The folder of the model, where a scene's folder has one."""
-    for place in PLACES:
-        model = folder / place
-        if any((model / f"cameras.{ending}").is_file() for ending in ("bin", "txt")):
-            return model
-    return None
+class Found(NamedTuple):
+    """The folder of a model, that beside which its photos are, and notes on why it is this one."""
+
+    model: Path
+    root: Path
+    notes: tuple[str, ...]
 
 
-def read(folder: Path, model: Path, downscale: int = 1) -> Scene:
+def find(folder: Path) -> Found | None:
+    """The model with the most images in a scene's folder, or that which the folder itself is; None where there is none."""
+    if _is_model(folder) and not has_images(folder):
+        # The folder of a model alone: its photos are beside one of those that hold it.
+        above = list(folder.resolve().parents[:3])
+        return Found(folder, next((each for each in above if has_images(each)), folder), ())
+    models = [place for place in _places(folder) if _is_model(place)]
+    if not models:
+        return None
+    counts = {model: _count(model) for model in models}
+    largest = max(models, key=lambda model: counts[model])
+    notes = ()
+    if len(models) > 1:
+        others = ", ".join(
+            f"{model.relative_to(folder).as_posix()} with {counts[model]}" if counts[model] >= 0
+            else f"{model.relative_to(folder).as_posix()}, which is damaged"
+            for model in models if model != largest
+        )  # fmt: skip
+        notes = (
+            f"COLMAP's model {largest.relative_to(folder).as_posix()} with {counts[largest]} images is read, not {others}; "
+            "name the folder of another to read that",
+        )
+    inside = [largest, *(each for each in largest.parents if each.is_relative_to(folder))]
+    return Found(largest, next((each for each in inside if has_images(each)), folder), notes)
+
+
+def _places(folder: Path) -> list[Path]:
+    found = []
+    for place in (folder / name for name in PLACES):
+        numbered = [each for each in place.glob("*") if each.name.isdigit()] if place.is_dir() else []
+        for each in sorted(numbered, key=lambda path: int(path.name)) if place != folder else []:
+            found += [each, each / "sparse"]
+        found.append(place)
+    return found
+
+
+def _is_model(folder: Path) -> bool:
+    return any((folder / f"cameras{ending}").is_file() for ending in (".bin", ".txt"))
+
+
+def _count(model: Path) -> int:
+    """How many images a model has; -1 where that cannot be read."""
+    try:
+        path = _either(model, "images")
+        return _Binary(path).count(73) if path.suffix == ".bin" else len(read_images(model))
+    except SoftmineError:
+        return -1
+
+
+def read(folder: Path, found: Found, downscale: int = 1, images: Path | None = None) -> Scene:
     """Reads a model and the images in ``images`` (or ``images_2`` and so on); every eighth, by name, is for testing.
 
     The scene is unbounded; its world is moved and scaled so that the cameras lie in the unit ball.
 
+    Args:
+        folder: the scene's.
+        found: its model.
+        downscale: averages images over blocks of this many pixels a side.
+        images: the folder of the images, where it is another.
+
     Raises:
         SoftmineError: a file is damaged, a camera model is not one of ``LENSES``, or images do not fit.
     """
-    found = checks.image_folder(folder, downscale)
+    model, where = found.model, f"{found.model}: image"
+    folders = image_folders(found.root, downscale, images)
     cameras = read_cameras(model)
     stored = read_images(model)
     if not stored:
         raise SoftmineError(f"cannot read {model}: it has no image with a pose; run COLMAP's mapper again")
-    where = f"{model}: image"
-    images = [
-        checks.inside(found.folder, image.name, f"{where} {image.name!r}: its name") for image in stored
-    ]
-    checks.refuse_missing(images, "images", f"{model} with {found.folder}")
+
+    def located(place: Path) -> tuple[list[Path], PhotoFinder]:
+        finder = PhotoFinder(place)
+        names = [finder.find(entry.name, f"{where} {entry.name!r}: its name") for entry in stored]
+        return names, finder
+
+    def missing(place: Path) -> int:
+        return sum(not path.is_file() for path in located(place)[0])
+
+    place, notes = choose_folder(folders, missing, downscale)
+    paths, finder = located(place.folder)
+    checks.refuse_missing(paths, "images", f"{model} with {place.folder}")
     full = {number: _camera(camera, f"{model}: camera {number}") for number, camera in cameras.items()}
-    views = []
-    for entry, image in zip(stored, images, strict=True):
+    masks = masks_for(paths, place.folder)
+    views, sizes = [], {}
+    for entry, image, mask in zip(stored, paths, masks, strict=True):
         here = f"{where} {entry.name!r}"
         if entry.camera not in full:
             raise SoftmineError(f"{here} names camera {entry.camera}, which {model} does not have")
         camera = full[entry.camera]
-        size = checks.smaller(image, camera.width, camera.height, found.factor, here)
-        camera = camera.resized(*size).downscaled(found.downscale)
-        views.append(View(image.relative_to(folder).as_posix(), camera, _pose(entry, here), "train", image))
+        size = sizes[image] = checks.smaller(image, camera.width, camera.height, place.factor, here)
+        camera = camera.resized(size.width, size.height).downscaled(place.downscale)
+        name = image.relative_to(found.root if images is None else images).as_posix()
+        moving, pose = dynamic_mask(image), _pose(entry, here)
+        views.append(
+            View(name, camera, pose, "train", image, mask, dynamic_mask=moving, upright=size.upright)
+        )
+    has_alpha, alpha_notes = opacity(views, sizes)
     names = ("cameras", "images", "points3D")
+    files = [path for path in model.glob("*.*") if path.stem in names and path.suffix in (".bin", ".txt")]
     scene = unbounded_scene(
         folder,
         hold_out(views),
         str(model),
-        has_alpha=any(checks.header(image).has_alpha for image in images),
-        downscale=found.downscale,
-        files=tuple(sorted(path for path in model.glob("*") if path.stem in names)),
-        notes=checks.extra_note(images, found.folder),
-    )
+        has_alpha=has_alpha,
+        downscale=place.downscale,
+        files=tuple(sorted(path for path in files if path.is_file())),
+        notes=(
+            *found.notes, *notes, *_twice_notes(model), *finder.notes, *checks.turned_notes(sizes),
+            *mask_notes(views), *alpha_notes, *extra_note(paths),
+        ),
+    )  # fmt: skip
     points = read_points(model)
     if points is None:
         return scene
     points = (points - np.array(scene.center)) * scene.scale
     return replace(scene, bounds=replace(scene.bounds, near=_near(scene.views, points)), points=points)
+
+
+def _twice_notes(model: Path) -> tuple[str, ...]:
+    """A note where a model is there both as binary and as text."""
+    names = [
+        name for name in ("cameras", "images") if all(path.is_file() for path in _candidates(model, name))
+    ]
+    return (f"{model} is read from {names[0]}.bin, not from {names[0]}.txt",) if names else ()
 
 
 def _near(views: tuple[View, ...], points: np.ndarray) -> float:
@@ -130,13 +226,15 @@ def _camera(stored: StoredCamera, where: str) -> Camera:
     if not (1 <= stored.width <= checks.MAX_SIDE and 1 <= stored.height <= checks.MAX_SIDE):
         raise SoftmineError(f"{where} is {stored.width} x {stored.height} pixels, which no image is")
     focal = values.get("f", 0.0)
-    k1, k2, p1, p2 = (values.get(name, 0.0) for name in ("k1", "k2", "p1", "p2"))
+    bent = stored.model.endswith("FISHEYE")
+    order = ("k1", "k2", "k3", "k4", "p1", "p2", *(("d1", "d2", "d3") if "d1" in values else ()))
     return Camera(
         stored.width,
         stored.height,
         (values.get("fx", focal), values.get("fy", focal)),
         (values["cx"], values["cy"]),
-        (k1, k2, 0.0, 0.0, p1, p2),
+        tuple(values.get(name, 0.0) for name in order),
+        "fisheye" if bent else "perspective",
     )
 
 
@@ -184,7 +282,8 @@ def read_cameras(model: Path) -> dict[int, StoredCamera]:
     path = _either(model, "cameras")
     if path.suffix == ".txt":
         cameras = {}
-        for number, words in _lines(path):
+        for number, line in _lines(path):
+            words = line.split()
             camera, name, width, height, *parameters = _fields(
                 words, (int, str, int, int), float, path, number
             )
@@ -194,7 +293,10 @@ def read_cameras(model: Path) -> dict[int, StoredCamera]:
     for _ in range(data.count(24)):
         camera, kind, width, height = data.take("<iiQQ")
         if kind not in MODELS:
-            raise SoftmineError(f"cannot read {path}: camera {camera} is of an unknown model, number {kind}")
+            raise SoftmineError(
+                f"cannot read {path}: camera {camera} is of an unknown model, number {kind}; undistort the images first "
+                "(colmap image_undistorter)"
+            )
         name, parameters = MODELS[kind]
         cameras[camera] = StoredCamera(name, width, height, data.take(f"<{parameters}d"))
     data.end()
@@ -212,13 +314,14 @@ def read_images(model: Path) -> list[StoredImage]:
         images = []
         # Every image has a second line, of its points, which may be empty.
         lines = _lines(path, keep_empty=True)
-        for number, words in lines:
-            if not words:
+        for number, line in lines:
+            if not line.strip():
                 continue
             next(lines, None)
+            # The rest of the line is the name, with all its spaces.
+            words = line.rstrip().split(maxsplit=9)
             row = _fields(words, (int, *(float,) * 7, int, str), str, path, number)
-            name = " ".join(row[9:])
-            images.append(StoredImage(name, tuple(row[1:5]), tuple(row[5:8]), row[8]))
+            images.append(StoredImage(row[9], tuple(row[1:5]), tuple(row[5:8]), row[8]))
         return images
     data, images = _Binary(path), []
     for _ in range(data.count(73)):
@@ -241,8 +344,8 @@ def read_points(model: Path) -> Float[np.ndarray, "p 3"] | None:
         return None
     rows = []
     if path.suffix == ".txt":
-        for number, words in _lines(path):
-            rows.append(_fields(words, (int, float, float, float), str, path, number)[1:4])
+        for number, line in _lines(path):
+            rows.append(_fields(line.split(), (int, float, float, float), str, path, number)[1:4])
     else:
         data = _Binary(path)
         for _ in range(data.count(51)):
@@ -268,15 +371,15 @@ def _either(model: Path, name: str) -> Path:
     )
 
 
-def _lines(path: Path, keep_empty: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """Numbers, from 1, and words of the lines that are no comments."""
+def _lines(path: Path, keep_empty: bool = False) -> Iterator[tuple[int, str]]:
+    """Numbers, from 1, and text of the lines that are no comments."""
     try:
         text = checks.read_bytes(path).decode()
     except UnicodeDecodeError as error:
         raise SoftmineError(f"cannot read {path}: it is not text; get a complete copy") from error
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(re.split("\r\n|\n|\r", text), 1):
         if not line.lstrip().startswith("#") and (keep_empty or line.strip()):
-            yield number, line.split()
+            yield number, line
 
 
 def _fields(words: list[str], kinds: tuple[type, ...], rest: type, path: Path, number: int) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import torch
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Camera, Cameras, to_ndc
 from softmine.radiance.scenes import checks
+from softmine.radiance.scenes.photo_masks import dynamic_mask, mask_notes
+from softmine.radiance.scenes.photo_paths import choose_folder, image_folders, photos_in
 from softmine.radiance.scenes.scene import Bounds, Ndc, Scene, View, hold_out, unbounded_scene
 
 NEAREST = 4 / 3
@@ -20,7 +23,7 @@ NEAREST = 4 / 3
 NEAR_PLANE = 1.0
 
 
-def read(folder: Path, downscale: int = 1) -> Scene:
+def read(folder: Path, downscale: int = 1, images: Path | None = None) -> Scene:
     """Reads ``poses_bounds.npy`` (N, 17) and the N images, sorted by name; every eighth is for testing.
 
     A row is a pose (3, 5), whose columns are the camera's down, right and backward axes, its center, and
@@ -35,31 +38,42 @@ def read(folder: Path, downscale: int = 1) -> Scene:
     """
     file = folder / "poses_bounds.npy"
     table = _table(file)
-    found = checks.image_folder(folder, downscale)
-    images = sorted(path for path in found.folder.iterdir() if path.suffix.lower() in checks.IMAGE_ENDINGS)
-    if len(images) != len(table):
+    folders = image_folders(folder, downscale, images)
+
+    def missing(place: Path) -> int:
+        return abs(len(table) - len(photos_in(place)))
+
+    place, notes = choose_folder(folders, missing, downscale)
+    photos = photos_in(place.folder)
+    if len(photos) != len(table):
         raise SoftmineError(
-            f"{file} has poses for {len(table)} images, but {found.folder} holds {len(images)}; "
+            f"{file} has poses for {len(table)} images, but {place.folder} holds {len(photos)}; "
             "they must be the same ones, sorted by name"
         )
-    views = []
-    for index, (row, image) in enumerate(zip(table, images, strict=True)):
+    views, sizes = [], {}
+    for index, (row, image) in enumerate(zip(table, photos, strict=True)):
         where = f"{file}: row {index} ({image.name})"
         matrix = row[:15].reshape(3, 5)
-        camera = _camera(matrix[:, 4], image, found.factor, where).downscaled(found.downscale)
+        camera = _camera(matrix[:, 4], where)
+        size = sizes[image] = checks.smaller(image, camera.width, camera.height, place.factor, where)
+        camera = camera.resized(size.width, size.height).downscaled(place.downscale)
         # Columns down, right, back -> right, down, forward.
         pose = np.stack((matrix[:, 1], matrix[:, 0], -matrix[:, 2], matrix[:, 3]), 1)
-        name = image.relative_to(folder).as_posix()
-        views.append(View(name, camera, checks.rigid(pose, f"{where}: the pose"), "train", image))
+        pose = checks.rigid(pose, f"{where}: the pose")
+        name = image.relative_to(folder if images is None else images).as_posix()
+        views.append(
+            View(name, camera, pose, "train", image, dynamic_mask=dynamic_mask(image), upright=size.upright)
+        )
+    notes = (*notes, *checks.turned_notes(sizes), *mask_notes(views), *_alpha_notes(sizes))
     views = hold_out(views)
     nearest = float(table[:, 15].min())
-    common = {"downscale": found.downscale, "files": (file,)}
-    scene = Scene(folder.resolve().name, folder, (), Bounds("ndc", 0.0, 1.0), **common)
+    common = {"downscale": place.downscale, "files": (file,)}
+    scene = Scene(folder.resolve().name, folder, (), Bounds("ndc", 0.0, 1.0), notes=notes, **common)
     facing = _face_forward(views, NEAREST / nearest, scene)
     if facing:
         return facing
     note = "the cameras do not all look one way, so the scene is unbounded and not in NDC"
-    scene = unbounded_scene(folder, views, str(file), notes=(note,), **common)
+    scene = unbounded_scene(folder, views, str(file), notes=(note, *notes), **common)
     return replace(scene, bounds=replace(scene.bounds, near=0.5 * nearest * scene.scale))
 
 
@@ -90,7 +104,12 @@ def _table(file: Path) -> np.ndarray:
     return table
 
 
-def _camera(size: np.ndarray, image: Path, factor: int, where: str) -> Camera:
+def _alpha_notes(sizes: Mapping[Path, checks.Size]) -> tuple[str, ...]:
+    found = sum(size.header.has_alpha for size in sizes.values())
+    return (f"the opacity of {found} photos is not used",) if found else ()
+
+
+def _camera(size: np.ndarray, where: str) -> Camera:
     height, width, focal = size.tolist()
     for value, key in ((height, "height"), (width, "width"), (focal, "focal length")):
         checks.positive(value, key, where)
@@ -98,8 +117,7 @@ def _camera(size: np.ndarray, image: Path, factor: int, where: str) -> Camera:
         raise SoftmineError(
             f"{where}: its size is {width:g} x {height:g}, but must be whole numbers of pixels"
         )
-    full = Camera(int(width), int(height), (focal, focal), (width / 2, height / 2))
-    return full.resized(*checks.smaller(image, full.width, full.height, factor, where))
+    return Camera(int(width), int(height), (focal, focal), (width / 2, height / 2))
 
 
 def _face_forward(views: list[View], scale: float, scene: Scene) -> Scene | None:

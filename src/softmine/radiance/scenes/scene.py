@@ -32,6 +32,8 @@ class View:
         split: what it is for: ``train`` or ``test``.
         image: its file, or None where ``pixels`` are given.
         mask: an image of the same size whose black pixels do not count, or None.
+        dynamic_mask: one whose pixels that are not black do not count, or None.
+        upright: whether the pixels are those that EXIF turns, which the camera is then of, not those that are stored.
         pixels: (H, W, 3) RGB or (H, W, 4) RGBA (not premultiplied), or None where there is a file.
     """
 
@@ -42,6 +44,8 @@ class View:
     image: Path | None
     mask: Path | None = None
     pixels: UInt8[np.ndarray, "h w c"] | None = None
+    dynamic_mask: Path | None = None
+    upright: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,8 +154,8 @@ def hold_out(views: Sequence[View]) -> list[View]:
     return sorted(split, key=lambda view: view.split == "test")
 
 
-def box_bounds(views: Sequence[View], half: float, where: str) -> Bounds:
-    """Bounds of an object in [-half, half]^3, which cameras see from outside or inside.
+def box_bounds(views: Sequence[View], half: float, where: str, middle: str = "origin") -> Bounds:
+    """Bounds of an object in [-half, half]^3, which cameras see from outside or inside; ``middle`` is its middle's name.
 
     Raises:
         SoftmineError: no camera looks at the box.
@@ -163,7 +167,7 @@ def box_bounds(views: Sequence[View], half: float, where: str) -> Bounds:
     ahead = -(centers * axes).sum(-1)
     if not ((ahead > 0) | (distance < reach)).any():
         raise SoftmineError(
-            f"{where}: no camera looks at the origin, where the object must be; its axes are not those of OpenGL"
+            f"{where}: no camera looks at the {middle}, where the object must be; its axes are not those of OpenGL"
         )
     near = max(CAMERA_NEAR, float(distance.min()) - reach)
     return Bounds("box", near, float(distance.max()) + reach, (-half, -half, -half), (half, half, half))

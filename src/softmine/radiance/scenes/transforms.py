@@ -3,73 +3,129 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Camera, from_opengl
 from softmine.radiance.scenes import checks
-from softmine.radiance.scenes.scene import Scene, View, box_bounds, hold_out, unbounded_scene
+from softmine.radiance.scenes.object_box import box_scene, stated_box
+from softmine.radiance.scenes.opacity import opacity
+from softmine.radiance.scenes.photo_masks import dynamic_mask, mask_notes
+from softmine.radiance.scenes.photo_paths import PhotoFinder, extra_note
+from softmine.radiance.scenes.scene import Scene, View, hold_out, unbounded_scene
 
-MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
-"""Camera models whose lens is one of ``softmine.radiance.lens_distortion``."""
+PERSPECTIVE = (
+    "PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "FULL_OPENCV", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE",
+)  # fmt: skip
+FISHEYE = ("FISHEYE", "OPENCV_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
+PANORAMA = ("EQUIRECTANGULAR", "LATLONG")
+"""Camera models by their lens (see ``softmine.radiance.cameras``), in any case of letters."""
+REMEDIES = {
+    "ORTHO": "its rays are parallel, which no lens here has; render the views with a perspective camera",
+    "STEREO": "it is two panoramas in one image; cut it into perspective views",
+    "VR180": "it is two fisheye images in one; cut them apart",
+    "FTHETA": "its polynomial is NVIDIA's; undistort the images, or estimate them as OPENCV_FISHEYE",
+}
+"""What to do about camera models that are not read, by parts of their names."""
 FOCALS = (("fl_x", "camera_angle_x"), ("fl_y", "camera_angle_y"))
 """Two names each, of which one will do."""
-SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".PNG", ".JPG")
-HALF_SIDE = 1.5
-"""Objects of NeRF-Synthetic lie in [-1.5, 1.5]^3."""
+IGNORED = {
+    "rolling_shutter": "the rolling shutter (rolling_shutter) is not used: a photo is taken to be of one moment",
+    "depth_file_path": "depth images (depth_file_path) are not used",
+    "time": "the times of the frames (time) are not used: the scene is taken to stand still",
+    "mask_color": "colors that stand for masks (mask_color) are not used",
+    "white_transparent": "white_transparent is not used: white stays white",
+    "black_transparent": "black_transparent is not used: black stays black",
+}
+"""Fields that would change what is learned, and what is said where a file has them."""
 
 
-def read_blender(folder: Path, downscale: int = 1) -> Scene:
+class Frames(NamedTuple):
+    """What one file of poses gives.
+
+    Attributes:
+        views: in the order of its frames.
+        content: of the file.
+        sizes: of the images.
+        finder: which found them.
+        notes: what was chosen or left out.
+    """
+
+    views: list[View]
+    content: dict[str, Any]
+    sizes: dict[Path, checks.Size]
+    finder: PhotoFinder
+    notes: tuple[str, ...]
+
+
+def read_blender(folder: Path, downscale: int = 1, images: Path | None = None) -> Scene:
     """Reads ``transforms_train.json`` with ``transforms_test.json``, or ``transforms_val.json`` where there is no test.
 
     With neither, every eighth training view is held out. Images with opacity are taken for renderings of an object
-    in [-1.5, 1.5]^3; images without for photos of an unbounded scene.
+    in a box (see ``softmine.radiance.scenes.object_box``); images without, or all opaque, for photos of an unbounded scene.
 
     Raises:
         SoftmineError: a file is damaged, or does not fit the others.
     """
-    train = folder / "transforms_train.json"
-    views, has_alpha, _ = read_frames(train, "train", downscale)
-    files, notes = (train,), ()
+    file = folder / "transforms_train.json"
+    parts = [read_frames(file, "train", downscale, images)]
     others = [folder / "transforms_test.json", folder / "transforms_val.json"]
-    other = next((path for path in others if path.is_file()), None)
-    if other:
-        held, held_alpha, _ = read_frames(other, "test", downscale)
-        views, has_alpha, files = [*views, *held], has_alpha or held_alpha, (train, other)
+    found = [path for path in others if path.is_file()]
+    files, notes = (file, *found[:1]), ()
+    if found:
+        parts.append(read_frames(found[0], "test", downscale, images))
+        views = [view for part in parts for view in part.views]
     else:
-        views = hold_out(views)
+        views = hold_out(parts[0].views)
         notes = ("there is no transforms_test.json, so every eighth view is for testing",)
-    if not has_alpha:
-        return unbounded_scene(folder, views, str(train), downscale=downscale, files=files, notes=notes)
-    bounds = box_bounds(views, HALF_SIDE, str(train))
-    name = folder.resolve().name
-    return Scene(name, folder, tuple(views), bounds, True, downscale=downscale, files=files, notes=notes)
+    if found[1:]:
+        notes = (f"{found[1].name} is not used",)
+    sizes = {path: size for part in parts for path, size in part.sizes.items()}
+    has_alpha, alpha_notes = opacity(views, sizes)
+    notes = [*notes, *(note for part in parts for note in part.notes), *checks.turned_notes(sizes)]
+    notes = [*notes, *mask_notes(views, stated=True), *alpha_notes]
+    common = {"downscale": downscale, "files": files}
+    content = parts[0].content
+    if has_alpha:
+        return box_scene(folder, views, str(file), stated_box(content, str(file)), _once(notes), **common)
+    notes = _once([*notes, *_unbounded_notes(content)])
+    return unbounded_scene(folder, views, str(file), notes=notes, **common)
 
 
-def read_nerfstudio(file: Path, downscale: int = 1) -> Scene:
+def read_nerfstudio(file: Path, downscale: int = 1, images: Path | None = None) -> Scene:
     """Reads one file of poses; test views are its ``test_filenames`` (or ``val_filenames``), else all that are not in its
     ``train_filenames``, else every eighth.
 
     Raises:
         SoftmineError: the file is damaged, or does not fit its images.
     """
-    views, has_alpha, content = read_frames(file, "train", downscale)
-    views = _split(views, content, file)
-    used = [view.image for view in views if view.image]
-    notes = checks.extra_note(used, used[0].parent)
+    frames = read_frames(file, "train", downscale, images)
+    views, split_notes = _split(frames, file)
+    has_alpha, alpha_notes = opacity(views, frames.sizes)
+    notes = (
+        *frames.notes, *split_notes, *checks.turned_notes(frames.sizes), *mask_notes(views, stated=True), *alpha_notes,
+        *_unbounded_notes(frames.content), *extra_note(list(frames.sizes)),
+    )  # fmt: skip
     return unbounded_scene(
-        file, views, str(file), has_alpha=has_alpha, downscale=downscale, files=(file,), notes=notes
+        file, views, str(file), has_alpha=has_alpha, downscale=downscale, files=(file,), notes=_once(notes)
     )
 
 
-def read_frames(file: Path, split: str, downscale: int = 1) -> tuple[list[View], bool, dict[str, Any]]:
-    """Views of one file, whether any has opacity, and the file's content.
+def read_frames(file: Path, split: str, downscale: int = 1, images: Path | None = None) -> Frames:
+    """Views of one file, and the file's content.
 
     What a frame says of its camera goes before what the file says of all. Focal lengths may be ``fl_x``, ``fl_y``
     in pixels or ``camera_angle_x``, ``camera_angle_y`` in radians; the size defaults to the image's own, the
     principal point to its middle. Camera axes are those of OpenGL.
+
+    Args:
+        file: of poses.
+        split: what its views are for.
+        downscale: averages images over blocks of this many pixels a side.
+        images: the folder of the images, where their names lead out of the file's.
 
     Raises:
         SoftmineError: a field is missing or wrong, an image is missing or of another size.
@@ -80,39 +136,56 @@ def read_frames(file: Path, split: str, downscale: int = 1) -> tuple[list[View],
         raise SoftmineError(f"cannot read {file}: it has no list of 'frames'; it is not a file of poses")
     if not frames:
         raise SoftmineError(f"cannot read {file}: its list of 'frames' is empty; it needs views")
-    folder = file.parent
+    finder = PhotoFinder(file.parent, images)
 
     def named(key: str, index: int) -> Path:
-        return checks.inside(folder, frames[index].get(key), f"{file}: '{key}' of frame {index}")
+        where = f"{file}: '{key}' of frame {index}"
+        return finder.find(frames[index].get(key), where, mask=key == "mask_path")
 
-    images = [_find(named("file_path", index)) for index in range(len(frames))]
-    checks.refuse_missing(images, "images", str(file))
+    paths = [named("file_path", index) for index in range(len(frames))]
+    checks.refuse_missing(paths, "images", str(file))
     masks = [
         None if frame.get("mask_path") is None else named("mask_path", index)
         for index, frame in enumerate(frames)
     ]
     checks.refuse_missing([mask for mask in masks if mask], "masks", str(file))
-    views, has_alpha = [], False
-    for index, (frame, image, mask) in enumerate(zip(frames, images, masks, strict=True)):
+    views, sizes = [], {}
+    for index, (frame, image, mask) in enumerate(zip(frames, paths, masks, strict=True)):
         where = f"{file}: frame {index} ({frame['file_path']})"
         if "transform_matrix" not in frame:
             raise SoftmineError(f"{where}: it has no 'transform_matrix'; add it")
-        found = checks.header(image)
-        has_alpha |= found.has_alpha
-        camera = _camera(_merged(content, frame), found, where)
-        for path in (image, mask):
-            if path:
-                checks.smaller(path, camera.width, camera.height, 1, where)
+        header = checks.header(image)
+        camera = _camera(_merged(content, frame), header, where)
+        size = sizes[image] = checks.smaller(image, camera.width, camera.height, 1, where, header)
+        if mask:
+            checks.smaller(mask, camera.width, camera.height, 1, where)
         pose = from_opengl(checks.rigid(frame["transform_matrix"], f"{where}: 'transform_matrix'"))
-        name = image.relative_to(folder).as_posix()
-        views.append(View(name, camera.downscaled(downscale), pose, split, image, mask))
-    return views, has_alpha, content
+        name, moving = finder.relative(image), dynamic_mask(image)
+        camera = camera.downscaled(downscale)
+        views.append(View(name, camera, pose, split, image, mask, dynamic_mask=moving, upright=size.upright))
+    return Frames(views, content, sizes, finder, (*finder.notes, *_ignored(content, frames)))
 
 
-def _find(path: Path) -> Path:
-    """The file itself, or with an ending that was left out."""
-    candidates = (path.with_name(path.name + suffix) for suffix in SUFFIXES)
-    return next((candidate for candidate in candidates if candidate.is_file()), path)
+def _ignored(content: dict[str, Any], frames: Sequence[dict[str, Any]]) -> list[str]:
+    """Notes on fields that are not used, unless all they say is 0 or false."""
+    return [
+        note
+        for key, note in IGNORED.items()
+        if any(
+            any(value) if isinstance(value, list) else value
+            for value in (each.get(key) for each in (content, *frames))
+        )
+    ]
+
+
+def _unbounded_notes(content: dict[str, Any]) -> tuple[str, ...]:
+    if content.get("aabb_scale") is None:
+        return ()
+    return ("aabb_scale is not used: the scene is unbounded",)
+
+
+def _once(notes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(notes))
 
 
 def _merged(content: dict[str, Any], frame: dict[str, Any]) -> dict[str, Any]:
@@ -124,26 +197,72 @@ def _merged(content: dict[str, Any], frame: dict[str, Any]) -> dict[str, Any]:
 
 
 def _camera(content: dict[str, Any], found: checks.Header, where: str) -> Camera:
-    model = content.get("camera_model", "OPENCV")
-    if model not in MODELS or content.get("is_fisheye"):
-        name = model if model not in MODELS else "a fisheye (is_fisheye)"
-        raise SoftmineError(
-            f"{where}: its camera model is {name}, but only {', '.join(MODELS)} are read; undistort the images first"
-        )
+    model = _model(content, where)
     width = checks.size(content, "w", where, found.width)
     height = checks.size(content, "h", where, found.height)
-    across = _focal(content, *FOCALS[0], width, where)
-    down = _focal(content, *FOCALS[1], height, where) or across
-    if across is None or down is None:
-        raise SoftmineError(f"{where}: it has neither 'fl_x' nor 'camera_angle_x'; add the focal length")
     center = (
         checks.number(content, "cx", where, width / 2),
         checks.number(content, "cy", where, height / 2),
     )
-    k1, k2, k3, k4, p1, p2 = (
-        checks.number(content, key, where, 0.0) for key in ("k1", "k2", "k3", "k4", "p1", "p2")
+    if model in PANORAMA:
+        return _panorama(width, height, where)
+    across = _focal(content, *FOCALS[0], width, where)
+    down = _focal(content, *FOCALS[1], height, where)
+    if across is None and down is None:
+        raise SoftmineError(f"{where}: it has neither 'fl_x' nor 'camera_angle_x'; add the focal length")
+    focal = (across or down or 0.0, down or across or 0.0)
+    k1, k2, k3, k4, k5, k6, p1, p2 = (
+        checks.number(content, key, where, 0.0) for key in ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
     )
-    return Camera(width, height, (across, down), center, (k1, k2, k3, k4, p1, p2))
+    if model in FISHEYE:
+        if p1 or p2:
+            raise SoftmineError(f"{where}: a fisheye has no 'p1' and 'p2'; undistort the images first")
+        circle = math.inf
+        if "fisheye_crop_radius" in content:
+            circle = checks.number(content, "fisheye_crop_radius", where) / focal[0]
+        return Camera(width, height, focal, center, (k1, k2, k3, k4, 0.0, 0.0), "fisheye", circle)
+    if model == "FULL_OPENCV":
+        return Camera(width, height, focal, center, (k1, k2, k3, 0.0, p1, p2, k4, k5, k6))
+    if k5 or k6:
+        raise SoftmineError(
+            f"{where}: it has 'k5' and 'k6', which only FULL_OPENCV has, but its camera model is {model}; name the right one"
+        )
+    return Camera(width, height, focal, center, (k1, k2, k3, k4, p1, p2))
+
+
+def _model(content: dict[str, Any], where: str) -> str:
+    """The name of the camera model, in capitals.
+
+    Raises:
+        SoftmineError: it is not one that is read.
+    """
+    flags = {
+        "is_fisheye": "FISHEYE", "equirectangular": "EQUIRECTANGULAR", "latlong": "LATLONG", "orthographic": "ORTHOGRAPHIC",
+        "ftheta_p0": "FTHETA",
+    }  # fmt: skip
+    flagged = next((name for key, name in flags.items() if content.get(key)), None)
+    stated = content.get("camera_model", content.get("camera_type"))
+    name = str(stated).upper() if stated is not None else flagged or "OPENCV"
+    if flagged and name in PERSPECTIVE:
+        name = flagged
+    if name in (*PERSPECTIVE, *FISHEYE, *PANORAMA):
+        return name
+    remedy = next((text for part, text in REMEDIES.items() if part in name), None)
+    known = ", ".join((*PERSPECTIVE, *FISHEYE, PANORAMA[0]))
+    raise SoftmineError(
+        f"{where}: its camera model is {stated if flagged is None else name}, but only {known} are read; "
+        + (remedy or "name one of these, or undistort the images first")
+    )
+
+
+def _panorama(width: int, height: int, where: str) -> Camera:
+    if width != 2 * height:
+        raise SoftmineError(
+            f"{where}: its camera model is EQUIRECTANGULAR, but it is {width} x {height} pixels and a whole panorama is twice "
+            "as wide as high; use the whole one, or cut it into perspective views"
+        )
+    focal = (width / (2 * math.pi), height / math.pi)
+    return Camera(width, height, focal, (width / 2, height / 2), lens="equirectangular")
 
 
 def _focal(content: dict[str, Any], key: str, angle_key: str, side: int, where: str) -> float | None:
@@ -157,14 +276,16 @@ def _focal(content: dict[str, Any], key: str, angle_key: str, side: int, where: 
     return side / 2 / math.tan(angle / 2)
 
 
-def _split(views: list[View], content: dict[str, Any], file: Path) -> list[View]:
-    """The views by what a file's lists of splits say."""
+def _split(frames: Frames, file: Path) -> tuple[list[View], tuple[str, ...]]:
+    """The views by what a file's lists of splits say, and a note on those that they leave out."""
+    views, content = frames.views, frames.content
     known = {view.name for view in views}
-    held = [_names(content, key, file) for key in ("test_filenames", "val_filenames") if content.get(key)]
+    keys = [key for key in ("test_filenames", "val_filenames") if content.get(key)]
+    held = [_names(frames, key, file) for key in keys]
     listed = content.get("train_filenames") is not None
     if not held and not listed:
-        return hold_out(views)
-    train = _names(content, "train_filenames", file) if listed else known.difference(*held)
+        return hold_out(views), ()
+    train = _names(frames, "train_filenames", file) if listed else known.difference(*held)
     test = held[0] if held else known - train
     unknown = sorted(train.union(*held) - known)
     if unknown:
@@ -175,13 +296,15 @@ def _split(views: list[View], content: dict[str, Any], file: Path) -> list[View]
         wrong = f"its lists of splits leave no view to {'train' if not train else 'test'}; correct them"
     else:
         chosen = [replace(view, split="test") for view in views if view.name in test]
-        return [view for view in views if view.name in train] + chosen
+        left = len(known - train - test)
+        notes = (f"{left} views are not used: they are neither to train nor in {keys[0]}",) if left else ()
+        return [view for view in views if view.name in train] + chosen, notes
     raise SoftmineError(f"{file}: {wrong}")
 
 
-def _names(content: dict[str, Any], key: str, file: Path) -> set[str]:
-    names = content[key]
+def _names(frames: Frames, key: str, file: Path) -> set[str]:
+    names = frames.content[key]
     if not isinstance(names, list):
         raise SoftmineError(f"{file}: '{key}' is not a list of files")
-    where = f"{file}: '{key}'"
-    return {checks.inside(file.parent, name, where).relative_to(file.parent).as_posix() for name in names}
+    finder = frames.finder
+    return {finder.relative(finder.find(name, f"{file}: '{key}'")) for name in names}

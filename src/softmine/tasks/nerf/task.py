@@ -49,12 +49,19 @@ class Options:
         background: what transparent photos are measured and shown before: ``white``, as published figures are, or ``black``.
         test_views: to measure on so many test views only, spread evenly; None for all.
         corrupt: how to make the training views dirty, as ``patches=0.05``; None to leave them clean.
+        images: the folder of the photos, where the scene's files lead out of its own; None where they do not. It is kept as
+            an absolute path.
     """
 
     downscale: int = 1
     background: str = "white"
     test_views: int | None = None
     corrupt: str | None = None
+    images: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.images is not None:
+            object.__setattr__(self, "images", str(Path(self.images).absolute()))
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> NerfTask:
@@ -71,11 +78,11 @@ def read(path: str | None, options: Options, report: Report = silent) -> NerfTas
     corruption = parse_corruption(options.corrupt, "nerf")
     name = builtin_name(path, DEFAULT)
     if name is None:
-        scene = read_scene(str(path), options.downscale)
+        scene = read_scene(str(path), options.downscale, options.images)
     elif name != DEFAULT:
         raise SoftmineError(f"there is no built-in scene '{name}'; try {DEFAULT}")
-    elif options.downscale != 1:
-        raise ArgumentError("{downscale} is for photos from files: give a PATH")
+    elif options.downscale != 1 or options.images is not None:
+        raise ArgumentError("{downscale} and {images} are for photos from files: give a PATH")
     else:
         scene = procedural()
     return NerfTask(_with_test_views(scene, options.test_views), options.background, corruption)
@@ -126,13 +133,16 @@ class NerfTask(SignalTask[Photos]):
         """The test views, which stay on the CPU."""
         return Photos(self.scene, "test")
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user may want to know of the scene and of how its photos were read, one sentence each."""
+        return (*self.scene.notes, *self.signal.notes, *self.test.notes)
+
     def size(self) -> str:
         """As in ``100 views of 200 x 200 RGBA, 200 to test on``; what else one may want to know of the scene follows."""
         count, height, width = self.signal.domain.shape
         words = f"{count} views of {width} x {height} {'RGBA' if self.signal.channels == 4 else 'RGB'}"
-        return (
-            "; ".join([f"{words}, {len(self.scene.split('test'))} to test on", *self.scene.notes]) + self.dirt
-        )
+        return "; ".join([f"{words}, {len(self.scene.split('test'))} to test on", *self.notes]) + self.dirt
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its scene; ``centre`` and ``scale`` lead from the file's world to the scene's."""
@@ -147,7 +157,7 @@ class NerfTask(SignalTask[Photos]):
             "bounds": scene.bounds.kind,
             "centre": list(scene.center),
             "scale": scene.scale,
-            "notes": list(scene.notes),
+            "notes": list(self.notes),
         }
 
     def make_field(self, settings: FieldSettings) -> Renderer:

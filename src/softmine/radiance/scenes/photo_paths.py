@@ -1,0 +1,254 @@
+"""Finds the photos and masks that a scene names, and remembers what had to be chosen for that."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from softmine.errors import ArgumentError, SoftmineError
+from softmine.radiance.scenes.photo_masks import DYNAMIC
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """The photos of a folder by name: no masks, and none of the hidden files (``._a.png``) that macOS leaves on foreign disks."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _is_photo(path.name))
+
+
+def extra_note(used: Iterable[Path]) -> tuple[str, ...]:
+    """A note for each folder with photos that no view uses."""
+    notes = []
+    for folder in sorted({path.parent for path in used}):
+        found = photos_in(folder)
+        names = {path.name for path in used if path.parent == folder}
+        extra = [path.name for path in found if path.name not in names]
+        if extra:
+            notes.append(
+                f"{len(extra)} of the {len(found)} images in {folder} have no pose and are not used, "
+                f"the first is {extra[0]}"
+            )
+    return tuple(notes)
+
+
+class PhotoFinder:
+    """Finds the files that a scene names.
+
+    A name may lack its ending, or differ from its file's in the case of letters or in the ending; where that is so
+    ``notes`` says it. Names that lead out of the scene's folder need the folder of the photos to be named.
+
+    Args:
+        folder: what names are relative to.
+        images: the folder in which the photos are, wherever their names lead; None for the scene's own.
+    """
+
+    def __init__(self, folder: Path, images: Path | None = None) -> None:
+        self.folder, self.images = folder, images
+        self._listings: dict[Path, _Listing] = {}
+        self._taken: dict[str, str] = {}
+        self._notes: dict[str, list[str]] = {}
+
+    def find(self, name: Any, where: str, *, mask: bool = False) -> Path:
+        """The file of a name; where there is none, the path where it should be. Masks may stay in the scene's own folder.
+
+        Raises:
+            SoftmineError: the name is not text, leads out of the folders that may be read, or has one file with another.
+        """
+        candidates = self._candidates(name, where, mask)
+        for path in candidates:
+            found = self._existing(path)
+            if found:
+                return self._remember(name, path, found, where)
+        return candidates[-1] if self.images else candidates[0]
+
+    def relative(self, path: Path) -> str:
+        """What to call a file that was found: its path in its folder."""
+        for base in (self.folder, self.images):
+            if base and path.is_relative_to(base):
+                return path.relative_to(base).as_posix()
+        return path.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was chosen, a sentence a kind."""
+        return tuple(
+            first if len(rest) == 0 else f"{first} (and {len(rest)} more like it)"
+            for first, *rest in self._notes.values()
+        )
+
+    def _candidates(self, name: Any, where: str, mask: bool) -> list[Path]:
+        if not isinstance(name, str) or not name.strip() or "\0" in name:
+            raise SoftmineError(f"{where} is {_shown(name)}, but must be a file's path")
+        text = name.replace("\\", "/")
+        own = _inside(self.folder, text)
+        if self.images is None:
+            if own is None:
+                raise ArgumentError(
+                    "{where} is {name}, which leads out of {folder}: name the folder of the photos with {images}, or move "
+                    "the file into it",
+                    where=where,
+                    name=_shown(name),
+                    folder=self.folder,
+                )
+            return [own]
+        stated = _inside(self.images, os.path.join(os.path.abspath(self.folder), text))  # noqa: PTH100, PTH118
+        parts = [part for part in text.split("/") if part not in ("", ".", "..")]
+        ends = [self.images.joinpath(*parts[start:]) for start in range(len(parts))]
+        return [path for path in (own if mask else None, stated, *ends) if path]
+
+    def _existing(self, path: Path) -> Path | None:
+        if path.is_file():
+            return path
+        return next((path.with_name(name) for name in self._listing(path.parent).matching(path.name)), None)
+
+    def _listing(self, folder: Path) -> _Listing:
+        if folder not in self._listings:
+            self._listings[folder] = _Listing(folder)
+        return self._listings[folder]
+
+    def _remember(self, name: str, stated: Path, found: Path, where: str) -> Path:
+        first = self._taken.setdefault(os.path.abspath(found), os.path.normpath(name))  # noqa: PTH100
+        if first != os.path.normpath(name) and (found != stated or self.images):
+            raise SoftmineError(
+                f"{where} is {_shown(name)}, but {found} is read for {_shown(first)} already; correct the names"
+            )
+        if found.name == stated.name:
+            return found
+        others = self._listing(found.parent).matching(stated.name)[1:]
+        if found.name.lower() == stated.name.lower():
+            self._note("case", f"{found.name} is read for {stated.name}, which differs in case")
+        elif found.stem.lower() != stated.name.lower():
+            self._note("ending", f"{found.name} is read for {stated.name}, which is not there")
+        elif others:
+            self._note("choice", f"{found.name} is read for {stated.name}, not {others[0]}")
+        return found
+
+    def _note(self, kind: str, text: str) -> None:
+        notes = self._notes.setdefault(kind, [])
+        if text not in notes:
+            notes.append(text)
+
+
+class ImageFolder(NamedTuple):
+    """A folder of images, how many times smaller than full size, and how many times they are averaged down yet."""
+
+    folder: Path
+    factor: int
+    downscale: int
+
+
+def image_folders(root: Path, downscale: int, images: Path | None = None) -> list[ImageFolder]:
+    """The folders that averaging over whole blocks brings to full size over ``downscale``, those with the least to do first.
+
+    A ``downscale`` of 1 takes the largest there are, even where those of full size are missing.
+
+    Args:
+        root: what holds ``images``, ``images_2`` and so on.
+        downscale: how many times smaller than full size photos should become.
+        images: the one folder of photos instead.
+
+    Raises:
+        SoftmineError: there is no folder of images, or none of a size that can be used.
+    """
+    if images is not None:
+        found = {_factor(images.name) or 1: images}
+    else:
+        found = {1: root / "images"} if (root / "images").is_dir() else {}
+        for folder in root.glob("images_*"):
+            factor = _factor(folder.name)
+            if factor and folder.is_dir():
+                found[factor] = folder
+    if not found:
+        raise ArgumentError(
+            "cannot read {root}: it has no folder 'images' (nor images_2, images_4, images_8); name the folder of the "
+            "photos with {images}",
+            root=root,
+        )
+    if downscale == 1:
+        return [ImageFolder(found[factor], factor, 1) for factor in sorted(found)]
+    usable = [factor for factor in sorted(found, reverse=True) if downscale % factor == 0]
+    if not usable:
+        names = ", ".join(found[factor].name for factor in sorted(found))
+        raise SoftmineError(
+            f"cannot read {root} at downscale {downscale}: it has {names} only; "
+            f"give 1 for the largest there is, or a multiple of {min(found)}"
+        )
+    return [ImageFolder(found[factor], factor, downscale // factor) for factor in usable]
+
+
+def choose_folder(
+    folders: Sequence[ImageFolder], missing: Callable[[Path], int], downscale: int
+) -> tuple[ImageFolder, tuple[str, ...]]:
+    """The first folder in which no photo is missing, or else the first; and notes on that choice.
+
+    Args:
+        folders: what ``image_folders`` gives.
+        missing: how many photos a folder lacks.
+        downscale: what was asked for.
+    """
+    first = folders[0]
+    lacks = missing(first.folder)
+    chosen = first if not lacks else next((each for each in folders[1:] if not missing(each.folder)), first)
+    if chosen != first:
+        return chosen, (
+            f"{first.folder.name} lacks {lacks} of the photos, so those in {chosen.folder.name} are used",
+        )
+    if downscale == 1 and chosen.factor > 1:
+        return chosen, (
+            f"the photos are those in {chosen.folder.name}, {chosen.factor} times smaller than full size",
+        )
+    return chosen, ()
+
+
+def has_images(root: Path) -> bool:
+    """Whether a folder holds one of the folders that ``image_folders`` looks for."""
+    folders = [root / "images", *root.glob("images_*")]
+    return any(each.is_dir() and (each.name == "images" or _factor(each.name)) for each in folders)
+
+
+def _factor(name: str) -> int | None:
+    match = re.fullmatch(r"images_([1-9]\d{0,3})", name)
+    return int(match[1]) if match else None
+
+
+class _Listing:
+    """The photos of a folder, to be found by names that are not quite theirs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.names: dict[str, list[str]] = {}
+        self.stems: dict[str, list[str]] = {}
+        for path in photos_in(folder):
+            self.names.setdefault(path.name.lower(), []).append(path.name)
+            self.stems.setdefault(path.stem.lower(), []).append(path.name)
+
+    def matching(self, name: str) -> list[str]:
+        """Files of a name in other case, or with an ending for one without, or with another; the likeliest first."""
+        low = name.lower()
+        found = self.names.get(low) or self.stems.get(low)
+        if not found and low.endswith(ENDINGS):
+            found = self.stems.get(low.rpartition(".")[0])
+        return sorted(found or [], key=lambda each: (ENDINGS.index(Path(each).suffix.lower()), each))
+
+
+def _is_photo(name: str) -> bool:
+    return name.lower().endswith(ENDINGS) and not name.startswith((".", DYNAMIC))
+
+
+def _inside(folder: Path, name: str) -> Path | None:
+    """The path of ``name`` in ``folder``; None where it leads out."""
+    base = os.path.abspath(folder)  # noqa: PTH100  (links are the user's own and are followed)
+    path = os.path.normpath(os.path.join(base, name))  # noqa: PTH118
+    if os.path.commonpath((base, path)) != base or path == base:
+        return None
+    return folder / os.path.relpath(path, base)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
