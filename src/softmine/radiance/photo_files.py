@@ -23,16 +23,15 @@ _BAND = 2**17
 """Pixels that are floats at a time: few enough to stay in the cache."""
 
 
-def load(view: View, downscale: int, has_alpha: bool) -> UInt8[np.ndarray, "h w c"]:
-    """Pixels of a view, RGB or premultiplied RGBA, averaged over blocks of ``downscale`` x ``downscale`` pixels.
+def reduce(pixels: np.ndarray, view: View, downscale: int, has_alpha: bool) -> UInt8[np.ndarray, "h w c"]:
+    """Stored pixels of a view as RGB or premultiplied RGBA, averaged over blocks of ``downscale`` x ``downscale`` pixels.
 
     Color is multiplied by opacity before it is averaged, else the color of what is transparent would show at the
     border of what is not. Rows and columns that fill no block are cut off.
 
     Raises:
-        SoftmineError: the image is damaged, not of its camera's size, or not of 8 or 16 bits.
+        SoftmineError: the image is not of its camera's size, or not of 8 or 16 bits.
     """
-    pixels = read_pixels(view)
     camera, where = view.camera, str(view.image or view.name)
     height, width = pixels.shape[:2]
     if (height // downscale, width // downscale) != (camera.height, camera.width):

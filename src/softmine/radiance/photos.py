@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from softmine.domain import Box, Coords, SoftmineError, Values
 from softmine.radiance.background import to_channels
 from softmine.radiance.cameras import Camera, Cameras, Rays, Views, strided, to_ndc
-from softmine.radiance.photo_files import load, load_mask
+from softmine.radiance.photo_files import load_mask, read_pixels, reduce
 from softmine.radiance.scenes.scene import Scene, View
 from softmine.signals.files import hash_array, hash_file
 from softmine.signals.grid import check_coords, corners, gather
@@ -69,15 +69,19 @@ class Photos(nn.Module):
         lengths = [height * width for height, width in sizes]
         pixels = np.empty((sum(lengths), self.channels), np.uint8)
         starts = np.cumsum([0, *lengths[:-1]])
+        deep = 0
         for view, start, length in zip(self.views, starts, lengths, strict=True):
-            pixels[start : start + length] = load(view, scene.downscale, scene.has_alpha).reshape(length, -1)
+            stored = read_pixels(view)
+            deep += stored.dtype.itemsize > 1
+            reduced = reduce(stored, view, scene.downscale, scene.has_alpha)
+            pixels[start : start + length] = reduced.reshape(length, -1)
         self.register_buffer("pixels", torch.from_numpy(pixels), persistent=False)
         self.register_buffer("starts", torch.from_numpy(starts), persistent=False)
         self.register_buffer("sizes", torch.tensor(sizes), persistent=False)
         height, width = (max(side) for side in zip(*sizes, strict=True))
         masks = {index: load_mask(view, scene.downscale) for index, view in enumerate(self.views)}
         self._masks = {index: mask for index, mask in masks.items() if mask is not None}
-        self.notes = self._notes()
+        self.notes = self._notes(deep)
         uneven = any(size != (height, width) for size in sizes)
         mask = self._make_mask(height, width) if uneven or self._masks else None
         self.domain = Box((len(self.views), height, width), mask=mask, discrete=(0,))
@@ -189,8 +193,9 @@ class Photos(nn.Module):
     def _to_channels(self, values: Values) -> Values:
         return values if self.channels == 3 else to_channels(values[:, :3], values[:, 3])
 
-    def _notes(self) -> tuple[str, ...]:
-        notes = []
+    def _notes(self, deep: int) -> tuple[str, ...]:
+        """What a user may want to know; ``deep`` photos are of 16 bits."""
+        notes = [f"{deep} photos of 16 bits to {self.split} are rounded to 8"] if deep else []
         empty = [self.views[index].name for index, mask in self._masks.items() if not mask.any()]
         if empty:
             notes.append(

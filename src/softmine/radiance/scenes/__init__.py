@@ -45,17 +45,21 @@ def read_scene(
     if path.is_dir():
         names = ("transforms_train.json", "transforms.json", "poses_bounds.npy")
         files = [path / name for name in names if (path / name).is_file()]
-        model = colmap.find(path)
-        if model and [file.name for file in files] in ([], ["poses_bounds.npy"]):
-            return _noted(colmap.read(path, model, downscale, photos), files)
+        found = colmap.find(path)
+        if found:
+            # Before LLFF's file, which has no lens, no principal point and one focal length.
+            files.insert(sum(file.suffix == ".json" for file in files), found.model)
         if not files:
             raise SoftmineError(
                 f"cannot read {path}: it holds no scene; there should be a transforms_train.json, a "
                 "transforms.json, a poses_bounds.npy, or a COLMAP model (sparse/0/cameras.bin)"
             )
-        return _noted(
-            read_scene(files[0], downscale, photos), [*files[1:], *([model.model] if model else [])]
-        )
+        first, *others = files
+        if found and first == found.model:
+            scene = colmap.read(path, found, downscale, photos)
+        else:
+            scene = read_scene(first, downscale, photos)
+        return _noted(scene, path, first, others)
     if path.name == "poses_bounds.npy":
         return llff.read(path.parent, downscale, photos)
     if path.suffix.lower() != ".json":
@@ -67,12 +71,13 @@ def read_scene(
     return transforms.read_nerfstudio(path, downscale, photos)
 
 
-def _noted(scene: Scene, others: Sequence[Path]) -> Scene:
-    """The scene with a note on what lies beside it and was not read."""
+def _noted(scene: Scene, path: Path, chosen: Path, others: Sequence[Path]) -> Scene:
+    """The scene with a note on the cameras that lie beside those chosen and were not read."""
     if not others:
         return scene
-    names = " and ".join(str(other) for other in others)
-    note = (
-        f"its cameras are those of {', '.join(sorted({file.name for file in scene.files}))}, not of {names}"
+    name, *rest = (
+        "the scene's own folder" if each == path else each.relative_to(path).as_posix()
+        for each in (chosen, *others)
     )
+    note = f"the cameras of {name} are read, not those of {' and '.join(rest)}; to read others, name their file or folder"
     return replace(scene, notes=(note, *scene.notes))

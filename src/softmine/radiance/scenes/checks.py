@@ -216,10 +216,11 @@ def smaller(
     )
 
 
-def turned_notes(sizes: Mapping[Path, Size]) -> tuple[str, ...]:
-    """Notes on photos that EXIF turns, by what was made of that."""
+def size_notes(sizes: Mapping[Path, Size], downscale: int) -> tuple[str, ...]:
+    """Notes on photos that EXIF turns, by what was made of that, and on those that ``downscale`` does not divide."""
     upright = [path.name for path, size in sizes.items() if size.upright]
     kept = [path.name for path, size in sizes.items() if not size.upright and size.header.orientation != 1]
+    cut = [path.name for path, size in sizes.items() if size.width % downscale or size.height % downscale]
     notes = []
     if upright:
         notes.append(
@@ -228,6 +229,10 @@ def turned_notes(sizes: Mapping[Path, Size]) -> tuple[str, ...]:
     if kept:
         notes.append(
             f"{len(kept)} photos are not turned by EXIF, as their cameras are not, the first is {kept[0]}"
+        )
+    if cut:
+        notes.append(
+            f"rows or columns at the end of {len(cut)} photos that fill no block of {downscale} are cut off"
         )
     return tuple(notes)
 

@@ -174,7 +174,7 @@ def read(folder: Path, found: Found, downscale: int = 1, images: Path | None = N
         downscale=place.downscale,
         files=tuple(sorted(path for path in files if path.is_file())),
         notes=(
-            *found.notes, *notes, *_twice_notes(model), *finder.notes, *checks.turned_notes(sizes),
+            *found.notes, *notes, *_twice_notes(model), *finder.notes, *checks.size_notes(sizes, place.downscale),
             *mask_notes(views), *alpha_notes, *extra_note(paths),
         ),
     )  # fmt: skip

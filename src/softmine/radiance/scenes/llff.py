@@ -64,7 +64,7 @@ def read(folder: Path, downscale: int = 1, images: Path | None = None) -> Scene:
         views.append(
             View(name, camera, pose, "train", image, dynamic_mask=dynamic_mask(image), upright=size.upright)
         )
-    notes = (*notes, *checks.turned_notes(sizes), *mask_notes(views), *_alpha_notes(sizes))
+    notes = (*notes, *checks.size_notes(sizes, place.downscale), *mask_notes(views), *_alpha_notes(sizes))
     views = hold_out(views)
     nearest = float(table[:, 15].min())
     common = {"downscale": place.downscale, "files": (file,)}

@@ -85,7 +85,7 @@ def read_blender(folder: Path, downscale: int = 1, images: Path | None = None) -
         notes = (f"{found[1].name} is not used",)
     sizes = {path: size for part in parts for path, size in part.sizes.items()}
     has_alpha, alpha_notes = opacity(views, sizes)
-    notes = [*notes, *(note for part in parts for note in part.notes), *checks.turned_notes(sizes)]
+    notes = [*notes, *(note for part in parts for note in part.notes), *checks.size_notes(sizes, downscale)]
     notes = [*notes, *mask_notes(views, stated=True), *alpha_notes]
     common = {"downscale": downscale, "files": files}
     content = parts[0].content
@@ -106,7 +106,7 @@ def read_nerfstudio(file: Path, downscale: int = 1, images: Path | None = None) 
     views, split_notes = _split(frames, file)
     has_alpha, alpha_notes = opacity(views, frames.sizes)
     notes = (
-        *frames.notes, *split_notes, *checks.turned_notes(frames.sizes), *mask_notes(views, stated=True), *alpha_notes,
+        *frames.notes, *split_notes, *checks.size_notes(frames.sizes, downscale), *mask_notes(views, stated=True), *alpha_notes,
         *_unbounded_notes(frames.content), *extra_note(list(frames.sizes)),
     )  # fmt: skip
     return unbounded_scene(
