@@ -1,5 +1,8 @@
 """Rays and projections against each other, known answers, and finite differences."""
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -123,3 +126,81 @@ def test_ndc_of_points_is_the_perspective_matrix():
     torch.testing.assert_close(new.origins + t * new.directions, expected)
     torch.testing.assert_close(new.origins[:, 2], -torch.ones(100, dtype=torch.float64))
     torch.testing.assert_close((new.origins + new.directions)[:, 2], torch.ones(100, dtype=torch.float64))
+
+
+FISHEYE = Camera(80, 60, (22.0, 23.0), (41.0, 28.0), (0.03, -0.01, 0.002, -0.0003, 0.0, 0.0), "fisheye")
+PANORAMA = Camera(80, 40, (80 / (2 * math.pi), 40 / math.pi), (40.0, 20.0), lens="equirectangular")
+RATIONAL = Camera(80, 60, (70.0, 75.0), (41.0, 28.0), (0.5, -0.2, 0.1, 0.0, 1e-3, -1e-3, 0.4, -0.1, 0.05))
+
+
+def mixed():
+    plain = Camera(80, 60, (70.0, 75.0), (41.0, 28.0), LENS)
+    cameras = [FISHEYE, PANORAMA, RATIONAL, plain]
+    return Cameras(cameras, [turned(seed) for seed in range(4)]).double()
+
+
+def test_lenses_of_all_kinds_project_their_rays_back():
+    cameras, views = mixed(), torch.arange(800) % 4
+    at = pixels(views) * torch.tensor([40 / 60, 1.0], dtype=torch.float64)
+    inside = (at - torch.tensor([28.0, 41.0])).norm(dim=-1) < 37
+    origins, directions = cameras.rays(views, at)
+    torch.testing.assert_close(directions.norm(dim=-1), torch.ones(800, dtype=torch.float64))
+    back, depth = cameras.project(views, origins + 3 * directions)
+    torch.testing.assert_close(back[inside], at[inside], rtol=0, atol=1e-3)  # poses are kept in float32
+    assert (depth[inside] > 0).all()
+    alone = Cameras([FISHEYE], [turned(0)]).double().rays(views[::4], at[::4])
+    torch.testing.assert_close(directions[::4], alone.directions)
+    local = (cameras.poses[0, :, :3].double().T @ directions[::4].T).T
+    assert (local[:, 2] < 0).any()  # it sees behind itself
+    ahead = at[::4].requires_grad_()
+    assert torch.autograd.gradcheck(lambda each: cameras.rays(views[::4], each).directions[:20], ahead)
+
+
+def test_fisheye_rays_are_those_of_the_formula():
+    cameras = Cameras([FISHEYE], [np.eye(4)[:3]]).double()
+    angle, turn = 1.2, 0.7
+    k1, k2, k3, k4 = FISHEYE.distortion[:4]
+    radius = angle * (1 + k1 * angle**2 + k2 * angle**4 + k3 * angle**6 + k4 * angle**8)
+    pixel = [28.0 + 23 * radius * math.sin(turn), 41.0 + 22 * radius * math.cos(turn)]
+    zero = torch.zeros(1, dtype=torch.int64)
+    expected = [math.sin(angle) * math.cos(turn), math.sin(angle) * math.sin(turn), math.cos(angle)]
+    found = cameras.rays(zero, torch.tensor([pixel], dtype=torch.float64)).directions
+    torch.testing.assert_close(found, torch.tensor([expected], dtype=torch.float64), rtol=0, atol=1e-7)
+    back, depth = cameras.project(zero, 2 * torch.tensor([expected], dtype=torch.float64))
+    torch.testing.assert_close(back, torch.tensor([pixel], dtype=torch.float64), rtol=0, atol=1e-5)
+    assert depth.item() == pytest.approx(2)
+
+
+def test_panoramas_look_ahead_in_the_middle_and_right_of_it():
+    cameras = Cameras([PANORAMA], [np.eye(4)[:3]])
+    at = torch.tensor([[20.0, 40.0], [20.0, 60.0], [20.0, 0.0], [0.0, 40.0], [30.0, 40.0]])
+    found = cameras.rays(torch.zeros(5, dtype=torch.int64), at).directions
+    half = math.sqrt(0.5)
+    expected = torch.tensor([[0, 0, 1], [1, 0, 0], [0, 0, -1], [0, -1, 0], [0, half, half]])
+    torch.testing.assert_close(found, expected.float(), rtol=0, atol=1e-6)
+
+
+def test_pixels_beyond_the_circle_of_a_fisheye_are_left_out():
+    assert Camera(80, 60, (70.0, 75.0), (41.0, 28.0), LENS).image_circle() is None
+    assert PANORAMA.image_circle() is None
+    lens = (-0.1, 0.0, 0.0, 0.0, 0.0, 0.0)  # turns at 1.826, where the radius is 1.217
+    camera = Camera(80, 60, (22.0, 22.0), (40.0, 30.0), lens, "fisheye")
+    rows, columns = np.mgrid[:60, :80] + 0.5
+    distance = np.hypot(rows - 30, columns - 40) / 22
+    for shown, radius in ((camera, 1.2172), (dataclasses.replace(camera, circle=0.5), 0.5)):
+        inside = shown.image_circle()
+        assert inside is not None
+        np.testing.assert_array_equal(inside[distance < radius - 0.04], True)
+        np.testing.assert_array_equal(inside[distance > radius], False)
+        small = shown.downscaled(2).image_circle()
+        assert small is not None
+        assert (inside[::2, ::2] & inside[1::2, 1::2] & inside[1::2, ::2] & inside[::2, 1::2])[small].all()
+    # Rays of the pixels outside stay finite, for they are rendered with the others.
+    cameras = Cameras([camera], [np.eye(4)[:3]])
+    at = torch.tensor([[0.5, 0.5], [59.5, 79.5]], requires_grad=True)
+    rays = cameras.rays(torch.zeros(2, dtype=torch.int64), at)
+    (gradient,) = torch.autograd.grad(rays.directions.sum(), at)
+    assert rays.directions.isfinite().all()
+    assert gradient.isfinite().all()
+    beyond = torch.tensor([[0.0, 0.1, -1.0]])
+    assert cameras.project(torch.zeros(1, dtype=torch.int64), beyond)[1].item() < 0

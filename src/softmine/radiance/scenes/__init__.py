@@ -59,7 +59,7 @@ def read_scene(
             scene = colmap.read(path, found, downscale, photos)
         else:
             scene = read_scene(first, downscale, photos)
-        return _noted(scene, path, first, others)
+        return _noted(scene, path, found.model if found else None, first, others)
     if path.name == "poses_bounds.npy":
         return llff.read(path.parent, downscale, photos)
     if path.suffix.lower() != ".json":
@@ -71,13 +71,13 @@ def read_scene(
     return transforms.read_nerfstudio(path, downscale, photos)
 
 
-def _noted(scene: Scene, path: Path, chosen: Path, others: Sequence[Path]) -> Scene:
+def _noted(scene: Scene, path: Path, model: Path | None, chosen: Path, others: Sequence[Path]) -> Scene:
     """The scene with a note on the cameras that lie beside those chosen and were not read."""
     if not others:
         return scene
-    name, *rest = (
-        "the scene's own folder" if each == path else each.relative_to(path).as_posix()
-        for each in (chosen, *others)
-    )
-    note = f"the cameras of {name} are read, not those of {' and '.join(rest)}; to read others, name their file or folder"
+    names = {each: each.relative_to(path).as_posix() for each in (chosen, *others)}
+    if model:
+        names[model] = f"COLMAP's model {'here' if model == path else names[model]}"
+    rest = " and ".join(names[each] for each in others)
+    note = f"the cameras of {names[chosen]} are read, not those of {rest}: to read others, name their file or folder"
     return replace(scene, notes=(note, *scene.notes))

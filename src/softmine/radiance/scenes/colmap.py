@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -76,18 +76,17 @@ def find(folder: Path) -> Found | None:
     models = [place for place in _places(folder) if _is_model(place)]
     if not models:
         return None
-    counts = {model: _count(model) for model in models}
-    largest = max(models, key=lambda model: counts[model])
-    notes = ()
+    largest, notes = models[0], ()
     if len(models) > 1:
-        others = ", ".join(
-            f"{model.relative_to(folder).as_posix()} with {counts[model]}" if counts[model] >= 0
-            else f"{model.relative_to(folder).as_posix()}, which is damaged"
-            for model in models if model != largest
-        )  # fmt: skip
+        counts = {model: _count(model) for model in models}
+        largest = max(models, key=lambda model: counts[model])
+        name, *others = (
+            model.relative_to(folder).as_posix()
+            + (f" with {counts[model]} images" if counts[model] >= 0 else ", which is damaged")
+            for model in sorted(models, key=lambda model: model != largest)
+        )
         notes = (
-            f"COLMAP's model {largest.relative_to(folder).as_posix()} with {counts[largest]} images is read, not {others}; "
-            "name the folder of another to read that",
+            f"COLMAP's model {name} is read, not {' or '.join(others)}: to read another, name its folder",
         )
     inside = [largest, *(each for each in largest.parents if each.is_relative_to(folder))]
     return Found(largest, next((each for each in inside if has_images(each)), folder), notes)
@@ -178,6 +177,7 @@ def read(folder: Path, found: Found, downscale: int = 1, images: Path | None = N
             *mask_notes(views), *alpha_notes, *extra_note(paths),
         ),
     )  # fmt: skip
+    scene = replace(scene, name=found.root.resolve().name if found.model == folder else scene.name)
     points = read_points(model)
     if points is None:
         return scene
@@ -377,7 +377,7 @@ def _lines(path: Path, keep_empty: bool = False) -> Iterator[tuple[int, str]]:
         text = checks.read_bytes(path).decode()
     except UnicodeDecodeError as error:
         raise SoftmineError(f"cannot read {path}: it is not text; get a complete copy") from error
-    for number, line in enumerate(re.split("\r\n|\n|\r", text), 1):
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
         if not line.lstrip().startswith("#") and (keep_empty or line.strip()):
             yield number, line
 

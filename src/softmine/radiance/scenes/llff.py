@@ -68,12 +68,12 @@ def read(folder: Path, downscale: int = 1, images: Path | None = None) -> Scene:
     views = hold_out(views)
     nearest = float(table[:, 15].min())
     common = {"downscale": place.downscale, "files": (file,)}
-    scene = Scene(folder.resolve().name, folder, (), Bounds("ndc", 0.0, 1.0), notes=notes, **common)
+    scene = Scene(folder.resolve().name, file, (), Bounds("ndc", 0.0, 1.0), notes=notes, **common)
     facing = _face_forward(views, NEAREST / nearest, scene)
     if facing:
         return facing
     note = "the cameras do not all look one way, so the scene is unbounded and not in NDC"
-    scene = unbounded_scene(folder, views, str(file), notes=(note, *notes), **common)
+    scene = unbounded_scene(file, views, str(file), notes=(note, *notes), **common)
     return replace(scene, bounds=replace(scene.bounds, near=0.5 * nearest * scene.scale))
 
 
