@@ -23,7 +23,8 @@ def test_scenes_of_all_bounds(tmp_path, capsys, write):
     assert main(words) == 0, capsys.readouterr().err
     config = json.loads((out / "config.json").read_text())
     assert config["task"] == "nerf"
-    assert config["options"] == {"downscale": 1, "background": "white", "test_views": None, "corrupt": None}
+    options = {"downscale": 1, "background": "white", "test_views": None, "corrupt": None, "images": None}
+    assert config["options"] == options
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 4
     assert np.isfinite(lines[-1]["psnr"])

@@ -16,6 +16,7 @@ from softmine.radiance.photos import Photos
 from softmine.radiance.scenes import Scene, procedural, read_scene
 from softmine.signals import Signal
 from softmine.signals.image import files as image_files
+from softmine.signals.image.pixels import orient
 
 
 def centers(photos):
@@ -238,21 +239,99 @@ def test_pictures_are_read_as_stored_whatever_a_tiff_says_is_upright(tmp_path, c
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "float32"])
-def test_what_is_half_or_more_of_a_mask_counts(tmp_path, dtype):
+def test_all_of_a_mask_but_zero_counts(tmp_path, dtype):
     content = nerfstudio(tmp_path)
-    mask = np.array([[0.0, 0.1, 0.3, 0.49, 0.51, 0.6, 0.9, 1.0]] * 6)
-    counts = mask > 0.5
-    top = np.iinfo(dtype).max if dtype.startswith("uint") else 1
-    mask = counts if dtype == "bool" else (mask * top).astype(dtype)
-    if dtype == "uint8":
-        mask[0, :2], counts[0, :2] = (127, 128), (False, True)
-    tifffile.imwrite(tmp_path / "mask.tif", mask, photometric="minisblack")
+    mask = np.array([[0, 0, 1, 1, 2, 100, 254, 255]] * 6)
+    counts = mask > 0
+    tifffile.imwrite(
+        tmp_path / "mask.tif", counts if dtype == "bool" else mask.astype(dtype), photometric="minisblack"
+    )
     for frame in content["frames"]:
         frame["mask_path"] = "mask.tif"
     write_json(tmp_path / "transforms.json", content)
     found = Photos(read_scene(tmp_path)).domain.mask
     assert found is not None
     np.testing.assert_array_equal(found[0], counts)
+
+
+def test_every_mask_counts_by_its_own_values(tmp_path):
+    content = nerfstudio(tmp_path)
+    inside = np.zeros((6, 8), bool)
+    inside[1:5, 2:7] = True
+    full = inside * np.uint8(255)
+    white = np.full((6, 8), 255, np.uint8)
+    masks = {
+        1: inside.astype(np.uint8), 2: full, 3: inside * np.uint16(65535), 4: np.stack([full] * 3, -1),
+        5: np.stack([white] * 3 + [full], -1), 6: np.stack([full] * 3 + [white], -1), 7: np.stack([full * 0] * 3 + [full], -1),
+        9: np.zeros((6, 8), np.uint8),
+    }  # fmt: skip
+    for index, mask in masks.items():
+        PIL.Image.fromarray(mask).save(tmp_path / f"{index}.png")
+        content["frames"][index]["mask_path"] = f"{index}.png"
+    write_json(tmp_path / "transforms.json", content)
+    photos = Photos(read_scene(tmp_path))
+    for index, view in enumerate(photos.views):
+        number = int(view.name[-6:-4])
+        np.testing.assert_array_equal(photos.valid(index), inside if number != 9 else inside & False)
+    assert photos.notes == ("masks leave no pixel of 1 views to train, the first is images/09.png",)
+    block = Photos(read_scene(tmp_path, 2)).valid(0)
+    np.testing.assert_array_equal(block, inside.reshape(3, 2, 4, 2).all((1, 3)))
+
+
+def test_what_moves_by_a_mask_beside_the_photo_does_not_count(tmp_path):
+    content = nerfstudio(tmp_path)
+    moving = np.zeros((6, 8, 3), np.uint8)
+    moving[2:, 5:] = 255
+    mask = np.ones((6, 8), np.uint8)
+    mask[0] = 0
+    PIL.Image.fromarray(moving).save(tmp_path / "images" / "dynamic_mask_03.png")
+    PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
+    content["frames"][3]["mask_path"] = "mask.png"
+    write_json(tmp_path / "transforms.json", content)
+    scene = read_scene(tmp_path)
+    assert scene.notes == (
+        "1 masks of what moves (dynamic_mask_*.png) are used: what is white in them does not count",
+    )
+    photos = Photos(scene)
+    index = [view.name for view in photos.views].index("images/03.png")
+    np.testing.assert_array_equal(photos.valid(index), (mask > 0) & (moving[..., 0] == 0))
+    before = photos.fingerprint
+    PIL.Image.fromarray(moving[::-1]).save(tmp_path / "images" / "dynamic_mask_03.png")
+    assert Photos(read_scene(tmp_path)).fingerprint != before
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_photos_are_turned_by_exif_where_their_cameras_are(tmp_path, orientation):
+    content = nerfstudio(tmp_path)
+    upright = np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8)
+    inverse = {5: 5, 6: 8, 7: 7, 8: 6}[orientation]
+    exif = PIL.Image.Exif()
+    exif[274] = orientation
+    PIL.Image.fromarray(np.ascontiguousarray(orient(upright, inverse))).save(
+        tmp_path / "images" / "02.png", exif=exif
+    )
+    mask = np.ones((8, 6), np.uint8)
+    mask[0] = 0
+    PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
+    content["frames"][2].update(w=6, h=8, cx=3.0, cy=4.0, mask_path="mask.png")
+    write_json(tmp_path / "transforms.json", content)
+    scene = read_scene(tmp_path)
+    assert scene.notes == ("1 photos are turned by EXIF, as their cameras are, the first is 02.png",)
+    photos = Photos(scene)
+    index = [view.name for view in photos.views].index("images/02.png")
+    np.testing.assert_array_equal((photos.image(index) * 255).round(), upright)
+    np.testing.assert_array_equal(photos.valid(index), mask > 0)
+    content["frames"][2].update(w=8, h=6, cx=4.0, cy=3.0, mask_path=None)
+    write_json(tmp_path / "transforms.json", content)
+    stored = read_scene(tmp_path)
+    assert "not turned by EXIF" in stored.notes[0]
+    np.testing.assert_array_equal((Photos(stored).image(index) * 255).round(), orient(upright, inverse))
+    content["frames"][2].update(w=7, h=6)
+    write_json(tmp_path / "transforms.json", content)
+    with pytest.raises(
+        SoftmineError, match=r"02.png is 8 x 6 pixels \(turned by EXIF: 6 x 8\), but .* states 7 x 6"
+    ):
+        read_scene(tmp_path)
 
 
 def test_edges_are_of_each_view_alone_and_coarse():

@@ -3,10 +3,13 @@
 import struct
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from scene_files import COLMAP_CAMERAS, POINTS, picture, write_colmap
 from softmine import SoftmineError
+from softmine.radiance.cameras import Camera
+from softmine.radiance.photos import Photos
 from softmine.radiance.scenes import read_scene
 
 
@@ -75,12 +78,139 @@ def test_absurd_counts_are_refused_at_once(tmp_path):
 
 @pytest.mark.parametrize("binary", [True, False])
 def test_unsupported_models_are_refused_by_name(tmp_path, binary):
-    fisheye = (1, 5, "OPENCV_FISHEYE", (9.0, 9.0, 4.0, 3.0, 0.0, 0.0, 0.0, 0.0))
-    write_colmap(tmp_path, binary=binary, cameras=[fisheye, *COLMAP_CAMERAS[1:]])
-    with pytest.raises(
-        SoftmineError, match="camera 1 is of the model OPENCV_FISHEYE, but only SIMPLE_PINHOLE"
-    ):
+    fov = (1, 7, "FOV", (9.0, 9.0, 4.0, 3.0, 0.5))
+    write_colmap(tmp_path, binary=binary, cameras=[fov, *COLMAP_CAMERAS[1:]])
+    with pytest.raises(SoftmineError, match=r"model FOV, but only SIMPLE_PINHOLE.*colmap image_undistorter"):
         read_scene(tmp_path)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_fisheye_and_rational_models(tmp_path, binary):
+    cameras = [
+        (1, 5, "OPENCV_FISHEYE", (9.0, 9.5, 4.1, 2.9, 0.01, -0.02, 0.03, -0.004)),
+        (2, 6, "FULL_OPENCV", (9.0, 9.5, 4.1, 2.9, 0.1, 0.2, 0.003, 0.004, 0.3, 0.04, 0.05, 0.06)),
+        (3, 8, "SIMPLE_RADIAL_FISHEYE", (9.0, 4.0, 3.0, 0.01)),
+        (4, 9, "RADIAL_FISHEYE", (9.0, 4.0, 3.0, 0.01, -0.002)),
+        COLMAP_CAMERAS[4],
+    ]
+    write_colmap(tmp_path, binary=binary, cameras=cameras)
+    scene = read_scene(tmp_path)
+    views = {view.name: view.camera for view in scene.views}
+    first, second, third, fourth = (views[f"images/0{index}.png"] for index in range(4))
+    assert [each.lens for each in (first, second, third, fourth)] == [
+        "fisheye",
+        "perspective",
+        "fisheye",
+        "fisheye",
+    ]
+    assert first == Camera(8, 6, (9.0, 9.5), (4.1, 2.9), (0.01, -0.02, 0.03, -0.004, 0.0, 0.0), "fisheye")
+    # In COLMAP's order k1, k2, p1, p2, k3, and k4, k5, k6 below the line.
+    assert second.distortion == (0.1, 0.2, 0.3, 0.0, 0.003, 0.004, 0.04, 0.05, 0.06)
+    assert (third.focal, third.distortion) == ((9.0, 9.0), (0.01, 0, 0, 0, 0, 0))
+    assert fourth.distortion == (0.01, -0.002, 0, 0, 0, 0)
+
+
+def moved(folder, place):
+    """A scene whose model is in another place."""
+    write_colmap(folder)
+    target = folder / place
+    target.mkdir(parents=True, exist_ok=True)
+    for file in (folder / "sparse" / "0").iterdir():
+        file.rename(target / file.name)
+    return folder
+
+
+PLACES = [
+    "sparse/1", "sparse/12", "sparse", ".", "colmap/sparse/0", "colmap/sparse", "colmap", "dense/sparse", "dense/0/sparse",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_place_that_a_model_can_lie_in(tmp_path, place):
+    write_colmap(tmp_path / "usual")
+    expected = read_scene(tmp_path / "usual")
+    found = read_scene(moved(tmp_path / "other", place))
+    assert found.notes == ()
+    assert [view.camera for view in found.views] == [view.camera for view in expected.views]
+    np.testing.assert_array_equal([view.pose for view in found.views], [view.pose for view in expected.views])
+    assert len(found.files) == 3
+    assert all(file.is_file() for file in found.files)
+    assert Photos(found).channels == 3
+
+
+def test_photos_are_those_nearest_to_the_model(tmp_path):
+    folder = moved(tmp_path, "dense/sparse")
+    for index in range(10):
+        picture(folder / "dense" / "images" / f"{index:02d}.png", seed=index)
+    assert read_scene(folder).views[0].image == folder / "dense" / "images" / "01.png"
+
+
+def test_the_largest_model_is_read_and_another_by_its_folder(tmp_path):
+    write_colmap(tmp_path, count=3)
+    (tmp_path / "sparse" / "0").rename(tmp_path / "sparse" / "7")
+    write_colmap(tmp_path, count=10, binary=False)
+    (tmp_path / "sparse" / "0").rename(tmp_path / "sparse" / "8")
+    (tmp_path / "sparse" / "9").mkdir()
+    (tmp_path / "sparse" / "9" / "cameras.bin").write_bytes(b"broken")
+    scene = read_scene(tmp_path)
+    assert len(scene.views) == 10
+    assert scene.notes == (
+        "COLMAP's model sparse/8 with 10 images is read, not sparse/7 with 3 images or sparse/9, which is damaged: "
+        "to read another, name its folder",
+    )
+    other = read_scene(tmp_path / "sparse" / "7")
+    assert len(other.views) == 3
+    assert other.name == tmp_path.name
+    assert other.views[0].image == tmp_path / "images" / "01.png"
+
+
+def test_a_model_both_binary_and_text_is_read_as_binary(tmp_path):
+    model, _ = write_colmap(tmp_path)
+    (model / "cameras.txt").write_text("1 PINHOLE 8 6 1.0 1.0 4.0 3.0\n")
+    scene = read_scene(tmp_path)
+    assert {view.camera.focal[0] for view in scene.views} == {9.0}
+    assert "cameras.bin, not from" in scene.notes[0]
+
+
+@pytest.mark.parametrize("name", ["a  b (0).png", "a # b.png", "two   three  four.png"])
+def test_the_rest_of_a_line_of_text_is_the_name(tmp_path, name):
+    model, _ = write_colmap(tmp_path, binary=False)
+    (tmp_path / "images" / "04.png").rename(tmp_path / "images" / name)
+    file = model / "images.txt"
+    file.write_text(file.read_text().replace(" 04.png", f" {name}"))
+    assert f"images/{name}" in {view.name for view in read_scene(tmp_path).views}
+
+
+def test_incomplete_smaller_copies_are_not_used(tmp_path):
+    write_colmap(tmp_path)
+    picture(tmp_path / "images_2" / "00.png", 4, 3)
+    scene = read_scene(tmp_path, 2)
+    assert {view.image.parent.name for view in scene.views} == {"images"}
+    assert scene.downscale == 2
+    assert scene.notes == ("images_2 lacks 9 of the photos, so those in images are used",)
+    (tmp_path / "images" / "03.png").unlink()
+    with pytest.raises(
+        SoftmineError, match=r"9 of its 10 images are missing, the first is .*images_2/01.png"
+    ):
+        read_scene(tmp_path, 2)
+
+
+def test_masks_in_the_folder_of_colmap_are_used(tmp_path):
+    write_colmap(tmp_path)
+    (tmp_path / "masks").mkdir()
+    mask = np.zeros((6, 8), np.uint8)
+    mask[:, 3:] = 1
+    PIL.Image.fromarray(mask).save(tmp_path / "masks" / "01.png.png")
+    PIL.Image.fromarray(mask * 255).save(tmp_path / "masks" / "02.png")
+    scene = read_scene(tmp_path)
+    assert "2 masks in" in scene.notes[0]
+    photos = Photos(scene)
+    for index, view in enumerate(photos.views):
+        valid = photos.valid(index)
+        if view.name in ("images/01.png", "images/02.png"):
+            np.testing.assert_array_equal(valid, mask > 0)
+        else:
+            assert valid is None
 
 
 def rewrite(name, old, new):

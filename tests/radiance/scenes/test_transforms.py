@@ -1,14 +1,19 @@
 """Blender's and nerfstudio's files of poses: what is read of them, and what is refused."""
 
+import dataclasses
 import json
 import re
 
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
+import torch
 
 from scene_files import look, nerfstudio, picture, write_blender, write_json
 from softmine import SoftmineError
+from softmine.radiance.cameras import Camera
+from softmine.radiance.photos import Photos
 from softmine.radiance.scenes import read_scene
 
 
@@ -128,6 +133,8 @@ def test_views_that_a_list_holds_back_are_not_trained_on(tmp_path, lists, train,
         ({"fl_x": 5.0, "camera_angle_x": 1.0}, {}, 5.0, 5.0),
         ({"fl_x": None, "camera_angle_x": 1.0, "k1": None, "w": None}, {}, 4 / np.tan(0.5), 4 / np.tan(0.5)),
         ({"fl_x": 5.0}, {"fl_x": None, "camera_angle_x": None}, 5.0, 5.0),
+        ({"camera_angle_y": 1.0}, {}, 3 / np.tan(0.5), 3 / np.tan(0.5)),
+        ({"fl_y": 6.0}, {}, 6.0, 6.0),
     ],
 )
 def test_a_frames_own_focal_length_goes_before_that_of_all_by_any_name(tmp_path, shared, own, across, down):
@@ -177,7 +184,7 @@ BAD = [
     (lambda content: content.update(frames=content["frames"][:1]), "has 1 view"),
     (lambda content: content["frames"][2].pop("transform_matrix"), "frame 2 .*no 'transform_matrix'"),
     (lambda content: content["frames"][2].pop("file_path"), "'file_path' of frame 2 is null"),
-    (lambda content: content.pop("fl_x"), "neither 'fl_x' nor 'camera_angle_x'"),
+    (lambda content: (content.pop("fl_x"), content.pop("fl_y")), "neither 'fl_x' nor 'camera_angle_x'"),
     (top(fl_x=-1), "'fl_x' is -1, but must be above 0"),
     (top(fl_x="wide"), "'fl_x' is \"wide\", but must be a finite number"),
     (top(fl_x=10**400), "'fl_x' is 10{50,}.*, but must be a finite number"),
@@ -186,9 +193,22 @@ BAD = [
     (top(k1=float("nan")), "'k1' is NaN"),
     (top(w=7.5), "'w' is 7.5, but must be a number of pixels"),
     (top(w=16), r"00.png is 8 x 6 pixels, but .*states 16 x 6"),
-    (top(camera_model="OPENCV_FISHEYE"), "camera model is OPENCV_FISHEYE"),
-    (top(is_fisheye=True), "camera model is a fisheye"),
-    (frame(file_path="../secret.png"), "'file_path' of frame 2 is \"../secret.png\", which leads out"),
+    (top(camera_model="FOV"), "camera model is FOV, but only .*undistort the images first"),
+    (
+        top(camera_type="ORTHOGRAPHIC"),
+        "camera model is ORTHOGRAPHIC.*its rays are parallel.*perspective camera",
+    ),
+    (top(camera_model="orthophoto"), "camera model is orthophoto.*its rays are parallel"),
+    (top(orthographic=True), "camera model is ORTHOGRAPHIC"),
+    (top(camera_model="EQUIRECTANGULAR"), "it is 8 x 6 pixels and a whole panorama is twice as wide"),
+    (top(camera_model="VR180_L"), "two fisheye images in one"),
+    (top(ftheta_p0=1.0), "camera model is FTHETA.*NVIDIA"),
+    (top(camera_model="OPENCV_FISHEYE", p1=0.1), "a fisheye has no 'p1'"),
+    (top(k5=0.1), "'k5' and 'k6', which only FULL_OPENCV has"),
+    (
+        frame(file_path="../secret.png"),
+        'frame 2 is "../secret.png", which leads out of .* with images, or move',
+    ),
     (frame(file_path="/etc/passwd"), "which leads out"),
     (frame(mask_path="images/none.png"), "1 of its 1 masks are missing"),
     (frame(transform_matrix=[[1, 2], [3, 4]]), "'transform_matrix' is not a matrix of 4 x 4 numbers"),
@@ -274,5 +294,96 @@ def test_what_is_no_scene_is_refused(tmp_path):
 def test_opacity_is_found_in_palettes_too(tmp_path):
     folder = write_blender(tmp_path, channels=3)
     image = PIL.Image.open(folder / "train" / "r_0.png").convert("P")
-    image.save(folder / "train" / "r_0.png", transparency=0)
+    used = int(np.array(image)[0, 0])
+    image.save(folder / "train" / "r_0.png", transparency=used)
     assert read_scene(folder).has_alpha
+    image.save(
+        folder / "train" / "r_0.png", transparency=next(i for i in range(256) if i not in image.tobytes())
+    )
+    assert not read_scene(folder).has_alpha
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "16-bit RGBA", "palette"])
+def test_opacity_that_is_opaque_everywhere_is_none(tmp_path, kind):
+    plain = write_blender(tmp_path / "plain", channels=3)
+    opaque = write_blender(tmp_path / "opaque", channels=3)
+    for path in [*opaque.glob("*/*.png"), *(plain.glob("*/*.png") if kind in ("LA", "palette") else [])]:
+        image = PIL.Image.open(path)
+        if kind == "LA":
+            gray = image.convert("L")
+            gray.save(path) if plain in path.parents else gray.convert("LA").save(path)
+        elif kind == "palette":
+            made = image.convert("P")
+            made.save(path, transparency=b"\xff" * 256) if opaque in path.parents else made.save(path)
+        elif kind == "RGBA":
+            image.convert("RGBA").save(path)
+        else:
+            pixels = np.dstack((np.array(image).astype(np.uint16) * 257, np.full((6, 8), 65535, np.uint16)))
+            tifffile.imwrite(path.with_suffix(".tif"), pixels, photometric="rgb", extrasamples=["unassalpha"])
+            path.unlink()
+    scene = read_scene(opaque)
+    assert not scene.has_alpha
+    assert scene.bounds == read_scene(plain).bounds
+    assert scene.notes == ("the opacity of the photos is not used: all 6 that have it are opaque",)
+    assert torch.equal(Photos(scene).pixels, Photos(read_scene(plain)).pixels)
+    if kind == "16-bit RGBA":
+        assert Photos(scene).notes == ("4 photos of 16 bits to train are rounded to 8",)
+
+
+@pytest.mark.parametrize("key", ["camera_model", "camera_type", "is_fisheye"])
+def test_fisheye_cameras(tmp_path, key):
+    lens = {"k1": 0.01, "k2": 0.002, "k3": -0.001, "k4": 0.0001}
+    content = nerfstudio(tmp_path, **lens, **{key: True if key == "is_fisheye" else "opencv_fisheye"})
+    content["frames"][4]["fisheye_crop_radius"] = 3.0
+    write_json(tmp_path / "transforms.json", content)
+    scene = read_scene(tmp_path)
+    views = {view.name: view.camera for view in scene.views}
+    expected = Camera(8, 6, (9.0, 9.5), (4.1, 2.9), (*lens.values(), 0.0, 0.0), "fisheye")
+    assert views["images/03.png"] == expected
+    assert views["images/04.png"] == dataclasses.replace(expected, circle=3.0 / 9.0)
+    photos = Photos(scene)
+    assert photos.notes == ("pixels beyond the circle that the lens shows do not count, in 1 views to train",)
+    index = [view.name for view in photos.views].index("images/04.png")
+    valid = photos.valid(index)
+    rows, columns = np.mgrid[:6, :8] + 0.5
+    assert valid is not None
+    assert not valid[np.hypot((rows - 2.9) / 9.5, (columns - 4.1) / 9.0) > 3 / 9].any()
+    assert valid[2:4, 3:5].all()
+
+
+def test_rational_and_panoramic_cameras(tmp_path):
+    lens = {"k1": 0.1, "k2": 0.2, "k3": 0.3, "k4": 0.04, "k5": 0.05, "k6": 0.06, "p1": 0.003, "p2": 0.004}
+    content = nerfstudio(tmp_path, camera_model="FULL_OPENCV", **lens)
+    write_json(tmp_path / "transforms.json", content)
+    camera = read_scene(tmp_path).views[0].camera
+    assert camera.distortion == (0.1, 0.2, 0.3, 0.0, 0.003, 0.004, 0.04, 0.05, 0.06)
+    content = nerfstudio(tmp_path, camera_model="EQUIRECTANGULAR", w=12)
+    for each in content["frames"]:
+        picture(tmp_path / each["file_path"], 12, 6)
+    write_json(tmp_path / "transforms.json", content)
+    camera = read_scene(tmp_path).views[0].camera
+    assert (camera.lens, camera.center) == ("equirectangular", (6.0, 3.0))
+    assert camera.focal == pytest.approx((6 / np.pi, 6 / np.pi))
+
+
+def test_what_a_file_says_and_is_not_used_is_noted(tmp_path):
+    content = nerfstudio(tmp_path, aabb_scale=16, rolling_shutter=[0, 0, 0, 0], white_transparent=True)
+    for index, each in enumerate(content["frames"]):
+        each["time"] = index / 10
+    write_json(tmp_path / "transforms.json", content)
+    (tmp_path / "poses_bounds.npy").write_bytes(b"")
+    notes = read_scene(tmp_path, 4).notes
+    assert [note.split(" ")[0:3] for note in notes] == [
+        ["the", "cameras", "of"], ["the", "times", "of"], ["white_transparent", "is", "not"], ["rows", "or", "columns"],
+        ["aabb_scale", "is", "not"],
+    ]  # fmt: skip
+    assert notes[0].startswith("the cameras of transforms.json are read, not those of poses_bounds.npy")
+
+
+def test_views_in_no_list_are_noted(tmp_path):
+    names = [f"images/{index:02d}.png" for index in range(10)]
+    lists = {"train_filenames": names[:5], "test_filenames": names[5:7], "val_filenames": names[7:]}
+    write_json(tmp_path / "transforms.json", nerfstudio(tmp_path, **lists))
+    scene = read_scene(tmp_path)
+    assert len(scene.views) == 7
+    assert scene.notes == ("3 views are not used: they are neither to train nor in test_filenames",)

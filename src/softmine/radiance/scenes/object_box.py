@@ -15,7 +15,7 @@ from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Cameras, focus
 from softmine.radiance.scenes import checks
 from softmine.radiance.scenes.opacity import object_radius
-from softmine.radiance.scenes.scene import Bounds, Scene, View, box_bounds
+from softmine.radiance.scenes.scene import Bounds, Scene, View, box_bounds, unbounded_scene
 
 HALF_SIDE = 1.5
 """Objects of NeRF-Synthetic lie in [-1.5, 1.5]^3, which is the box of every scene here once it is scaled."""
@@ -41,7 +41,7 @@ def box_scene(
     The box follows the cameras: its middle is the world's origin, or what they look at where most of them do not see the
     origin; half its side is 3/8 of their distance from there (the median), as in NeRF-Synthetic. Where the object is seen to
     reach out of that, or to fill less than half of it, the box is as large as the object. All of that scales with the world,
-    so that its unit does not matter.
+    so that its unit does not matter. Where most cameras look away from that middle the scene is unbounded.
 
     Args:
         path: the scene's folder.
@@ -55,22 +55,34 @@ def box_scene(
         SoftmineError: no camera looks at the box.
     """
     train = [view for view in views if view.split == "train"]
+    center = stated[0] if stated else _middle(train)
+    name = f"point {_shown(center)}" if center.any() else "origin"
+    ahead = [bool(view.pose[:, 2] @ (center - view.pose[:, 3]) > 0) for view in train]
+    if not stated and any(ahead) and 2 * sum(ahead) < len(ahead):
+        note = "the cameras do not look at one place, so the scene is unbounded"
+        return unbounded_scene(path, views, where, notes=(*notes, note), has_alpha=True, **more)
+    distance, radius = _distance(train, center), object_radius(train, center)
     if stated:
-        (center, half), reason = stated, "as its aabb_scale says"
-        radius = object_radius(train, center)
+        half, reason = stated[1], "as its aabb_scale says"
         if radius > half:
             reason += (
                 f", though the photos show it reach {radius:.4g} from there: what lies outside is cut off"
             )
     else:
-        center, half, reason = _box(train, where)
-    name = "origin" if not center.any() else f"point {_shown(center)}"
-    scene = Scene(path.resolve().name, path, (), Bounds("box", 0.0, 1.0), True, **more)
-    scene = scene.placed(views, center, HALF_SIDE / half)
-    bounds = box_bounds(scene.views, HALF_SIDE, where, name)
+        if not (distance > 0 and any(ahead)):
+            raise SoftmineError(
+                f"{where}: no camera looks at the {name}, where the object must be; its axes are not those of OpenGL"
+            )
+        half, reason = SHARE * distance, "which follows the cameras"
+        if radius > half or 0 < radius < SMALL * half:
+            half, reason = radius * MARGIN, "which follows what the photos show"
+        elif abs(half / HALF_SIDE - 1) < ALIKE:
+            half = HALF_SIDE
     if half != HALF_SIDE or center.any():
         notes = (*notes, f"the object is taken to lie within {half:.4g} of the {name}, {reason}")
-    return replace(scene, bounds=bounds, notes=tuple(notes))
+    scene = Scene(path.resolve().name, path, (), Bounds("box", 0.0, 1.0), True, notes=tuple(notes), **more)
+    scene = scene.placed(views, center, HALF_SIDE / half)
+    return replace(scene, bounds=box_bounds(scene.views, HALF_SIDE, where, name))
 
 
 def stated_box(content: dict[str, Any], where: str) -> Box | None:
@@ -92,21 +104,10 @@ def stated_box(content: dict[str, Any], where: str) -> Box | None:
     return np.array(middle) / scale, side / 2 / scale
 
 
-def _box(views: Sequence[View], where: str) -> tuple[Float[np.ndarray, "3"], float, str]:
-    center = focus([view.pose for view in views])
-    origin = np.zeros(3)
-    if np.linalg.norm(center) < NEAR_ORIGIN * _distance(views, origin) or _most_see(views, origin):
-        center = origin
-    distance = _distance(views, center)
-    if not distance > 0:
-        raise SoftmineError(f"{where}: all cameras stand at one point, which shows no depth; check the poses")
-    half = SHARE * distance
-    radius = object_radius(views, center)
-    if radius > half or 0 < radius < SMALL * half:
-        return center, radius * MARGIN, "which follows what the photos show"
-    if abs(half / HALF_SIDE - 1) < ALIKE:
-        half = HALF_SIDE
-    return center, half, "which follows the cameras"
+def _middle(views: Sequence[View]) -> Float[np.ndarray, "3"]:
+    origin, center = np.zeros(3), focus([view.pose for view in views])
+    near = np.linalg.norm(center) < NEAR_ORIGIN * _distance(views, origin)
+    return origin if near or _most_see(views, origin) else center
 
 
 def _distance(views: Sequence[View], point: Float[np.ndarray, "3"]) -> float:

@@ -40,7 +40,7 @@ def object_radius(views: Sequence[View], center: Float[np.ndarray, "3"]) -> floa
     """How far from ``center`` what the photos show reaches, seen from the side, by their opacity.
 
     The radius of the ball around it that looks as large as the object does, in the view where that is largest. Where the frame
-    cuts the object off, the ball that just fits the frame is taken.
+    cuts the object off, the ball that just fits the frame is taken. Views that look away from ``center`` tell nothing.
     """
     chosen = [views[round(each)] for each in np.linspace(0, len(views) - 1, min(VIEWS, len(views)))]
     cameras = Cameras([view.camera for view in chosen], [view.pose for view in chosen])
@@ -53,6 +53,8 @@ def object_radius(views: Sequence[View], center: Float[np.ndarray, "3"]) -> floa
         directions = cameras.rays(torch.full((len(pixels),), index), pixels).directions.double().numpy()
         ahead = center - view.pose[:, 3]
         distance = float(np.linalg.norm(ahead))
+        if not view.pose[:, 2] @ ahead > 0:
+            continue
         cosine = directions @ ahead / max(distance, 1e-12)
         aside = distance * np.where(cosine > 0, np.sqrt((1 - cosine**2).clip(0)), 1.0)
         aside = aside.reshape(len(rows), len(columns))
