@@ -52,6 +52,40 @@ def test_a_run_is_resumed(tmp_path, capsys):
     assert "other contents" in capsys.readouterr().err
 
 
+def test_photos_outside_of_the_scene_are_named_once(tmp_path, capsys, monkeypatch):
+    content = nerfstudio(tmp_path / "photos")
+    for frame in content["frames"]:
+        frame["file_path"] = f"../photos/{frame['file_path']}"
+    write_json(tmp_path / "scene" / "transforms.json", content)
+    out = tmp_path / "run"
+    words = ["fit", "nerf", "--out", str(out), "--sampler", "uniform", *TINY]
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, "scene"]) == 2
+    assert "name the folder of the photos with --images" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*words, "scene", "--images", "photos"]) == 0, capsys.readouterr().err
+    config = json.loads((out / "config.json").read_text())
+    assert config["options"]["images"] == str(tmp_path / "photos")
+    monkeypatch.chdir(out)
+    assert main(["fit", "nerf", "--resume", str(out), "--steps", "6"]) == 0, capsys.readouterr().err
+    assert main(["fit", "nerf", "--resume", str(out), "--steps", "7", "--images", "../photos"]) == 0
+    assert main(["fit", "nerf", "--resume", str(out), "--images", "/"]) == 2
+    assert "keeps its --images" in capsys.readouterr().err
+    assert main(["fit", "nerf", "--images", ".", "--out", "other"]) == 2
+    assert "--downscale and --images are for photos from files" in capsys.readouterr().err
+
+
+def test_notes_of_a_scene_are_shown_and_kept(tmp_path, capsys):
+    content = nerfstudio(tmp_path / "scene", aabb_scale=4)
+    write_json(tmp_path / "scene" / "transforms.json", content)
+    out = tmp_path / "run"
+    words = ["fit", "nerf", str(tmp_path / "scene"), "--out", str(out), "--sampler", "uniform", *TINY]
+    assert main(words) == 0, capsys.readouterr().err
+    note = "aabb_scale is not used: the scene is unbounded"
+    assert note in " ".join(capsys.readouterr().out.split())
+    assert json.loads((out / "config.json").read_text())["signal"]["notes"] == [note]
+
+
 def test_samplers_are_compared(tmp_path, capsys):
     out = tmp_path / "out"
     words = ["--samplers", "uniform", "langevin:prior=edges", "error-map", "auto", "resampling"]

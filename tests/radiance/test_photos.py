@@ -321,6 +321,13 @@ def test_photos_are_turned_by_exif_where_their_cameras_are(tmp_path, orientation
     index = [view.name for view in photos.views].index("images/02.png")
     np.testing.assert_array_equal((photos.image(index) * 255).round(), upright)
     np.testing.assert_array_equal(photos.valid(index), mask > 0)
+    behind = PIL.PngImagePlugin.PngInfo()  # as ImageMagick keeps it
+    behind.add_text("Raw profile type exif", f"\nexif\n{len(exif.tobytes()):8d}\n{exif.tobytes().hex()}\n")
+    image = PIL.Image.open(tmp_path / "images" / "02.png")
+    image.info.pop("exif")
+    PIL.Image.fromarray(np.array(image)).save(tmp_path / "images" / "02.png", pnginfo=behind)
+    np.testing.assert_array_equal((Photos(read_scene(tmp_path)).image(index) * 255).round(), upright)
+    PIL.Image.fromarray(np.array(image)).save(tmp_path / "images" / "02.png", exif=exif)
     content["frames"][2].update(w=8, h=6, cx=4.0, cy=3.0, mask_path=None)
     write_json(tmp_path / "transforms.json", content)
     stored = read_scene(tmp_path)

@@ -105,22 +105,31 @@ def _read(path: Path, upright: bool = False) -> np.ndarray:
     pixels = image_files.read(path)
     if isinstance(pixels, MappedImage):
         pixels = pixels.load()
-    turned = 1 if upright else _orientation(path)
+    turned = 1 if upright else orientation(path)
     # Quarter turns are undone by each other, every other turn by itself.
     return orient(pixels, {6: 8, 8: 6}.get(turned, turned)) if turned != 1 else pixels
 
 
-def _orientation(path: Path) -> int:
+def orientation(path: Path) -> int:
+    """By EXIF, 1 to 8, wherever an image keeps it; 1, upright, where there is none that is valid."""
     with path.open("rb") as file:
         start = file.read(8)
     if start == b"\x89PNG\r\n\x1a\n":
         content = path.read_bytes()
         if not any(kept in content for kept in _ORIENTED_BY):
             return 1  # Pillow would decode all of it to learn that
-    with warnings.catch_warnings(), contextlib.suppress(Exception):  # broken EXIF data turned nothing
+    with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
         with PIL.Image.open(path) as image:
-            return int(image.getexif().get(_ORIENTATION, 1))
+            return valid_orientation(image)
+    return 1
+
+
+def valid_orientation(image: PIL.Image.Image) -> int:
+    """What an open image's EXIF says of its orientation, 1 to 8; 1 where it says nothing valid."""
+    with contextlib.suppress(Exception):  # broken EXIF data turns nothing
+        found = int(image.getexif().get(_ORIENTATION, 1))
+        return found if 1 <= found <= 8 else 1
     return 1
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scene_files import look, picture, write_llff
+from scene_files import look, picture, write_colmap, write_llff
 from softmine import SoftmineError
 from softmine.radiance.cameras import Cameras, to_ndc
 from softmine.radiance.scenes import read_scene
@@ -77,6 +77,33 @@ def test_downscale_takes_the_smaller_copies(tmp_path):
 def test_downscale_that_no_folder_serves_is_refused(tmp_path):
     with pytest.raises(SoftmineError, match="at downscale 2: it has images_4 only; give 1"):
         read_scene(write_llff(tmp_path), 2)
+
+
+def test_colmap_beside_it_goes_first_and_is_noted(tmp_path):
+    write_llff(tmp_path, images="images", size=(8, 6))
+    _, poses = write_colmap(tmp_path, count=9)
+    scene = read_scene(tmp_path)
+    assert [view.camera.focal for view in scene.views if view.name == "images/01.png"] == [(9.0, 9.5)]
+    assert any(view.camera.distortion[0] for view in scene.views)
+    for view in scene.views:
+        np.testing.assert_allclose(view.pose[:, :3], poses[int(view.name[-6:-4])][:, :3], atol=1e-9)
+    assert scene.notes[0] == (
+        "the cameras of COLMAP's model sparse/0 are read, not those of poses_bounds.npy: to read others, name their file "
+        "or folder"
+    )
+    rows = np.load(tmp_path / "poses_bounds.npy")
+    rows[:, [4, 9, 14]] = 6, 8, 7.5
+    np.save(tmp_path / "poses_bounds.npy", rows)
+    named = read_scene(tmp_path / "poses_bounds.npy")
+    assert {view.camera.focal for view in named.views} == {(7.5, 7.5)}
+    # The run folder keeps this path: by the scene's folder, COLMAP's cameras would be read when a run is resumed.
+    assert named.path == tmp_path / "poses_bounds.npy"
+
+
+def test_smaller_photos_than_the_cameras_are_noted(tmp_path):
+    assert read_scene(write_llff(tmp_path)).notes == (
+        "the photos are those in images_4, 4 times smaller than full size",
+    )
 
 
 def table(change):

@@ -144,8 +144,13 @@ def test_a_frames_own_focal_length_goes_before_that_of_all_by_any_name(tmp_path,
     content.update(shared)
     content["frames"][2].update(own)
     write_json(tmp_path / "transforms.json", content)
-    views = {view.name: view for view in read_scene(tmp_path).views}
+    scene = read_scene(tmp_path)
+    views = {view.name: view for view in scene.views}
     assert views["images/02.png"].camera.focal == pytest.approx((across, down))
+    twice = "fl_x" in content and "camera_angle_x" in content and not own and content["fl_x"]
+    assert scene.notes == (
+        ("camera_angle_x is not used: it says another focal length than fl_x",) if twice else ()
+    )
 
 
 def frame(**changes):

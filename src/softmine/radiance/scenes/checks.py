@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import warnings
@@ -17,9 +16,9 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Pose
+from softmine.radiance.photo_files import orientation, valid_orientation
 
 ROTATION_TOLERANCE = 0.01
-ORIENTATION = 0x0112
 MAX_SIDE = 2**16
 
 
@@ -172,17 +171,11 @@ def header(path: Path) -> Header:
                 width, height = image.size
                 if isinstance(image, TiffImageFile):  # whose size is that of the upright image
                     width, height = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
-                return Header(width, height, has_alpha, _orientation(image))
+                # In a PNG it may lie behind the pixels, which Pillow would all decode.
+                behind = isinstance(image, PngImageFile) and "exif" not in image.info
+                return Header(width, height, has_alpha, 1 if behind else valid_orientation(image))
     except Exception as error:
         raise SoftmineError(f"cannot read {path}: it is not an image that can be decoded") from error
-
-
-def _orientation(image: PIL.Image.Image) -> int:
-    if isinstance(image, PngImageFile) and "exif" not in image.info:
-        return 1  # Pillow would decode all of it to look behind the pixels
-    with contextlib.suppress(Exception):  # broken EXIF data turns nothing
-        return int(image.getexif().get(ORIENTATION, 1))
-    return 1
 
 
 def smaller(
@@ -203,6 +196,8 @@ def smaller(
     """
     found = found or header(path)
     turned = found.orientation in (5, 6, 7, 8)
+    if not turned and abs(found.height * factor - width) < factor and found.height != found.width:
+        turned = orientation(path) in (5, 6, 7, 8)
     for across, down, upright in ((found.width, found.height, False), (found.height, found.width, True)):
         off = max(abs(across * factor - width), abs(down * factor - height))
         if off < factor and (turned or not upright):

@@ -149,13 +149,15 @@ def read_frames(file: Path, split: str, downscale: int = 1, images: Path | None 
         for index, frame in enumerate(frames)
     ]
     checks.refuse_missing([mask for mask in masks if mask], "masks", str(file))
-    views, sizes = [], {}
+    views, sizes, notes = [], {}, []
     for index, (frame, image, mask) in enumerate(zip(frames, paths, masks, strict=True)):
         where = f"{file}: frame {index} ({frame['file_path']})"
         if "transform_matrix" not in frame:
             raise SoftmineError(f"{where}: it has no 'transform_matrix'; add it")
         header = checks.header(image)
-        camera = _camera(_merged(content, frame), header, where)
+        merged = _merged(content, frame)
+        camera = _camera(merged, header, where)
+        notes += _focal_notes(merged, camera)
         size = sizes[image] = checks.smaller(image, camera.width, camera.height, 1, where, header)
         if mask:
             checks.smaller(mask, camera.width, camera.height, 1, where)
@@ -163,7 +165,7 @@ def read_frames(file: Path, split: str, downscale: int = 1, images: Path | None 
         name, moving = finder.relative(image), dynamic_mask(image)
         camera = camera.downscaled(downscale)
         views.append(View(name, camera, pose, split, image, mask, dynamic_mask=moving, upright=size.upright))
-    return Frames(views, content, sizes, finder, (*finder.notes, *_ignored(content, frames)))
+    return Frames(views, content, sizes, finder, (*finder.notes, *notes, *_ignored(content, frames)))
 
 
 def _ignored(content: dict[str, Any], frames: Sequence[dict[str, Any]]) -> list[str]:
@@ -176,6 +178,18 @@ def _ignored(content: dict[str, Any], frames: Sequence[dict[str, Any]]) -> list[
             for value in (each.get(key) for each in (content, *frames))
         )
     ]
+
+
+def _focal_notes(merged: dict[str, Any], camera: Camera) -> list[str]:
+    """A note for each angle of view that says another focal length than the one given in pixels."""
+    notes = []
+    for (key, angle), side, focal in zip(FOCALS, (camera.width, camera.height), camera.focal, strict=True):
+        value = merged.get(angle)
+        if key not in merged or not isinstance(value, int | float) or not 0 < value < math.pi:
+            continue
+        if camera.lens == "perspective" and abs(side / 2 / math.tan(value / 2) / focal - 1) > 0.01:
+            notes.append(f"{angle} is not used: it says another focal length than {key}")
+    return notes
 
 
 def _unbounded_notes(content: dict[str, Any]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.images is not None:
-            object.__setattr__(self, "images", str(Path(self.images).absolute()))
+            object.__setattr__(self, "images", os.path.abspath(self.images))  # noqa: PTH100  (links are kept)
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> NerfTask:
