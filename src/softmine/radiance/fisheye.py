@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from softmine.domain import PerSample
+from softmine.errors import SoftmineError
 
 Points = Float[Tensor, "n 2"]
 """Points (x, y) of the image in focal lengths from its principal point, x to the right and y down."""
@@ -20,6 +21,8 @@ Directions = Float[Tensor, "n 3"]
 """In the camera's axes: x to the right, y down, z ahead."""
 
 ITERATIONS = 12
+LARGEST = 1e6
+"""Magnitude that no coefficient has."""
 _TINY = 1e-24
 
 
@@ -79,8 +82,16 @@ def project(local: Directions, coefficients: Coefficients, reach: PerSample) -> 
 
 
 def reach_of(coefficients: Sequence[float]) -> float:
-    """The largest angle, at most pi, up to which a lens shows larger angles farther out."""
+    """The largest angle, at most pi, up to which a lens shows larger angles farther out.
+
+    Raises:
+        SoftmineError: a coefficient is larger than that of any lens.
+    """
     k1, k2, k3, k4 = coefficients
+    if not max(map(abs, coefficients)) < LARGEST:
+        raise SoftmineError(
+            f"a fisheye's coefficients k1 to k4 are {k1:g}, {k2:g}, {k3:g} and {k4:g}, which no lens has; estimate them again"
+        )
     roots = np.roots([9 * k4, 7 * k3, 5 * k2, 3 * k1, 1.0])
     turning = [root.real for root in roots if abs(root.imag) < 1e-9 and root.real > 0]
     return min(math.pi, math.sqrt(min(turning))) if turning else math.pi
