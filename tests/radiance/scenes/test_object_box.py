@@ -76,7 +76,9 @@ def test_the_unit_and_the_place_of_a_world_do_not_matter(tmp_path):
     for scale in (3.0, 100.0, 0.01):
         scene = read_scene(write_still_life(tmp_path / str(scale), scale))
         assert half_side(scene) == pytest.approx(1.5 * scale)
-        assert f"within {1.5 * scale:.4g} of the origin, which follows the cameras" in scene.notes[0]
+        assert (
+            f"reaches {1.5 * scale:.4g} each way from the origin, which follows the cameras" in scene.notes[0]
+        )
         for one, other in zip(scene.views, plain.views, strict=True):
             np.testing.assert_allclose(one.pose, other.pose, atol=1e-9)
         assert scene.bounds.near == pytest.approx(plain.bounds.near)

@@ -136,6 +136,13 @@ def test_photos_outside_are_refused_where_no_folder_is_named(tmp_path):
     folder = outside(tmp_path, lambda name: f"../elsewhere/images/{name}")
     with pytest.raises(SoftmineError, match=r"leads out of .*: name the folder of the photos with images"):
         read_scene(folder)
+    for name in ("..", "./", "", "a\0b", 5):
+        content = nerfstudio(tmp_path / "scene")
+        content["frames"][2]["file_path"] = name
+        write_json(folder / "transforms.json", content)
+        for images in (None, tmp_path / "elsewhere"):
+            with pytest.raises(SoftmineError, match="'file_path' of frame 2 is"):
+                read_scene(folder, images=images)
     with pytest.raises(SoftmineError, match=r"images is .*nowhere, but there is no such folder"):
         read_scene(folder, images=tmp_path / "nowhere")
 

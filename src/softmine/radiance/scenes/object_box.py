@@ -25,7 +25,6 @@ ALIKE = 0.01
 """Relative difference from that box up to which it is taken as it is."""
 SMALL, MARGIN = 0.5, 1.1
 """Objects smaller than such a share of the box, and larger ones, get a box of their own; wider than they look by a factor."""
-
 NEAR_ORIGIN = 0.1
 """Share of the cameras' distance up to which what they look at is taken to be the origin."""
 
@@ -79,7 +78,7 @@ def box_scene(
         elif abs(half / HALF_SIDE - 1) < ALIKE:
             half = HALF_SIDE
     if half != HALF_SIDE or center.any():
-        notes = (*notes, f"the object is taken to lie within {half:.4g} of the {name}, {reason}")
+        notes = (*notes, f"the object's box reaches {half:.4g} each way from the {name}, {reason}")
     scene = Scene(path.resolve().name, path, (), Bounds("box", 0.0, 1.0), True, notes=tuple(notes), **more)
     scene = scene.placed(views, center, HALF_SIDE / half)
     return replace(scene, bounds=box_bounds(scene.views, HALF_SIDE, where, name))

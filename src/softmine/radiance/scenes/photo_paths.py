@@ -100,7 +100,10 @@ class PhotoFinder:
         stated = _inside(self.images, os.path.join(os.path.abspath(self.folder), text))  # noqa: PTH100, PTH118
         parts = [part for part in text.split("/") if part not in ("", ".", "..")]
         ends = [self.images.joinpath(*parts[start:]) for start in range(len(parts))]
-        return [path for path in (own if mask else None, stated, *ends) if path]
+        found = [path for path in (own if mask else None, stated, *ends) if path]
+        if not found:
+            raise SoftmineError(f"{where} is {_shown(name)}, but must be a file's path")
+        return found
 
     def _existing(self, path: Path) -> Path | None:
         if path.is_file():
