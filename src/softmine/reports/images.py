@@ -118,7 +118,7 @@ def _data_uri(payload: bytes, kind: str) -> str:
 
 def _encoded(image: Image.Image, kind: str, **options: int | bool) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
+    image.save(buffer, kind, icc_profile=image.info.get("icc_profile"), **options)
     return buffer.getvalue()
 
 

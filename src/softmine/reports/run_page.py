@@ -291,6 +291,7 @@ def fit_page(folder: Path) -> dict[str, Any]:
             "path": run.signal.path or ("built in" if run.signal.fingerprint else text.NOTHING),
             "size": text.size(run.signal.shape, run.unit),
             "dtype": run.signal.dtype or text.NOTHING,
+            "notes": "; ".join(run.signal.notes) or "none",
             "corruption": run.signal.corruption.text if run.signal.corruption else "no",
             "fingerprint": run.signal.fingerprint or text.NOTHING,
         },

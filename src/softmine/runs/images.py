@@ -20,6 +20,8 @@ MAP_SIDE = 960
 EARLY = 0.1
 COLOR_MAPS = {"error": "magma", "samples": "RdBu_r"}
 """What is drawn in which of matplotlib's color maps."""
+NOT_MEASURED = (0.20, 0.26, 0.36)
+"""The color of an error map where there is nothing to measure, which is none of its color map."""
 DENSITY_RANGE = 8.0
 """Times the mean density that gets the last color; the first is for one over that."""
 
@@ -34,8 +36,11 @@ def to_bytes(values: Array) -> Bytes:
 
 
 def error_colors(error: Map, scale: float) -> Rgb:
-    """Errors (h, w) from black, none, to the brightest color at ``scale``."""
-    return matplotlib.colormaps[COLOR_MAPS["error"]](np.clip(error / scale, 0, 1), bytes=True)[..., :3]
+    """Errors (h, w) from black, none, to the brightest color at ``scale``; NaN, what is not measured, is a dark blue."""
+    colors = matplotlib.colormaps[COLOR_MAPS["error"]](
+        np.clip(np.nan_to_num(error) / scale, 0, 1), bytes=True
+    )
+    return np.where(np.isnan(error)[..., None], to_bytes(np.array(NOT_MEASURED)), colors[..., :3])
 
 
 def density_colors(density: Map) -> Rgb:
@@ -47,14 +52,21 @@ def density_colors(density: Map) -> Rgb:
 def error_scale(result: Reconstruction) -> float:
     """The error that gets the brightest color: the 99.5th percentile, or the least that is to be told apart."""
     error = result.error
-    return max(
-        float(np.percentile(error[::4, ::4] if error.size > 2**22 else error, 99.5)), result.least_error
-    )
+    error = error[::4, ::4] if error.size > 2**22 else error
+    measured = error[~np.isnan(error)]
+    return max(float(np.percentile(measured, 99.5)) if measured.size else 0.0, result.least_error)
 
 
 def write_error(error: Array, path: Path, scale: float) -> None:
     """Writes an error map (h, w), averaged down to at most 960 pixels a side; ``scale`` gets the brightest color."""
-    small = block_mean(error, max(1, math.ceil(max(error.shape) / MAP_SIDE)))
+    factor = max(1, math.ceil(max(error.shape) / MAP_SIDE))
+    measured = ~np.isnan(error)
+    if measured.all():
+        small = block_mean(error, factor)
+    else:
+        share = block_mean(measured.astype(np.float32), factor)
+        total = block_mean(np.where(measured, error, 0), factor)
+        small = np.where(share > 0, total / np.where(share > 0, share, 1), np.nan)
     _save(Pillow.fromarray(error_colors(small, scale)), path)
 
 
@@ -83,8 +95,8 @@ def write_samples(record: SampleRecord, folder: Path, prefix: str = "samples") -
 def write_images(result: Reconstruction, outputs: list[Output], record: SampleRecord, folder: Path) -> None:
     """Writes all images of a fit, and ``images.json`` that explains them and names its other files."""
     if result.target is not None:
-        write_image(result.target, folder / "target.png")
-    write_image(result.values, folder / "reconstruction.png")
+        write_image(result.target, folder / "target.png", result.icc_profile)
+    write_image(result.values, folder / "reconstruction.png", result.icc_profile)
     scale = error_scale(result)
     write_error(result.error, folder / "error.png", scale)
     samples = write_samples(record, folder)
@@ -102,10 +114,10 @@ def write_images(result: Reconstruction, outputs: list[Output], record: SampleRe
     )
 
 
-def write_image(values: Array, path: Path) -> None:
-    """Writes values (h, w, C) in [0, 1] as an 8-bit PNG: grey, grey and alpha, RGB or RGBA."""
+def write_image(values: Array, path: Path, icc_profile: bytes | None = None) -> None:
+    """Writes values (h, w, C) in [0, 1] as an 8-bit PNG: grey, grey and alpha, RGB or RGBA, with the profile of its colors."""
     pixels = to_bytes(values)
-    _save(Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), path)
+    _save(Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), path, icc_profile)
 
 
 def block_mean(values: Array, factor: int) -> Array:
@@ -164,6 +176,6 @@ def _as_image(density: Array) -> Array:
     return tiles.transpose(0, 2, 1, 3).reshape(down * slices.shape[1], across * slices.shape[2])
 
 
-def _save(image: Pillow.Image, path: Path) -> None:
+def _save(image: Pillow.Image, path: Path, icc_profile: bytes | None = None) -> None:
     with replacing(path) as temporary:
-        image.save(temporary, format="PNG", compress_level=3)
+        image.save(temporary, format="PNG", compress_level=3, icc_profile=icc_profile)

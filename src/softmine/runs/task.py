@@ -68,11 +68,12 @@ class Reconstruction:
     Attributes:
         values: (h, w, C) in [0, 1], C of 1 to 4.
         target: the same of the signal, or None where there is nothing to set beside it.
-        error: mean absolute error in the units of the signal's range, (h, w).
+        error: mean absolute error in the units of the signal's range, (h, w); NaN where nothing is measured.
         psnr: over the whole signal in dB, or None where only a part of it was evaluated.
         note: what the image shows, in a few words: ``every pixel``, ``9 slices``.
         least_error: error below which a map of it need not tell differences apart.
         reduced_to: width and height of the grid that a large signal was reduced to, or None where it was not.
+        icc_profile: of the colors of values and target; None for sRGB.
     """
 
     values: Array
@@ -82,6 +83,7 @@ class Reconstruction:
     note: str
     least_error: float = 1 / 255
     reduced_to: tuple[int, int] | None = None
+    icc_profile: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,8 @@ def _jpeg(signal: GridSignal, corruption: Corruption) -> Iterator[Block]:
             f"the image has {width} x {height} pixels, and a JPEG at most {LONGEST_JPEG} a side",
         )
     values, colors = signal.rows(0, height), _colors(signal)
+    if signal.valid is not None:  # gaps would blur into what surrounds them
+        values = np.where(np.isnan(values), np.nanmean(values, (0, 1)), values).astype(np.float32)
     pixels = np.rint(np.clip(values[..., :colors], 0, 1) * 255).astype(np.uint8)
     file = io.BytesIO()
     PIL.Image.fromarray(pixels[..., 0] if colors == 1 else pixels).save(
@@ -190,7 +192,8 @@ def _jpeg(signal: GridSignal, corruption: Corruption) -> Iterator[Block]:
     )
     with PIL.Image.open(file) as image:
         values[..., :colors] = np.asarray(image, np.float32).reshape(height, width, colors) / 255
-    yield torch.arange(height * width), values.reshape(height * width, -1)
+    cells = signal.domain.nth_valid(torch.arange(signal.domain.valid))
+    yield cells, values.reshape(height * width, -1)[cells.numpy()]
 
 
 def _colors(signal: GridSignal) -> int:

@@ -18,7 +18,11 @@ from torch.autograd import forward_ad
 from softmine.domain import Box, Cells, Coords, SoftmineError, Values
 
 G = TypeVar("G", bound="GridSignal")
+Number = int | float
+"""Whole numbers stay whole: the longest are none of float64's."""
 
+_LEAST = 1e-30
+"""Weights below this are none."""
 BLOCK_VALUES = 2**21
 """Values read at a time when a signal is streamed: 8 MB as float32, which stays in the cache."""
 
@@ -41,6 +45,13 @@ class GridSignal(torch.nn.Module):
         copy: whether to copy them; if not, they must not be changed afterwards.
         source: what gives values that are not in memory.
         mask: which cells hold data; None is all.
+        nodata: the stored value that means "no data", as ``as_stored`` gives it.
+        notes: what was chosen, converted or left out when it was read, one sentence each.
+
+    Attributes:
+        valid: which cells hold data, bool over the domain's shape, on the CPU; None where all do.
+        nodata: the stored value that means "no data"; None where there is none, or only NaN.
+        notes: as given.
     """
 
     takes: ClassVar[str]
@@ -50,6 +61,7 @@ class GridSignal(torch.nn.Module):
 
     stored: Tensor
     size: Tensor
+    known: Tensor
 
     def __init__(
         self,
@@ -64,11 +76,15 @@ class GridSignal(torch.nn.Module):
         copy: bool = True,
         source: Any = None,
         mask: np.ndarray | None = None,
+        nodata: Number | None = None,
+        notes: Iterable[str] = (),
     ) -> None:
         super().__init__()
         self.name, self.path, self.fingerprint, self.source = name, path, fingerprint, source
         self.shape, self.channels, self.dtype = shape, shape[-1], dtype.name
         self.domain = Box(shape[:-1], mask=mask)
+        self.valid = None if mask is None else torch.from_numpy(mask)
+        self.nodata, self.notes = nodata, list(notes)
         self.value_range = low, high = value_range
         self._zero, self._span = low, high - low
         # Ranges that float32 cannot divide by, or values finer than it resolves.
@@ -76,10 +92,15 @@ class GridSignal(torch.nn.Module):
         exact = dtype.kind == "f" or max(abs(low), abs(high)) <= self.exact
         single = exact and not extreme and dtype != np.float64
         self._work = torch.float32 if single else torch.float64
+        if stored is not None and high < shift(stored.dtype):
+            # Signed as they are, because small values would be rounded against the shift.
+            stored = stored.astype(f"i{stored.dtype.itemsize}")
         self._shift = 0 if stored is None else shift(stored.dtype)
         buffer = torch.empty(0) if stored is None else to_buffer(stored, copy)
         self.register_buffer("stored", buffer, persistent=False)
         self.register_buffer("size", torch.tensor(shape[:-1]), persistent=False)
+        known = torch.empty(0, dtype=torch.bool) if self.valid is None else self.valid.view(-1)
+        self.register_buffer("known", known, persistent=False)
 
     @property
     def in_memory(self) -> bool:
@@ -117,14 +138,27 @@ class GridSignal(torch.nn.Module):
         return (coords.to(work) * size - 0.5).clamp(min=0).minimum(size - 1)
 
     def _at(self, cells: Cells, work: torch.dtype) -> Values:
-        """Stored values (N, C) of flat cells (N,), less the one that maps to 0."""
-        return self._gather(cells, work) - self._zero
+        """Stored values (N, C) of flat cells (N,), less the one that maps to 0; 0 where there is no data."""
+        values = self._gather(cells, work) - self._zero
+        if self.valid is None:
+            return values
+        return torch.where(self.known.to(cells.device)[cells].unsqueeze(-1), values, 0.0)
 
     def _between(self, position: Coords, size: Tensor, work: torch.dtype) -> Values:
-        """Stored values (N, C) at positions (N, D) in cells, less the one that maps to 0."""
+        """Stored values (N, C) at positions (N, D) in cells, less the one that maps to 0.
+
+        The weights of the cells around a position that hold data are scaled to a sum of 1; where none of those with a
+        weight does, the value is 0.
+        """
         cells, fraction = corners(position, size)
-        values = self._gather(cells.reshape(-1), work).view(*cells.shape, self.channels)
-        return interpolate(values, fraction) - self._zero
+        if self.valid is None:
+            values = self._gather(cells.reshape(-1), work).view(*cells.shape, self.channels)
+            return interpolate(values, fraction) - self._zero
+        known = self.known.to(cells.device)[cells].unsqueeze(-1)
+        # Relative to the zero, because what is divided by a small weight must not be rounded against a large one.
+        values = self._at(cells.reshape(-1), work).view(*cells.shape, self.channels)
+        # Where nothing is known both sides are 0.
+        return interpolate(values, fraction) / interpolate(known.to(work), fraction).clamp(min=_LEAST)
 
     def _gather(self, cells: Cells, work: torch.dtype) -> Values:
         """Stored values (M, C) at flat cells (M,)."""
@@ -176,11 +210,33 @@ class GridSignal(torch.nn.Module):
         twin.fingerprint = fingerprint
         return twin
 
-    def to_raw(self, values: Float[np.ndarray, ...]) -> np.ndarray:
+    def to_raw(self, values: Float[np.ndarray, ...], valid: np.ndarray | None = None) -> np.ndarray:
         """Values in [0, 1], any shape, as the signal's file would store them.
 
         They are clipped to what the stored type holds. Integers and booleans are rounded, and NaN becomes 0 among them.
+        None is the value that means "no data": what would be is moved to the nearest other one.
+
+        Args:
+            values: (..., C) where ``valid`` is given.
+            valid: (...), False where the result is to say that there is no data; None is nowhere.
         """
+        raw = self._to_stored(values)
+        if self.nodata is not None:
+            same = raw == self.nodata
+            if same.any():
+                raw[same] = _beside(self.nodata, raw.dtype, sum(self.value_range) / 2)
+        if valid is not None:
+            raw[~valid] = self.gap
+        return raw
+
+    @property
+    def gap(self) -> Number:
+        """What is stored where there is no data: the declared value, NaN among floats, else 0, beside which a mask is needed."""
+        if self.nodata is not None:
+            return self.nodata
+        return math.nan if np.dtype(self.dtype).kind == "f" else 0
+
+    def _to_stored(self, values: Float[np.ndarray, ...]) -> np.ndarray:
         dtype, (low, high) = np.dtype(self.dtype), self.value_range
         fine = np.float64 if dtype.kind in "iu" and dtype.itemsize > 2 else self._numpy_work
         raw = values.astype(np.promote_types(values.dtype, fine)) * (high - low) + low
@@ -359,11 +415,24 @@ def coarse_shape(shape: tuple[int, ...], max_cells: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over values tells: their range and, where some are missing, which cells hold data."""
+    """What one pass over values tells.
+
+    Attributes:
+        low: the least value.
+        high: the greatest.
+        valid: which cells hold data; None where all do.
+        gaps: values that were found and mean that there is no data.
+    """
 
     low: float
     high: float
-    valid: np.ndarray | None
+    valid: np.ndarray | None = None
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What means that there is no data, as a sentence."""
+        return (f"no data where a value is {' or '.join(self.gaps)}",) if self.gaps else ()
 
 
 def survey(
@@ -373,7 +442,8 @@ def survey(
     axes: tuple[str, ...],
     *,
     gaps: bool = False,
-    nodata: float | None = None,
+    nodata: Number | None = None,
+    mask: np.ndarray | None = None,
     release: Callable[[], None] = lambda: None,
 ) -> Survey:
     """Range of values (..., C), block by block; a cell counts as missing where any channel is.
@@ -385,20 +455,26 @@ def survey(
         axes: what the axes are called; one name for all where there are more of them.
         gaps: whether NaN means that there is no data.
         nodata: a value that means the same.
+        mask: which cells (...) may hold data; None is all.
         release: called after each block.
 
     Raises:
         SoftmineError: a value is not finite and no gap, there is none, or they span more than a float64 holds.
     """
     low, high, valid, axis = math.inf, -math.inf, None, slowest_axis(array)
-    bad, first = 0, (array.shape[0],)
+    bad, first, found = 0, (array.shape[0],), set()
     for start, stop in block_ranges(array.shape, axis):
         cut = along(axis, start, stop)
         block = array[cut]
-        if nodata is not None or not np.isfinite([block.min(), block.max()]).all():
+        if nodata is not None or mask is not None or not np.isfinite([block.min(), block.max()]).all():
             missing = np.isnan(block) if gaps and block.dtype.kind == "f" else np.zeros(block.shape, bool)
-            if nodata is not None:
-                missing |= block == nodata
+            if missing.any():
+                found.add("NaN")
+            if nodata is not None and (declared := block == nodata).any():
+                missing |= declared
+                found.add(f"{nodata:.9g}")
+            if mask is not None:
+                missing |= ~mask[cut][..., None]
             wrong = ~(np.isfinite(block) | missing).all(-1)
             known = ~missing.any(-1)
             if wrong.any():
@@ -427,7 +503,31 @@ def survey(
         )
     if not math.isfinite(high - low):
         raise SoftmineError(f"{where}: its values span more than a float64 holds; scale them down")
-    return Survey(low, high, valid)
+    return Survey(low, high, valid, tuple(sorted(found)))
+
+
+def as_stored(nodata: Number | None, dtype: np.dtype) -> Number | None:
+    """A value that means "no data" as a type stores it; None where it cannot, and for NaN, which means it anyway.
+
+    Example:
+        >>> as_stored(-9999.0, np.dtype(np.int16)), as_stored(-9999.0, np.dtype(np.uint8))
+        (-9999, None)
+    """
+    if nodata is None or math.isnan(nodata) or dtype.kind not in "iuf":
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):  # files of float32 declare the least float64
+            return float(dtype.type(nodata))
+    limits = np.iinfo(dtype)
+    whole = math.isfinite(nodata) and nodata == int(nodata)
+    return int(nodata) if whole and limits.min <= nodata <= limits.max else None
+
+
+def _beside(value: Number, dtype: np.dtype, middle: Number) -> Number:
+    """The nearest other value of a type, on the side of ``middle``."""
+    if dtype.kind == "f":
+        return float(np.nextafter(dtype.type(value), dtype.type(middle)))
+    return value + (1 if value < middle else -1)
 
 
 def widen(low: float, high: float) -> tuple[float, float]:

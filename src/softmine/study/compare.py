@@ -205,10 +205,11 @@ def _write_images(
         result = task.reconstruct(trainer.field, trainer.device, small=True)
         scale = scale or run_images.error_scale(result)
         if result.target is not None and not (images / "target.png").exists():
-            run_images.write_image(result.target, images / "target.png")
+            run_images.write_image(result.target, images / "target.png", result.icc_profile)
         shorter = f"-shorter-{run.name.rpartition('/')[2]}" if run.shorter > 1 else ""
         stem = f"{_file_name(run.sampler)}-{run.batch_size}{shorter}-{run.seed}"
-        run_images.write_image(result.values, images / f"{stem}-reconstruction.png")
+        file = images / f"{stem}-reconstruction.png"
+        run_images.write_image(result.values, file, result.icc_profile)
         run_images.write_error(result.error, images / f"{stem}-error.png", scale)
         samples = run_images.write_samples(trainer.record, images, f"{stem}-samples")
         paths = (f"images/{stem}-reconstruction.png", f"images/{stem}-error.png")

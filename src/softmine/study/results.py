@@ -275,6 +275,7 @@ class SignalInfo(Record):
         value_range: least and greatest value that the file's type can hold.
         measured: what is measured of it, where that is not every cell.
         corruption: how it was made dirty for training; ``None`` where it was not. Quality is of the clean signal.
+        notes: what was chosen, converted or left out when it was read, one sentence each.
     """
 
     name: str = "unnamed signal"
@@ -285,6 +286,7 @@ class SignalInfo(Record):
     value_range: tuple[float, float] | None = stored(read=number_pair)
     measured: Measured = stored(default=Measured())
     corruption: CorruptionInfo | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -126,15 +126,18 @@ def psnr(values: Array, target: Array) -> float:
     return decibels(float(np.square(values - target).mean(dtype=np.float64)))
 
 
-def ssim(values: Array, target: Array, *, gaussian: bool = False) -> float | None:
+def ssim(values: Array, target: Array, *, gaussian: bool = False, valid: Array | None = None) -> float | None:
     """Structural similarity of two images (h, w, C) in [0, 1], or None where one is smaller than the window.
 
     Args:
         values: what is measured.
         target: what it should be.
+        valid: which pixels hold data, (h, w), where not all do: the mean is over windows of which every pixel does, and None
+            where there is none; what both images hold elsewhere does not matter, as long as it is finite.
         gaussian: with the window of its authors (Wang et al. 2004), as figures published on radiance fields have; else
             with scikit-image's even one.
     """
+    from scipy.ndimage import binary_erosion
     from skimage.metrics import structural_similarity
 
     if min(target.shape[:2]) < (GAUSSIAN_WINDOW if gaussian else WINDOW):
@@ -144,5 +147,14 @@ def ssim(values: Array, target: Array, *, gaussian: bool = False) -> float | Non
         if gaussian
         else {"win_size": WINDOW}
     )
-    score = structural_similarity(target, values, data_range=1.0, channel_axis=-1, **window)
-    return float(np.asarray(score))
+    window |= {"data_range": 1.0, "channel_axis": -1}
+    if valid is None:
+        return float(np.asarray(structural_similarity(target, values, **window)))
+    side = GAUSSIAN_WINDOW if gaussian else WINDOW
+    whole = np.asarray(
+        binary_erosion(valid, np.ones((side, side), bool))
+    )  # beyond the border there is no data
+    if not whole.any():
+        return None
+    similar: Any = structural_similarity(target, values, full=True, **window)[1]
+    return float(similar[whole].mean())

@@ -102,6 +102,12 @@ class SignalTask(Generic[S]):
         return CellEvaluator(self.clean_on(device), self.measured_unit, device)
 
 
+def without_data(signal: Signal) -> str:
+    """How much of a signal holds no data: ``, 17% without data``; nothing where all of it does."""
+    domain = signal.domain
+    return f", {100 - 100 * domain.valid / domain.cells:.2g}% without data" if domain.masked else ""
+
+
 def parse_corruption(word: str | None, kind: str) -> Corruption | None:
     """What a person gave for the corruption of a kind of signal; None where nothing is corrupted.
 

@@ -269,8 +269,6 @@ def test_exr_channels_without_colors_are_refused(tmp_path):
     flat = np.zeros((2, 2), np.float32)
     write_exr(tmp_path / "a.exr", **{"left.R": flat, "Z": flat})
     refuse(tmp_path / "a.exr", r"its channels are Z, left\.R, not RGB, RGBA or Y")
-    write_exr(tmp_path / "a.exr", id=np.zeros((2, 2), np.uint32))
-    refuse(tmp_path / "a.exr", "values are uint32")
 
 
 def test_exr_with_several_parts_is_refused(tmp_path):
@@ -371,10 +369,10 @@ def test_truncated_files(tmp_path, suffix):
         (np.zeros((3, 20, 30)), "move channels last"),
         (np.zeros((20, 30, 5)), "5 channels"),
         (np.zeros((2, 2), np.complex128), "values are complex128"),
-        (np.zeros((2, 2), np.int32), "values are int32"),
         (np.zeros((2, 2), [("a", "f4")]), "values are "),
         (np.array([[None, 1]]), "pickled objects, which are never loaded"),
-        (np.array([[1, np.nan], [np.inf, 0]]), "2 of its pixels are NaN or infinite.*row 0, column 1"),
+        (np.array([[1, np.nan], [np.inf, 0]]), "1 of its pixels are infinite.*row 1, column 0"),
+        (np.full((2, 2), np.nan), "every pixel is NaN or its no-data value"),
     ],
 )
 def test_bad_npy(tmp_path, array, message):

@@ -108,10 +108,10 @@ def test_mapped_images_can_be_copied_and_pickled(tmp_path):
         np.testing.assert_array_equal(other.rows(0, 6), mapped.rows(0, 6))
 
 
-def test_non_finite_pixels_in_a_file_are_found(tmp_path, monkeypatch):
+def test_infinite_pixels_in_a_file_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr(grid, "BLOCK_VALUES", 8)
     array = np.zeros((10, 4), np.float32, order="F")
-    array[6, 1] = array[2, 3] = np.nan
+    array[6, 1] = array[2, 3] = np.inf
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(SoftmineError, match=r"a\.npy: 2 of its pixels.*row 2, column 3"):
         Image.read(tmp_path / "a.npy", in_memory=False)

@@ -156,9 +156,8 @@ def test_compressions_that_need_the_extra_name_it(tmp_path, monkeypatch):
     refuse(tmp_path / "a.tif", r"its LZW compression needs the extra: pip install 'softmine\[codecs\]'")
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.uint32, np.complex64])
-def test_other_numbers_are_refused(tmp_path, dtype):
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5), dtype))
+def test_complex_numbers_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5), np.complex64))
     refuse(tmp_path / "a.tif", r"it holds (8|16|32|64)-bit .*s; convert them to")
 
 

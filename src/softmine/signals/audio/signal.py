@@ -158,9 +158,9 @@ class Audio(GridSignal):
         borders = np.interp(np.arange(count + 1) * (size / count), np.arange(size + 1), below)
         return torch.from_numpy(np.diff(borders).clip(min=0) * (count / size)).float()
 
-    def to_raw(self, values: Float[np.ndarray, ...]) -> np.ndarray:
+    def to_raw(self, values: Float[np.ndarray, ...], valid: np.ndarray | None = None) -> np.ndarray:
         """As of any signal; NaN becomes silence."""
-        return super().to_raw(np.nan_to_num(values, nan=0.5))
+        return super().to_raw(np.nan_to_num(values, nan=0.5), valid)
 
 
 def _check_layout(samples: np.ndarray, rate: int, where: str) -> tuple[int, int]:

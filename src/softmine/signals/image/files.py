@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,36 @@ import numpy as np
 from softmine.domain import SoftmineError
 from softmine.signals.files import NPY, TIFF, check_file, npy_header
 from softmine.signals.image import pillow, tiff
+from softmine.signals.image.data import ImageData
 from softmine.signals.image.memmap import MappedImage
 from softmine.signals.image.pixels import check_layout, check_size
 from softmine.signals.libraries import require, silenced
 from softmine.signals.memmap import MappedArray
 
+_RAW = {
+    rb"II\*\0.{4}CR": "CR2",
+    rb".{4}ftypcrx": "CR3",
+    rb"II\x1a\0.{2}\0\0HEAPCCDR": "CRW",
+    rb"II(RO|RS|U\0)|MMOR": "ORF or RW2",
+    b"FUJIFILMCCD-RAW": "RAF",
+    b"FOVb": "X3F",
+    rb"\0MRM": "MRW",
+}
+"""How the files of cameras begin that are no TIFF of known structure, as regular expressions, and what they are called."""
 _EXR_ORDERS = (("R", "G", "B", "A"), ("R", "G", "B"), ("Y", "A"), ("Y",))
 
 
 def read(path: Path) -> np.ndarray | MappedImage:
-    """Pixels (H, W) or (H, W, C) of an image file; mapped where the file is uncompressed.
+    """Pixels (H, W) or (H, W, C) of an image file, whatever else it says; mapped where the file is uncompressed.
+
+    Raises:
+        SoftmineError: as of ``read_data``.
+    """
+    return read_data(path).pixels
+
+
+def read_data(path: Path) -> ImageData:
+    """An image file and what it says of its pixels; they are mapped where the file is uncompressed.
 
     Raises:
         SoftmineError: the file is missing, damaged, or not one image that can be read faithfully.
@@ -29,6 +50,9 @@ def read(path: Path) -> np.ndarray | MappedImage:
     start = check_file(path, "image", where)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        raw = next((name for magic, name in _RAW.items() if re.match(magic, start, re.DOTALL)), None)
+        if raw is not None:
+            raise SoftmineError(f"{where}: it is camera raw ({raw}); develop it to TIFF or PNG first")
         if start.startswith(NPY):
             return _read_npy(path, where)
         if start.startswith(TIFF):
@@ -40,14 +64,14 @@ def read(path: Path) -> np.ndarray | MappedImage:
         return pillow.read(path, where, start)
 
 
-def _read_npy(path: Path, where: str) -> MappedImage:
+def _read_npy(path: Path, where: str) -> ImageData:
     with path.open("rb") as file:
         shape, order, dtype = npy_header(file, where)
         offset = file.tell()
-    return MappedImage(MappedArray(path, dtype, check_layout(shape, dtype, where), offset, order))
+    return ImageData(MappedImage(MappedArray(path, dtype, check_layout(shape, dtype, where), offset, order)))
 
 
-def _read_exr(path: Path, where: str) -> np.ndarray:
+def _read_exr(path: Path, where: str) -> ImageData:
     """Pixels (H, W, C) of the data window of a one-part EXR file.
 
     Channels R, G, B and A, or Y and A, are read in that order and others left out; a file with a
@@ -59,14 +83,33 @@ def _read_exr(path: Path, where: str) -> np.ndarray:
     openexr = require("OpenEXR", "exr", "EXR", where)
     try:
         with silenced(), openexr.File(str(path), separate_channels=True, header_only=True) as file:
-            names = _exr_channels(file.header(), len(file.parts), where)
+            header = file.header()
+            names = _exr_channels(header, len(file.parts), where)
+            notes = _exr_notes(header, names)
         with silenced(), openexr.File(str(path), separate_channels=True) as file:
             channels = file.channels()
-            return np.stack([channels[name].pixels for name in names], axis=-1)
+            pixels = np.stack([channels[name].pixels for name in names], axis=-1)
+        return ImageData(pixels, notes=notes)
     except SoftmineError:
         raise
     except Exception as error:
         raise SoftmineError(f"{where}: its EXR data is truncated or damaged; get a complete copy") from error
+
+
+def _exr_notes(header: dict[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:
+    """What of an EXR file is left out."""
+    notes = []
+    others = [each.name for each in header["channels"] if each.name not in names]
+    if others:
+        shown = ", ".join(others[:8]) + (", ..." if len(others) > 8 else "")
+        notes.append(f"read its channels {', '.join(names)}; left out: {shown}")
+    data, display = (np.array(header[name]).tolist() for name in ("dataWindow", "displayWindow"))
+    if data != display:
+        size = " x ".join(str(1 + high - low) for low, high in zip(*display, strict=True))
+        notes.append(f"read its data window, which is not the window of {size} that viewers show")
+    if names[-1] == "A":
+        notes.append("its colors are multiplied by opacity, as in EXR, and are learned and written so")
+    return tuple(notes)
 
 
 def _exr_channels(header: dict[str, Any], parts: int, where: str) -> tuple[str, ...]:

@@ -70,3 +70,11 @@ def sobel(gray: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h-2 w-2"]:
     down = gray[:, :-2] + 2 * gray[:, 1:-1] + gray[:, 2:]
     across, down = across[:, 2:] - across[:, :-2], down[2:] - down[:-2]
     return np.sqrt(across * across + down * down) * np.float32(math.sqrt(1 / 32))
+
+
+def fill_gaps(gray: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """An image whose NaN pixels are the mean of their neighbors, or 0 where they have none but NaN."""
+    known = ~np.isnan(gray)
+    around = np.pad(np.stack((np.where(known, gray, 0), known.astype(gray.dtype))), ((0, 0), (1, 1), (1, 1)))
+    total, count = np.lib.stride_tricks.sliding_window_view(around, (3, 3), axis=(1, 2)).sum((-1, -2))
+    return np.where(known, gray, total / np.maximum(count, 1))

@@ -11,7 +11,8 @@ import numpy as np
 
 from softmine.domain import SoftmineError
 from softmine.kernels import thread_pool
-from softmine.signals.image.pixels import orient, value_range
+from softmine.signals.grid import Number, Survey
+from softmine.signals.image.pixels import orient, survey_pixels
 from softmine.signals.memmap import MappedArray, advise
 
 RESIDENT = 512 * 2**20
@@ -127,10 +128,10 @@ class MappedImage:
             )
         return found
 
-    def value_range(self, where: str) -> tuple[float, float]:
-        """``value_range`` of the image, block by block."""
+    def survey(self, where: str, nodata: Number | None, mask: np.ndarray | None) -> Survey:
+        """``survey_pixels`` of the image, block by block."""
         self._advise("MADV_SEQUENTIAL")
-        return value_range(self.view, where, self.mapped.release)
+        return survey_pixels(self.view, where, nodata, mask, self.mapped.release)
 
     def _advise(self, advice: str) -> None:
         if advice != self._advice:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import PIL.Image
 import PIL.ImageFile
 
 from softmine.domain import SoftmineError
-from softmine.signals.image.pixels import check_size, orient
+from softmine.signals.image.data import ImageData, fitting_profile
+from softmine.signals.image.pixels import check_size, orient, turned
 from softmine.signals.libraries import require
 
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "GIF", "PPM", "QOI")
@@ -39,11 +42,22 @@ _CONVERT = {
     "CMYK": "RGB",
     "YCbCr": "RGB",
 }
+_SAID = {
+    "1": "bits",
+    "P": "palette",
+    "PA": "palette",
+    "La": "colors multiplied by opacity",
+    "RGBa": "colors multiplied by opacity",
+    "CMYK": "CMYK colors",
+    "YCbCr": "YCbCr colors",
+}
+"""What is converted, in words."""
 _ORIENTATION = 0x0112
+_SRGB_GAMMA = 0.45455
 _lock = threading.Lock()
 
 
-def read(path: Path, where: str, start: bytes) -> np.ndarray:
+def read(path: Path, where: str, start: bytes) -> ImageData:
     """Pixels (H, W) or (H, W, C) of a file that begins with ``start``.
 
     Raises:
@@ -59,23 +73,42 @@ def read(path: Path, where: str, start: bytes) -> np.ndarray:
             # Pillow spreads gray of 2 and 4 bits over a byte, but not the one that is transparent.
             image.info["transparency"] *= 255 // (2 ** start[24] - 1)
         check_size(image.height, image.width, where)
-        frames = getattr(image, "n_frames", 1)
+        frames, notes = getattr(image, "n_frames", 1), []
         if frames > 1 and image.format != "MPO":  # an MPO: a photo, then extras
-            raise SoftmineError(f"{where}: it is animated, with {frames} frames; save one as an image")
-        array = _decode_deep_png(path, where) if deep else _to_array(image, where)
-        return orient(array, _orientation(image))
+            raise SoftmineError(
+                f"{where}: it is animated, with {frames} frames; save one as an image, or fit all as a video"
+            )
+        if frames > 1:
+            notes.append(f"read the first of its {frames} images, the photo; the others are left out")
+        if known == "PNG" and start[24] < 8 and start[25] == 0:
+            notes.append(f"its grays of {start[24]} bit{'s' * (start[24] > 1)} became ones of 8")
+        orientation = _orientation(image)
+        if orientation in range(2, 9):
+            notes.append(turned(orientation))
+        if known == "PNG" and b"cICP" in start:
+            notes.append("its cICP chunk, which says how its colors are coded, is left out")
+        elif (
+            "icc_profile" not in image.info and abs(image.info.get("gamma", _SRGB_GAMMA) - _SRGB_GAMMA) > 1e-3
+        ):
+            notes.append(f"its gamma of {image.info['gamma']:.3g} is left out")
+        data = _to_data(image, where, notes, _decode_deep_png(path, where) if deep else None)
+        return replace(data, pixels=orient(np.asarray(data.pixels), orientation))
 
 
-def read_tiff_page(path: Path, where: str, page: int) -> np.ndarray:
+def read_tiff_page(file: Path | io.BytesIO, where: str, page: int) -> ImageData:
     """Pixels (H, W) or (H, W, C) of one page of a TIFF.
 
     Raises:
         SoftmineError: the page is damaged or too large.
     """
-    with _errors(where, "TIFF"), _own_limits(), path.open("rb") as file, _open(file, ("TIFF",)) as image:
+    with _errors(where, "TIFF"), _own_limits(), contextlib.ExitStack() as stack:
+        opened = stack.enter_context(file.open("rb")) if isinstance(file, Path) else file
+        image = stack.enter_context(_open(opened, ("TIFF",)))
         image.seek(page)
         check_size(image.height, image.width, where)
-        return _to_array(image, where)  # Pillow turns TIFFs upright by itself
+        # Pillow turns TIFFs upright by itself.
+        orientation = _orientation(image)
+        return _to_data(image, where, [turned(orientation)] if orientation in range(2, 9) else [])
 
 
 @contextmanager
@@ -95,7 +128,7 @@ def _errors(where: str, known: str | None) -> Iterator[None]:
         ) from error
 
 
-def _open(file: IO[bytes], formats: tuple[str, ...]) -> PIL.Image.Image:
+def _open(file: io.BufferedIOBase, formats: tuple[str, ...]) -> PIL.Image.Image:
     PIL.Image.init()  # AVIF and WebP are missing from some builds
     return PIL.Image.open(file, formats=[name for name in formats if name in PIL.Image.OPEN])
 
@@ -113,8 +146,28 @@ def _own_limits() -> Iterator[None]:
             PIL.ImageFile.LOAD_TRUNCATED_IMAGES = truncated
 
 
+def _to_data(
+    image: PIL.Image.Image, where: str, notes: list[str], deep: np.ndarray | None = None
+) -> ImageData:
+    """The pixels of an image as they are learned, or ``deep`` ones, and what it says of their colors."""
+    if deep is None:
+        image.load()
+    mode, key, profile = image.mode, image.info.get("transparency"), image.info.get("icc_profile")
+    array = _to_array(image, where) if deep is None else deep
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if deep is None:
+        colors = {1: "gray", 2: "gray and opacity", 3: "RGB", 4: "RGBA"}[channels]
+        if mode in _SAID:
+            notes.append(f"its {_SAID[mode]} became {colors}")
+        elif key is not None:
+            notes.append("its transparent color became opacity")
+        if mode == "RGBX":
+            notes.append("its fourth channel is left out")
+    profile = fitting_profile(profile, 3 if channels >= 3 else 1, notes)
+    return ImageData(array, icc_profile=profile, notes=tuple(notes))
+
+
 def _to_array(image: PIL.Image.Image, where: str) -> np.ndarray:
-    image.load()
     mode, key = image.mode, image.info.get("transparency")
     if key is not None and mode in ("1", "L", "P", "RGB"):
         image = image.convert("LA" if mode in ("1", "L") else "RGBA")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from softmine.domain import SoftmineError
-from softmine.signals.grid import survey, widen
+from softmine.signals.grid import Number, Survey, survey, widen
 
-DTYPES = ("uint8", "uint16", "float16", "float32", "float64", "bool")
+_BITS = (8, 16, 32, 64)
+DTYPES = ("bool", *(f"{kind}{bits}" for kind in ("uint", "int") for bits in _BITS))
+DTYPES += ("float16", "float32", "float64")
 MAX_PIXELS = 2**28
 """Images that must be decoded into memory may claim at most this many pixels."""
 
@@ -55,21 +58,40 @@ def check_layout(shape: tuple[int, ...], dtype: np.dtype, where: str) -> tuple[i
     return height, width, channels
 
 
-def value_range(
-    view: np.ndarray, where: str, release: Callable[[], None] = lambda: None
-) -> tuple[float, float]:
-    """Stored values that map to 0 and to 1, for an image (H, W, C); only floats are read, in blocks.
+def survey_pixels(
+    view: np.ndarray,
+    where: str,
+    nodata: Number | None = None,
+    mask: np.ndarray | None = None,
+    release: Callable[[], None] = lambda: None,
+) -> Survey:
+    """Stored values that map to 0 and to 1, for an image (H, W, C), and which pixels hold data.
 
-    Integers use their type's range. Floats use (0, 1) when all lie in it, else (min, max), which
-    for a constant is widened to hold 0 and 1. ``release`` is called after each block.
+    Bytes, and uint16 without a value that means "no data", map by their type's range, bools by theirs: unless pixels may
+    be missing, none is read. Floats use (0, 1) when all lie in it. All others, as of measurements, use their own (min, max),
+    which for a constant is widened to hold 0 and 1.
+
+    Args:
+        view: the stored values.
+        where: how an error begins.
+        nodata: the stored value that means "no data", beside NaN.
+        mask: which pixels may hold data, (H, W); None is all.
+        release: called after each block that was read.
 
     Raises:
-        SoftmineError: a value is NaN or infinite, or the values span more than a float64 holds.
+        SoftmineError: a value is infinite, none holds data, or the values span more than a float64 holds.
     """
-    if view.dtype.kind != "f":
-        return 0.0, 1.0 if view.dtype.kind == "b" else float(np.iinfo(view.dtype).max)
-    found = survey(view, where, "pixel", ("row", "column"), release=release)
-    return (0.0, 1.0) if found.low >= 0 and found.high <= 1 else widen(found.low, found.high)
+    kind, bits = view.dtype.kind, 8 * view.dtype.itemsize
+    measured = kind in "if" or bits > 16 or (bits == 16 and nodata is not None)
+    full = 1.0 if kind in "bf" else float(np.iinfo(view.dtype).max)
+    if not measured and nodata is None and mask is None:
+        return Survey(0.0, full)
+    found = survey(
+        view, where, "pixel", ("row", "column"), gaps=True, nodata=nodata, mask=mask, release=release
+    )
+    fits = kind == "f" and found.low >= 0 and found.high <= 1
+    low, high = widen(found.low, found.high) if measured and not fits else (0.0, full)
+    return replace(found, low=low, high=high)
 
 
 def orient(view: np.ndarray, orientation: int) -> np.ndarray:
@@ -81,3 +103,8 @@ def orient(view: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (2, 3, 6, 7):
         view = view[:, ::-1]
     return view
+
+
+def turned(orientation: int) -> str:
+    """The note on an image that was turned upright by its EXIF/TIFF orientation."""
+    return f"turned upright, as its orientation {orientation} says"

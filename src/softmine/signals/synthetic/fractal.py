@@ -112,11 +112,6 @@ class Fractal:
         flat = rows[:, None] * self.width + columns
         return self.gather(flat.ravel(), dtype).reshape(len(rows), len(columns), 3)
 
-    def value_range(self, where: str) -> tuple[float, float]:
-        """Raw values that map to 0 and to 1; needs no look at the pixels."""
-        del where
-        return 0.0, 255.0
-
 
 def _colors(shades: int) -> np.ndarray:
     """Colors (shades + 1, 3), uint8: waves of different length, the last one nearly black."""

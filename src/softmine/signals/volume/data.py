@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from softmine.domain import SoftmineError
+from softmine.signals.grid import Number
 from softmine.signals.memmap import MappedArray
 
 _BITS = (8, 16, 32, 64)
@@ -24,6 +25,8 @@ class VolumeData:
         array: the stored values; axes as in the file, channels last where the file says which axis they are.
         mapped: the file that ``array`` lies in, or None where it is in memory.
         nodata: the stored value that means "no data here", beside NaN.
+        mask: which of the values are data, shape of ``array``; None is all but those.
+        notes: what was chosen, converted or left out, one sentence each.
         layers: the axis people look along, one slice after the other, where the file says so.
         voxel_size: length of a voxel along the spatial axes, in ``length_unit``, where the file says so.
         length_unit: such as ``mm``; empty where it is not known.
@@ -33,7 +36,9 @@ class VolumeData:
 
     array: np.ndarray
     mapped: MappedArray | None = None
-    nodata: float | None = None
+    nodata: Number | None = None
+    mask: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
     layers: int | None = None
     voxel_size: tuple[float, ...] | None = None
     length_unit: str = ""

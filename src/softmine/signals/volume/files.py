@@ -13,13 +13,12 @@ import tifffile
 from tifffile import PHOTOMETRIC
 
 from softmine.domain import SoftmineError
+from softmine.signals import tiff_tags
 from softmine.signals.files import NPY, TIFF, check_file, check_length, npy_header
 from softmine.signals.libraries import logged_errors
 from softmine.signals.memmap import MappedArray
 from softmine.signals.volume import nifti
 from softmine.signals.volume.data import MAX_CHANNELS, VolumeData, check_layout
-
-_GDAL_NODATA = 42113
 
 
 def read(path: Path) -> VolumeData:
@@ -154,14 +153,6 @@ def _tiff_stack(file: tifffile.TiffFile, path: Path, where: str) -> VolumeData:
         last = [axis for axis in range(len(shape)) if axis != moved] + [moved]
         mapped = MappedArray(path, dtype, tuple(series.shape), series.dataoffset, "C", last)
     array = mapped.array if mapped else np.moveaxis(series.asarray(), moved, -1)
-    return VolumeData(array, mapped, nodata=_nodata(page), layers=array.ndim - (3 if channel is None else 4))
-
-
-def _nodata(page: tifffile.TiffPage | tifffile.TiffFrame) -> float | None:
-    """The value that GDAL's tag declares to mean "no data", where there is one beside NaN."""
-    text = page.tags.valueof(_GDAL_NODATA, "") if isinstance(page, tifffile.TiffPage) else ""
-    try:
-        value = float(str(text).strip("\0 "))
-    except ValueError:
-        return None
-    return None if np.isnan(value) else value
+    return VolumeData(
+        array, mapped, nodata=tiff_tags.nodata(page), layers=array.ndim - (3 if channel is None else 4)
+    )

@@ -12,16 +12,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from softmine.domain import Cells, Coords, SoftmineError, Values
+from softmine.domain import SoftmineError
 from softmine.signals.files import hash_array, hash_file
 from softmine.signals.grid import (
     GridSignal,
+    Number,
     along,
+    as_stored,
     block_ranges,
     coarse_shape,
-    corners,
-    interpolate,
-    shift,
     slowest_axis,
     survey,
     to_numpy,
@@ -32,8 +31,6 @@ from softmine.signals.synthetic.formulas import find, phantom
 from softmine.signals.volume import files as volume_files
 from softmine.signals.volume.data import DTYPES, VolumeData, check_layout
 
-_LEAST = 1e-30
-
 
 class Volume(GridSignal):
     """A volume, linear between its voxels.
@@ -41,8 +38,8 @@ class Volume(GridSignal):
     An array of three axes has one channel. Of four axes, a last one of 1 to 4 holds channels; a longer one is a
     fourth coordinate, such as time. Coordinates come in the order of the axes.
 
-    Where there is no data (NaN, or the value that the file declares for it, in any channel), the domain is masked:
-    such voxels are never trained on or measured. The weights of the other voxels around a coordinate are scaled to a sum
+    Where there is no data (NaN, or the value that the file declares for it, in any channel; what a masked array masks), the
+    domain is masked: such voxels are never trained on or measured. The weights of the other voxels around a coordinate are scaled to a sum
     of 1; where none of those with a weight holds data, the value is 0.
 
     Args:
@@ -55,6 +52,7 @@ class Volume(GridSignal):
     Attributes:
         shape: cells along the axes of the domain, then C.
         channels: C.
+        notes: what was chosen, converted or left out when the file was read, one sentence each.
         domain: ``Box`` over the voxels, masked where there is no data.
         valid: which voxels hold data, bool over the domain's shape; None where all do.
         dtype: name of the stored type, such as ``int16``.
@@ -73,30 +71,29 @@ class Volume(GridSignal):
     """
 
     takes: ClassVar[str] = "a volume takes float"
-    known: Tensor
 
     def __init__(
         self,
         voxels: np.ndarray | Tensor | VolumeData,
         name: str = "volume",
         *,
-        nodata: float | None = None,
+        nodata: Number | None = None,
         path: Path | None = None,
         fingerprint: str | None = None,
     ) -> None:
         where = f"cannot read {path}" if path else f"cannot use the voxels of {name!r}"
         if not isinstance(voxels, VolumeData):
-            array = to_numpy(voxels, DTYPES, where) if isinstance(voxels, Tensor) else np.asarray(voxels)
-            voxels = VolumeData(array, nodata=nodata)
-        mapped, array = voxels.mapped, voxels.array
+            voxels = _to_data(voxels, nodata, where)
+        mapped, array, mask = voxels.mapped, voxels.array, voxels.mask
         spatial, channels = check_layout(array.shape, array.dtype, where)
         array = array.reshape((*spatial, channels))
+        if mask is not None:
+            mask = np.asarray(mask.reshape(array.shape).all(-1))
+        nodata = as_stored(voxels.nodata, array.dtype)
         release = mapped.release if mapped else lambda: None
-        found = survey(array, where, "voxel", ("voxel",), gaps=True, nodata=voxels.nodata, release=release)
-        stored = None if mapped else array
-        if stored is not None and found.high < shift(array.dtype):
-            # Signed as they are, because small values would be rounded against the shift.
-            stored = array.astype(f"i{array.dtype.itemsize}")
+        found = survey(
+            array, where, "voxel", ("voxel",), gaps=True, nodata=nodata, mask=mask, release=release
+        )
         super().__init__(
             name,
             array.shape,
@@ -104,15 +101,14 @@ class Volume(GridSignal):
             (0.0, 1.0) if array.dtype.kind == "b" else widen(found.low, found.high),
             path=path,
             fingerprint=fingerprint or hash_array(array),
-            stored=stored,
+            stored=None if mapped else array,
             source=mapped,
             mask=found.valid,
+            nodata=nodata,
+            notes=(*voxels.notes, *found.notes),
         )
-        self.valid = None if found.valid is None else torch.from_numpy(found.valid)
-        known = torch.empty(0, dtype=torch.bool) if self.valid is None else self.valid.view(-1)
-        self.register_buffer("known", known, persistent=False)
         # The buffer, or the file, holds the values.
-        self.data = replace(voxels, array=np.empty(0, array.dtype))
+        self.data = replace(voxels, array=np.empty(0, array.dtype), mask=None)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, in_memory: bool | None = None) -> Volume:
@@ -197,29 +193,6 @@ class Volume(GridSignal):
             _pool(count, known.astype(np.float64), spatial, slow, start)
         return torch.from_numpy((total / np.maximum(count, 1)).astype(np.float32))
 
-    def to_raw(self, values: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-        """As of any signal, for values (..., C); no data where ``valid`` (...) is False."""
-        raw = super().to_raw(values)
-        if valid is not None:
-            raw[~valid] = np.nan if self.data.nodata is None else self.data.nodata
-        return raw
-
-    def _at(self, cells: Cells, work: torch.dtype) -> Values:
-        values = super()._at(cells, work)
-        if self.valid is None:
-            return values
-        return torch.where(self.known.to(cells.device)[cells].unsqueeze(-1), values, 0.0)
-
-    def _between(self, position: Coords, size: Tensor, work: torch.dtype) -> Values:
-        if self.valid is None:
-            return super()._between(position, size, work)
-        cells, fraction = corners(position, size)
-        known = self.known.to(cells.device)[cells].unsqueeze(-1)
-        # Relative to the zero, because what is divided by a small weight must not be rounded against a large one.
-        values = self._at(cells.reshape(-1), work).view(*cells.shape, self.channels)
-        # Where nothing is known both sides are 0.
-        return interpolate(values, fraction) / interpolate(known.to(work), fraction).clamp(min=_LEAST)
-
     def _read(self, cells: np.ndarray, dtype: np.dtype) -> np.ndarray:
         return self._mapped[np.unravel_index(cells, self.shape[:-1])].astype(dtype)
 
@@ -227,6 +200,14 @@ class Volume(GridSignal):
     def _mapped(self) -> np.ndarray:
         """The voxels in their file, shape ``shape``."""
         return self.source.array.reshape(self.shape)
+
+
+def _to_data(voxels: np.ndarray | Tensor, nodata: Number | None, where: str) -> VolumeData:
+    """An array as a reader hands it over; where a masked one is masked, there is no data."""
+    if isinstance(voxels, Tensor):
+        return VolumeData(to_numpy(voxels, DTYPES, where), nodata=nodata)
+    mask = ~np.ma.getmaskarray(voxels) if isinstance(voxels, np.ma.MaskedArray) else None
+    return VolumeData(np.asarray(voxels), nodata=nodata, mask=mask)
 
 
 def _changes(block: np.ndarray) -> np.ndarray:

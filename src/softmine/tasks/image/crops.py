@@ -8,6 +8,7 @@ import numpy as np
 
 from softmine.errors import ArgumentError
 from softmine.signals import Image
+from softmine.signals.image.data import ImageData
 
 
 def parse_size(text: str, name: str = "crop") -> tuple[int, int]:
@@ -45,8 +46,17 @@ def crop(image: Image, text: str) -> Image:
             columns=columns,
         )
     top, left = (rows - height) // 2, (columns - width) // 2
-    pixels = image.to_raw(image.rows(top, top + height)[:, left : left + width])
-    return Image(np.ascontiguousarray(pixels), image.name, path=image.path, copy=False)
+    mask = None if image.valid is None else image.valid[top : top + height, left : left + width].numpy()
+    pixels = image.to_raw(image.rows(top, top + height)[:, left : left + width], mask)
+    data = ImageData(
+        np.ascontiguousarray(pixels),
+        image.nodata,
+        mask,
+        image.icc_profile,
+        image.layout,
+        notes=image.read_notes,
+    )
+    return Image(data, image.name, path=image.path, copy=False)
 
 
 def _numbers(text: str) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from softmine.domain import Values
 from softmine.runs.files import replacing
@@ -17,8 +17,8 @@ from softmine.signals import Image
 from softmine.tasks.evaluation import CellEvaluator, More, psnr, ssim
 from softmine.tasks.grids import centers, grid_coords, rows_of
 from softmine.tasks.image.crops import crop, parse_size
-from softmine.tasks.image.tiled_tiff import tiff_layout, write_tiled
-from softmine.tasks.signal_task import SignalTask, parse_corruption, read_signal
+from softmine.tasks.image.tiled_tiff import write_plain, write_tiled
+from softmine.tasks.signal_task import SignalTask, parse_corruption, read_signal, without_data
 from softmine.training import evaluation as rules
 from softmine.training.evaluation import values_at
 
@@ -70,15 +70,29 @@ class ImageTask(SignalTask[Image]):
         super().__init__(image, parse_corruption(self.options.corrupt, self.kind))
 
     def size(self) -> str:
-        """As in ``768 x 512 RGB uint8``."""
+        """As in ``768 x 512 RGB uint8``; what was chosen, converted or left out in reading follows."""
         height, width, channels = self.signal.shape
         colors = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGBA"}[channels]
-        return f"{width} x {height} {colors} {self.signal.dtype}{self.dirt}"
+        words = f"{width} x {height} {colors} {self.signal.dtype}{without_data(self.signal)}"
+        return "; ".join([words, *self.signal.notes]) + self.dirt
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its image."""
         image = self.signal
-        return super().describe() | {"dtype": image.dtype, "value_range": list(image.value_range)}
+        found = super().describe() | {
+            "dtype": image.dtype,
+            "value_range": list(image.value_range),
+            "notes": image.notes,
+        }
+        if image.domain.masked:
+            found["measured"] = {"cells": image.domain.valid, "unit": "pixels with data"}
+        return found
+
+    @property
+    def measured_unit(self) -> str:
+        """What the cells are called that quality is measured in."""
+        words = super().measured_unit
+        return words if self.signal.valid is None else words.replace(self.unit, "pixels with data", 1)
 
     def make_evaluator(self, device: torch.device) -> CellEvaluator:
         """PSNR and SSIM; of an image of more than 2^20 pixels the latter on 16 tiles of 64 x 64, always the same."""
@@ -90,21 +104,23 @@ class ImageTask(SignalTask[Image]):
                 self.measured_unit,
                 device,
                 measures="PSNR and SSIM",
-                more=_similarity((rows, columns, channels)),
+                more=_similarity((rows, columns, channels), valid=image.valid),
             )
         height, width = min(TILE, rows), min(TILE, columns)
         _, random = rules.evaluated_cells(image.domain)
-        tiles = []
+        tiles, known = [], []
         for _ in range(TILES):
             top = torch.randint(rows - height + 1, (), generator=random)
             left = torch.randint(columns - width + 1, (), generator=random)
             cells = (top + torch.arange(height))[:, None] * columns + left + torch.arange(width)
             tiles.append(image.domain.centers(cells.flatten()))
+            if image.valid is not None:
+                known.append(image.valid[top : top + height, left : left + width].numpy())
         return CellEvaluator(
             image,
             self.measured_unit,
             device,
-            more=_similarity((height, width, channels), TILES),
+            more=_tile_similarity((height, width, channels), known),
             beside=torch.cat(tiles),
             beside_words=f", SSIM over {TILES} tiles of {TILE} x {TILE}",
         )
@@ -116,15 +132,23 @@ class ImageTask(SignalTask[Image]):
         image = self.clean_on(device)
         rows, columns, _ = image.shape
         full = rows * columns <= (SMALL_SIZE if small else FULL_SIZE)
-        values, target = _on_grid(field, image, device, full, report)
+        values, target, valid = _on_grid(field, image, device, full, report)
         height, width = values.shape[:2]
         note = "every pixel" if full else f"reduced to {width} x {height}"
         if not (small or full or self._tiled):
             note += ", --full-tiff writes every pixel"
         error = mean_error(values, target)
         reduced = None if full else (width, height)
-        quality = psnr(values, target) if full else None
-        return Reconstruction(values, target, error, quality, note, reduced_to=reduced)
+        if valid is None:
+            quality = psnr(values, target) if full else None
+        else:
+            quality = psnr(values[valid], target[valid]) if full else None
+            error = np.where(valid, error, np.nan)
+            values, target = _clear(values, valid), _clear(target, valid)
+            note += ", clear where there is no data"
+        return Reconstruction(
+            values, target, error, quality, note, reduced_to=reduced, icc_profile=image.icc_profile
+        )
 
     def write_output(
         self,
@@ -134,24 +158,22 @@ class ImageTask(SignalTask[Image]):
         device: torch.device,
         report: Report = silent,
     ) -> list[Output]:
-        """``reconstruction.tif`` with the image's own values, where they are finer than 8 bits or too many for a PNG.
+        """``reconstruction.tif`` with the image's own values, where they are finer than 8 bits, some are missing or they are too
+        many for a PNG.
 
-        The latter is tiled and holds smaller versions of itself; see ``tasks/image/tiled_tiff.py``.
+        Where the image has no data, neither has the reconstruction, in the same words. The last is tiled and holds smaller versions of itself; see ``tasks/image/tiled_tiff.py``.
         """
         image = self.clean_on(device)
         if self._tiled:
             quality = write_tiled(field, image, folder / "reconstruction.tif", device, report)
             label = f"every pixel, {self.size()}, PSNR {quality:.2f} dB"
             return [Output("reconstruction.tif", label)]
-        if result.psnr is None or image.dtype == "uint8":
+        if result.psnr is None or (image.dtype == "uint8" and image.valid is None and image.nodata is None):
             return []
-        import tifffile
-
-        raw = image.to_raw(result.values)
+        valid = None if image.valid is None else image.valid.numpy()
+        raw = image.to_raw(result.values[..., : image.channels], valid)
         with replacing(folder / "reconstruction.tif") as temporary:
-            tifffile.imwrite(
-                temporary, raw[..., 0] if image.channels == 1 else raw, **tiff_layout(image.channels)
-            )
+            write_plain(raw, image, temporary)
         return [Output("reconstruction.tif", f"reconstruction as {image.dtype}")]
 
     @property
@@ -161,24 +183,57 @@ class ImageTask(SignalTask[Image]):
         return pixels > FULL_SIZE and (pixels <= TIFF_SIZE or self.options.full_tiff)
 
 
-def _similarity(shape: tuple[int, int, int], tiles: int = 1) -> More:
-    """A function that gives the mean SSIM of images of a shape (h, w, C), which are the last of its values (M, C)."""
+def _similarity(shape: tuple[int, int, int], valid: Tensor | None) -> More:
+    """A function that gives the SSIM of an image of a shape (h, w, C), from values (M, C) of its pixels with data."""
+    if valid is None:
+        return _tile_similarity(shape, [], 1)
+    known = valid.numpy()
+
+    def measure(prediction: Values, target: Values) -> dict[str, float | None]:
+        images = []
+        for values in (prediction, target):
+            image = np.zeros(shape, np.float32)
+            image[known] = values.numpy()
+            images.append(image)
+        return {"ssim": ssim(*images, valid=known)}
+
+    return measure
+
+
+def _tile_similarity(shape: tuple[int, int, int], known: list[Array], tiles: int = TILES) -> More:
+    """A function that gives the mean SSIM of images of a shape (h, w, C), which are the last of its values (M, C).
+
+    Args:
+        shape: of each.
+        known: which pixels of each hold data, (h, w); none where all do.
+        tiles: how many there are.
+    """
 
     def measure(prediction: Values, target: Values) -> dict[str, float | None]:
         count = tiles * shape[0] * shape[1]
         pairs = zip(
-            *(values[-count:].view(tiles, *shape).numpy() for values in (prediction, target)), strict=True
+            *(values[-count:].view(tiles, *shape).numpy() for values in (prediction, target)),
+            known or [None] * tiles,
+            strict=True,
         )
-        scores = [score for pair in pairs if (score := ssim(*pair)) is not None]
+        found = (ssim(values, wanted, valid=valid) for values, wanted, valid in pairs)
+        scores = [score for score in found if score is not None]
         return {"ssim": sum(scores) / len(scores) if scores else None}
 
     return measure
 
 
+def _clear(values: Array, valid: Array) -> Array:
+    """Values (h, w, C) with an opacity of 0, and 0 for all else, where ``valid`` (h, w) is False."""
+    if values.shape[-1] in (1, 3):
+        values = np.concatenate((values, np.ones_like(values[..., :1])), -1)
+    return np.where(valid[..., None], values, np.float32(0))
+
+
 def _on_grid(
     field: nn.Module, image: Image, device: torch.device, full: bool, report: Report
-) -> tuple[Array, Array]:
-    """Values of the field and of the image, each (h, w, C)."""
+) -> tuple[Array, Array, Array | None]:
+    """Values of the field and of the image, each (h, w, C), and where the latter holds data, (h, w); None is everywhere."""
     rows, columns, channels = image.shape
     reduce = 1.0 if full else min(1.0, REDUCED_SIDE / max(rows, columns))
     height, width = max(1, round(rows * reduce)), max(1, round(columns * reduce))
@@ -192,4 +247,9 @@ def _on_grid(
             coords = grid_coords(centers(height, start, stop), centers(width))
             target[start:stop] = values_at(image, coords, device).numpy().reshape(part.shape)
         report(stop / height)
-    return values, target
+    if image.valid is None:
+        return values, target, None
+    if full:
+        return values, target, image.valid.numpy()
+    across = [(2 * np.arange(n) + 1) * size // (2 * n) for n, size in ((height, rows), (width, columns))]
+    return values, target, image.valid[across[0]][:, across[1]].numpy()

@@ -6,6 +6,7 @@ waits in files without a name on the disk of the result, which end with the proc
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,7 +19,8 @@ from torch import nn
 
 from softmine.runs.files import replacing
 from softmine.runs.task import Array, Report, silent
-from softmine.signals import Image
+from softmine.signals import Image, tiff_tags
+from softmine.signals.grid import Number
 from softmine.tasks.grids import rows_of
 from softmine.training.evaluation import decibels
 
@@ -66,14 +68,16 @@ def write_tiled(
         bands = _from_field(field, image, dtype, device, total, lambda share: report(_BASE_SHARE * share))
         for level, (height, width) in enumerate(sizes):
             last = level + 1 == len(sizes)
+            gap = None if image.valid is None or _needs_mask(image) else image.gap
             half = None if last else halves.enter_context(tempfile.TemporaryFile(dir=path.parent))
             file.write(
-                _tiles(bands if half is None else _halved(bands, half)),
+                _tiles(bands if half is None else _halved(bands, half, gap)),
                 shape=(height, width, channels) if channels > 1 else (height, width),
                 dtype=dtype,
                 tile=(TILE, TILE),
                 compression="zlib",
-                **tiff_layout(channels),
+                **image.layout,
+                **(said(image) if level == 0 else {}),
                 subifds=len(sizes) - 1 if level == 0 else 0,
                 subfiletype=1 if level else 0,
                 metadata=None,
@@ -81,16 +85,40 @@ def write_tiled(
             report(_BASE_SHARE + (1 - _BASE_SHARE) * (level + 1) / len(sizes))
             if half is not None:
                 bands = _from_file(half, (*sizes[level + 1], channels), dtype)
-    return decibels(total.sum / (image.domain.cells * channels))
+        _write_mask(file, image)
+    return decibels(total.sum / (image.domain.valid * channels))
 
 
-def tiff_layout(channels: int) -> dict[str, Any]:
-    """How tifffile is to store an image of 1 to 4 channels, the last of 2 and of 4 being opacity."""
-    return {
-        "photometric": "rgb" if channels >= 3 else "minisblack",
-        "extrasamples": ["unassalpha"] if channels in (2, 4) else None,
-        "planarconfig": "contig" if channels > 1 else None,
-    }
+def write_plain(raw: Array, image: Image, path: Path) -> None:
+    """Writes stored values (H, W, C) as a plain TIFF that says of them what the file of ``image`` said."""
+    import tifffile
+
+    with tifffile.TiffWriter(path) as file:
+        metadata = None if image.valid is not None and _needs_mask(image) else {}
+        file.write(
+            raw[..., 0] if raw.shape[-1] == 1 else raw, metadata=metadata, **image.layout, **said(image)
+        )
+        _write_mask(file, image)
+
+
+def said(image: Image) -> dict[str, Any]:
+    """What a TIFF of an image's pixels says of them besides, as arguments of tifffile."""
+    nodata = image.nodata
+    if nodata is None and image.valid is not None and not _needs_mask(image):
+        nodata = math.nan
+    tags = image.tags if nodata is None else (*image.tags, *tiff_tags.nodata_tag(nodata))
+    return {"extratags": tags, "iccprofile": image.icc_profile}
+
+
+def _needs_mask(image: Image) -> bool:
+    """Whether no stored value can mean "no data"."""
+    return image.nodata is None and np.dtype(image.dtype).kind != "f"
+
+
+def _write_mask(file: Any, image: Image) -> None:
+    """Adds a transparency mask where pixels hold no data and no stored value says so."""
+    if image.valid is not None and _needs_mask(image):
+        file.write(image.valid.numpy(), photometric="mask", subfiletype=4, metadata=None)
 
 
 def pyramid(height: int, width: int) -> list[tuple[int, int]]:
@@ -117,17 +145,19 @@ def _from_field(
         bottom = min(top + TILE, height)
         band = np.empty((bottom - top, width, channels), dtype)
         for start, stop, values in rows_of(field, range(top, bottom), (height, width), device, STRIP):
-            total.sum += float(np.square(values - image.rows(start, stop)).sum(dtype=np.float64))
-            raw = image.to_raw(values)
+            known = None if image.valid is None else image.valid[start:stop].numpy()
+            apart = np.square(values - image.rows(start, stop))
+            total.sum += float((apart if known is None else apart[known]).sum(dtype=np.float64))
+            raw = image.to_raw(values, known)
             band[start - top : stop - top] = raw * np.uint8(255) if raw.dtype == bool else raw
             report(stop / height)
         yield band
 
 
-def _halved(bands: Bands, half: IO[bytes]) -> Bands:
+def _halved(bands: Bands, half: IO[bytes], gap: Number | None) -> Bands:
     """The bands as they come, after a version of half their size has been added to a file."""
     for band in bands:
-        half.write(halve(band).tobytes())
+        half.write((halve(band) if gap is None else halve_known(band, gap)).tobytes())
         yield band
 
 
@@ -172,3 +202,17 @@ def halve(band: Array) -> Array:
     else:
         total /= 4
     return total.astype(band.dtype)
+
+
+def halve_known(band: Array, gap: Number) -> Array:
+    """``halve`` of pixels that are ``gap`` in no channel, where it means "no data"; ``gap`` where none of four is."""
+    known = ~(np.isnan(band) if gap != gap else band == gap).any(-1, keepdims=True)
+    wide = np.where(known, band, 0).astype(np.float64)
+    odd = ((0, band.shape[0] % 2), (0, band.shape[1] % 2), (0, 0))
+    total, count = (
+        sum(whole[down::2, across::2] for down in range(2) for across in range(2))
+        for whole in (np.pad(wide, odd), np.pad(known, odd).astype(np.int64))
+    )
+    mean = total / np.maximum(count, 1)
+    mean = np.where(count > 0, mean if band.dtype.kind == "f" else np.rint(mean), gap)
+    return mean.astype(band.dtype)

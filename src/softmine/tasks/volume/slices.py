@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from softmine.runs.images import NOT_MEASURED
 from softmine.runs.task import Array, Reconstruction, Report, mean_error, silent
 from softmine.signals.volume import Volume
 from softmine.tasks.contact_sheet import in_rows
@@ -23,7 +24,7 @@ TILE_SIDE, SMALL_TILE_SIDE = 640, 240
 ASPECT = 4 / 3
 NO_DATA = (0.86, 0.84, 0.80)
 """A light, warm gray: no gray of a scan and no color of viridis."""
-NO_DATA_AMONG_GRAYS = (0.20, 0.26, 0.36)
+NO_DATA_AMONG_GRAYS = NOT_MEASURED
 """A dark slate blue, which is no gray."""
 BETWEEN = 1.0
 
@@ -77,7 +78,7 @@ def montage(
 
     Of a volume with four axes, three slices at three positions of the fourth. One channel is gray, or viridis
     where floats come without a scanner's header; three are RGB; two or four are set side by side in gray.
-    Voxels without data have a color of their own and no error. Slices of many voxels are reduced.
+    Voxels without data have a color of their own, also on the error map. Slices of many voxels are reduced.
     """
     view = choose_view(volume)
     cuts = _cuts(volume, view)
@@ -97,7 +98,7 @@ def montage(
         error = mean_error(values, target)
         images.append(_paint(volume, values, valid))
         targets.append(_paint(volume, target, valid))
-        errors.append(_beside(volume, error if valid is None else np.where(valid, error, 0.0)))
+        errors.append(_beside(volume, error if valid is None else np.where(valid, error, np.nan)))
         report((number + 1) / len(cuts))
     note = f"{len(cuts)} slices across axis {view.axis}" + (f", {view.name}" if view.name else "")
     if reduce < 1:

@@ -18,7 +18,7 @@ from softmine.runs.task import Array, Output, Reconstruction, Report, silent
 from softmine.signals.volume import Volume, nifti
 from softmine.tasks.evaluation import CellEvaluator
 from softmine.tasks.grids import predict
-from softmine.tasks.signal_task import SignalTask, parse_corruption, read_signal
+from softmine.tasks.signal_task import SignalTask, parse_corruption, read_signal, without_data
 from softmine.tasks.volume.slices import montage
 from softmine.training.evaluation import decibels, values_at
 
@@ -72,9 +72,7 @@ class VolumeTask(SignalTask[Volume]):
             words += f", {volume.channels} channels"
         if data.voxel_size and data.length_unit:
             words += f", voxels of {_product([f'{size:.2g}' for size in data.voxel_size])} {data.length_unit}"
-        if volume.valid is not None:
-            words += f", {1 - float(volume.valid.double().mean()):.0%} without data"
-        return words + self.dirt
+        return "; ".join([words + without_data(volume), *volume.notes]) + self.dirt
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its volume."""
@@ -85,6 +83,7 @@ class VolumeTask(SignalTask[Volume]):
             "valid": volume.domain.valid,
             "voxel_size": list(data.voxel_size) if data.voxel_size else None,
             "length_unit": data.length_unit,
+            "notes": volume.notes,
         }
         if volume.domain.masked:
             found["measured"] = {"cells": volume.domain.valid, "unit": "voxels with data"}
