@@ -6,6 +6,8 @@ import sys
 import nibabel
 import numpy as np
 import pytest
+import tifffile
+import torch
 
 from softmine.cli.main import main
 
@@ -49,6 +51,53 @@ def test_nifti_and_the_built_in_volume(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["fit", "volume", *TINY]) == 0
     assert "phantom" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_stacks_and_slices_come_back_as_tiff(tmp_path, monkeypatch, capsys, whole):
+    if not whole:  # as for volumes that are not held in memory
+        monkeypatch.setattr("softmine.tasks.volume.task.WHOLE", 10)
+        monkeypatch.setattr("softmine.tasks.volume.task.BLOCK", 50)
+    stack = np.random.default_rng(0).integers(0, 200, (5, 2, 6, 7)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": "ZCYX", "spacing": 3.0})
+    (tmp_path / "slices").mkdir()
+    for number in range(9, 13):
+        tifffile.imwrite(tmp_path / "slices" / f"s{number}.tif", stack[number - 9, 0])
+    for path, axes, shape in (("a.tif", "ZCYX", (5, 2, 6, 7)), ("slices", "ZYX", (4, 6, 7))):
+        out = tmp_path / f"run-{path}"
+        assert main(["fit", "volume", str(tmp_path / path), "--out", str(out), *TINY]) == 0
+        with tifffile.TiffFile(out / "images" / "reconstruction.tif") as file:
+            assert (file.series[0].axes, file.series[0].shape) == (axes, shape)
+            assert file.series[0].dtype == np.uint8
+            assert file.is_imagej == (path == "a.tif")
+        assert main(["fit", "volume", "--resume", str(out), "--steps", "8"]) == 0
+        assert json.loads((out / "status.json").read_text())["step"] == 8
+    assert "4 slices, s9.tif to s12.tif" in capsys.readouterr().out
+    assert "4 slices, s9.tif to s12.tif" in (tmp_path / "run-slices" / "report.html").read_text()
+    notes = json.loads((tmp_path / "run-slices" / "config.json").read_text())["signal"]["notes"]
+    assert notes == ["4 slices, s9.tif to s12.tif"]
+
+
+def test_every_voxel_of_a_stack_is_where_it_was(tmp_path):
+    from softmine.signals.volume import Volume
+    from softmine.tasks.volume.task import VolumeTask
+
+    stack = np.random.default_rng(0).integers(0, 200, (5, 2, 6, 7)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": "ZCYX"})
+    volume, cpu = Volume.read(tmp_path / "a.tif"), torch.device("cpu")
+    task = VolumeTask(volume)
+    for small in (False, True):  # all in memory, or evaluated as it is written
+        result = task.reconstruct(volume, cpu, small=small)
+        (output,) = task.write_output(volume, result, tmp_path, cpu)
+        assert output.file == "reconstruction.tif"
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / "reconstruction.tif"), stack)
+
+
+def test_nifti_with_axes_of_one_comes_back_with_them(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(voxels_of((6, 9, 12, 1, 1)), np.eye(4)), tmp_path / "a.nii")
+    out = tmp_path / "run"
+    assert main(["fit", "volume", str(tmp_path / "a.nii"), "--out", str(out), *TINY]) == 0
+    assert nibabel.load(out / "images" / "reconstruction.nii").shape == (6, 9, 12, 1, 1)
 
 
 def bad_files(folder):

@@ -45,7 +45,10 @@ KINDS: dict[str, Kind] = {
     "image": Kind("image", "PATH is a PNG, JPEG, TIFF, NPY or EXR file, or builtin:NAME."),
     "audio": Kind("audio clip", "PATH is a WAV, FLAC, OGG, MP3 or AIFF file, or builtin:chimes."),
     "video": Kind("video", "PATH is an MP4, MOV, MKV, WebM, AVI or GIF file, or builtin:discs."),
-    "volume": Kind("volume", "PATH is a NIfTI (.nii, .nii.gz), NPY, NPZ or TIFF file, or builtin:phantom."),
+    "volume": Kind(
+        "volume",
+        "PATH is a NIfTI (.nii, .nii.gz), NPY, NPZ or TIFF file, a folder of slices, or builtin:phantom.",
+    ),
     "shape": Kind("shape", "PATH is an OBJ, PLY, STL, OFF, GLB or GLTF file, builtin:knot or builtin:ball."),
     "nerf": Kind(
         "scene",

@@ -59,9 +59,52 @@ def test_nifti(tmp_path, ending, kind, dtype, endianness):
         np.testing.assert_array_equal(at_voxels(mapped)[..., 0], voxels)
 
 
+@pytest.mark.parametrize("ending", ["nii", "nii.gz"])
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((5, 6, 7, 1), (5, 6, 7, 1)),
+        ((5, 6, 7, 1, 1), (5, 6, 7, 1)),
+        ((5, 6, 7, 1, 1, 1, 1), (5, 6, 7, 1)),
+        ((5, 6, 7, 8, 1), (5, 6, 7, 8, 1)),
+        ((5, 6, 7, 1, 3), (5, 6, 7, 3)),
+        ((5, 6, 7, 1, 3, 1), (5, 6, 7, 3)),
+    ],
+)
+def test_nifti_axes_of_one(tmp_path, ending, shape, expected):
+    voxels = voxels_of(shape)
+    save_nifti(tmp_path / f"a.{ending}", voxels)
+    volume = Volume.read(tmp_path / f"a.{ending}")
+    assert volume.shape == expected
+    np.testing.assert_array_equal(at_voxels(volume), voxels.reshape(expected))
+
+
+@pytest.mark.parametrize("save", [np.save, np.savez])
+@pytest.mark.parametrize(
+    ("shape", "expected", "note"),
+    [
+        ((5, 6, 7, 1), (5, 6, 7, 1), None),
+        ((5, 6, 7, 1, 1), (5, 6, 7, 1), r"its shape (5, 6, 7, 1, 1) is taken for (5, 6, 7)"),
+        ((1, 1, 5, 6, 7), (5, 6, 7, 1), r"its shape (1, 1, 5, 6, 7) is taken for (5, 6, 7)"),
+        ((1, 6, 7), (1, 6, 7, 1), None),
+        ((5, 6, 7, 3), (5, 6, 7, 3), "its last axis, of 3, is taken for channels"),
+    ],
+)
+def test_arrays_with_axes_of_one(tmp_path, save, shape, expected, note):
+    voxels = voxels_of(shape)
+    path = tmp_path / ("a.npy" if save is np.save else "a.npz")
+    save(path, voxels)
+    volume = Volume.read(path)
+    assert volume.shape == expected
+    np.testing.assert_array_equal(at_voxels(volume), voxels.reshape(expected))
+    assert volume.notes == ([note] if note else [])
+
+
 def test_nifti_values_are_as_stored(tmp_path):
     voxels = voxels_of(dtype="int16")
     save_nifti(tmp_path / "ct.nii", voxels, scaling=(2.0, -1024.0))
+    note = "values are as stored: the scale of 2 and offset of -1024 stay in its header"
+    assert Volume.read(tmp_path / "ct.nii").notes == [note]
     np.testing.assert_array_equal(at_voxels(Volume.read(tmp_path / "ct.nii"))[..., 0], voxels)
 
 
@@ -118,7 +161,8 @@ def test_npz_with_one_array(tmp_path):
         ("ZCYX", (5, 3, 6, 7), (5, 6, 7, 3)),
         ("CZYX", (2, 5, 6, 7), (5, 6, 7, 2)),
         ("ZYXS", (5, 6, 7, 3), (5, 6, 7, 3)),
-        ("TZYX", (5, 8, 6, 7), (5, 8, 6, 7, 1)),
+        ("TZYX", (5, 8, 6, 7), (8, 6, 7, 5, 1)),
+        ("ZTYX", (8, 5, 6, 7), (8, 6, 7, 5, 1)),
     ],
 )
 @pytest.mark.parametrize("compression", [None, "zlib"])
@@ -137,11 +181,12 @@ def test_tiff_stacks(tmp_path, axes, shape, expected, compression):
     volume = Volume.read(tmp_path / "a.tif")
     assert volume.shape == expected
     channel = next((axes.index(letter) for letter in "CS" if letter in axes), None)
-    wanted = voxels[..., None] if channel is None else np.moveaxis(voxels, channel, -1)
+    wanted = np.moveaxis(voxels, channel if channel is not None else max(axes.find("T"), -1), -1)
+    wanted = wanted[..., None] if channel is None else wanted
     np.testing.assert_array_equal(at_voxels(volume), wanted)
     if not compression and volume.channels == 1:
         np.testing.assert_array_equal(at_voxels(Volume.read(tmp_path / "a.tif", in_memory=False)), wanted)
-    assert volume.data.layers == len(expected) - 4
+    assert volume.data.layers == 0
 
 
 def save_pages(path, voxels):

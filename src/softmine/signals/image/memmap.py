@@ -54,7 +54,7 @@ class MappedImage:
         self._advice = ""
         # Reading ahead warms the cache for look-ups to come, unless it cannot hold the file.
         size = len(self.mapped.bytes)
-        fits = size <= _memory() // 2
+        fits = size <= physical_memory() // 2
         self._scattered = "MADV_NORMAL" if fits else "MADV_RANDOM"
         self._ahead = 0 if fits and hasattr(os, "posix_fadvise") else size
         self._file = None
@@ -139,7 +139,7 @@ class MappedImage:
             self._advice = advice
 
 
-def _memory() -> int:
+def physical_memory() -> int:
     """Bytes of memory the machine has; without a way to tell, more than any file."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

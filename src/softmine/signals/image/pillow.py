@@ -128,7 +128,7 @@ def _errors(where: str, known: str | None) -> Iterator[None]:
         ) from error
 
 
-def _open(file: io.BufferedIOBase, formats: tuple[str, ...]) -> PIL.Image.Image:
+def _open(file: io.BytesIO | io.BufferedReader, formats: tuple[str, ...]) -> PIL.Image.Image:
     PIL.Image.init()  # AVIF and WebP are missing from some builds
     return PIL.Image.open(file, formats=[name for name in formats if name in PIL.Image.OPEN])
 

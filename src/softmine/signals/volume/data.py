@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ class VolumeData:
         length_unit: such as ``mm``; empty where it is not known.
         orientation: where each spatial axis points in a body, such as ``("R", "A", "S")``, where the file says so.
         nifti: the header of a NIfTI file, which what is reconstructed gets again.
+        tiff: how a TIFF lays its voxels out, for the same reason.
+        files: where the voxels are in several files.
     """
 
     array: np.ndarray
@@ -44,6 +47,8 @@ class VolumeData:
     length_unit: str = ""
     orientation: tuple[str, ...] | None = None
     nifti: Any = None
+    tiff: Any = None
+    files: tuple[Path, ...] = ()
 
 
 def check_layout(shape: tuple[int, ...], dtype: np.dtype, where: str) -> tuple[tuple[int, ...], int]:
@@ -67,3 +72,11 @@ def check_layout(shape: tuple[int, ...], dtype: np.dtype, where: str) -> tuple[t
     if len(shape) == 4 and shape[3] <= MAX_CHANNELS:
         return shape[:3], shape[3]
     return shape, 1
+
+
+def last_axis_note(shape: tuple[int, ...]) -> tuple[str, ...]:
+    """What the last of four axes is taken for, where its file does not say that."""
+    if len(shape) < 4 or shape[3] == 1:
+        return ()
+    kind = "channels" if shape[3] <= MAX_CHANNELS else "a fourth coordinate, such as time"
+    return (f"its last axis, of {shape[3]}, is taken for {kind}",)

@@ -9,26 +9,26 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import tifffile
-from tifffile import PHOTOMETRIC
 
 from softmine.domain import SoftmineError
-from softmine.signals import tiff_tags
-from softmine.signals.files import NPY, TIFF, check_file, check_length, npy_header
-from softmine.signals.libraries import logged_errors
+from softmine.signals.files import NPY, TIFF, check_file, npy_header
 from softmine.signals.memmap import MappedArray
-from softmine.signals.volume import nifti
-from softmine.signals.volume.data import MAX_CHANNELS, VolumeData, check_layout
+from softmine.signals.volume import folder, nifti, tiff
+from softmine.signals.volume.data import VolumeData, check_layout, last_axis_note
 
 
 def read(path: Path) -> VolumeData:
-    """A NIfTI, NPY, NPZ or TIFF file as a volume; mapped where it is uncompressed.
+    """A NIfTI, NPY, NPZ or TIFF file, or a folder of slices, as a volume; mapped where it is one uncompressed file.
 
     Raises:
         SoftmineError: the file is missing, damaged, or not one volume that can be read faithfully.
     """
     where = f"cannot read {path}"
+    if path.is_dir():
+        return folder.read(path, where)
     start = check_file(path, "volume", where)
+    if start[128:132] == folder.DICOM:
+        raise SoftmineError(f"{where}: it is DICOM; convert its series to NIfTI first, as with dcm2niix")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if start.startswith(NPY):
@@ -36,7 +36,7 @@ def read(path: Path) -> VolumeData:
         if start.startswith(b"PK"):
             return _read_npz(path, where)
         if start.startswith(TIFF):
-            return _read_tiff(path, where)
+            return tiff.read(path, where)
         zipped = start.startswith(nifti.GZIP)
         start = nifti.unzipped_start(path, where) if zipped else start
         if nifti.looks_like(start):
@@ -51,9 +51,27 @@ def _read_npy(path: Path, where: str) -> VolumeData:
     with path.open("rb") as file:
         shape, order, dtype = npy_header(file, where)
         offset = file.tell()
+    shape, notes = _without_ones(shape)
     check_layout(shape, dtype, where)
     mapped = MappedArray(path, dtype, shape, offset, order)
-    return VolumeData(mapped.array, mapped)
+    return VolumeData(mapped.array, mapped, notes=notes)
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The shape of a volume in an array that may have axes of length 1 beside it, as batches of one have; and a note.
+
+    Example:
+        >>> _without_ones((1, 1, 5, 6, 7))[0], _without_ones((5, 6, 7, 1, 1))[0], _without_ones((1, 6, 7))[0]
+        ((5, 6, 7), (5, 6, 7), (1, 6, 7))
+    """
+    found = shape
+    while len(found) > 3 and found[0] == 1:
+        found = found[1:]
+    while len(found) > 3 and found[-1] == 1:
+        found = found[:-1]
+    if found == shape or shape == (*found, 1):
+        return shape, last_axis_note(shape)
+    return found, (f"its shape {shape} is taken for {found}", *last_axis_note(found))
 
 
 def _read_npz(path: Path, where: str) -> VolumeData:
@@ -79,6 +97,7 @@ def _read_npz(path: Path, where: str) -> VolumeData:
             with archive.open(members[0]) as file:
                 start = io.BytesIO(file.read(2**16))
                 shape, _, dtype = npy_header(start, where)
+                shape, notes = _without_ones(shape)
                 check_layout(shape, dtype, where)
             with archive.open(members[0]) as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)
@@ -90,69 +109,4 @@ def _read_npz(path: Path, where: str) -> VolumeData:
             raise SoftmineError(
                 f"{where}: its archive is encrypted or packed in an unusual way; save it anew"
             ) from error
-    return VolumeData(array)
-
-
-def _read_tiff(path: Path, where: str) -> VolumeData:
-    """A stack of pages of one size, or a page that holds a stack, axes as the file says."""
-    damaged = f"{where}: its TIFF data is truncated or damaged; get a complete copy"
-    with logged_errors("tifffile") as errors:
-        try:
-            with tifffile.TiffFile(path) as file:
-                data = _tiff_stack(file, path, where)
-        except MemoryError:
-            raise
-        except Exception as error:
-            if "imagecodecs" in str(error):
-                raise SoftmineError(
-                    f"{where}: its compression needs the extra: pip install 'softmine[codecs]'"
-                ) from error
-            # What is left of a damaged file can look like another kind of stack.
-            if isinstance(error, SoftmineError) and not errors:
-                raise
-            raise SoftmineError(damaged) from error
-    if errors:  # tifffile reads on where pages are missing at the end
-        raise SoftmineError(damaged)
-    return data
-
-
-def _tiff_stack(file: tifffile.TiffFile, path: Path, where: str) -> VolumeData:
-    if len(file.series) > 1:
-        sizes = ", ".join(str(series.shape) for series in file.series[:4])
-        raise SoftmineError(
-            f"{where}: it holds {len(file.series)} stacks of different shapes ({sizes}); save the one you want as a "
-            "file"
-        )
-    series, page = file.series[0], file.pages.first
-    if series.is_multifile:
-        raise SoftmineError(f"{where}: its stack continues in other files; save it as one file")
-    if page.photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
-        colors = getattr(page.photometric, "name", page.photometric)
-        raise SoftmineError(f"{where}: its colors are {colors}; save the stack as gray or RGB")
-    if series.dtype is None:
-        raise SoftmineError(
-            f"{where}: it holds {page.bitspersample}-bit samples; convert them to uint8, uint16 or float32"
-        )
-    axes, shape = series.axes, tuple(int(n) for n in series.shape)
-    channel = next((axes.index(letter) for letter in "SC" if letter in axes), None)
-    if channel is not None:
-        if shape[channel] > MAX_CHANNELS:
-            raise SoftmineError(
-                f"{where}: it has {shape[channel]} channels, but a volume has 1 to 4; keep four at most"
-            )
-        if len(shape) == 3:
-            raise SoftmineError(f"{where}: it is one flat image in color; fit it with softmine fit image")
-        shape = (*shape[:channel], *shape[channel + 1 :], shape[channel])
-    check_layout(shape, series.dtype, where)
-    ends = [o + n for p in series.pages if p for o, n in zip(p.dataoffsets, p.databytecounts, strict=True)]
-    check_length(path, max(ends), where)
-    moved = len(shape) - 1 if channel is None else channel
-    mapped = None
-    if series.dataoffset is not None:
-        dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
-        last = [axis for axis in range(len(shape)) if axis != moved] + [moved]
-        mapped = MappedArray(path, dtype, tuple(series.shape), series.dataoffset, "C", last)
-    array = mapped.array if mapped else np.moveaxis(series.asarray(), moved, -1)
-    return VolumeData(
-        array, mapped, nodata=tiff_tags.nodata(page), layers=array.ndim - (3 if channel is None else 4)
-    )
+    return VolumeData(array.reshape(shape), notes=notes)

@@ -14,7 +14,7 @@ import numpy as np
 from softmine.domain import SoftmineError
 from softmine.signals.libraries import require
 from softmine.signals.memmap import MappedArray
-from softmine.signals.volume.data import VolumeData, check_layout
+from softmine.signals.volume.data import MAX_CHANNELS, VolumeData, check_layout, last_axis_note
 
 GZIP = b"\x1f\x8b"
 _SIZES = (348, 540)
@@ -52,10 +52,16 @@ def read(path: Path, where: str, start: bytes, zipped: bool) -> VolumeData:
     nibabel = require("nibabel", "volume", "NIfTI", where)
     header = _header(nibabel, path, where, start, zipped)
     shape = tuple(int(n) for n in header.get_data_shape())
-    dtype = header.get_data_dtype()
-    if len(shape) == 5 and shape[3] == 1:
+    dtype, notes = header.get_data_dtype(), ()
+    if sum(n != 1 for n in shape[3:]) <= 1:
         # NIfTI keeps the fourth axis for time and puts vectors on the fifth.
-        shape = (*shape[:3], shape[4])
+        vectors = len(shape) > 4 and shape[3] == 1
+        shape = (*shape[:3], *(n for n in shape[3:] if n != 1))
+        notes = () if vectors and shape[3:] and shape[3] <= MAX_CHANNELS else last_axis_note(shape)
+    slope, offset_of_zero = (None if each is None else float(each) for each in header.get_slope_inter())
+    if slope not in (None, 1.0) or offset_of_zero not in (None, 0.0):
+        note = f"values are as stored: the scale of {slope:g} and offset of {offset_of_zero:g} stay in its header"
+        notes = (*notes, note)
     spatial, _ = check_layout(shape, dtype, where)
     offset, count = int(header.get_data_offset()), math.prod(shape) * dtype.itemsize
     mapped = None if zipped else MappedArray(path, dtype, shape, offset, "F")
@@ -74,6 +80,7 @@ def read(path: Path, where: str, start: bytes, zipped: bool) -> VolumeData:
         length_unit=_LENGTHS.get(int(header["xyzt_units"]) & 7, ""),
         orientation=_orientation(nibabel, header),
         nifti=header,
+        notes=notes,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -112,12 +113,13 @@ class Volume(GridSignal):
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, in_memory: bool | None = None) -> Volume:
-        """Read a volume file: NIfTI (``.nii``, ``.nii.gz``), NPY, NPZ with one array, or a TIFF stack.
+        """Read a volume file: NIfTI (``.nii``, ``.nii.gz``), NPY, NPZ with one array, or a TIFF stack; or a folder of slices.
 
-        The format follows from the content, not by the file's name. NIfTI needs the extra ``softmine[volume]``.
+        The format follows from the content, not by the file's name. NIfTI needs the extra ``softmine[volume]``. Slices are
+        images of one format, size and type, whose names differ in a number alone.
 
         Args:
-            path: the file.
+            path: the file or folder.
             in_memory: whether to load an uncompressed file into memory or leave its voxels there; by default what is
                 larger than ``softmine.signals.memmap.LOAD_BYTES`` stays.
 
@@ -129,8 +131,11 @@ class Volume(GridSignal):
         data = volume_files.read(path)
         stays = stays_in_file(path, data.mapped, in_memory, "uncompressed NPY, NIfTI and TIFF files")
         data = data if stays else replace(data, mapped=None)
-        return cls(data, path.name.removesuffix(".gz").rpartition(".")[0] or path.name, path=path,
-                   fingerprint=hash_file(path))  # fmt: skip
+        if data.files:
+            name, together = path.resolve().name, "".join(hash_file(file) for file in data.files)
+            return cls(data, name, path=path, fingerprint=hashlib.sha256(together.encode()).hexdigest())
+        name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+        return cls(data, name, path=path, fingerprint=hash_file(path))
 
     @classmethod
     def builtin(cls, name: str = "phantom") -> Volume:

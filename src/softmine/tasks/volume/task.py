@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from softmine.runs.files import replacing
 from softmine.runs.task import Array, Output, Reconstruction, Report, silent
-from softmine.signals.volume import Volume, nifti
+from softmine.signals.volume import Volume, nifti, tiff
 from softmine.tasks.evaluation import CellEvaluator
 from softmine.tasks.grids import predict
 from softmine.tasks.signal_task import SignalTask, parse_corruption, read_signal, without_data
@@ -128,7 +128,8 @@ class VolumeTask(SignalTask[Volume]):
         device: torch.device,
         report: Report = silent,
     ) -> list[Output]:
-        """Writes the whole reconstruction with the volume's own values: NIfTI under the same header, or NPY.
+        """Writes the whole reconstruction with the volume's own values: NIfTI under the same header, TIFF with the same axes
+        (slices as one stack), or NPY.
 
         Where the volume has no data, neither has the reconstruction.
         """
@@ -136,6 +137,18 @@ class VolumeTask(SignalTask[Volume]):
         shape = volume.shape if volume.channels > 1 else volume.shape[:-1]
         label = f"the whole reconstruction, {_product(shape)} {volume.dtype}"
         header = volume.data.nifti
+        if volume.data.tiff is not None:
+            with replacing(folder / "reconstruction.tif") as temporary:
+                tiff.write(
+                    temporary,
+                    volume.data.tiff,
+                    volume.shape,
+                    np.dtype(volume.dtype),
+                    volume.nodata if volume.valid is None else volume.gap,
+                    _at(result, volume, field, device, report),
+                    BLOCK,
+                )
+            return [Output("reconstruction.tif", f"{label}, axes {volume.data.tiff.axes}")]
         if header is None:
             with replacing(folder / "reconstruction.npy") as temporary, temporary.open("wb") as target:
                 layout = {"descr": np.dtype(volume.dtype).str, "fortran_order": False, "shape": shape}
@@ -172,6 +185,26 @@ def _written(
     else:
         for cells, values in _learned(volume, field, device, order, report):
             yield _stored(volume, cells, values)
+
+
+def _at(
+    result: Reconstruction, volume: Volume, field: nn.Module, device: torch.device, report: Report
+) -> Callable[[Array, Array], Array]:
+    """A function that gives single values (M,) of the reconstruction, of flat voxels and channels (M,), as ``_written``."""
+    done = 0
+
+    def values(cells: Array, channels: Array) -> Array:
+        nonlocal done
+        if isinstance(result, Whole):
+            return result.voxels[cells, channels]
+        distinct, place = np.unique(cells, return_inverse=True)
+        flat = torch.from_numpy(distinct)
+        found = _stored(volume, flat, predict(field, volume.domain.centers(flat), device).numpy())
+        done += len(cells)
+        report(done / (volume.domain.cells * volume.channels))
+        return found[place, channels]
+
+    return values
 
 
 def _learned(
