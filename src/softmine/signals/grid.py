@@ -84,7 +84,8 @@ class GridSignal(torch.nn.Module):
         self.shape, self.channels, self.dtype = shape, shape[-1], dtype.name
         self.domain = Box(shape[:-1], mask=mask)
         self.valid = None if mask is None else torch.from_numpy(mask)
-        self.nodata, self.notes = nodata, list(notes)
+        # Names in files may hold anything.
+        self.nodata, self.notes = nodata, ["".join(c for c in note if c.isprintable()) for note in notes]
         self.value_range = low, high = value_range
         self._zero, self._span = low, high - low
         # Ranges that float32 cannot divide by, or values finer than it resolves.

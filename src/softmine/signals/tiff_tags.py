@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-import numpy as np
 from tifffile import TiffFrame, TiffPage
 
 from softmine.signals.grid import Number
@@ -20,19 +20,13 @@ Tags = tuple[tuple[int, int, int, Any, bool], ...]
 
 
 def nodata(page: TiffPage | TiffFrame) -> Number | None:
-    """The value that GDAL's tag declares to mean "no data", where there is one beside NaN.
-
-    Example:
-        A tag of ``-9999`` gives -9999, one of ``nan`` None.
-    """
+    """The value that GDAL's tag declares to mean "no data", where there is one beside NaN."""
     text = str(page.tags.valueof(NODATA, "")).strip("\0 ") if isinstance(page, TiffPage) else ""
-    for number in (int, float):  # as float64, the longest integers are none
-        try:
-            value = number(text)
-        except ValueError:
-            continue
-        return None if np.isnan(value) else value
-    return None
+    try:
+        value = int(text) if re.fullmatch("[+-]?[0-9]{1,20}", text) else float(text)
+    except ValueError:
+        return None
+    return None if value != value else value
 
 
 def nodata_tag(value: Number) -> Tags:

@@ -113,6 +113,27 @@ def test_images_of_like_size_are_not_chosen_from(tmp_path):
         Image.read(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("text", ["9" * 400, "1e999", "what", "", "0x10"])
+def test_odd_declarations_mask_nothing(tmp_path, text):
+    tifffile.imwrite(tmp_path / "a.tif", THUMB, photometric="rgb", extratags=[(42113, "s", 0, text, True)])
+    assert Image.read(tmp_path / "a.tif").valid is None
+
+
+def test_subifds_that_lead_in_circles(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(PHOTO, photometric="rgb", subifds=2, metadata=None)
+        for _ in range(2):
+            file.write(THUMB, photometric="rgb", subfiletype=1, metadata=None)
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        tag, page = file.pages[0].tags[330], file.pages[0]
+        content[tag.valueoffset : tag.valueoffset + 8] = struct.pack("<II", page.offset, page.subifds[1])
+    (tmp_path / "a.tif").write_bytes(content)
+    raw, (note,) = read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(raw, PHOTO)
+    assert note.endswith("left out: 16 x 12 (reduced)")
+
+
 @pytest.mark.parametrize(("photometric", "word"), [("cfa", "CFA"), (34892, "linear")])
 @pytest.mark.parametrize("place", ["first", "subifd"])
 def test_camera_raw_is_refused_by_name(tmp_path, photometric, word, place):

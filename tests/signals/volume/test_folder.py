@@ -62,6 +62,11 @@ def test_what_is_no_slice_is_left_out(tmp_path):
     assert volume.notes == ["3 slices, s000.tif to s002.tif", "left out: masks, notes.txt"]
 
 
+def test_names_are_noted_on_one_line(tmp_path):
+    slices_in(tmp_path / "scan", ["a\n0.png", "a\n1.png", "a\n2.png"])
+    assert Volume.read(tmp_path / "scan").notes == ["3 slices, a0.png to a2.png"]
+
+
 def test_a_jump_in_the_numbers_is_noted(tmp_path):
     slices_in(tmp_path / "scan", ["s0.png", "s2.png", "s4.png", "s8.png", "s10.png"])
     (note,) = Volume.read(tmp_path / "scan").notes[1:]

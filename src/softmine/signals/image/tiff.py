@@ -89,13 +89,23 @@ def _choose(file: tifffile.TiffFile, where: str) -> tuple[TiffPage, TiffPage | N
     return page, mask, notes
 
 
-def _all_pages(parent: tifffile.TiffFile | TiffPage, depth: int = _NESTED) -> Iterator[TiffPage]:
-    """Pages and those in their SubIFDs."""
-    for page in parent.pages or ():
-        if isinstance(page, TiffPage):
-            yield page
-            if depth:
-                yield from _all_pages(page, depth - 1)
+def _all_pages(file: tifffile.TiffFile) -> Iterator[TiffPage]:
+    """Pages and those in their SubIFDs, each once."""
+    seen: set[int] = set()
+
+    def with_nested(page: TiffPage | tifffile.TiffFrame, depth: int) -> Iterator[TiffPage]:
+        if not isinstance(page, TiffPage):
+            return
+        yield page
+        if depth and page.subifds and page.pages is not None:
+            for number, offset in enumerate(page.subifds):
+                if offset not in seen:
+                    seen.add(offset)
+                    yield from with_nested(page.pages[number], depth - 1)
+
+    for page in file.pages:
+        seen.add(page.offset)
+        yield from with_nested(page, _NESTED)
 
 
 def _is_reduced(page: TiffPage) -> bool:

@@ -57,10 +57,11 @@ def read(path: Path, where: str, start: bytes, zipped: bool) -> VolumeData:
         # NIfTI keeps the fourth axis for time and puts vectors on the fifth.
         vectors = len(shape) > 4 and shape[3] == 1
         shape = (*shape[:3], *(n for n in shape[3:] if n != 1))
-        notes = () if vectors and shape[3:] and shape[3] <= MAX_CHANNELS else last_axis_note(shape)
-    slope, offset_of_zero = (None if each is None else float(each) for each in header.get_slope_inter())
-    if slope not in (None, 1.0) or offset_of_zero not in (None, 0.0):
-        note = f"values are as stored: the scale of {slope:g} and offset of {offset_of_zero:g} stay in its header"
+        if not vectors and shape[3:] and shape[3] <= MAX_CHANNELS:
+            notes = last_axis_note(shape)
+    slope, intercept = header.get_slope_inter()
+    if slope is not None and (slope, intercept or 0) != (1, 0):
+        note = f"values are as stored: the scale of {slope:g} and offset of {intercept or 0:g} stay in its header"
         notes = (*notes, note)
     spatial, _ = check_layout(shape, dtype, where)
     offset, count = int(header.get_data_offset()), math.prod(shape) * dtype.itemsize
