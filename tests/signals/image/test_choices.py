@@ -61,6 +61,23 @@ def test_pillow_finds_a_photo_in_a_subifd(tmp_path):
     assert notes[1] == "its palette became RGB"
 
 
+@pytest.mark.parametrize("photometric", ["rgb", "palette"])
+@pytest.mark.parametrize(("first", "own"), [(6, None), (None, 6), (3, 6)])
+def test_a_photo_in_a_subifd_lies_as_its_first_page_says(tmp_path, photometric, first, own):
+    def tags(orientation):
+        return [(274, "H", 1, orientation, False)] if orientation else []
+
+    colors = {"colormap": np.stack([np.arange(256) * 257] * 3).astype(np.uint16)}
+    colors, array = ({}, PHOTO) if photometric == "rgb" else (colors, PHOTO[..., 0])
+    with tifffile.TiffWriter(tmp_path / "a.dng") as file:
+        file.write(THUMB, photometric="rgb", subifds=1, subfiletype=1, metadata=None, extratags=tags(first))
+        file.write(array, photometric=photometric, metadata=None, extratags=tags(own), **colors)
+    raw, notes = read(tmp_path / "a.dng")
+    expected = PHOTO if photometric == "rgb" else PHOTO[..., :1].repeat(3, 2)
+    np.testing.assert_array_equal(raw, np.rot90(expected, -1))
+    assert "turned upright, as its orientation 6 says" in notes
+
+
 @pytest.mark.parametrize("marked", [False, True])
 @pytest.mark.parametrize("last", [False, True])
 def test_the_largest_page_is_read(tmp_path, marked, last):

@@ -283,7 +283,9 @@ def test_nifti_is_written_under_the_same_header(tmp_path, ending, shape, dtype):
 def test_what_a_run_says_of_its_volume(tmp_path):
     data = VolumeData(sea(), voxel_size=(0.8125, 0.8125, 2.397), length_unit="mm")
     task = VolumeTask(Volume(data))
-    words = "4 x 9 x 12 float32, voxels of 0.81 x 0.81 x 2.4 mm, 17% without data; no data where a value is NaN"
+    words = (
+        "4 x 9 x 12 float32, voxels of 0.81 x 0.81 x 2.4 mm, 17% without data; no data where a value is NaN"
+    )
     assert task.size() == words
     assert task.describe()["shape"] == [4, 9, 12, 1]
     assert task.describe()["valid"] == 360

@@ -29,7 +29,7 @@ _PILLOW_COLORS = (PHOTOMETRIC.PALETTE, PHOTOMETRIC.SEPARATED, PHOTOMETRIC.YCBCR)
 _PILLOW_DECODES = (COMPRESSION.LZW, COMPRESSION.PACKBITS, COMPRESSION.JPEG)
 _BITS = (8, 16, 32, 64)
 _KINDS = {1: "unsigned integer", 2: "signed integer", 3: "float"}
-_OLD_SUBFILE_TYPE, _REDUCED = 255, 2
+_OLD_SUBFILE_TYPE, _REDUCED, _ORIENTATION = 255, 2, 274
 _NESTED = 2
 """How deep SubIFDs within SubIFDs are looked into."""
 _SMALLER = 0.5
@@ -51,7 +51,7 @@ def read(path: Path, where: str) -> ImageData:
             page, mask, notes = _choose(file, where)
             data = _with_gaps(_read_page(page, path, where), page, where)
             if mask is not None:
-                known = _upright(mask, where)
+                known = _upright(mask, where, _orientation(page))
                 data = replace(data, mask=known if data.mask is None else known & data.mask)
                 notes.append("pixels outside its transparency mask hold no data")
             return replace(data, notes=(*notes, *data.notes))
@@ -108,6 +108,14 @@ def _all_pages(file: tifffile.TiffFile) -> Iterator[TiffPage]:
         yield from with_nested(page, _NESTED)
 
 
+def _orientation(page: TiffPage) -> int:
+    """How a page lies, 1 to 8; a photo in a SubIFD of a DNG as the first page says."""
+    found = page.tags.valueof(_ORIENTATION)
+    if found is None and page.is_subifd and isinstance(page.parent, tifffile.TiffFile):
+        found = page.parent.pages.first.tags.valueof(_ORIENTATION)
+    return int(found) if found is not None and found in range(1, 9) else 1
+
+
 def _is_reduced(page: TiffPage) -> bool:
     return page.is_reduced or page.tags.valueof(_OLD_SUBFILE_TYPE) == _REDUCED
 
@@ -162,7 +170,7 @@ def _read_page(page: TiffPage, path: Path, where: str) -> ImageData:
         raise SoftmineError(f"{where}: its {numbers} count from white to black; negate them")
     check_layout((height, width, samples), page.dtype, where)
     data = _described(page, samples)
-    orientation = int(page.tags.valueof(274, 1))
+    orientation = _orientation(page)
     if page.is_final and not inverted and page.dataoffsets[0] > 0:  # at 0: nothing was stored
         dtype = page.dtype.newbyteorder(page.parent.byteorder)
         shape = (samples, height, width) if planar else (height, width, samples)
@@ -176,7 +184,7 @@ def _read_page(page: TiffPage, path: Path, where: str) -> ImageData:
         if "imagecodecs" not in str(error):
             raise
         found = _without_codecs(page, path, where)
-        return replace(data, pixels=found.pixels)  # which Pillow turned upright
+        return replace(data, pixels=found.pixels)  # which are upright
     if inverted:
         array = ~array  # of an unsigned integer: its maximum minus it
     array = np.moveaxis(array, 0, -1) if planar else array.reshape(height, width, samples)
@@ -198,7 +206,7 @@ def _described(page: TiffPage, samples: int) -> ImageData:
         notes.append(f"its channel {samples} has no stated meaning, and is shown as opacity")
     if page.photometric == PHOTOMETRIC.MINISWHITE:
         notes.append("its values count from white to black, and were turned round")
-    orientation = int(page.tags.valueof(274, 1))
+    orientation = _orientation(page)
     if orientation in range(2, 9):
         notes.append(turned(orientation))
     extra = extra or [0] * (samples - (3 if rgb else 1))
@@ -221,7 +229,7 @@ def _with_gaps(data: ImageData, page: TiffPage, where: str) -> ImageData:
     if nodata is None:
         return data
     if page.photometric == PHOTOMETRIC.PALETTE or page.bitspersample in (1, 2, 4):
-        known = _upright(page, where, nodata)
+        known = _upright(page, where, _orientation(page), nodata)
         if known.all():
             return data
         return replace(data, mask=known, notes=(*data.notes, f"pixels of {nodata} hold no data"))
@@ -233,14 +241,14 @@ def _with_gaps(data: ImageData, page: TiffPage, where: str) -> ImageData:
     return replace(data, nodata=nodata)
 
 
-def _upright(page: TiffPage, where: str, nodata: Number = 0) -> np.ndarray:
+def _upright(page: TiffPage, where: str, orientation: int, nodata: Number = 0) -> np.ndarray:
     """Where a page's values, as they are stored, are not ``nodata`` in any channel, upright, (H, W)."""
     check_size(*_size(page), where)
     known = page.asarray() != nodata
     if page.axes == "SYX":
         known = np.moveaxis(known, 0, -1)
     known = known.reshape(*_size(page), -1).all(-1)
-    return np.ascontiguousarray(orient(known, int(page.tags.valueof(274, 1))))
+    return np.ascontiguousarray(orient(known, orientation))
 
 
 def _by_pillow(page: TiffPage, path: Path, where: str) -> ImageData:
@@ -254,8 +262,14 @@ def _by_pillow(page: TiffPage, path: Path, where: str) -> ImageData:
             data = pillow.read_tiff_page(io.BytesIO(content), where, 0)
         else:
             data = pillow.read_tiff_page(path, where, page.index)
-    upright = int(page.tags.valueof(274, 1)) == 1
-    return replace(data, tags=tiff_tags.place_tags(page) if upright else ())
+    orientation = _orientation(page)
+    if orientation == 1:
+        return replace(data, tags=tiff_tags.place_tags(page))
+    if _ORIENTATION in page.tags:
+        return data  # Pillow turned it
+    return replace(
+        data, pixels=orient(np.asarray(data.pixels), orientation), notes=(*data.notes, turned(orientation))
+    )
 
 
 def _without_codecs(page: TiffPage, path: Path, where: str) -> ImageData:
