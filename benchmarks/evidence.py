@@ -338,6 +338,7 @@ SECTIONS = {
     "alpha": by_steps,
     "reinit": by_steps,
     "warmup": by_steps,
+    "auto": timed,
 }
 """Names of the sections, and what makes their tables."""
 TOGETHER = {photos, signals, shapes, gigapixel}
