@@ -77,7 +77,7 @@ class Outliers(nn.Module):
         self.register_buffer("base", torch.zeros((), dtype=torch.int32))
         self.register_buffer("plausible", torch.zeros(cells.count, dtype=torch.uint8))
         self.register_buffer("surely_plausible", self.plausible.clone())
-        self.register_buffer("known", torch.zeros(cells.count, dtype=torch.bool))
+        self.register_buffer("known", torch.zeros(cells.count, dtype=torch.uint8))
         self.register_buffer("periods", torch.zeros((), dtype=torch.int64))
         places = None if cells.masked is None else cells.masked.outer.nth(torch.arange(cells.count))
         self.register_buffer("places", places, persistent=False)
@@ -101,22 +101,27 @@ class Outliers(nn.Module):
             share: of the domain that each stands for (N,), 0 if it tells nothing.
         """
         # Cells come in their order: every n-th sample tells of all of the domain.
-        stride, everywhere = max(1, len(cells) // ENOUGH), cells
+        stride = max(1, len(cells) // ENOUGH)
+        known = (share > 0).to(torch.uint8)
+        before = self.known.index_select(0, cells[::stride])
+        self.known.scatter_reduce_(0, cells, known, "amax")
         cells, seen, share = cells[::stride], seen[::stride], share[::stride]
-        self.usual.copy_(usual_error(seen, share).clamp_min(TINY))
+        # Nothing was learned from batches that were never updated, or have no error at all.
+        usual = usual_error(seen, share)
+        some = usual > TINY
+        self.usual.copy_(torch.where(some, usual, self.usual))
         plausible = self._decoded(self.surely_plausible.index_select(0, cells))
         alone = seen > torch.maximum(STRICT * plausible, self._large())
         # What is seen for the first time has neighbors of which little is known.
-        again = share * self.known.index_select(0, cells)
+        again = share * before
         squared = again * (seen / seen.max().clamp_min(TINY)).square()
-        self.first.copy_(torch.where(self.first < 0, self.usual, self.first))
+        self.first.copy_(torch.where((self.first < 0) & some, self.usual, self.first))
         held = (squared * alone).sum() / squared.sum().clamp_min(TINY)
         target = ((held - LITTLE) / (MUCH - LITTLE)).clamp(0, 1)
         rate = ((again > 0).sum() * (stride / len(self.known))).clamp(max=FASTEST)
         # A field may learn a defect by heart before it is seen twice: doubt goes more slowly than it comes.
         slowly = rate.clamp(max=SLOWLY) * torch.where(self.usual * FALLEN < self.first, 1.0, EARLIER)
         self.doubt.lerp_(target, torch.where(target > self.doubt, rate, slowly))
-        self.known.index_fill_(0, everywhere, True)
 
     def importance(self, error: PerSample, room: PerSample) -> PerSample:
         """Writes what the errors (count,) of all cells count as into ``room`` (count,) and returns it."""
@@ -147,7 +152,7 @@ class Outliers(nn.Module):
         of one byte, sixteen times the logarithm to base 2, about, they compare eight times as fast.
         """
         self.base.copy_(_bits(self.usual) - MIDDLE)
-        codes = _bits(error).sub_(self.base).clamp_(0, 255).to(torch.uint8)
+        codes = _bits(error).sub_(self.base).clamp_(1, 255).to(torch.uint8)
         # Along a single axis, neighbors are two to each side.
         reach, wanted = (2, 2) if len(self.axes) == 1 else (1, 3)
         # With a margin, all neighbors to one side are one piece of memory, and none of them needs to be copied.
@@ -170,11 +175,13 @@ class Outliers(nn.Module):
         if self.places is not None:
             found = [each.index_select(0, self.places) for each in found]
         # Without any neighbors nothing stands alone.
-        return found if len(found) == 2 else 2 * found
+        return found if len(found) == 2 else 2 * [torch.zeros_like(codes)]
 
     def _decoded(self, codes: Tensor) -> PerSample:
-        """The errors (N,) that codes (N,) stand for, up to a sixteenth too small."""
-        return codes.to(torch.int32).add_(self.base).bitwise_left_shift_(DIGITS).view(torch.float32)
+        """The errors (N,) that codes (N,) stand for, up to a sixteenth too small; ``MOST`` where there are no such neighbors, or none tells."""
+        errors = codes.to(torch.int32).add_(self.base).bitwise_left_shift_(DIGITS).view(torch.float32)
+        # Less than one is none, and the last is of all errors that are larger.
+        return errors.masked_fill_((codes - 1).ge(254), MOST)
 
 
 def usual_error(seen: PerSample, share: PerSample) -> Tensor:
