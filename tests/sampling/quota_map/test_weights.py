@@ -42,6 +42,27 @@ def test_the_weighted_mean_is_near_at_first_and_right_later(kind):
     assert weight[8.0] == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.parametrize(("batch_size", "most"), [(256, 1.25), (64, 2.1)])
+def test_what_is_large_within_a_block_weighs_too_much_up_to_a_bound(batch_size, most):
+    """One cell of four holds all error of its block, the worst case; ``Allocation.offsets`` says why."""
+    box = Box((64, 64))
+    error = torch.full((64, 64), 0.01)
+    error[::2, ::2] = 0.3
+    error = error.flatten()
+    sampler = QuotaMap(box, batch_size, alpha=1.0, warmup=0, snapped=True, cells=1024, seed=0)
+    means, weighed = [], []
+    for step in range(60 * 4096 // batch_size):
+        batch = sampler.draw()
+        seen = error[box.cell(batch.coords)]
+        weights = sampler.weigh(batch, seen)
+        if step > 20 * 4096 // batch_size:
+            means.append((weights * seen.square()).mean() / error.square().mean())
+            weighed.append(weights.mean())
+        sampler.update(batch, seen)
+    assert 1.0 < torch.stack(means).mean() < most
+    assert torch.stack(weighed).mean().item() == pytest.approx(1.0, abs=0.1)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1.0])
 def test_what_is_no_error_draws_no_more_samples_than_its_share(bad):
     """A tenth of the domain answers with no number, and errors elsewhere fall: nobody may keep the first, optimistic error."""

@@ -79,7 +79,10 @@ class Allocation(nn.Module):
         """Where in each of the cells drawn (N,) its sample lies: D offsets in [0, 1), (N,) each.
 
         With ``turns``, from visit to visit of a cell the next point of a sequence that fills it evenly (the R sequence
-        of M. Roberts, 2018, from a start of its own in each cell), so that what a cell holds is not visited at random either.
+        of M. Roberts, 2018, from a start of its own in each cell), so that what a cell holds is not visited at random either. Its next
+        place is then not independent of what the last ones told a map: where errors within one cell differ much, those that are large
+        weigh too much, a mean of squared errors by a fifth where a map follows slowly, and up to twice where each visit is most of what it
+        remembers (tests/sampling/quota_map/test_weights.py). Places at random weigh right and cost 0.6 to 1.5 dB (docs/evidence.md, research log, 49).
         """
         total = len(cells)
         if self.visits is None:

@@ -74,7 +74,8 @@ class QuotaMap(Sampler):
         rate: what all that a period sees of a cell changes of what the map remembers of it, from 0 to 1. None is a fortieth of the steps
             from one visit of a cell to the next, or of a period if that is longer, at most 0.7: errors oscillate from step to step, and
             where batches visit the map often, it should not follow every one.
-        alpha: softness of the weights; 0 is none, 1 importance sampling of the uniform loss.
+        alpha: softness of the weights; 0 is none, 1 importance sampling of the uniform loss: exactly so where a map cell is a cell of the
+            domain, and too much of what is large within a block of several (``Allocation.offsets``).
         warmup: updates over which alpha grows from 0 to its target.
         prior: where the error is expected before it is known; None is everywhere alike. See ``edge_prior``.
         snapped: whether samples lie at the centers of the domain's cells, for signals that are known there.
