@@ -14,6 +14,12 @@ from softmine.training.trainer import Trainer
 MEMORY = "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled_before(tmp_path_factory):
+    """What is told once of compiling is not in what is counted, whichever test is the first."""
+    fit(tmp_path_factory.mktemp("compiled"))
+
+
 def fit(tmp_path):
     np.save(tmp_path / "picture.npy", np.random.default_rng(0).random((8, 8)).astype(np.float32))
     words = ["--log2-table-size", "8", "--batch-size", "64", "--steps", "6", "--evaluations", "1"]

@@ -8,6 +8,7 @@ import soundfile
 
 from softmine.domain import SoftmineError
 from softmine.signals import Audio
+from softmine.signals.audio.remarks import left_out
 from softmine.tasks.audio.task import AudioTask
 
 RATE = 16_000
@@ -71,11 +72,11 @@ def test_streams_beside_each_other_are_said(tmp_path):
     # A page of another stream that begins with the first.
     page = b"OggS\0\2" + bytes(8) + struct.pack("<III", 7, 0, 0) + b"\1\5hello"
     path.write_bytes(page + first)
-    try:
-        notes = Audio.read(path).notes
-    except SoftmineError:
-        pytest.skip("this libsndfile refuses it")
-    assert "one of its 2 streams" in notes
+    # Whether libsndfile decodes such a file differs from version to version.
+    assert left_out(path, "OGG", RATE, "") == [
+        "one of its 2 streams",
+        "the first of its 2 recordings, which follow each other in the file",
+    ]
 
 
 def test_loop_points_are_said_to_be_left_out(tmp_path):

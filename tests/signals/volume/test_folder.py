@@ -1,5 +1,7 @@
 """Folders of slices, in the order of their numbers, or refused."""
 
+import itertools
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -34,12 +36,17 @@ def stored(volume):
     return volume.to_raw(slab, None if volume.valid is None else volume.valid.numpy())
 
 
-@pytest.mark.parametrize("ending", ["tif", "png", "npy"])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-@pytest.mark.parametrize("shape", [(6, 7), (6, 7, 3)])
+@pytest.mark.parametrize(
+    ("ending", "dtype", "shape"),
+    [
+        *itertools.product(["tif", "npy"], ["uint8", "uint16"], [(6, 7), (6, 7, 3)]),
+        # Pillow writes no PNG of 16 bits in color.
+        ("png", "uint8", (6, 7)),
+        ("png", "uint8", (6, 7, 3)),
+        ("png", "uint16", (6, 7)),
+    ],
+)
 def test_slices_in_the_order_of_their_numbers(tmp_path, ending, dtype, shape):
-    if ending == "png" and dtype == "uint16" and len(shape) == 3:
-        pytest.skip("Pillow writes no such PNG")
     names = [f"s{number}.{ending}" for number in range(8, 13)]  # as text, s10 would come before s8
     path = tmp_path / "brain.2020"
     voxels = slices_in(path, names, shape, dtype)
