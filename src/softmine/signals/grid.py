@@ -93,7 +93,7 @@ class GridSignal(torch.nn.Module):
         exact = dtype.kind == "f" or max(abs(low), abs(high)) <= self.exact
         single = exact and not extreme and dtype != np.float64
         self._work = torch.float32 if single else torch.float64
-        if stored is not None and high < shift(stored.dtype):
+        if stored is not None and stored.dtype.kind == "u" and high < shift(stored.dtype):
             # Signed as they are, because small values would be rounded against the shift.
             stored = stored.astype(f"i{stored.dtype.itemsize}")
         self._shift = 0 if stored is None else shift(stored.dtype)
