@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -12,7 +12,6 @@ from helpers import FALSE_ALARM, chi_square_p, unchecked_types
 shapes = st.lists(st.integers(1, 5000), min_size=1, max_size=4)
 
 
-@settings(deadline=None)
 @given(shape=shapes, data=st.data())
 def test_cells_and_their_centers_agree(shape, data):
     box = Box(shape)
@@ -22,7 +21,6 @@ def test_cells_and_their_centers_agree(shape, data):
     assert torch.equal(box.cell(centers), cells)
 
 
-@settings(deadline=None)
 @given(shape=shapes)
 def test_native_units_are_cells(shape):
     box = Box(shape)
@@ -31,7 +29,6 @@ def test_native_units_are_cells(shape):
     torch.testing.assert_close(box.to_unit(corner), torch.ones(1, box.dim))
 
 
-@settings(deadline=None)
 @given(shape=shapes)
 def test_snapping_goes_to_the_center_of_the_same_cell_and_lets_the_gradient_pass(shape):
     box = Box(shape)
@@ -149,7 +146,6 @@ def test_without_a_mask_uniform_numbers_are_the_coordinates():
         assert box.valid == 12
 
 
-@settings(deadline=None, max_examples=50)
 @given(shape=st.lists(st.integers(1, 40), min_size=1, max_size=3), seed=st.integers(0, 99))
 def test_valid_cells_are_numbered_in_row_major_order(shape, seed):
     mask = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.3

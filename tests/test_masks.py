@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softmine import Box, masks
@@ -19,7 +19,6 @@ def grids(draw):
     return mask, coarse
 
 
-@settings(deadline=None, max_examples=150)
 @given(grid=grids(), data=st.data())
 def test_every_cell_belongs_to_the_piece_that_its_center_lies_in(grid, data):
     mask, shape = grid
@@ -38,7 +37,6 @@ def test_every_cell_belongs_to_the_piece_that_its_center_lies_in(grid, data):
     assert torch.equal(occupied[found[valid]], coarse[valid])
 
 
-@settings(deadline=None, max_examples=100)
 @given(grid=grids(), offset=st.floats(0, 0.9999999))
 def test_what_is_inside_a_piece_is_set_and_belongs_to_it(grid, offset):
     mask, shape = grid

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softmine import HashGrid, HashGridField, SoftmineError
@@ -80,7 +80,6 @@ def test_colliding_points_of_one_batch_add_up_in_the_table():
     torch.testing.assert_close(many, 50 * one)
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     dim=st.integers(1, 4),
     levels=st.integers(1, 6),

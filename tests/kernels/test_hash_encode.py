@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_grids import PAIRS, batch_of, grid_of, twin, value_and_gradients
@@ -59,7 +59,6 @@ def snapped_off_borders(coords, grid):
     return coords.requires_grad_()
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     pair=st.sampled_from(PAIRS),
     count=st.integers(0, 300),

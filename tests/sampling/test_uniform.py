@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softmine import Box, SoftmineError, Uniform
@@ -24,7 +24,6 @@ def test_strata_are_each_hit_once():
     assert (histogram(sampler.draw().coords, 8) == 1).all()
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     shape=st.lists(st.integers(1, 3000), min_size=1, max_size=4),
     batch=st.integers(1, 300),

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softmine import Box, ErrorMap, QuotaMap
@@ -22,7 +22,6 @@ def maps(draw):
     return fine, [draw(st.integers(1, size)) for size in fine]
 
 
-@settings(deadline=None, max_examples=150)
 @given(shapes=maps())
 def test_every_domain_cell_belongs_to_one_block(shapes):
     fine, coarse = shapes
@@ -52,7 +51,6 @@ def test_every_domain_cell_belongs_to_one_block(shapes):
     assert cells.mean(values).item() == pytest.approx(values[found.flatten()].mean().item(), rel=1e-6)
 
 
-@settings(deadline=None, max_examples=100)
 @given(shapes=maps(), offset=st.floats(0, 0.9999999))
 def test_what_is_inside_a_block_is_found_there(shapes, offset):
     fine, coarse = shapes
@@ -65,7 +63,6 @@ def test_what_is_inside_a_block_is_found_there(shapes, offset):
     assert torch.equal(cells.find(cells.centers())[0], every)
 
 
-@settings(deadline=None, max_examples=100)
 @given(shapes=maps(), seed=st.integers(0, 99))
 def test_masked_and_whole_domains_have_the_same_blocks(shapes, seed):
     fine, coarse = shapes
@@ -229,7 +226,6 @@ def test_an_axis_has_no_more_map_cells_than_float32_places():
     assert map_shape(Box((2**23, 2), discrete=[0]), 2**30) == (MAX_AXIS, 2)
 
 
-@settings(deadline=None, max_examples=100)
 @given(shape=st.lists(st.integers(1, 3000), min_size=1, max_size=4), cells=st.integers(1, 2**14))
 def test_a_map_has_at_most_the_cells_wanted_and_half_of_them(shape, cells):
     found = map_shape(Box(shape), cells)

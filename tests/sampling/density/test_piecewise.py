@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softmine import Box, Langevin, SoftmineError
@@ -36,7 +36,6 @@ def test_draws_are_uniform_inside_a_cell():
     assert chi_square_p(counts, np.ones(10)) > FALSE_ALARM
 
 
-@settings(deadline=None, max_examples=40)
 @given(weights=st.lists(st.floats(0, 1e6), min_size=1, max_size=200).filter(lambda w: sum(w) > 1e-3))
 def test_the_density_has_mean_one_and_is_proportional(weights):
     density = PiecewiseConstant(torch.tensor(weights, dtype=torch.float64))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softmine.sampling.drawing.permutation import _table, passes, shuffled
@@ -11,7 +11,6 @@ from softmine.sampling.drawing.permutation import _table, passes, shuffled
 from helpers import FALSE_ALARM, chi_square_p
 
 
-@settings(deadline=None, max_examples=60)
 @given(count=st.integers(1, 5000), key=st.integers(-(2**63), 2**63 - 1), turn=st.integers(0, 2**30))
 def test_every_pass_holds_every_number_once(count, key, turn):
     size = passes(count)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -32,7 +32,6 @@ def ranks(error, shape, mask=None, discrete=()):
     shape=st.sampled_from([(7,), (1, 9), (5, 6), (2, 3), (4, 3, 5), (2, 2, 2, 3)]),
     seed=st.integers(0, 1000),
 )
-@settings(deadline=None, max_examples=40)
 def test_neighbors_are_ranked_as_by_a_rank_filter(shape, seed):
     error = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 4 + 0.05
     long = [size for size in shape if size > 1]

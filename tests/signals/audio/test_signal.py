@@ -3,15 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from softmine.domain import SoftmineError
 from softmine.signals import Audio, Signal
 from softmine.signals.audio import signal as module
-
-quick = settings(deadline=None, max_examples=60)
 
 
 @st.composite
@@ -29,7 +27,6 @@ def unit(audio, samples):
     return (samples.astype(np.float64) / audio.peak / 2 + 0.5).reshape(audio.shape)
 
 
-@quick
 @given(clips())
 def test_center_of_a_sample_gives_the_sample(samples):
     audio = Audio(samples, 8000)
@@ -43,7 +40,6 @@ def test_center_of_a_sample_gives_the_sample(samples):
     torch.testing.assert_close(exact, values.float(), rtol=0, atol=1e-6)
 
 
-@quick
 @given(clips())
 def test_values_lie_in_0_to_1_and_the_loudest_sample_at_an_end(samples):
     audio = Audio(samples, 8000)
@@ -56,7 +52,6 @@ def test_values_lie_in_0_to_1_and_the_loudest_sample_at_an_end(samples):
         torch.testing.assert_close(values, torch.full_like(values, 0.5))
 
 
-@quick
 @given(clips())
 def test_raw_values_come_back_in_their_own_type(samples):
     audio = Audio(samples, 8000)

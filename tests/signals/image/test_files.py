@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageFile
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -45,7 +45,6 @@ def refuse(path, message):
 # What is read
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from([("png", (1, 2, 3, 4)), ("webp", (3, 4)), ("bmp", (1, 3)), ("ppm", (1, 3))]),
     st.data(),
@@ -68,7 +67,6 @@ def test_lossless_formats_round_trip(tmp_path_factory, kind, data):
     np.testing.assert_array_equal(read_raw(path), array)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(["|u1", "<u2", ">u2", "<f2", ">f4", "<f8", "|b1"]), st.booleans(), st.data())
 def test_npy_round_trips(tmp_path_factory, dtype, fortran, data):
     side = st.integers(1, 6)
@@ -412,7 +410,6 @@ def test_images_over_the_limit_are_not_decoded(tmp_path, monkeypatch, suffix):
     refuse(tmp_path / f"a.{suffix}", "claims 30 x 20 pixels, more than the 599")
 
 
-@settings(max_examples=120, deadline=None)
 @given(st.sampled_from(["png", "jpg", "gif", "webp", "bmp", "tif", "npy"]), st.data())
 def test_damaged_files_never_raise_anything_else(tmp_path_factory, kind, data):
     stream = io.BytesIO()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import skimage.filters
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softmine import SoftmineError
@@ -38,7 +38,6 @@ def test_edges_are_averaged_over_cells():
     np.testing.assert_allclose(small, full.reshape(2, 12, 3, 12).mean((1, 3)), atol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 300))
 def test_edge_cells_fit_and_keep_the_mean(height, width, max_cells):
     image = Image(rng.random((height, width)).astype(np.float32))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softmine.errors import SoftmineError
@@ -63,7 +63,6 @@ def test_concave_polygons_are_filled_from_whatever_corner_they_begin(outline, st
 
 
 @given(seed=st.integers(0, 10**6), count=st.integers(4, 40))
-@settings(max_examples=60, deadline=None)
 def test_stars_of_any_shape_are_filled(seed, count):
     random = np.random.default_rng(seed)
     angle = (np.arange(count) + random.random(count) * 0.9) * 2 * np.pi / count
