@@ -441,7 +441,9 @@ def _outcome(sample: Sample, place: Path) -> tuple[str, str]:
         if ran_out:
             return "memory", f"{ran_out!r}: {said}"
         return (
-            ("refused", said) if said.strip() and len(said) < 4000 else ("traceback", f"says {said[:200]!r}")
+            ("refused", said)
+            if said.strip() and len(said) < 12_000
+            else ("traceback", f"says {said[:200]!r}")
         )
     except Finding as error:
         return "traceback", str(error)
@@ -527,7 +529,7 @@ def run(
                 process.join()
                 del working[pipe]
                 if process.exitcode == 1:
-                    raise RuntimeError(files[process.pid].read_text()[-2000:])
+                    raise RuntimeError(files[process.pid].read_text()[-2000:]) from None
                 if at is not None:
                     killed = -(process.exitcode or 0)
                     outcome = "hang" if killed == signal.SIGALRM else "crash"
@@ -565,7 +567,7 @@ def main() -> int:
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     started = time.monotonic()
-    sys.path[:] = [os.path.abspath(each) for each in sys.path]  # processes work elsewhere
+    sys.path[:] = [str(Path(each).resolve()) for each in sys.path]  # processes work elsewhere
     with tempfile.TemporaryDirectory(prefix="softmine-fuzz-") as name:
         folder = Path(name).resolve()
         (folder / "work").mkdir()

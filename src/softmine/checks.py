@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 from softmine.errors import ArgumentError, SoftmineError
 
@@ -56,6 +56,19 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
     if value not in known:
         raise SoftmineError(f"unknown {name} '{value}': choose one of {', '.join(known)}")
     return value
+
+
+def is_of(value: Any, hint: Any) -> bool:
+    """Whether a value from JSON has one of the types in ``hint``; whole numbers are numbers, truth values are not.
+
+    Example:
+        >>> is_of(1, float), is_of(True, int | None), is_of(None, int | None)
+        (True, False, True)
+    """
+    kinds = get_args(hint) or (hint,)
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, kinds) or (isinstance(value, int) and float in kinds)
 
 
 def out_of_range(name: str, value: object, advice: str) -> ArgumentError:

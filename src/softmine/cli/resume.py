@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
 import torch
 from torch import nn
 
 from softmine import tasks
+from softmine.checks import is_of
 from softmine.cli.complain import flag
 from softmine.cli.flags import read
 from softmine.errors import SoftmineError
@@ -39,7 +40,7 @@ def stored_settings(run: RunFolder, kind: str) -> FitSettings:
     settings = run.config["settings"]
     hints = get_type_hints(FitSettings)
     for name, value in settings.items():
-        if name in hints and not _is_of(value, hints[name]):
+        if name in hints and not is_of(value, hints[name]):
             raise SoftmineError(f"{file} is damaged: its setting '{name}' is {json.dumps(value)}")
     try:
         return FitSettings(**settings)
@@ -123,11 +124,3 @@ def _check_kept(stored: Any, now: Any, changeable: Sequence[str] = ()) -> None:
             raise SoftmineError(
                 f"a resumed run keeps its {name} {before}: start a new run for {name} {after}"
             )
-
-
-def _is_of(value: Any, hint: Any) -> bool:
-    """Whether a value from JSON has one of the types in ``hint``; whole numbers are numbers, truth values are not."""
-    kinds = get_args(hint) or (hint,)
-    if isinstance(value, bool):
-        return bool in kinds
-    return isinstance(value, kinds) or (isinstance(value, int) and float in kinds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from softmine.checks import is_of
 from softmine.domain import SoftmineError
 from softmine.runs.files import replacing
 from softmine.runs.os_errors import first_line
@@ -81,7 +83,10 @@ def load(path: Path, trainer: Trainer) -> None:
         raise SoftmineError(
             f"the checkpoint {path} has schema {header.get('schema')}, but this version reads {SCHEMA}"
         )
-    with _naming(path, "does not fit this run: {}", (RuntimeError, ValueError, KeyError)):
+    with _naming(path, "does not fit this run: {}", (*_DAMAGED, RuntimeError, IndexError, AttributeError)):
+        step, seconds = _count(header, "step"), _number(header, "seconds")
+        samples = _count(header, "samples") if "samples" in header else step * trainer.sampler.batch_size
+        _check_groups(header["optimizer"], trainer.optimizer)
         trainer.field.load_state_dict(groups["field"])
         trainer.sampler.load_state_dict(groups["sampler"])
         state: dict[int, dict[str, Tensor]] = {}
@@ -89,14 +94,13 @@ def load(path: Path, trainer: Trainer) -> None:
             number, _, key = name.partition(".")
             state.setdefault(int(number), {})[key] = value
         trainer.optimizer.load_state_dict({"state": state, "param_groups": header["optimizer"]})
+        _check_state(trainer.optimizer)
         trainer.record.load(groups["record"])
-    random = groups["random"]
-    torch.set_rng_state(random["cpu"])
-    if trainer.device.type == "cuda" and "cuda" in random:
-        torch.cuda.set_rng_state(random["cuda"], trainer.device)
-    trainer.step = int(header["step"])
-    trainer.samples = int(header.get("samples", trainer.step * trainer.sampler.batch_size))
-    trainer.clock.total = float(header["seconds"])
+        random = groups["random"]
+        torch.set_rng_state(random["cpu"])
+        if trainer.device.type == "cuda" and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"], trainer.device)
+    trainer.step, trainer.samples, trainer.clock.total = step, samples, seconds
 
 
 def load_field(path: Path, field: nn.Module) -> None:
@@ -118,7 +122,7 @@ def read_snapshot(path: Path) -> Snapshot:
     """
     with _naming(path, "cannot be read ({}): delete it to look at the one before", _DAMAGED):
         header, groups = _read(path, SHOWN)
-        return Snapshot(int(header["step"]), float(header["seconds"]), groups)
+        return Snapshot(_count(header, "step"), _number(header, "seconds"), groups)
 
 
 def _read(path: Path, wanted: Sequence[str]) -> tuple[dict[str, Any], Groups]:
@@ -126,11 +130,63 @@ def _read(path: Path, wanted: Sequence[str]) -> tuple[dict[str, Any], Groups]:
     groups: Groups = {group: {} for group in wanted}
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["softmine"])
+        if not isinstance(header, dict):
+            raise ValueError("its header is no JSON object")
         for name in file.keys():  # noqa: SIM118
             group, _, rest = name.partition(".")
             if group in groups:
                 groups[group][rest] = file.get_tensor(name)
     return header, groups
+
+
+def _count(header: dict[str, Any], key: str) -> int:
+    if not is_of(header[key], int) or not 0 <= header[key] < 2**62:
+        raise ValueError(f"its '{key}' is {header[key]!s:.40}")
+    return header[key]
+
+
+def _number(header: dict[str, Any], key: str) -> float:
+    if not is_of(header[key], float) or not 0 <= header[key] < math.inf:
+        raise ValueError(f"its '{key}' is {header[key]!s:.40}")
+    return float(header[key])
+
+
+def _check_groups(groups: Any, optimizer: torch.optim.Optimizer) -> None:
+    """Raises ValueError unless groups of parameters are like those of an optimizer; those of other versions may have more."""
+    own = optimizer.state_dict()["param_groups"]
+    whole = (
+        isinstance(groups, list)
+        and len(groups) == len(own)
+        and all(isinstance(each, dict) for each in groups)
+    )
+    if not whole or any(
+        group.get("params") != mine["params"] for group, mine in zip(groups, own, strict=True)
+    ):
+        raise ValueError("its optimizer has other parameters")
+    for group, mine in zip(groups, own, strict=True):
+        wrong = [key for key in group.keys() & mine.keys() if not _alike(group[key], mine[key])]
+        if wrong:
+            raise ValueError(f"its optimizer's '{wrong[0]}' is {group[wrong[0]]!s:.40}")
+
+
+def _alike(value: Any, own: Any) -> bool:
+    if isinstance(own, list | tuple):
+        return isinstance(value, list) and len(value) == len(own) and all(map(_alike, value, own))
+    if own is None or isinstance(own, bool | str):
+        return type(value) is type(own)
+    return is_of(value, float) and math.isfinite(value)
+
+
+def _check_state(optimizer: torch.optim.Optimizer) -> None:
+    """Raises ValueError where an optimizer keeps something of another shape than its parameter's, or of some only."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.numel() != 1 and value.shape != parameter.shape:
+                raise ValueError(f"its optimizer's '{name}' has the shape {tuple(value.shape)}")
+    for group in optimizer.param_groups:
+        names = {frozenset(optimizer.state.get(parameter, ())) for parameter in group["params"]}
+        if len(names) > 1:
+            raise ValueError("its optimizer's state is incomplete")
 
 
 @contextmanager

@@ -15,6 +15,10 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 NPY = b"\x93NUMPY"
 """How NPY files begin."""
 START = 4096
+UNPACKED_BYTES = 2**28
+"""Any file may unpack to this many bytes."""
+UNPACKED_RATIO = 256
+"""Beyond, to this many times its own size; deflate, at most, makes 1,032 bytes of one."""
 WHOLE_BYTES = 256 * 2**20
 """Files up to this size are hashed whole."""
 
@@ -54,6 +58,26 @@ def check_length(path: Path, end: int, where: str) -> None:
     if size < end:
         raise SoftmineError(
             f"{where}: it is truncated, {size:,} bytes long where its header promises {end:,}; get a complete copy"
+        )
+
+
+def check_unpacked(path: Path, size: int, where: str, what: str = "values") -> None:
+    """Refuse a packed file that claims to hold so much more than its own size that it is more likely to be made to fill memory.
+
+    Args:
+        path: the file.
+        size: bytes that it unpacks to.
+        where: how the error begins.
+        what: what unpacks, for the error.
+
+    Raises:
+        SoftmineError: it is more than ``UNPACKED_BYTES`` and more than ``UNPACKED_RATIO`` times the file.
+    """
+    own = path.stat().st_size
+    if size > max(UNPACKED_BYTES, UNPACKED_RATIO * own):
+        raise SoftmineError(
+            f"{where}: its {own:,} bytes claim to unpack to {size / 2**30:.1f} GiB of {what}, over {UNPACKED_RATIO} times as "
+            "much; if that is right, save them uncompressed"
         )
 
 

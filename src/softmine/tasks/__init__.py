@@ -6,9 +6,11 @@ See ``KindModule`` for what a module has.
 from __future__ import annotations
 
 import importlib
+import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_type_hints, runtime_checkable
 
+from softmine.checks import is_of
 from softmine.errors import SoftmineError
 
 if TYPE_CHECKING:
@@ -87,10 +89,15 @@ def options_of(stored: dict[str, Any], kind: str, where: str) -> Any:
     """The ``Options`` of a kind from what ``config.json`` or ``results.json`` keeps of them.
 
     Raises:
-        SoftmineError: another version wrote them.
+        SoftmineError: another version wrote them, or they are damaged.
     """
+    options = module(kind).Options
+    hints = get_type_hints(options)
+    for name, value in stored.items():
+        if name in hints and not is_of(value, hints[name]):
+            raise SoftmineError(f"{where} is damaged: its option '{name}' is {json.dumps(value):.60}")
     try:
-        return module(kind).Options(**stored)
+        return options(**stored)
     except TypeError as error:
         raise SoftmineError(
             f"{where} was written by another version of softmine and cannot be resumed: {error}"

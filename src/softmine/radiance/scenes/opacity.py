@@ -48,7 +48,9 @@ def object_radius(views: Sequence[View], center: Float[np.ndarray, "3"]) -> floa
     for index, view in enumerate(chosen):
         camera = view.camera
         step = max(1, max(camera.width, camera.height) // SIDE)
-        rows, columns = (torch.arange(step // 2, side, step) for side in (camera.height, camera.width))
+        rows, columns = (
+            torch.arange(min(step // 2, side - 1), side, step) for side in (camera.height, camera.width)
+        )
         pixels = torch.cartesian_prod(rows, columns) + 0.5
         directions = cameras.rays(torch.full((len(pixels),), index), pixels).directions.double().numpy()
         ahead = center - view.pose[:, 3]

@@ -10,10 +10,11 @@ import numpy as np
 
 from softmine.domain import SoftmineError
 from softmine.signals.audio.remarks import left_out
-from softmine.signals.files import check_file
+from softmine.signals.files import check_file, check_unpacked
 from softmine.signals.libraries import require, silenced
 
-_BLOCK = 2**16
+_BLOCK = 2**17
+"""Values read at a time, of all channels together."""
 _LONGEST_PAGE = 65_307
 _SHORT = ("PCM_S8", "PCM_U8", "PCM_16", "DWVW_12", "DWVW_16", "DPCM_8", "DPCM_16", "ALAC_16")
 _LONG = ("PCM_24", "PCM_32", "DWVW_24", "ALAC_20", "ALAC_24", "ALAC_32")
@@ -42,7 +43,7 @@ def read(path: Path, most: int) -> tuple[np.ndarray, int, list[str]]:
         # A number for a name, because from that of a file soundfile takes it for one without a header.
         with path.open("rb") as file, open(file.fileno(), "rb", closefd=False) as nameless, silenced():
             with soundfile.SoundFile(nameless) as clip:
-                samples, log = _read(clip, most, where), clip.extra_info
+                samples, log = _read(clip, most, path, where), clip.extra_info
             if clip.format == "OGG" and not _ogg_ends(path):
                 raise SoftmineError(f"{where}: {_TRUNCATED}")
             notes = left_out(path, clip.format, len(samples), log)
@@ -66,7 +67,7 @@ def too_long(where: str, most: int, rate: int) -> str:
     )
 
 
-def _read(file: Any, most: int, where: str) -> np.ndarray:
+def _read(file: Any, most: int, path: Path, where: str) -> np.ndarray:
     dtype = "float32"
     if file.subtype in _SHORT:
         dtype = "int16"
@@ -75,9 +76,10 @@ def _read(file: Any, most: int, where: str) -> np.ndarray:
     elif file.subtype == "DOUBLE":
         dtype = "float64"
     blocks, length = [], 0
-    while len(block := file.read(_BLOCK, dtype=dtype, always_2d=True)):
+    while len(block := file.read(max(1, _BLOCK // file.channels), dtype=dtype, always_2d=True)):
         blocks.append(block)
         length += len(block)
+        check_unpacked(path, length * block[0].nbytes, where, "samples")
         if length > most:
             raise SoftmineError(too_long(where, most, file.samplerate))
     if length < file.frames < _UNKNOWN or _cut_short(file.extra_info):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from softmine.domain import SoftmineError
-from softmine.signals.files import NPY, TIFF, check_file, npy_header
+from softmine.signals.files import NPY, TIFF, check_file, check_unpacked, npy_header
 from softmine.signals.image import pillow, tiff
 from softmine.signals.image.data import ImageData
 from softmine.signals.image.memmap import MappedImage
@@ -86,11 +87,14 @@ def _read_exr(path: Path, where: str) -> ImageData:
             header = file.header()
             names = _exr_channels(header, len(file.parts), where)
             notes = _exr_notes(header, names)
+            sides = (int(high) - int(low) + 1 for low, high in zip(*header["dataWindow"], strict=True))
+            # Channels that are left out are unpacked, too.
+            check_unpacked(path, 4 * math.prod(sides) * len(header["channels"]), where, "pixels")
         with silenced(), openexr.File(str(path), separate_channels=True) as file:
             channels = file.channels()
             pixels = np.stack([channels[name].pixels for name in names], axis=-1)
         return ImageData(pixels, notes=notes)
-    except SoftmineError:
+    except (SoftmineError, MemoryError):
         raise
     except Exception as error:
         raise SoftmineError(f"{where}: its EXR data is truncated or damaged; get a complete copy") from error

@@ -17,6 +17,7 @@ import PIL.Image
 import PIL.ImageFile
 
 from softmine.domain import SoftmineError
+from softmine.signals.files import check_unpacked
 from softmine.signals.image.data import ImageData, fitting_profile
 from softmine.signals.image.pixels import check_size, orient, turned
 from softmine.signals.libraries import require
@@ -72,7 +73,7 @@ def read(path: Path, where: str, start: bytes) -> ImageData:
         if known == "PNG" and image.mode == "L" and start[24] < 8 and "transparency" in image.info:
             # Pillow spreads gray of 2 and 4 bits over a byte, but not the one that is transparent.
             image.info["transparency"] *= 255 // (2 ** start[24] - 1)
-        check_size(image.height, image.width, where)
+        _check(image, path, where)
         frames, notes = getattr(image, "n_frames", 1), []
         if frames > 1 and image.format != "MPO":  # an MPO: a photo, then extras
             raise SoftmineError(
@@ -95,20 +96,29 @@ def read(path: Path, where: str, start: bytes) -> ImageData:
         return replace(data, pixels=orient(np.asarray(data.pixels), orientation))
 
 
-def read_tiff_page(file: Path | io.BytesIO, where: str, page: int) -> ImageData:
-    """Pixels (H, W) or (H, W, C) of one page of a TIFF.
+def read_tiff_page(path: Path, where: str, page: int, content: bytes | None = None) -> ImageData:
+    """Pixels (H, W) or (H, W, C) of one page of a TIFF, or of ``content`` instead of what is in it.
 
     Raises:
         SoftmineError: the page is damaged or too large.
     """
     with _errors(where, "TIFF"), _own_limits(), contextlib.ExitStack() as stack:
-        opened = stack.enter_context(file.open("rb")) if isinstance(file, Path) else file
+        opened = stack.enter_context(path.open("rb")) if content is None else io.BytesIO(content)
         image = stack.enter_context(_open(opened, ("TIFF",)))
         image.seek(page)
-        check_size(image.height, image.width, where)
+        _check(image, path, where)
         # Pillow turns TIFFs upright by itself.
         orientation = _orientation(image)
         return _to_data(image, where, [turned(orientation)] if orientation in range(2, 9) else [])
+
+
+def _check(image: PIL.Image.Image, path: Path, where: str) -> None:
+    """Refuse an image that takes more memory than its file can justify."""
+    check_size(image.height, image.width, where)
+    # Colors of a palette, and gray that has a transparent value, become more than they are.
+    channels = 4 if image.mode in ("P", "PA") or "transparency" in image.info else len(image.getbands())
+    size = 4 if image.mode in ("I", "F") else 2 if image.mode.startswith("I;") else 1
+    check_unpacked(path, image.height * image.width * channels * size, where, "pixels")
 
 
 @contextmanager
@@ -116,7 +126,7 @@ def _errors(where: str, known: str | None) -> Iterator[None]:
     """Turn what Pillow raises into one sentence; ``known``: the format the first bytes claim."""
     try:
         yield
-    except SoftmineError:
+    except (SoftmineError, MemoryError):
         raise
     except Exception as error:
         if known is None and isinstance(error, PIL.UnidentifiedImageError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,8 @@ import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffPage
 
 from softmine.domain import SoftmineError
-from softmine.signals import tiff_tags
-from softmine.signals.files import check_length
+from softmine.signals import tiff_codecs, tiff_tags
+from softmine.signals.files import check_length, check_unpacked
 from softmine.signals.grid import Number
 from softmine.signals.image import pillow
 from softmine.signals.image.data import ImageData, fitting_profile
@@ -46,6 +46,7 @@ def read(path: Path, where: str) -> ImageData:
         SoftmineError: the file is damaged, holds several images or camera raw, needs the extra ``softmine[codecs]``,
             or holds samples that are not read.
     """
+    tiff_codecs.install()
     try:
         with logged_errors("tifffile"), tifffile.TiffFile(path, is_ome=False) as file:
             page, mask, notes = _choose(file, where)
@@ -55,7 +56,7 @@ def read(path: Path, where: str) -> ImageData:
                 data = replace(data, mask=known if data.mask is None else known & data.mask)
                 notes.append("pixels outside its transparency mask hold no data")
             return replace(data, notes=(*notes, *data.notes))
-    except SoftmineError:
+    except (SoftmineError, MemoryError):
         raise
     except Exception as error:
         raise SoftmineError(f"{where}: its TIFF data is truncated or damaged; get a complete copy") from error
@@ -103,7 +104,8 @@ def _all_pages(file: tifffile.TiffFile) -> Iterator[TiffPage]:
                     seen.add(offset)
                     yield from with_nested(page.pages[number], depth - 1)
 
-    for page in file.pages:
+    # Counted first, for where a page leads back to an earlier one, tifffile goes round and round.
+    for page in (file.pages[number] for number in range(len(file.pages))):
         seen.add(page.offset)
         yield from with_nested(page, _NESTED)
 
@@ -177,9 +179,8 @@ def _read_page(page: TiffPage, path: Path, where: str) -> ImageData:
         axes = (1, 2, 0) if planar else (0, 1, 2)
         mapped = MappedArray(path, dtype, shape, page.dataoffsets[0], "C", axes)
         return replace(data, pixels=MappedImage(mapped, orientation))
-    check_size(height, width, where)
     try:
-        array = page.asarray()
+        array = _decode(page, path, where)
     except (KeyError, ValueError) as error:
         if "imagecodecs" not in str(error):
             raise
@@ -243,12 +244,20 @@ def _with_gaps(data: ImageData, page: TiffPage, where: str) -> ImageData:
 
 def _upright(page: TiffPage, where: str, orientation: int, nodata: Number = 0) -> np.ndarray:
     """Where a page's values, as they are stored, are not ``nodata`` in any channel, upright, (H, W)."""
-    check_size(*_size(page), where)
-    known = page.asarray() != nodata
+    known = _decode(page, Path(page.parent.filehandle.path), where) != nodata
     if page.axes == "SYX":
         known = np.moveaxis(known, 0, -1)
     known = known.reshape(*_size(page), -1).all(-1)
     return np.ascontiguousarray(orient(known, orientation))
+
+
+def _decode(page: TiffPage, path: Path, where: str) -> np.ndarray:
+    """All values of a page, which take no more memory than its file can justify."""
+    check_size(*_size(page), where)
+    # A tile may be larger than its image.
+    values = max(page.size, math.prod(page.chunks))
+    check_unpacked(path, values * (page.dtype.itemsize if page.dtype else 1), where, "pixels")
+    return page.asarray()
 
 
 def _by_pillow(page: TiffPage, path: Path, where: str) -> ImageData:
@@ -259,7 +268,7 @@ def _by_pillow(page: TiffPage, path: Path, where: str) -> ImageData:
             start, length = (8, 8) if page.parent.is_bigtiff else (4, 4)
             order = "little" if page.parent.byteorder == "<" else "big"
             content[start : start + length] = page.offset.to_bytes(length, order)
-            data = pillow.read_tiff_page(io.BytesIO(content), where, 0)
+            data = pillow.read_tiff_page(path, where, 0, bytes(content))
         else:
             data = pillow.read_tiff_page(path, where, page.index)
     orientation = _orientation(page)

@@ -14,6 +14,8 @@ from softmine.signals.shape.polygons import Polygons
 from softmine.signals.shape.strips import unroll
 
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
+SHARED_TRIANGLES = 2**20
+"""Any file may show so many by showing meshes several times; beyond, not more than it has bytes."""
 _INSTANCES = "EXT_mesh_gpu_instancing"
 _DRACO = "KHR_draco_mesh_compression"
 # What needs nothing, or is done here, where a file cannot do without it.
@@ -72,9 +74,11 @@ class _Scene:
         self.nodes = document.rows(document.json, "nodes")
         self.parents = self._find_parents()
         self.meshes: dict[int, list[_Part]] = {}
+        self.worlds: dict[int, np.ndarray] = {}
+        self.skins: dict[int, np.ndarray] = {}
         self.parts: list[tuple[np.ndarray, np.ndarray]] = []
         self.left: Counter[str] = Counter()
-        self.count = 0
+        self.made = self.count = 0
 
     def shown(self, notes: list[str]) -> list[int]:
         """The nodes of the scene that a file shows, or of all where it names none; those that are hidden are left out."""
@@ -123,29 +127,40 @@ class _Scene:
             return
         mesh, skin = document.item("meshes", node["mesh"]), node.get("skin")
         weights = document.rows(node, "weights") or document.rows(mesh, "weights")
-        joints = None if skin is None else self._joints(document.item("skins", skin))
-        transforms = self._instances(node, self._transform(index)) if skin is None else [np.eye(4)]
+        joints = None if skin is None else self._joints(skin)
+        transforms = self._instances(node, self._transform(index)) if skin is None else np.eye(4)[None]
         if node["mesh"] not in self.meshes:
             primitives = document.rows(mesh, "primitives")
-            self.meshes[node["mesh"]] = [
-                part for each in primitives if (part := self._part(each)) is not None
-            ]
-        for part in self.meshes[node["mesh"]]:
+            parts = self.meshes[node["mesh"]] = []
+            for each in primitives:
+                if (part := self._part(each)) is not None:
+                    self.made += len(part.faces)
+                    self._check(self.made)
+                    parts.append(part)
+        parts = self.meshes[node["mesh"]]
+        self.count += sum(len(part.faces) for part in parts) * len(transforms)
+        self._check(self.count)
+        for part in parts:
             places = part.places(weights, joints)
-            self.count += len(part.faces) * len(transforms)
-            if self.count > self.most:
-                raise SoftmineError(
-                    f"{document.where}: it has more than {self.most:,} triangles; simplify it"
-                )
-            for transform in transforms:
-                # A mirror turns triangles over.
-                mirrored = np.linalg.det(transform[:3, :3]) < 0
-                self.parts.append(
-                    (
-                        places @ transform[:3, :3].T + transform[:3, 3],
-                        part.faces[:, ::-1] if mirrored else part.faces,
-                    )
-                )
+            # A mirror turns triangles over.
+            mirrored = np.linalg.det(transforms[:, :3, :3]) < 0
+            faces = np.where(mirrored[:, None, None], part.faces[:, ::-1], part.faces)
+            faces = faces + (len(places) * np.arange(len(transforms)))[:, None, None]
+            moved = places @ transforms[:, :3, :3].swapaxes(1, 2) + transforms[:, None, :3, 3]
+            self.parts.append((moved.reshape(-1, 3), faces.reshape(-1, 3)))
+
+    def _check(self, count: int) -> None:
+        """Raises a SoftmineError where there are too many triangles, for anything or for so small a file."""
+        shared = max(SHARED_TRIANGLES, self.document.size)
+        if count > self.most:
+            raise SoftmineError(
+                f"{self.document.where}: it has more than {self.most:,} triangles; simplify it"
+            )
+        if count > shared:
+            raise SoftmineError(
+                f"{self.document.where}: it shows its meshes so many times that they are more than {shared:,} triangles, more "
+                "than it has bytes; save them once each, or simplify it"
+            )
 
     def finish(self, notes: list[str]) -> Polygons:
         """All triangles; what was left out is noted."""
@@ -213,13 +228,16 @@ class _Scene:
 
     def _transform(self, index: int) -> np.ndarray:
         """From a node to the world, (4, 4)."""
-        found, steps = np.eye(4), 0
+        chain: list[int] = []
         place: int | None = index
-        while place is not None:
-            found = self._local(self.document.item("nodes", place)) @ found
-            place, steps = self.parents.get(place), steps + 1
-            if steps > len(self.nodes):
+        while place is not None and place not in self.worlds:
+            chain.append(place)
+            place = self.parents.get(place)
+            if len(chain) > len(self.nodes):
                 raise self.document.damaged("its nodes are in each other")
+        found = np.eye(4) if place is None else self.worlds[place]
+        for each in reversed(chain):
+            found = self.worlds[each] = found @ self._local(self.document.item("nodes", each))
         return found
 
     def _local(self, node: dict[str, Any]) -> np.ndarray:
@@ -233,8 +251,8 @@ class _Scene:
             vector(node, "scale", [1.0] * 3),
         )
 
-    def _instances(self, node: dict[str, Any], transform: np.ndarray) -> list[np.ndarray]:
-        """Where the meshes of a node are, once or many times."""
+    def _instances(self, node: dict[str, Any], transform: np.ndarray) -> np.ndarray:
+        """Where the meshes of a node are, once or many times, (I, 4, 4)."""
         document = self.document
         attributes = document.table(
             document.table(document.table(node, "extensions"), _INSTANCES), "attributes"
@@ -245,17 +263,23 @@ class _Scene:
         ]
         counts = {len(each) for each in columns if each is not None}
         if not counts:
-            return [transform]
+            return transform[None]
         if len(counts) > 1:
             raise document.damaged("the instances of a node differ in number")
         rows = [
             np.tile(default, (max(counts), 1)) if each is None else each
             for each, default in zip(columns, ([0.0] * 3, [0.0, 0.0, 0.0, 1.0], [1.0] * 3), strict=True)
         ]
-        return [transform @ _transform(*each) for each in zip(*rows, strict=True)]
+        return transform @ _transform(*rows)
 
-    def _joints(self, skin: dict[str, Any]) -> np.ndarray:
+    def _joints(self, index: Any) -> np.ndarray:
         """From a skin's mesh to the world by each of its joints, (J, 4, 4)."""
+        skin = self.document.item("skins", index)
+        if index not in self.skins:
+            self.skins[index] = self._find_joints(skin)
+        return self.skins[index]
+
+    def _find_joints(self, skin: dict[str, Any]) -> np.ndarray:
         document = self.document
         joints = np.array([self._transform(joint) for joint in document.rows(skin, "joints")]).reshape(
             -1, 4, 4
@@ -283,6 +307,7 @@ class _Part:
     ) -> None:
         self.document, self.attributes, self.targets, self.faces = document, attributes, targets, faces
         self.used: np.ndarray | None = None
+        self.rest: np.ndarray | None = None
 
     def column(self, accessor: Any, kind: str) -> np.ndarray:
         """An attribute of the used vertices, (V, width)."""
@@ -295,7 +320,9 @@ class _Part:
 
     def places(self, weights: list[Any], joints: np.ndarray | None) -> np.ndarray:
         """Positions (V, 3): with each morph target by its weight, and then where the joints of a skin bring them."""
-        places = self.column(self.attributes["POSITION"], "VEC3")
+        if self.rest is None:
+            self.rest = self.column(self.attributes["POSITION"], "VEC3")
+        places = self.rest
         for weight, target in zip(weights, self.targets, strict=False):
             if not isinstance(weight, int | float):
                 raise self.document.damaged("the weight of a morph target is no number")
@@ -327,11 +354,12 @@ class _Part:
 
 
 def _transform(translation: np.ndarray, rotation: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """First scaled, then turned by a quaternion (x, y, z, w), then moved, (4, 4)."""
+    """First scaled (..., 3), then turned by a quaternion (..., 4) (x, y, z, w), then moved (..., 3): (..., 4, 4)."""
     from scipy.spatial.transform import Rotation
 
-    found = np.eye(4)
-    turn = Rotation.from_quat(rotation).as_matrix() if np.linalg.norm(rotation) > 1e-30 else np.eye(3)
-    found[:3, :3] = turn * scale
-    found[:3, 3] = translation
+    turns = np.linalg.norm(rotation, axis=-1, keepdims=True) > 1e-30
+    found = np.zeros((*translation.shape[:-1], 4, 4))
+    found[..., :3, :3] = Rotation.from_quat(np.where(turns, rotation, [0.0, 0.0, 0.0, 1.0])).as_matrix()
+    found[..., :3, :3] *= scale[..., None, :]
+    found[..., :3, 3], found[..., 3, 3] = translation, 1.0
     return found

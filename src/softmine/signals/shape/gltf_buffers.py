@@ -19,6 +19,9 @@ from softmine.signals.shape.polygons import damaged
 _GLB = b"glTF"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
+_MOST_VALUES = 2**28
+"""Numbers that may be read in all, some of them again and again; a read by itself counts as some."""
+_READ = 1024
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
@@ -41,6 +44,8 @@ class Document:
         data = path.read_bytes()
         self._chunk: bytes | None = None
         self._buffers: dict[int, bytes] = {}
+        self._files: dict[str, bytes] = {}
+        self._own, self._values = len(data), 0
         text = self._open_glb(data) if data.startswith(_GLB) else data
         try:
             self.json: dict[str, Any] = json.loads(text.decode("utf-8-sig"))
@@ -108,6 +113,11 @@ class Document:
             raise self.damaged(f"accessor {index} is {accessor.get('type')!s:.20}, not {kind}")
         count, sparse = self.integer(accessor, "count"), self.table(accessor, "sparse")
         width = _WIDTHS[kind]
+        self._values += count * width + _READ
+        if self._values > max(_MOST_VALUES, 16 * self.size):
+            raise SoftmineError(
+                f"{self.where}: its meshes share their numbers so often that they would fill memory; save each as itself"
+            )
         if "bufferView" in accessor:
             values = self._numbers(accessor, self._type(accessor), count, width).copy()
         elif count > sum(len(self._buffer(each)) for each in range(len(self.rows(self.json, "buffers")))):
@@ -126,6 +136,11 @@ class Document:
         if accessor.get("normalized") and values.dtype.kind != "f":
             return np.maximum(values / np.iinfo(values.dtype).max, -1.0)
         return values.astype(np.float64)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file and of all that was read of its buffers."""
+        return self._own + sum(map(len, self._files.values()))
 
     def _type(self, parent: dict[str, Any]) -> np.dtype:
         kind = parent.get("componentType")
@@ -158,7 +173,10 @@ class Document:
             elif not isinstance(uri, str):
                 raise self.damaged(f"buffer {index} is nowhere")
             else:
-                self._buffers[index] = self._load(uri)
+                # Buffers may be one file, or the same text, many times.
+                if uri not in self._files:
+                    self._files[uri] = self._load(uri)
+                self._buffers[index] = self._files[uri]
         return self._buffers[index]
 
     def _load(self, uri: str) -> bytes:

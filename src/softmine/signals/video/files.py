@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from softmine.domain import SoftmineError
-from softmine.signals.files import check_file, check_length
+from softmine.errors import ArgumentError
+from softmine.signals.files import UNPACKED_RATIO, check_file, check_length
 from softmine.signals.libraries import require
 from softmine.signals.video.orientation import Upright
 from softmine.signals.video.remarks import Remarks, moving
@@ -31,6 +32,41 @@ _EBML = b"\x1a\x45\xdf\xa3"
 _BT709 = 1
 _UNTAGGED = 2
 _HD_LINES = 720
+FRAME_BYTES = 2**26
+"""A frame in RGB may take this many bytes in any file, and beyond ``UNPACKED_RATIO`` times its file."""
+FRAMES_BYTES = 2**30
+"""All frames may, and beyond ``FRAMES_RATIO`` times their file."""
+FRAMES_RATIO = 4096
+"""Much more than of images: what does not move costs next to nothing."""
+_REFERRING = {
+    *(
+        "hls",
+        "concat",
+        "dash",
+        "webm_dash_manifest",
+        "imf",
+        "image2",
+        "image2pipe",
+        "vobsub",
+        "avisynth",
+        "vapoursynth",
+    ),
+    *(
+        "sdp",
+        "rtsp",
+        "rtp",
+        "sap",
+        "lavfi",
+        "alsa",
+        "oss",
+        "fbdev",
+        "kmsgrab",
+        "x11grab",
+        "video4linux2,v4l2",
+    ),
+}
+"""Formats whose files name other files, addresses or devices, which FFmpeg would open."""
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"v=0", b"[playlist]")
 _NO_VIDEO = ("image2", "_pipe", "tty", "apng", "hls", "concat", "dash", "txt", "srt", "webvtt", "ffmetadata")
 
 
@@ -80,11 +116,13 @@ def read(
     if first < 0 or (stop is not None and stop <= first):
         wanted = f"{first}:{'' if stop is None else stop}"
         raise SoftmineError(f"{where}: the frames {wanted} are none; give A:B with 0 <= A < B")
-    check_file(path, "video", where)
+    start = check_file(path, "video", where)
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_PLAYLISTS) or b"<MPD" in start[:1024]:
+        raise SoftmineError(f"{where}: it is a playlist, which only names videos; name one of those")
     _check_complete(path, where)
     require("av", "video", "a video", where)
     with _open(path, where) as container:
-        stream = _video_stream(container, where)
+        stream = _video_stream(container, path, where)
         rate = stream.average_rate or stream.guessed_rate
         rate = Fraction(rate) if rate else FALLBACK_RATE
         count = stream.frames or round(float(container.duration or 0) / 1e6 * float(rate))
@@ -100,6 +138,7 @@ def read(
                     array = upright(frame, _to_rgb(frame, downscale, where, remarks))
                     store = store or FrameStore(where, array.shape[:2], max(0, last - first))
                     store.add(array)
+                    _check_total(path, store.count * array.nbytes, where)
                 report(min(1.0, seen / last) if last else 0.0)
                 if seen == stop:
                     break
@@ -120,8 +159,11 @@ def _open(path: Path, where: str) -> Iterator[av.container.InputContainer]:
     from av.error import FFmpegError
 
     try:
-        # Playlists may name addresses; only files are opened.
-        container = av.open(str(path.absolute()), container_options={"protocol_whitelist": "file"})
+        # Playlists may name any file or address; this one alone is opened.
+        container = av.open(
+            str(path.absolute()),
+            container_options={"protocol_whitelist": "file", "format_whitelist": _formats()},
+        )
     except (FFmpegError, ValueError) as error:
         raise SoftmineError(
             f"{where}: it is no video that can be read, or is truncated or damaged; convert it to MP4 (H.264)"
@@ -133,7 +175,14 @@ def _open(path: Path, where: str) -> Iterator[av.container.InputContainer]:
         yield container
 
 
-def _video_stream(container: av.container.InputContainer, where: str) -> Any:
+@functools.cache
+def _formats() -> str:
+    import av
+
+    return ",".join(sorted(av.formats_available - _REFERRING))
+
+
+def _video_stream(container: av.container.InputContainer, path: Path, where: str) -> Any:
     """The first stream of moving pictures."""
     streams = moving(container)
     if not streams:
@@ -145,8 +194,28 @@ def _video_stream(container: av.container.InputContainer, where: str) -> Any:
         raise SoftmineError(
             f"{where}: its codec is unknown to the installed FFmpeg; convert it to MP4 (H.264)"
         )
+    most = max(FRAME_BYTES, UNPACKED_RATIO * path.stat().st_size) // 3
+    if stream.codec_context.width * stream.codec_context.height > most:
+        raise SoftmineError(
+            f"{where}: its frames of {stream.codec_context.width} x {stream.codec_context.height} pixels would take over "
+            f"{UNPACKED_RATIO} times as much memory as the file; re-encode it with smaller ones"
+        )
+    # Frames may be larger than the container says.
+    stream.codec_context.options = {"max_pixels": str(most)}
     stream.thread_type = "AUTO"
     return stream
+
+
+def _check_total(path: Path, size: int, where: str) -> None:
+    """Raises a SoftmineError where frames of ``size`` bytes in all are more than their file can be expected to hold."""
+    if size > max(FRAMES_BYTES, FRAMES_RATIO * path.stat().st_size):
+        raise ArgumentError(
+            "{where}: its frames take {size} GB or more, over {ratio} times as much as the file; read fewer with {frames} or "
+            "smaller ones with {downscale}",
+            where=where,
+            size=f"{size / 1e9:.1f}",
+            ratio=f"{FRAMES_RATIO:,}",
+        )
 
 
 def _frames(container: av.container.InputContainer, stream: Any, where: str) -> Iterator[av.VideoFrame]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 import zipfile
 import zlib
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from softmine.domain import SoftmineError
-from softmine.signals.files import NPY, TIFF, check_file, npy_header
+from softmine.signals.files import NPY, TIFF, check_file, check_unpacked, npy_header
 from softmine.signals.memmap import MappedArray
 from softmine.signals.volume import folder, nifti, tiff
 from softmine.signals.volume.data import VolumeData, check_layout, last_axis_note
@@ -99,6 +100,7 @@ def _read_npz(path: Path, where: str) -> VolumeData:
                 shape, _, dtype = npy_header(start, where)
                 shape, notes = _without_ones(shape)
                 check_layout(shape, dtype, where)
+                check_unpacked(path, math.prod(shape) * dtype.itemsize, where, "voxels")
             with archive.open(members[0]) as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)
         except SoftmineError:

@@ -12,14 +12,19 @@ from typing import Any
 import numpy as np
 
 from softmine.domain import SoftmineError
-from softmine.signals.libraries import require
+from softmine.signals.files import check_unpacked
+from softmine.signals.libraries import logged_errors, require
 from softmine.signals.memmap import MappedArray
 from softmine.signals.volume.data import MAX_CHANNELS, VolumeData, check_layout, last_axis_note
 
 GZIP = b"\x1f\x8b"
 _SIZES = (348, 540)
+_MOST_AFTER = 2**28
+"""Bytes that may follow the voxels in a packed file, where nothing should."""
 _DEFLATE_MOST = 1032
 """No deflated byte holds more than this many."""
+_MOST_HEADER = 2**24
+"""Bytes that are looked at for a header and its extensions."""
 _LENGTHS = {1: "m", 2: "mm", 3: "um"}
 """The units that the lowest three bits of ``xyzt_units`` stand for."""
 
@@ -101,8 +106,14 @@ def _header(nibabel: Any, path: Path, where: str, start: bytes, zipped: bool) ->
     second = 540 in {int.from_bytes(start[:4], order) for order in ("little", "big")}
     kind = nibabel.nifti2.Nifti2Header if second else nibabel.nifti1.Nifti1Header
     try:
-        with LoggingOutputSuppressor(), gzip.open(path) if zipped else path.open("rb") as file:
-            header = kind.from_fileobj(file)
+        with (
+            LoggingOutputSuppressor(),
+            logged_errors("nibabel.global"),
+            gzip.open(path) if zipped else path.open("rb") as file,
+        ):
+            # Extensions of a packed file may claim any length.
+            end = kind(start[: kind.sizeof_hdr], check=False).get_data_offset()
+            header = kind.from_fileobj(io.BytesIO(file.read(min(max(end, len(start)), _MOST_HEADER))))
             header.get_data_dtype(), header.get_best_affine(), header.get_slope_inter()
     except Exception as error:
         raise SoftmineError(
@@ -115,18 +126,25 @@ def _header(nibabel: Any, path: Path, where: str, start: bytes, zipped: bool) ->
 
 def _unzip(path: Path, where: str, offset: int, count: int, dtype: np.dtype) -> np.ndarray:
     size = path.stat().st_size
-    data = b""
+    data, more = b"", 0
     if offset + count <= size * _DEFLATE_MOST:  # else it cannot be there
+        check_unpacked(path, offset + count, where, "voxels")
         try:
             with gzip.open(path) as file:
                 file.seek(offset)
                 data = file.read(count)
-                while file.read(2**20):  # at the end, gzip checks all that it unpacked
-                    pass
+                while more <= _MOST_AFTER and (
+                    block := file.read(2**20)
+                ):  # at the end, gzip checks all that it unpacked
+                    more += len(block)
         except (OSError, EOFError, zlib.error) as error:
             raise SoftmineError(
                 f"{where}: its gzip data is truncated or damaged; get a complete copy"
             ) from error
+    if more > _MOST_AFTER:
+        raise SoftmineError(
+            f"{where}: it is damaged, it holds {_MOST_AFTER:,} bytes or more after its voxels; save it again"
+        )
     if len(data) < count:
         raise SoftmineError(
             f"{where}: it is truncated, its header promises {count:,} bytes of voxels that are not there; get a "

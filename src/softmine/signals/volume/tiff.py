@@ -13,8 +13,8 @@ import tifffile
 from tifffile import PHOTOMETRIC, TiffPage
 
 from softmine.domain import SoftmineError
-from softmine.signals import tiff_tags
-from softmine.signals.files import check_length
+from softmine.signals import tiff_codecs, tiff_tags
+from softmine.signals.files import check_length, check_unpacked
 from softmine.signals.grid import Number
 from softmine.signals.libraries import logged_errors
 from softmine.signals.memmap import MappedArray
@@ -80,6 +80,7 @@ def read(path: Path, where: str) -> VolumeData:
     Raises:
         SoftmineError: the file is damaged, or does not hold one volume.
     """
+    tiff_codecs.install()
     damaged = f"{where}: its TIFF data is truncated or damaged; get a complete copy"
     with logged_errors("tifffile") as errors:
         try:
@@ -132,6 +133,8 @@ def _stack(file: tifffile.TiffFile, path: Path, where: str) -> VolumeData:
     if series.dataoffset is not None:
         dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
         mapped = MappedArray(path, dtype, tuple(series.shape), series.dataoffset, "C", order)
+    else:
+        check_unpacked(path, math.prod(shape) * np.dtype(series.dtype).itemsize, where, "voxels")
     array = mapped.array if mapped else np.moveaxis(series.asarray(), moved, -1)
     if channel is None and (axes[moved] != "T" or shape[moved] <= MAX_CHANNELS):
         notes += last_axis_note(array.shape)
