@@ -303,7 +303,7 @@ def mutate_zip(data: bytes, random: Random) -> bytes:
         for name in old.namelist():
             content = mutate(old.read(name), random)
             new.writestr(
-                name if random.random() < 0.9 else random.choice(TEXTS).replace("\ud800", ""), content
+                name if random.random() < 0.9 else random.choice(TEXTS).replace("\ud800", "") or "x", content
             )
     return result.getvalue()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, get_args
 
 from softmine.errors import ArgumentError, SoftmineError
@@ -69,6 +71,15 @@ def is_of(value: Any, hint: Any) -> bool:
     if isinstance(value, bool):
         return bool in kinds
     return isinstance(value, kinds) or (isinstance(value, int) and float in kinds)
+
+
+def leads_out(path: str | os.PathLike[str], *folders: str | os.PathLike[str]) -> bool:
+    """Whether a path, with all links in it followed, lies in none of some folders, or is none that can be."""
+    try:
+        found = os.path.realpath(path)
+    except ValueError:  # letters that no name of a file has
+        return True
+    return not any(Path(found).is_relative_to(os.path.realpath(folder)) for folder in folders)
 
 
 def out_of_range(name: str, value: object, advice: str) -> ArgumentError:

@@ -11,6 +11,7 @@ from softmine.reports import charts, text
 from softmine.reports.images import gallery
 from softmine.reports.page import read_object
 from softmine.reports.verdict import Row, best_figures, compared, given, strip, table, verdict
+from softmine.runs.files import refuse_links
 from softmine.study.curves import Spread, gain
 from softmine.study.results import Comparison, machine
 from softmine.study.summary import BASELINE
@@ -57,8 +58,8 @@ def _charts(rows: list[Row], styles: dict[str, Style]) -> dict[str, charts.Chart
     """PSNR against time (large), against steps, and the gain over the baseline, where known."""
     # Baseline first, so that the others are drawn over it.
     ordered = sorted(rows, key=lambda row: not row.baseline)
-    timed = [(row, row.by_seconds) for row in ordered if row.by_seconds is not None]
-    stepped = [(row, row.by_step) for row in ordered if row.by_step is not None]
+    timed = [(row, row.by_seconds) for row in ordered if row.by_seconds is not None and row.by_seconds.x]
+    stepped = [(row, row.by_step) for row in ordered if row.by_step is not None and row.by_step.x]
     unit, across = charts.time_axis(max((curve.x[-1] for _, curve in timed), default=0.0))
     lines = [_line(row, styles[row.label], curve, unit) for row, curve in timed]
     note = "dB, higher is better"
@@ -103,6 +104,7 @@ def compare_page(folder: Path) -> dict[str, Any]:
     Raises:
         SoftmineError: the folder or its ``results.json`` is missing or damaged.
     """
+    refuse_links(folder)
     comparison = Comparison.parse(read_object(folder / "results.json"))
     rows = table(comparison)
     styles = _styles(rows)

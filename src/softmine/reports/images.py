@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops
 
+from softmine.checks import leads_out
 from softmine.reports.page import read_optional
 from softmine.reports.verdict import Row
+from softmine.signals.files import check_unpacked
 from softmine.study.json_fields import Record, number_pair, stored
 from softmine.study.results import Comparison, RunImages, RunResult, SignalInfo
 
@@ -90,7 +92,7 @@ def inside(folder: Path, name: object) -> Path | None:
     if not isinstance(name, str) or not name or "\0" in name:
         return None
     path = folder / name
-    return path if path.resolve().is_relative_to(folder.resolve()) else None
+    return None if leads_out(path, folder) else path
 
 
 def open_image(path: Path | None) -> Image.Image | None:
@@ -99,6 +101,7 @@ def open_image(path: Path | None) -> Image.Image | None:
         return None
     try:
         with _any_size(), Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
+            check_unpacked(path, image.width * image.height * 4, str(path), "pixels")
             image.load()
             if image.mode in ("L", "LA", "RGB", "RGBA"):
                 return image.copy()

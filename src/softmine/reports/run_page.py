@@ -11,6 +11,7 @@ from typing import Any
 from softmine.reports import charts, text
 from softmine.reports.images import run_images
 from softmine.reports.page import read_lines, read_object, read_optional
+from softmine.runs.files import refuse_links
 from softmine.study.json_fields import Record, apart, stored
 from softmine.study.results import Described
 
@@ -100,6 +101,7 @@ class Run(Described):
         Raises:
             SoftmineError: the folder or its ``config.json`` is missing or damaged.
         """
+        refuse_links(folder)
         config = read_object(folder / "config.json")
         found = map(Evaluation.parse, read_lines(folder / "metrics.jsonl"))
         # A resumed run may repeat an evaluation: the newer one counts.

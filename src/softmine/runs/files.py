@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from softmine.checks import leads_out
 from softmine.errors import ArgumentError, SoftmineError
 from softmine.runs.os_errors import shortened
 
 TEMPORARY = ".tmp"
+OWN = ("config.json", "status.json", "metrics.jsonl", "results.json", "checkpoints", "images")
+"""What is read and written again in the folder of a run or comparison; all else is only ever put in the place of something."""
 _FIRST = f".config.json{TEMPORARY}"
 """What a start that was killed may leave in the folder of a run: it is of no worth."""
 _STEM = 40
@@ -32,6 +35,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     try:
+        # A link of that name would lead what is written to wherever it points.
+        temporary.unlink(missing_ok=True)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -65,6 +70,19 @@ def write_json_lines(path: Path, values: list[dict[str, Any]]) -> None:
     """Writes one JSON object a line."""
     lines = [json.dumps(_plain(value), allow_nan=False) for value in values]
     write_text(path, "".join(line + "\n" for line in lines))
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises SoftmineError where what softmine reads or writes in the folder of a run or comparison lies outside of it."""
+    try:
+        own = [folder / name for name in OWN]
+        for path in (*own, *(path for part in own if part.is_dir() for path in part.iterdir())):
+            if leads_out(path, folder):
+                raise SoftmineError(
+                    f"{path} is a link that leads out of {folder}: put the file or folder itself there"
+                )
+    except OSError as error:
+        raise unusable("look into", folder, error) from error
 
 
 def remove_leftovers(folder: Path) -> None:

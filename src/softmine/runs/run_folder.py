@@ -151,6 +151,7 @@ def read_description(folder: Path, name: str, noun: str) -> dict[str, Any] | Non
             raise SoftmineError(f"{folder} is no {noun} folder: it holds no {name}")
     except OSError as error:
         raise files.unusable(f"open the {noun}", folder, error) from error
+    files.refuse_links(folder)
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -180,8 +180,9 @@ class GridSignal(torch.nn.Module):
 
     def _to_unit(self, block: np.ndarray) -> Float[np.ndarray, ...]:
         """Stored values, which are changed in place, as float32 in [0, 1]."""
-        block -= self._zero
-        block /= self._span
+        with np.errstate(invalid="ignore"):  # NaN may be of the signaling kind
+            block -= self._zero
+            block /= self._span
         return block.astype(np.float32, copy=False)
 
     def cell_values(self, cells: Cells) -> np.ndarray:

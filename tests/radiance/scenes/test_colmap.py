@@ -234,7 +234,7 @@ BAD = [
     (rewrite("images", "5 04.png", "9 04.png"), "'04.png' names camera 9"),
     (rewrite("images", "04.png", "../../04.png"), "'../../04.png': its name .*leads out"),
     (rewrite("images", "04.png", "44.png"), "1 of its 10 images are missing, the first is .*44.png"),
-    (rewrite("points3D", "0.3", "inf"), "points3D.txt: a point's position is NaN or infinite"),
+    (rewrite("points3D", "0.3", "inf"), "points3D.txt: a point's position is NaN, infinite"),
     (lambda model: (model / "images.txt").unlink(), "neither images.bin nor images.txt"),
     (lambda model: (model / "images.txt").write_text("# none\n"), "no image with a pose"),
     (

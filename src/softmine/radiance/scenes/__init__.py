@@ -9,6 +9,7 @@ from pathlib import Path
 
 from softmine.checks import check_count
 from softmine.errors import ArgumentError, SoftmineError
+from softmine.radiance.scenes.photo_paths import refuse_outside
 from softmine.radiance.scenes.procedural import procedural
 from softmine.radiance.scenes.scene import Bounds, Ndc, Scene, View
 
@@ -55,6 +56,8 @@ def read_scene(
                 "transforms.json, a poses_bounds.npy, or a COLMAP model (sparse/0/cameras.bin)"
             )
         first, *others = files
+        if not found or first != found.model:
+            refuse_outside([first], (path,), f"cannot read {path}")
         if found and first == found.model:
             scene = colmap.read(path, found, downscale, photos)
         else:

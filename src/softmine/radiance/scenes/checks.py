@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,8 @@ from softmine.radiance.photo_files import orientation, valid_orientation
 
 ROTATION_TOLERANCE = 0.01
 MAX_SIDE = 2**16
+LARGEST = 1e15
+"""Beyond, squares and their sums leave few digits, or none."""
 
 
 class Header(NamedTuple):
@@ -78,18 +79,20 @@ def read_bytes(path: Path) -> bytes:
 
 
 def number(content: dict[str, Any], key: str, where: str, default: float | None = None) -> float:
-    """A finite number under ``key``.
+    """A number under ``key``, at most ``LARGEST``.
 
     Raises:
-        SoftmineError: there is none, or it is not a finite number.
+        SoftmineError: there is none, or it is no such number.
     """
     value = content.get(key, default)
     if value is None:
         raise SoftmineError(f"{where}: it has no '{key}'; add it")
     # Compared, not converted: an integer may be longer than a float can be.
-    finite = isinstance(value, int | float) and abs(value) <= sys.float_info.max
-    if isinstance(value, bool) or not finite:
-        raise SoftmineError(f"{where}: '{key}' is {_shown(value)}, but must be a finite number")
+    fits = isinstance(value, int | float) and abs(value) <= LARGEST
+    if isinstance(value, bool) or not fits:
+        raise SoftmineError(
+            f"{where}: '{key}' is {_shown(value)}, but must be a finite number, at most {LARGEST:g}"
+        )
     return float(value)
 
 
@@ -132,6 +135,10 @@ def rigid(matrix: Any, where: str) -> Pose:
         raise SoftmineError(f"{where} is not a matrix of 4 x 4 numbers")
     if not np.isfinite(pose).all():
         raise SoftmineError(f"{where} holds NaN or infinity; drop the view or estimate its pose again")
+    if np.abs(pose).max() > LARGEST:
+        raise SoftmineError(
+            f"{where} holds {np.abs(pose).max():g}, more than {LARGEST:g}; drop the view or its unit"
+        )
     if pose.shape[0] == 4 and np.abs(pose[3] - [0, 0, 0, 1]).max() > 1e-6:
         raise SoftmineError(f"{where} has {pose[3].tolist()} as its last row, not 0 0 0 1")
     left, lengths, right = np.linalg.svd(pose[:3, :3])

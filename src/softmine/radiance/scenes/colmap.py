@@ -24,6 +24,7 @@ from softmine.radiance.scenes.photo_paths import (
     extra_note,
     has_images,
     image_folders,
+    refuse_outside,
 )
 from softmine.radiance.scenes.scene import CAMERA_NEAR, Scene, View, hold_out, unbounded_scene
 
@@ -77,6 +78,9 @@ def find(folder: Path) -> Found | None:
     if not models:
         return None
     largest, notes = models[0], ()
+    refuse_outside(
+        (file for model in models for file in model.glob("*.*")), (folder,), f"cannot read {folder}"
+    )
     if len(models) > 1:
         counts = {model: _count(model) for model in models}
         largest = max(models, key=lambda model: counts[model])
@@ -130,6 +134,8 @@ def read(folder: Path, found: Found, downscale: int = 1, images: Path | None = N
         SoftmineError: a file is damaged, a camera model is not one of ``LENSES``, or images do not fit.
     """
     model, where = found.model, f"{found.model}: image"
+    named = (folder, found.root, images)
+    refuse_outside(model.glob("*.*"), named[:2], f"cannot read {folder}")
     folders = image_folders(found.root, downscale, images)
     cameras = read_cameras(model)
     stored = read_images(model)
@@ -148,9 +154,10 @@ def read(folder: Path, found: Found, downscale: int = 1, images: Path | None = N
     paths, finder = located(place.folder)
     checks.refuse_missing(paths, "images", f"{model} with {place.folder}")
     full = {number: _camera(camera, f"{model}: camera {number}") for number, camera in cameras.items()}
-    masks = masks_for(paths, place.folder)
+    masks, moving = masks_for(paths, place.folder), [dynamic_mask(path) for path in paths]
+    refuse_outside([*paths, *masks, *moving], named, f"cannot read {folder}")
     views, sizes = [], {}
-    for entry, image, mask in zip(stored, paths, masks, strict=True):
+    for entry, image, mask, moves in zip(stored, paths, masks, moving, strict=True):
         here = f"{where} {entry.name!r}"
         if entry.camera not in full:
             raise SoftmineError(f"{here} names camera {entry.camera}, which {model} does not have")
@@ -158,10 +165,8 @@ def read(folder: Path, found: Found, downscale: int = 1, images: Path | None = N
         size = sizes[image] = checks.smaller(image, camera.width, camera.height, place.factor, here)
         camera = camera.resized(size.width, size.height).downscaled(place.downscale)
         name = image.relative_to(found.root if images is None else images).as_posix()
-        moving, pose = dynamic_mask(image), _pose(entry, here)
-        views.append(
-            View(name, camera, pose, "train", image, mask, dynamic_mask=moving, upright=size.upright)
-        )
+        pose = _pose(entry, here)
+        views.append(View(name, camera, pose, "train", image, mask, dynamic_mask=moves, upright=size.upright))
     has_alpha, alpha_notes = opacity(views, sizes)
     names = ("cameras", "images", "points3D")
     files = [path for path in model.glob("*.*") if path.stem in names and path.suffix in (".bin", ".txt")]
@@ -241,10 +246,11 @@ def _camera(stored: StoredCamera, where: str) -> Camera:
 def _pose(stored: StoredImage, where: str) -> Pose:
     """Camera to world, of what is stored: world to camera."""
     quaternion, translation = np.array(stored.quaternion), np.array(stored.translation)
-    length = np.linalg.norm(quaternion)
-    if not np.isfinite(quaternion).all() or not np.isfinite(translation).all() or length < 1e-6:
-        raise SoftmineError(f"{where}: its pose holds NaN, infinity or a quaternion of zeros; drop the image")
-    w, x, y, z = quaternion / length
+    if not (np.abs((*quaternion, *translation)) <= checks.LARGEST).all() or np.linalg.norm(quaternion) < 1e-6:
+        raise SoftmineError(
+            f"{where}: its pose holds NaN, infinity, more than {checks.LARGEST:g} or a quaternion of zeros; drop the image"
+        )
+    w, x, y, z = quaternion / np.linalg.norm(quaternion)
     rotation = np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
@@ -353,8 +359,10 @@ def read_points(model: Path) -> Float[np.ndarray, "p 3"] | None:
             data.skip(data.take("<Q")[0], 8)
         data.end()
     points = np.array(rows, np.float64).reshape(-1, 3)
-    if not np.isfinite(points).all():
-        raise SoftmineError(f"cannot read {path}: a point's position is NaN or infinite; run COLMAP again")
+    if not (np.abs(points) <= checks.LARGEST).all():
+        raise SoftmineError(
+            f"cannot read {path}: a point's position is NaN, infinite or more than {checks.LARGEST:g}; run COLMAP again"
+        )
     return points if len(points) else None
 
 

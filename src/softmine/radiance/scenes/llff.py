@@ -15,7 +15,7 @@ from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Camera, Cameras, to_ndc
 from softmine.radiance.scenes import checks
 from softmine.radiance.scenes.photo_masks import dynamic_mask, mask_notes
-from softmine.radiance.scenes.photo_paths import choose_folder, image_folders, photos_in
+from softmine.radiance.scenes.photo_paths import choose_folder, image_folders, photos_in, refuse_outside
 from softmine.radiance.scenes.scene import Bounds, Ndc, Scene, View, hold_out, unbounded_scene
 
 NEAREST = 4 / 3
@@ -50,6 +50,8 @@ def read(folder: Path, downscale: int = 1, images: Path | None = None) -> Scene:
             f"{file} has poses for {len(table)} images, but {place.folder} holds {len(photos)}; "
             "they must be the same ones, sorted by name"
         )
+    moving = [dynamic_mask(photo) for photo in photos]
+    refuse_outside([*photos, *moving], (folder, images), f"cannot read {folder}")
     views, sizes = [], {}
     for index, (row, image) in enumerate(zip(table, photos, strict=True)):
         where = f"{file}: row {index} ({image.name})"
@@ -62,7 +64,7 @@ def read(folder: Path, downscale: int = 1, images: Path | None = None) -> Scene:
         pose = checks.rigid(pose, f"{where}: the pose")
         name = image.relative_to(folder if images is None else images).as_posix()
         views.append(
-            View(name, camera, pose, "train", image, dynamic_mask=dynamic_mask(image), upright=size.upright)
+            View(name, camera, pose, "train", image, dynamic_mask=moving[index], upright=size.upright)
         )
     notes = (*notes, *checks.size_notes(sizes, place.downscale), *mask_notes(views), *_alpha_notes(sizes))
     views = hold_out(views)
@@ -92,9 +94,11 @@ def _table(file: Path) -> np.ndarray:
     if content.dtype.kind not in "fiu":
         raise SoftmineError(f"cannot read {file}: its values are {content.dtype.name}, not numbers")
     table = content.astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(table).all(1))
+    bad = np.flatnonzero(~(np.abs(table) <= checks.LARGEST).all(1))
     if len(bad):
-        raise SoftmineError(f"{file}: row {bad[0]} holds NaN or infinity; estimate the poses again")
+        raise SoftmineError(
+            f"{file}: row {bad[0]} holds NaN, infinity or more than {checks.LARGEST:g}; estimate the poses again"
+        )
     wrong = np.flatnonzero(~((table[:, 15] > 0) & (table[:, 16] > table[:, 15])))
     if len(wrong):
         low, high = table[wrong[0], 15:]

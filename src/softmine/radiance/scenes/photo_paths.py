@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from softmine.checks import leads_out
 from softmine.errors import ArgumentError, SoftmineError
 from softmine.radiance.scenes.photo_masks import DYNAMIC
 
@@ -35,6 +36,26 @@ def extra_note(used: Iterable[Path]) -> tuple[str, ...]:
                 f"the first is {extra[0]}"
             )
     return tuple(notes)
+
+
+def refuse_outside(paths: Iterable[Path | None], folders: Sequence[Path | None], where: str) -> None:
+    """Raises ArgumentError where a path is, or goes through, a link that leads out of all of the folders that were named.
+
+    Args:
+        paths: what is about to be read; None is nothing.
+        folders: the scene's, and that of the photos where it is another.
+        where: how the error begins.
+    """
+    named = [folder for folder in folders if folder]
+    for path in paths:
+        if path and leads_out(path, *named):
+            raise ArgumentError(
+                "{where}: {path} is a link that leads out of {folder}: name the folder of the photos with {images} where that "
+                "is it, or copy the file itself (cp -L)",
+                where=where,
+                path=path,
+                folder=named[0],
+            )
 
 
 class PhotoFinder:
@@ -245,7 +266,7 @@ def _is_photo(name: str) -> bool:
 
 def _inside(folder: Path, name: str) -> Path | None:
     """The path of ``name`` in ``folder``; None where it leads out."""
-    base = os.path.abspath(folder)  # noqa: PTH100  (links are the user's own and are followed)
+    base = os.path.abspath(folder)  # noqa: PTH100  (where links lead is looked at later)
     path = os.path.normpath(os.path.join(base, name))  # noqa: PTH118
     if os.path.commonpath((base, path)) != base or path == base:
         return None

@@ -14,7 +14,7 @@ from softmine.radiance.scenes import checks
 from softmine.radiance.scenes.object_box import box_scene, stated_box
 from softmine.radiance.scenes.opacity import opacity
 from softmine.radiance.scenes.photo_masks import dynamic_mask, mask_notes
-from softmine.radiance.scenes.photo_paths import PhotoFinder, extra_note
+from softmine.radiance.scenes.photo_paths import PhotoFinder, extra_note, refuse_outside
 from softmine.radiance.scenes.scene import Scene, View, hold_out, unbounded_scene
 
 PERSPECTIVE = (
@@ -75,6 +75,7 @@ def read_blender(folder: Path, downscale: int = 1, images: Path | None = None) -
     others = [folder / "transforms_test.json", folder / "transforms_val.json"]
     found = [path for path in others if path.is_file()]
     files, notes = (file, *found[:1]), ()
+    refuse_outside(found, (folder,), f"cannot read {folder}")
     if found:
         parts.append(read_frames(found[0], "test", downscale, images))
         views = [view for part in parts for view in part.views]
@@ -149,9 +150,11 @@ def read_frames(file: Path, split: str, downscale: int = 1, images: Path | None 
         for index, frame in enumerate(frames)
     ]
     checks.refuse_missing([mask for mask in masks if mask], "masks", str(file))
+    moving = [dynamic_mask(path) for path in paths]
+    refuse_outside([*paths, *masks, *moving], (file.parent, images), f"cannot read {file}")
     views, sizes, notes = [], {}, []
     for index, (frame, image, mask) in enumerate(zip(frames, paths, masks, strict=True)):
-        where = f"{file}: frame {index} ({frame['file_path']})"
+        where = f"{file}: frame {index} ({frame['file_path']!s:.200})"
         if "transform_matrix" not in frame:
             raise SoftmineError(f"{where}: it has no 'transform_matrix'; add it")
         header = checks.header(image)
@@ -162,9 +165,10 @@ def read_frames(file: Path, split: str, downscale: int = 1, images: Path | None 
         if mask:
             checks.smaller(mask, camera.width, camera.height, 1, where)
         pose = from_opengl(checks.rigid(frame["transform_matrix"], f"{where}: 'transform_matrix'"))
-        name, moving = finder.relative(image), dynamic_mask(image)
-        camera = camera.downscaled(downscale)
-        views.append(View(name, camera, pose, split, image, mask, dynamic_mask=moving, upright=size.upright))
+        name, camera = finder.relative(image), camera.downscaled(downscale)
+        views.append(
+            View(name, camera, pose, split, image, mask, dynamic_mask=moving[index], upright=size.upright)
+        )
     return Frames(views, content, sizes, finder, (*finder.notes, *notes, *_ignored(content, frames)))
 
 

@@ -69,6 +69,10 @@ def read(path: Path, where: str, start: bytes) -> ImageData:
     formats = tuple(name for name in FORMATS if name != "BMP" or known == "BMP")
     deep = known == "PNG" and _is_deep_color_png(start, where)
     _refuse_what_would_lose_bits(start, where)
+    if known == "WebP" and start[12:16] == b"VP8X":
+        # Pillow takes memory for two canvases before it says how large they are.
+        width, height = (1 + int.from_bytes(start[place : place + 3], "little") for place in (24, 27))
+        check_unpacked(path, 4 * width * height, where, "pixels")
     with _errors(where, known), _own_limits(), path.open("rb") as file, _open(file, formats) as image:
         if known == "PNG" and image.mode == "L" and start[24] < 8 and "transparency" in image.info:
             # Pillow spreads gray of 2 and 4 bits over a byte, but not the one that is transparent.

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 EPSILON = 1e-12
 """Twice the area, in squared sizes of a polygon, up to which a triangle has none."""
-MOST_TESTS = 10**9
+MOST_TESTS = 4 * 10**8
 """Corners that may be looked at for one mesh, which takes some seconds."""
 
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from softmine.checks import leads_out
 from softmine.domain import SoftmineError
 from softmine.signals.files import check_file
 from softmine.signals.shape.polygons import damaged
@@ -201,6 +202,10 @@ class Document:
         found = next((each for each in files if each.exists()), None)
         if found is None:
             raise SoftmineError(f"{self.where}: its buffer {name[:200]!r} is missing; put it beside the file")
+        if leads_out(found, self.path.parent):
+            raise SoftmineError(
+                f"{self.where}: its buffer {name[:200]!r} is a link that leads out of its folder; put the file itself there"
+            )
         check_file(found, "buffer", f"{self.where}: its buffer {name[:200]!r}")
         return found.read_bytes()
 

@@ -94,6 +94,8 @@ def _read_npz(path: Path, where: str) -> VolumeData:
             raise SoftmineError(
                 f"{where}: it holds {found} where one is needed; save the volume alone, as NPY"
             )
+        if archive.getinfo(members[0]).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise SoftmineError(f"{where}: its archive is packed in an unusual way; save it anew")
         try:
             with archive.open(members[0]) as file:
                 start = io.BytesIO(file.read(2**16))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from softmine.checks import leads_out
 from softmine.domain import SoftmineError
 from softmine.signals.files import NPY, TIFF, check_file
 from softmine.signals.image import files as image_files
@@ -101,6 +102,10 @@ def _images(path: Path, where: str) -> tuple[list[Path], list[str]]:
         if not entry.is_file() or entry.stat().st_size == 0:
             others.append(entry.name)
             continue
+        if leads_out(entry, path):
+            raise SoftmineError(
+                f"{where}: {entry.name} is a link that leads out of the folder; put the files themselves into it"
+            )
         start = check_file(entry, "slice", where)
         if start[128:132] == DICOM:
             raise SoftmineError(
