@@ -84,25 +84,6 @@ class Sample:
     written: bool = False
 
 
-BY_ENDING: dict[str, mutations.Mutation] = {
-    ".png": mutations.mutate_png,
-    ".gz": mutations.mutate_gzip,
-    ".npz": mutations.mutate_zip,
-    ".glb": mutations.mutate_glb,
-    ".gltf": mutations.mutate_json,
-    ".json": mutations.mutate_json,
-    ".jsonl": mutations.mutate_json_lines,
-    ".safetensors": mutations.mutate_safetensors,
-}
-TEXTS = (".obj", ".off", ".txt", ".ply", ".stl", ".ppm", ".pgm")
-
-
-def mutation(file: str) -> mutations.Mutation:
-    """How a file is damaged, by its name's end."""
-    ending = Path(file).suffix
-    return BY_ENDING.get(ending, partial(mutations.mutate, text=ending in TEXTS))
-
-
 # What is read.
 
 
@@ -196,18 +177,24 @@ def samples(folder: Path) -> list[Sample]:
                 shutil.copy(place / "buffer.bin", own)
             found.append(
                 Sample(
-                    f"{name} {kind[1:]}", own, path.name, mutation(path.name), partial(_file, read, path.name)
+                    f"{name} {kind[1:]}",
+                    own,
+                    path.name,
+                    mutations.for_name(path.name),
+                    partial(_file, read, path.name),
                 )
             )
     stack = small_files.slices(folder / "slices")
     for file in sorted(stack.iterdir()):
-        found.append(Sample("volume folder", stack, file.name, mutation(file.name), read_volume))
+        found.append(Sample("volume folder", stack, file.name, mutations.for_name(file.name), read_volume))
     (folder / "scenes").mkdir()
     for name, files in small_files.scenes(folder / "scenes").items():
         for file in files:
             inside = file.relative_to(folder / "scenes" / name).as_posix()
             found.append(
-                Sample(f"scene {name}", folder / "scenes" / name, inside, mutation(inside), read_scene)
+                Sample(
+                    f"scene {name}", folder / "scenes" / name, inside, mutations.for_name(inside), read_scene
+                )
             )
     return [*found, *_runs(folder)]
 
@@ -263,7 +250,9 @@ def _runs(folder: Path) -> list[Sample]:
             for path in chosen:
                 inside = path.relative_to(folder / name).as_posix()
                 read = partial(command, words=words)
-                found.append(Sample(reader, folder / name, inside, mutation(inside), read, written=True))
+                found.append(
+                    Sample(reader, folder / name, inside, mutations.for_name(inside), read, written=True)
+                )
     return found
 
 

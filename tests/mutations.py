@@ -11,6 +11,8 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -350,3 +352,22 @@ def mutate_safetensors(data: bytes, random: Random) -> bytes:
         header = mutate_value(header, random)
     text = dump(header)
     return len(text).to_bytes(8, "little") + text + data[8 + length :]
+
+
+BY_ENDING: dict[str, Mutation] = {
+    ".png": mutate_png,
+    ".gz": mutate_gzip,
+    ".npz": mutate_zip,
+    ".glb": mutate_glb,
+    ".gltf": mutate_json,
+    ".json": mutate_json,
+    ".jsonl": mutate_json_lines,
+    ".safetensors": mutate_safetensors,
+}
+TEXTUAL = (".obj", ".off", ".txt", ".ply", ".stl", ".ppm", ".pgm")
+
+
+def for_name(name: str) -> Mutation:
+    """How a file is damaged, by its name's end."""
+    ending = Path(name).suffix
+    return BY_ENDING.get(ending, partial(mutate, text=ending in TEXTUAL))

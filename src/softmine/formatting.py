@@ -111,3 +111,15 @@ def budget(seconds: Number | None, steps: Number | None) -> str:
 def several(amount: int, one: str, many: str | None = None) -> str:
     """``1 seed``, ``3 seeds``."""
     return f"{amount:,} {one if amount == 1 else many or one + 's'}"
+
+
+def printable(text: str) -> str:
+    r"""Text whose control characters, which names in files may hold and terminals obey, are written out; line ends stay.
+
+    Example:
+        >>> print(printable("a\x1b[2J.png"))
+        a\x1b[2J.png
+    """
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text
+    )

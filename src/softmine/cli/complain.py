@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from softmine.errors import ArgumentError
+from softmine.formatting import printable
 from softmine.runs.os_errors import sentence
 
 
@@ -25,7 +26,7 @@ def message_of(error: BaseException) -> str | None:
 def complain(message: str) -> None:
     """Prints one line to standard error, where there is one."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(f"softmine: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
+        print(f"softmine: {printable(' '.join(message.splitlines()))}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from softmine.cli.complain import send_nowhere
+from softmine.formatting import printable
 
 
 class PlainConsole(Console):
@@ -21,7 +23,7 @@ class PlainConsole(Console):
     def print(self, *objects: Any, soft_wrap: bool | None = True, **options: Any) -> None:
         """Prints, or does nothing where that fails."""
         try:
-            super().print(*objects, soft_wrap=soft_wrap, **options)
+            super().print(*map(_harmless, objects), soft_wrap=soft_wrap, **options)
         except OSError:
             self.on_broken_pipe()
 
@@ -29,3 +31,14 @@ class PlainConsole(Console):
         """Sends all further output nowhere; rich would end the program, and with it the training."""
         self.quiet = True
         send_nowhere()
+
+
+def _harmless(value: Any) -> Any:
+    """Text whose control characters are written out; all else as it is."""
+    if isinstance(value, str):
+        return printable(value)
+    return (
+        Text(printable(value.plain))
+        if isinstance(value, Text) and printable(value.plain) != value.plain
+        else value
+    )

@@ -178,15 +178,20 @@ def _alike(value: Any, own: Any) -> bool:
 
 
 def _check_state(optimizer: torch.optim.Optimizer) -> None:
-    """Raises ValueError where an optimizer keeps something of another shape than its parameter's, or of some only."""
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.numel() != 1 and value.shape != parameter.shape:
-                raise ValueError(f"its optimizer's '{name}' has the shape {tuple(value.shape)}")
+    """Raises ValueError where an optimizer keeps something of another shape than its parameter's, or of some only.
+
+    What it keeps of tables' rows it looks at itself.
+    """
     for group in optimizer.param_groups:
-        names = {frozenset(optimizer.state.get(parameter, ())) for parameter in group["params"]}
-        if len(names) > 1:
+        if group.get("row_wise"):
+            continue
+        states = {parameter: optimizer.state.get(parameter, {}) for parameter in group["params"]}
+        if len({frozenset(state) for state in states.values()}) > 1:
             raise ValueError("its optimizer's state is incomplete")
+        for parameter, state in states.items():
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.numel() != 1 and value.shape != parameter.shape:
+                    raise ValueError(f"its optimizer's '{name}' has the shape {tuple(value.shape)}")
 
 
 @contextmanager
