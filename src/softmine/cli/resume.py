@@ -75,11 +75,11 @@ def same_signal(run: RunFolder, kind: str, given: str | None, stored: Any, optio
     """
     _check_kept(stored, options)
     signal = run.config["signal"]
-    source = given or signal["path"] or tasks.BUILTIN + signal["name"]
+    source = given or signal.get("path") or tasks.BUILTIN + signal["name"]
     try:
         task = read(kind, source, options)
     except SoftmineError as error:
-        if given is None and signal["path"] and not Path(signal["path"]).exists():
+        if given is None and signal.get("path") and not Path(signal.get("path")).exists():
             raise SoftmineError(
                 f"the file of this run is gone from {signal['path']}: give its new PATH beside --resume, or other commands its --path"
             ) from error

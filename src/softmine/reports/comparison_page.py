@@ -72,7 +72,7 @@ def _charts(rows: list[Row], styles: dict[str, Style]) -> dict[str, charts.Chart
     base = next((row for row in rows if row.baseline), None)
     gains: list[charts.Line] = []
     for (row, curve), line in zip(timed, lines, strict=True):
-        if base is None or base.by_seconds is None or row.baseline:
+        if base is None or base.by_seconds is None or not base.by_seconds.x or row.baseline:
             continue
         x, above = gain(curve, base.by_seconds)
         if x:

@@ -18,7 +18,9 @@ START = 4096
 UNPACKED_BYTES = 2**28
 """Any file may unpack to this many bytes."""
 UNPACKED_RATIO = 256
-"""Beyond, to this many times its own size; deflate, at most, makes 1,032 bytes of one."""
+"""Beyond, to this many times its own size."""
+DEFLATE_MOST = 1032
+"""No deflated byte holds more than this many."""
 WHOLE_BYTES = 256 * 2**20
 """Files up to this size are hashed whole."""
 

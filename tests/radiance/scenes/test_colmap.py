@@ -234,6 +234,11 @@ BAD = [
     (rewrite("images", "5 04.png", "9 04.png"), "'04.png' names camera 9"),
     (rewrite("images", "04.png", "../../04.png"), "'../../04.png': its name .*leads out"),
     (rewrite("images", "04.png", "44.png"), "1 of its 10 images are missing, the first is .*44.png"),
+    (
+        lambda model: (model / "images.txt").write_text("1 1e300 0 0 0 0 0 0 1 00.png\n\n"),
+        "00.png.*: its pose holds .* more than 1e.15",
+    ),
+    (rewrite("points3D", "0.3", "1e99"), "a point's position is NaN, infinite or more than 1e.15"),
     (rewrite("points3D", "0.3", "inf"), "points3D.txt: a point's position is NaN, infinite"),
     (lambda model: (model / "images.txt").unlink(), "neither images.bin nor images.txt"),
     (lambda model: (model / "images.txt").write_text("# none\n"), "no image with a pose"),

@@ -151,3 +151,13 @@ def test_cameras_that_look_several_ways_have_no_box(tmp_path):
     scene = read_scene(folder)
     assert (scene.bounds.kind, scene.has_alpha) == ("unbounded", True)
     assert "the cameras do not look at one place" in scene.notes[0]
+
+
+def test_box_of_photos_as_narrow_as_a_line(tmp_path):
+    write_still_life(tmp_path)
+    for split in ("train", "test"):
+        for path in (tmp_path / split).iterdir():
+            PIL.Image.new("RGBA", (1, 600), (9, 9, 9, 0)).save(path)
+    path = tmp_path / "train" / "0.png"
+    PIL.Image.new("RGBA", (1, 600), (9, 9, 9, 255)).save(path)
+    assert half_side(read_scene(tmp_path)) > 0

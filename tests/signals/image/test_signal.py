@@ -2,9 +2,11 @@
 
 import copy
 import pickle
+import struct
 import subprocess
 import sys
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from mutations import png_chunk
 from softmine import Box, SoftmineError
 from softmine.signals import Image, Signal
 from softmine.signals.image.signal import PHOTOS
@@ -345,3 +348,21 @@ def test_look_up_does_not_wait_for_the_gpu(dtype):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     torch.testing.assert_close(values.cpu(), expected)
+
+
+def test_values_below_zero_stay_as_they_are():
+    pixels = np.array([[-1.0, -0.5], [-0.25, -4.0]], np.float32)
+    image = Image(pixels)
+    assert image.value_range == (-4.0, -0.25)
+    assert image.stored.dtype == torch.float32
+    assert np.array_equal(image.to_raw(image.rows(0, 2))[..., 0], pixels)
+
+
+def test_png_that_is_far_too_short_is_refused(tmp_path):
+    # Pillow leaves rows black that are not there.
+    path = tmp_path / "tall.png"
+    header = struct.pack(">IIBBBBB", 10, 2**24, 1, 0, 0, 0, 0)
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(b"\0\xff\xff")), (b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*each) for each in chunks))
+    with pytest.raises(SoftmineError, match="it is a truncated or damaged PNG; get a complete copy"):
+        Image.read(path)

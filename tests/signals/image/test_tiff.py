@@ -1,6 +1,8 @@
 """Reading TIFF files of every common kind."""
 
 import itertools
+import lzma
+import zlib
 
 import numpy as np
 import PIL.Image
@@ -8,8 +10,9 @@ import pytest
 import tifffile
 
 from softmine import SoftmineError
-from softmine.signals import Image
+from softmine.signals import Image, tiff_codecs
 from softmine.signals.image import pixels, tiff
+from softmine.signals.volume import Volume
 
 rng = np.random.default_rng(0)
 
@@ -233,3 +236,29 @@ def test_the_log_of_tifffile_is_left_as_it_was(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", random_image((4, 4)))
     tiff.read(tmp_path / "a.tif", "cannot read it")
     assert tifffile.logger().handlers == handlers
+
+
+def test_pages_that_lead_in_a_circle_end(tmp_path):
+    path = tmp_path / "circle.tif"
+    tifffile.imwrite(path, np.arange(12, dtype=np.uint8).reshape(3, 4))
+    data = bytearray(path.read_bytes())
+    first = int.from_bytes(data[4:8], "little")
+    count = int.from_bytes(data[first : first + 2], "little")
+    # The first page is followed by one without tags, and that by itself.
+    second = len(data)
+    data[first + 2 + 12 * count : first + 6 + 12 * count] = second.to_bytes(4, "little")
+    data += b"\0\0" + second.to_bytes(4, "little")
+    path.write_bytes(data)
+    assert Image.read(path).shape == (3, 4, 1)
+    with pytest.raises(SoftmineError, match="damaged"):
+        Volume.read(path)
+
+
+def test_decoders_stop_where_a_strip_is_full():
+    packed = zlib.compress(bytes(range(100)))
+    assert tiff_codecs.zlib_decode(packed, out=100) == bytes(range(100))
+    assert len(tiff_codecs.zlib_decode(zlib.compress(bytes(10**6)), out=100)) == 101
+    with pytest.raises(zlib.error):
+        tiff_codecs.zlib_decode(packed[:-1], out=100)  # without its checksum
+    assert tiff_codecs.lzma_decode(lzma.compress(bytes(50)), out=50) == bytes(50)
+    assert len(tiff_codecs.lzma_decode(lzma.compress(bytes(10**6)), out=50)) == 51

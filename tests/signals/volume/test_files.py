@@ -352,3 +352,24 @@ def test_compressed_files_cannot_stay_in_their_file(tmp_path):
     save_nifti(tmp_path / "a.nii.gz", voxels_of())
     with pytest.raises(SoftmineError, match="only uncompressed NPY, NIfTI and TIFF"):
         Volume.read(tmp_path / "a.nii.gz", in_memory=False)
+
+
+def test_nifti_headers_that_are_odd_print_nothing(tmp_path, capfd):
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4)), tmp_path / "a.nii")
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    data[70:72] = (4096).to_bytes(2, "little")
+    (tmp_path / "a.nii").write_bytes(data)
+    with pytest.raises(SoftmineError, match="its NIfTI header is truncated or damaged"):
+        Volume.read(tmp_path / "a.nii")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_nifti_whose_voxels_begin_nowhere_is_refused(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4)), tmp_path / "a.nii")
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    data[108:112] = np.float32(np.nan).tobytes()
+    (tmp_path / "a.nii").write_bytes(data)
+    with pytest.raises(SoftmineError, match="its NIfTI header is truncated or damaged"):
+        Volume.read(tmp_path / "a.nii")

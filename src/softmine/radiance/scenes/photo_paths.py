@@ -104,7 +104,7 @@ class PhotoFinder:
         )
 
     def _candidates(self, name: Any, where: str, mask: bool) -> list[Path]:
-        if not isinstance(name, str) or not name.strip() or "\0" in name:
+        if not isinstance(name, str) or not name.strip() or "\0" in name or _is_too_long(name):
             raise SoftmineError(f"{where} is {_shown(name)}, but must be a file's path")
         text = name.replace("\\", "/")
         own = _inside(self.folder, text)
@@ -271,6 +271,12 @@ def _inside(folder: Path, name: str) -> Path | None:
     if os.path.commonpath((base, path)) != base or path == base:
         return None
     return folder / os.path.relpath(path, base)
+
+
+def _is_too_long(name: str) -> bool:
+    """Whether no system has a file of that name: to ask for it fails."""
+    parts = re.split(r"[/\\]", name)
+    return len(name) > 4000 or max(len(part.encode("utf-8", "surrogatepass")) for part in parts) > 255
 
 
 def _shown(value: Any) -> str:

@@ -17,7 +17,7 @@ import PIL.Image
 import PIL.ImageFile
 
 from softmine.domain import SoftmineError
-from softmine.signals.files import check_unpacked
+from softmine.signals.files import DEFLATE_MOST, check_unpacked
 from softmine.signals.image.data import ImageData, fitting_profile
 from softmine.signals.image.pixels import check_size, orient, turned
 from softmine.signals.libraries import require
@@ -67,7 +67,7 @@ def read(path: Path, where: str, start: bytes) -> ImageData:
     known = next((name for magic, name in _KNOWN.items() if re.match(magic, start, re.DOTALL)), None)
     # Pillow takes a text that begins with BM for one that is damaged.
     formats = tuple(name for name in FORMATS if name != "BMP" or known == "BMP")
-    deep = known == "PNG" and _is_deep_color_png(start, where)
+    deep = known == "PNG" and _is_deep_color_png(start, path, where)
     _refuse_what_would_lose_bits(start, where)
     if known == "WebP" and start[12:16] == b"VP8X":
         # Pillow takes memory for two canvases before it says how large they are.
@@ -211,12 +211,16 @@ def _orientation(image: PIL.Image.Image) -> int:
         return 1
 
 
-def _is_deep_color_png(start: bytes, where: str) -> bool:
+def _is_deep_color_png(start: bytes, path: Path, where: str) -> bool:
     """Whether a PNG has more than one channel of 16 bits, which Pillow would cut to 8."""
     if len(start) < 33 or start[12:16] != b"IHDR":
         raise SoftmineError(f"{where}: its PNG header is truncated or damaged; get a complete copy")
     width, height, depth, color = struct.unpack(">IIBB", start[16:26])
     check_size(height, width, where)
+    # Pillow leaves rows black that are not there.
+    bits = depth * {2: 3, 4: 2, 6: 4}.get(color, 1)
+    if height * (width * bits // 8) > DEFLATE_MOST * path.stat().st_size:
+        raise SoftmineError(f"{where}: it is a truncated or damaged PNG; get a complete copy")
     return depth == 16 and color != 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from softmine.domain import SoftmineError
-from softmine.signals.files import check_unpacked
+from softmine.signals.files import DEFLATE_MOST, check_unpacked
 from softmine.signals.libraries import logged_errors, require
 from softmine.signals.memmap import MappedArray
 from softmine.signals.volume.data import MAX_CHANNELS, VolumeData, check_layout, last_axis_note
@@ -21,8 +21,6 @@ GZIP = b"\x1f\x8b"
 _SIZES = (348, 540)
 _MOST_AFTER = 2**28
 """Bytes that may follow the voxels in a packed file, where nothing should."""
-_DEFLATE_MOST = 1032
-"""No deflated byte holds more than this many."""
 _MOST_HEADER = 2**24
 """Bytes that are looked at for a header and its extensions."""
 _LENGTHS = {1: "m", 2: "mm", 3: "um"}
@@ -127,7 +125,7 @@ def _header(nibabel: Any, path: Path, where: str, start: bytes, zipped: bool) ->
 def _unzip(path: Path, where: str, offset: int, count: int, dtype: np.dtype) -> np.ndarray:
     size = path.stat().st_size
     data, more = b"", 0
-    if offset + count <= size * _DEFLATE_MOST:  # else it cannot be there
+    if offset + count <= size * DEFLATE_MOST:  # else it cannot be there
         check_unpacked(path, offset + count, where, "voxels")
         try:
             with gzip.open(path) as file:

@@ -85,6 +85,8 @@ def read(path: Path, where: str) -> VolumeData:
     with logged_errors("tifffile") as errors:
         try:
             with tifffile.TiffFile(path) as file:
+                # Counted first, for where a page leads back to an earlier one, tifffile goes round and round.
+                _ = len(file.pages)
                 data = _stack(file, path, where)
         except MemoryError:
             raise
