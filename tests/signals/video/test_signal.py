@@ -373,3 +373,10 @@ class TestBadFiles:
         path.write_bytes(b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x84\x00")
         with pytest.raises(SoftmineError, match="promises 14"):
             video_files._check_complete(path, "")
+
+
+def test_matroska_that_ends_within_a_length_is_read(tmp_path):
+    path = write_video(tmp_path / "a.mkv", smooth(), codec="ffv1")
+    # A void element, of whose length of eight bytes there is one.
+    path.write_bytes(path.read_bytes() + b"\xec\x01\x01")
+    assert video_files.read(path).frames.shape == smooth().shape

@@ -330,7 +330,10 @@ def _vint(file: BinaryIO, *, keep_marker: bool) -> int | None:
     if not first or not first[0]:
         return None
     more = 8 - first[0].bit_length()
-    bits = int.from_bytes(first + file.read(more), "big")
+    rest = file.read(more)
+    if len(rest) < more:
+        return None
+    bits = int.from_bytes(first + rest, "big")
     marker = 1 << (7 * (more + 1))
     if keep_marker:
         return bits
