@@ -108,7 +108,9 @@ def test_playlists_open_nothing(tmp_path, name):
     (tmp_path / "in").mkdir()
     path = tmp_path / "in" / name
     path.write_text(PLAYLISTS.get(name, PLAYLISTS["hls.mp4"]))
-    with pytest.raises(SoftmineError, match="it is a playlist, which only names videos; name one of those"):
+    with pytest.raises(
+        SoftmineError, match="it is no video but a playlist, which only names some; name one of those"
+    ):
         Video.read(path)
 
 

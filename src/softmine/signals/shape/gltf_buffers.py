@@ -114,19 +114,19 @@ class Document:
             raise self.damaged(f"accessor {index} is {accessor.get('type')!s:.20}, not {kind}")
         count, sparse = self.integer(accessor, "count"), self.table(accessor, "sparse")
         width = _WIDTHS[kind]
-        self._values += count * width + _READ
+        stored = None
+        if "bufferView" in accessor:
+            stored = self._numbers(accessor, self._type(accessor), count, width)
+        elif count > sum(len(self._buffer(each)) for each in range(len(self.rows(self.json, "buffers")))):
+            raise self.damaged(f"accessor {index} promises more than its buffers hold")
+        changed = self.integer(sparse, "count")
+        self._values += (count + changed) * width + _READ
         if self._values > max(_MOST_VALUES, 16 * self.size):
             raise SoftmineError(
                 f"{self.where}: its meshes share their numbers so often that they would fill memory; save each as itself"
             )
-        if "bufferView" in accessor:
-            values = self._numbers(accessor, self._type(accessor), count, width).copy()
-        elif count > sum(len(self._buffer(each)) for each in range(len(self.rows(self.json, "buffers")))):
-            raise self.damaged(f"accessor {index} promises more than its buffers hold")
-        else:
-            values = np.zeros((count, width), self._type(accessor))
+        values = np.zeros((count, width), self._type(accessor)) if stored is None else stored.copy()
         if sparse:
-            changed = self.integer(sparse, "count")
             places = self.table(sparse, "indices")
             rows = self._numbers(places, self._type(places), changed, 1)[:, 0]
             if changed and rows.max() >= count:

@@ -118,7 +118,9 @@ def read(
         raise SoftmineError(f"{where}: the frames {wanted} are none; give A:B with 0 <= A < B")
     start = check_file(path, "video", where)
     if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_PLAYLISTS) or b"<MPD" in start[:1024]:
-        raise SoftmineError(f"{where}: it is a playlist, which only names videos; name one of those")
+        raise SoftmineError(
+            f"{where}: it is no video but a playlist, which only names some; name one of those"
+        )
     _check_complete(path, where)
     require("av", "video", "a video", where)
     with _open(path, where) as container:
