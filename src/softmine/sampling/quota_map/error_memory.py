@@ -78,9 +78,9 @@ class ErrorMemory(nn.Module):
         """
         seen, known = known_errors(seen)
         share = known / density.clamp_min(LEAST_SHARE)
-        if self.outliers is not None:
-            self.outliers.learn(cells, seen, share)
         before = self.error.index_select(0, cells)
+        if self.outliers is not None:
+            self.outliers.learn(cells, before, seen, share)
         if self.shrinks:
             slope = predicted_slope(before, seen, share)
             # A slope that is not a number tells nothing, and errors that are all zero or alike do not either.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -12,12 +14,20 @@ from softmine.sampling.density.map_cells import MapCells
 # An error stands alone that exceeds those of its neighbors, and is large. Whether there are any is told strictly, by the second
 # largest of the neighbors' (a line of one cell's width has two neighbors), and which they are loosely, by the third.
 STRICT, LOOSE = 4.0, 1.5
+LEFT = 3.0
+"""A large error is left where it exceeds the largest of its neighbors' three times, had they fallen since as the usual one has."""
 LEVEL, HALF, LEAST_LEVEL = 8.0, 0.5, 3.0
 """A large error is eight times the usual one; or half of what was usual at first, where that is less, but three times what is."""
 KEPT = 0.02
 """Part of the weight that a sample keeps whose error stands alone."""
 LITTLE, MUCH = 0.65, 0.85
 """Shares of the squared error that stands strictly alone: up to the first nothing is doubted, from the second on all is."""
+SOME_LEFT, MOST_LEFT = 0.6, 0.75
+"""Shares of the large errors that are left: up to the first, doubt comes from nowhere, and from the second on freely."""
+NEARLY_ALL_LEFT, ALL_LEFT = 0.9, 0.98
+"""Up to the first, doubt goes freely, and from the second on it stays."""
+LARGE_ENOUGH = 0.1
+"""Share of the squared error in large errors that tells how many of them are left."""
 FASTEST, SLOWLY = 0.5, 0.1
 """What a period adds to the doubt, at most, and what it takes from it."""
 FALLEN, EARLIER = 5.0, 0.25
@@ -42,7 +52,7 @@ class Outliers(nn.Module):
     A defect (a black or white pixel, a click, a wrong voxel) keeps an error that its neighbors have not, until the field has learned it by heart
     and spoiled what lies around it. Samples in proportion to the error make it do just that. But a detail that is only just
     being learned may stand alone as well. So there is a *doubt*, from 0 to 1, that follows the share of the squared error of new samples that
-    stands alone. Without doubt, errors count as they are. In doubt none counts more than its neighbors make plausible, and samples whose error
+    stands alone, and stays while all that is large is left behind by what falls around it. Without doubt, errors count as they are. In doubt none counts more than its neighbors make plausible, and samples whose error
     stands alone keep a fiftieth of their weight. At the start, where nothing was seen twice, everything is doubted.
 
     A signal most of whose error is in single cells, such as stars that are one pixel wide, looks the same and is learned late.
@@ -60,6 +70,7 @@ class Outliers(nn.Module):
     base: Tensor
     plausible: Tensor
     surely_plausible: Tensor
+    largest: Tensor
     known: Tensor
     periods: Tensor
     places: Tensor | None
@@ -73,10 +84,11 @@ class Outliers(nn.Module):
         self.register_buffer("usual", error.mean())
         # The usual error of the first samples; below zero before.
         self.register_buffer("first", torch.full((), -1.0, dtype=torch.float32))
-        # What the neighbors of each cell make plausible, loosely and strictly, as codes.
+        # What the neighbors of each cell make plausible, loosely and strictly, and the largest of their errors, as codes.
         self.register_buffer("base", torch.zeros((), dtype=torch.int32))
         self.register_buffer("plausible", torch.zeros(cells.count, dtype=torch.uint8))
         self.register_buffer("surely_plausible", self.plausible.clone())
+        self.register_buffer("largest", self.plausible.clone())
         self.register_buffer("known", torch.zeros(cells.count, dtype=torch.uint8))
         self.register_buffer("periods", torch.zeros((), dtype=torch.int64))
         places = None if cells.masked is None else cells.masked.outer.nth(torch.arange(cells.count))
@@ -92,11 +104,12 @@ class Outliers(nn.Module):
         limit = torch.maximum(LOOSE * self._decoded(self.plausible.index_select(0, cells)), self._large())
         return limit.div_(self.strength.clamp_min(TINY)).clamp_(max=MOST)
 
-    def learn(self, cells: Cells, seen: PerSample, share: PerSample) -> None:
+    def learn(self, cells: Cells, remembered: PerSample, seen: PerSample, share: PerSample) -> None:
         """Lets the doubt follow new errors.
 
         Args:
             cells: where they were seen, (N,).
+            remembered: what the map held there, (N,).
             seen: the errors (N,).
             share: of the domain that each stands for (N,), 0 if it tells nothing.
         """
@@ -106,21 +119,28 @@ class Outliers(nn.Module):
         before = self.known.index_select(0, cells[::stride])
         self.known.scatter_reduce_(0, cells, known, "amax")
         cells, seen, share = cells[::stride], seen[::stride], share[::stride]
+        remembered = remembered[::stride]
         # Nothing was learned from batches that were never updated, or have no error at all.
         usual = usual_error(seen, share)
         some = usual > TINY
         self.usual.copy_(torch.where(some, usual, self.usual))
-        plausible = self._decoded(self.surely_plausible.index_select(0, cells))
-        alone = seen > torch.maximum(STRICT * plausible, self._large())
+        level = self._large()
+        self.first.copy_(torch.where((self.first < 0) & some, self.usual, self.first))
         # What is seen for the first time has neighbors of which little is known.
         again = share * before
         squared = again * (seen / seen.max().clamp_min(TINY)).square()
-        self.first.copy_(torch.where((self.first < 0) & some, self.usual, self.first))
-        held = (squared * alone).sum() / squared.sum().clamp_min(TINY)
-        target = ((held - LITTLE) / (MUCH - LITTLE)).clamp(0, 1)
+        squared = squared / squared.sum().clamp_min(TINY)
+        second = self._decoded(self.surely_plausible.index_select(0, cells))
+        largest = self._decoded(self.largest.index_select(0, cells))
+        fallen = (usual / usual_error(remembered, share).clamp_min(TINY)).clamp(max=1)
+        alone = (squared * (seen > torch.maximum(STRICT * second, level))).sum()
+        left = (squared * (seen > torch.maximum(LEFT * fallen * largest, level))).sum()
+        left = left / (squared * (seen > level)).sum().clamp_min(LARGE_ENOUGH)
+        target = _between(alone, LITTLE, MUCH) * _between(left, SOME_LEFT, MOST_LEFT)
         rate = ((again > 0).sum() * (stride / len(self.known))).clamp(max=FASTEST)
         # A field may learn a defect by heart before it is seen twice: doubt goes more slowly than it comes.
-        slowly = rate.clamp(max=SLOWLY) * torch.where(self.usual * FALLEN < self.first, 1.0, EARLIER)
+        sure = torch.where(self.usual * FALLEN < self.first, 1.0, EARLIER)
+        slowly = rate.clamp(max=SLOWLY) * sure * (1 - _between(left, NEARLY_ALL_LEFT, ALL_LEFT))
         self.doubt.lerp_(target, torch.where(target > self.doubt, rate, slowly))
 
     def importance(self, error: PerSample, room: PerSample) -> PerSample:
@@ -131,9 +151,8 @@ class Outliers(nn.Module):
         doubt = float(self.doubt) if on_host else 1.0
         every = min(SELDOM, int(LITTLE_DOUBT / max(doubt, NO_DOUBT)))
         if every < 2 or int(self.periods) % every == 0:
-            for codes, found in zip(
-                (self.surely_plausible, self.plausible), self._neighbors(error), strict=True
-            ):
+            wanted = (self.largest, self.surely_plausible, self.plausible)
+            for codes, found in zip(wanted, self._neighbors(error), strict=True):
                 codes.copy_(found)
         if doubt < NO_DOUBT:
             return room.copy_(error)
@@ -146,15 +165,16 @@ class Outliers(nn.Module):
         return torch.where(self.first > 0, large, LEVEL * self.usual)
 
     def _neighbors(self, error: PerSample) -> list[Tensor]:
-        """For each cell the third and fourth largest error of it and its neighbors, (count,); along a single axis the second and third.
+        """For each cell the second, third and fourth largest error of it and its neighbors, (count,); along a single axis the second twice
+        and the third.
 
-        Where a cell exceeds its neighbors, these are the second and third largest of theirs, or the first and second. As codes
+        Where a cell exceeds its neighbors, these are the first, second and third largest of theirs. As codes
         of one byte, sixteen times the logarithm to base 2, about, they compare eight times as fast.
         """
         self.base.copy_(_bits(self.usual) - MIDDLE)
         codes = _bits(error).sub_(self.base).clamp_(1, 255).to(torch.uint8)
         # Along a single axis, neighbors are two to each side.
-        reach, wanted = (2, 2) if len(self.axes) == 1 else (1, 3)
+        reach, ranks = (2, (1, 1, 2)) if len(self.axes) == 1 else (1, (1, 2, 3))
         # With a margin, all neighbors to one side are one piece of memory, and none of them needs to be copied.
         padded = codes.new_zeros(
             [size + 2 * reach * (axis in self.axes) for axis, size in enumerate(self.shape)]
@@ -169,13 +189,13 @@ class Outliers(nn.Module):
                 codes.new_zeros(self.shape).view(-1).index_copy_(0, self.places, codes).view(self.shape)
             )
         strides = [padded.stride(axis) for axis in self.axes]
-        largest = _ranked(padded.view(-1), strides, reach, wanted)
+        largest = _ranked(padded.view(-1), strides, reach, ranks)
         # Without the margins at both ends, the first is the first cell, and the last is the last.
         found = [each.as_strided(self.shape, padded.stride()).reshape(-1) for each in largest]
         if self.places is not None:
             found = [each.index_select(0, self.places) for each in found]
         # Without any neighbors nothing stands alone.
-        return found if len(found) == 2 else 2 * [torch.zeros_like(codes)]
+        return found if len(found) == len(ranks) else len(ranks) * [torch.zeros_like(codes)]
 
     def _decoded(self, codes: Tensor) -> PerSample:
         """The errors (N,) that codes (N,) stand for, up to a sixteenth too small; ``MOST`` where there are no such neighbors, or none tells."""
@@ -198,14 +218,19 @@ def _bits(values: Tensor) -> Tensor:
     return values.view(torch.int32) >> DIGITS
 
 
-def _ranked(padded: Tensor, strides: list[int], reach: int, wanted: int) -> list[Tensor]:
-    """Each value's ``wanted``-th and next largest of itself and its neighbors, without the margins of both ends.
+def _between(value: Tensor, low: float, high: float) -> Tensor:
+    """0 up to ``low``, 1 from ``high`` on, and linear between."""
+    return ((value - low) / (high - low)).clamp(0, 1)
+
+
+def _ranked(padded: Tensor, strides: list[int], reach: int, wanted: tuple[int, ...]) -> list[Tensor]:
+    """For each value the largest of itself and its neighbors of some ranks, without the margins of both ends.
 
     Args:
         padded: values (M,), with a margin along every axis.
         strides: of the axes with neighbors.
         reach: how far neighbors are along each.
-        wanted: rank, from 1.
+        wanted: ranks, 0 is the largest.
     """
     largest = [padded]
     for stride in strides:
@@ -216,11 +241,11 @@ def _ranked(padded: Tensor, strides: list[int], reach: int, wanted: int) -> list
         largest = sides.pop(reach)
         for side in sides:
             last = stride == strides[-1] and side is sides[-1]
-            largest = _largest(largest, side, range(wanted - 1, wanted + 1) if last else range(wanted + 1))
+            largest = _largest(largest, side, wanted if last else range(max(wanted) + 1))
     return largest
 
 
-def _largest(first: list[Tensor], second: list[Tensor], ranks: range) -> list[Tensor]:
+def _largest(first: list[Tensor], second: list[Tensor], ranks: Iterable[int]) -> list[Tensor]:
     """Of two lists of tensors, each from the largest down at every place, those of some ranks (0 is the largest) together.
 
     The largest of all that the least of some of one list and the rest of the other can be.
