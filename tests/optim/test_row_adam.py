@@ -367,6 +367,26 @@ def test_stamps_may_run_out(monkeypatch):
     assert torch.equal(one.table, two.table)
 
 
+@both_backends
+def test_steps_are_counted_beyond_what_float32_can_count():
+    batches = [torch.rand(20, 2, generator=torch.Generator().manual_seed(seed)) for seed in range(8)]
+    tables = []
+    # All are so many that no bias is left to correct; the second run passes 2^24.
+    for done in (100_000, 2**24 - 3, 2**25 + 7):
+        grid = small()
+        optimizer = RowAdam([grid.table], **SETTINGS)
+        train(grid, optimizer, batches[:3])
+        state = optimizer.state_dict()
+        last = state["state"][0]["last_step"]
+        state["state"][0] |= {"step": torch.tensor(done), "last_step": (done - 3 + last.long()) % 2**24}
+        optimizer.load_state_dict(state)
+        train(grid, optimizer, batches[3:])
+        assert optimizer.state_dict()["state"][0]["step"] == done + 5
+        tables.append(grid.table.detach().clone())
+    assert torch.equal(tables[0], tables[1])
+    assert torch.equal(tables[0], tables[2])
+
+
 def test_long_runs_have_no_bias_left_to_correct():
     grid = small()
     optimizer = RowAdam([grid.table], lr=1e-2, betas=(0.5, 0.5), memory=None)

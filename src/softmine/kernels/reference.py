@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from softmine.kernels.grid import Grid
-from softmine.kernels.touched_rows import AdamRule, decays
+from softmine.kernels.touched_rows import STAMPS, AdamRule, decays
 
 # One odd factor an axis (Mueller et al. 2022, section 3; the fourth as in tiny-cuda-nn). The first is 1, so that
 # neighbors along the first axis stay neighbors in memory.
@@ -63,10 +63,10 @@ class Rows:
         self.means = torch.zeros(table.shape, dtype=kind, device=table.device)
         self.squares = torch.zeros_like(self.means)
         self.last = torch.zeros(len(table), dtype=torch.float32, device=table.device)
-        self.time = torch.zeros((), device=table.device)
+        self.time = torch.zeros((), dtype=torch.int64, device=table.device)
 
     def state(self) -> dict[str, Tensor]:
-        """Views of the state: ``step`` (), ``last_step`` (R,), ``exp_avg`` and ``exp_avg_sq`` (R, F)."""
+        """Views of the state: ``step`` (), ``last_step`` (R,) modulo ``STAMPS``, ``exp_avg`` and ``exp_avg_sq`` (R, F)."""
         return {"step": self.time, "last_step": self.last, "exp_avg": self.means, "exp_avg_sq": self.squares}
 
     def clear(self) -> None:
@@ -84,8 +84,8 @@ class Rows:
         self.time += 1
         after = [torch.from_numpy(array).to(self.means) for array in decays(rule.betas)]
         longest = len(after[0]) - 1
-        now = self.time.long().clamp(max=longest)
-        gap = (self.time - self.last[rows]).long().clamp(max=longest)
+        now = self.time.clamp(max=longest)
+        gap = ((self.time - self.last[rows].long()) % STAMPS).clamp(max=longest)
         first, second = after[0][now], after[1][now]
         of_mean, of_square, drift = (powers[gap, None] for powers in after[2:])
         grad = dense[rows].to(self.means.dtype)
@@ -95,5 +95,5 @@ class Rows:
         step = torch.where(momentum, first * drift * means, grad)
         means = torch.where(momentum, means, self.means[rows])
         change = rate * step / (squares.sqrt() * second + rule.epsilon)
-        self.last[rows], self.means[rows], self.squares[rows] = self.time, means, squares
+        self.last[rows], self.means[rows], self.squares[rows] = (self.time % STAMPS).float(), means, squares
         table[rows] = (table[rows] - change).to(table.dtype)

@@ -26,6 +26,10 @@ _rows: WeakValueDictionary[int, CpuRows | GpuRows] = WeakValueDictionary()
 _tables: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
 _handles = itertools.count()
 
+STAMPS = 1 << 24
+"""Whole numbers below it are exact in float32: a row remembers the step that touched it last modulo this many. A row that rests for
+longer counts as touched up to so many steps later."""
+
 
 def rows_for(table: Tensor) -> Any:
     """New rows of a table (R, F): those of the backend that encodes with it.
@@ -59,17 +63,17 @@ class Records:
     Attributes:
         features: F.
         records: (R, W).
-        time: steps so far, ().
+        time: steps so far, (), int64, which counts them all.
     """
 
     fused = True
 
     def __init__(self, features: int, records: Tensor) -> None:
         self.features, self.records = features, records
-        self.time = torch.zeros((), device=records.device)
+        self.time = torch.zeros((), dtype=torch.int64, device=records.device)
 
     def state(self) -> dict[str, Tensor]:
-        """Views of the state: ``step`` (), ``last_step`` (R,), ``exp_avg`` and ``exp_avg_sq`` (R, F)."""
+        """Views of the state: ``step`` (), ``last_step`` (R,) modulo ``STAMPS``, ``exp_avg`` and ``exp_avg_sq`` (R, F)."""
         width = self.features
         return {
             "step": self.time,

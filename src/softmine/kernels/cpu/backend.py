@@ -9,14 +9,13 @@ from torch import Tensor
 from softmine.errors import SoftmineError
 from softmine.kernels import thread_pool
 from softmine.kernels.grid import Grid
-from softmine.kernels.touched_rows import AdamRule, Records, decays
+from softmine.kernels.touched_rows import STAMPS, AdamRule, Records, decays
 
 ALONE = 1 << 13
 """Corner visits below which waking a second thread costs more than it saves."""
 ALONE_SLOPES = 1 << 20
 """Slopes below which it does."""
-LAST_STAMP = 1 << 24
-"""Whole numbers up to here are exact in float32."""
+LAST_STAMP = STAMPS
 
 
 def encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
@@ -142,7 +141,7 @@ class Rows(Records):
         after = decays(rule.betas)
         time = int(self._time)
         now = min(time, len(after.first) - 1)
-        numbers = (time, rate, after.first[now], after.second[now], *rule.betas, rule.epsilon)
+        numbers = (time % STAMPS, rate, after.first[now], after.second[now], *rule.betas, rule.epsilon)
         arrays = (table.detach().numpy(), self._records, touched, counts, (0,) * self.features)
         powers = (after.mean, after.square, after.drift)
         thread_pool.run(

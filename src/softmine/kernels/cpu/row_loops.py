@@ -11,6 +11,7 @@ from numba.core import cgutils, types
 
 from softmine.kernels.cpu.encode_loops import POINTS, locate, room_for
 from softmine.kernels.cpu.jit import compiled, intrinsic, take
+from softmine.kernels.touched_rows import STAMPS
 
 ROWS = 2048
 """Rows of one level in a part of Adam's work."""
@@ -86,7 +87,7 @@ def adam_rows(
     queue, table, records, touched, counts, widths, time, rate, first, scale, beta1, beta2, epsilon,
     momentum_rows, means, squares, drifts,
 ):  # fmt: skip
-    """One step of Adam, the ``time``-th, on the rows listed.
+    """One step of Adam, the ``time``-th modulo ``STAMPS``, on the rows listed.
 
     ``first`` and ``scale`` are the bias corrections; ``means``, ``squares``, ``drifts`` are from ``Decays``. Only the
     first ``momentum_rows`` rows have a first moment.
@@ -110,7 +111,7 @@ def adam_rows(
                 _prefetch(records, ahead)
                 _prefetch(table, ahead)
             row = np.uintp(touched[level, item])
-            gap = np.uintp(min(np.int64(time - records[row, last_at]), longest))
+            gap = np.uintp(min(np.int64(time - records[row, last_at]) & (STAMPS - 1), longest))
             records[row, last_at] = time
             momentum = row < np.uintp(momentum_rows)
             size = rate * first * drifts[gap] if momentum else rate

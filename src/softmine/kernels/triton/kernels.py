@@ -13,6 +13,10 @@ from typing import Any
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 
+from softmine.kernels.touched_rows import STAMPS
+
+LAST_STAMP = tl.constexpr(STAMPS - 1)
+
 
 def compiled(function: Callable) -> Any:
     """``triton.jit``, of the function itself where a type checker's import hook has wrapped it."""
@@ -148,7 +152,8 @@ def scatter(
         tl.atomic_add(target, weight[:, None] * slope, mask=inside[:, None])
         if TOUCH:
             tl.store(flags + row * stride + flag, tl.full((BLOCK,), 1, tl.int32), mask=inside)
-            tl.store(touched + (level * (1 << DIM) + corner) * points + point, row, mask=inside)
+            # In 64 bits: a large batch has more than 2^31 corners on all levels.
+            tl.store(touched + (level * (1 << DIM) + corner).to(tl.int64) * points + point, row, mask=inside)
 
 
 @compiled
@@ -173,12 +178,14 @@ def update_rows(
     if ADAM:
         now = tl.load(time)
         last = records + row * STRIDE + 3 * WIDTH
-        gap = (now - tl.load(last, mask=mine, other=0.0)).to(tl.int32)
-        tl.store(last, tl.zeros((BLOCK,), tl.float32) + now, mask=mine)
+        # A record holds the step modulo ``STAMPS``, which float32 holds exactly.
+        stamp = (now & LAST_STAMP).to(tl.int32)
+        gap = (stamp - tl.load(last, mask=mine, other=0.0).to(tl.int32)) & LAST_STAMP
+        tl.store(last, tl.zeros((BLOCK,), tl.float32) + stamp.to(tl.float32), mask=mine)
         # Five arrays of the same length, one behind the other: see ``Decays``.
         length = longest + 1
         gap = tl.minimum(gap, longest)
-        age = tl.minimum(now.to(tl.int32), longest)
+        age = tl.minimum(now, longest)
         of_mean = tl.load(decays + 2 * length + gap)
         of_square = tl.load(decays + 3 * length + gap)
         momentum = row < momentum_rows
