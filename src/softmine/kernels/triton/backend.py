@@ -12,6 +12,8 @@ from softmine.kernels.grid import Grid
 from softmine.kernels.touched_rows import AdamRule, Records, decays
 
 BLOCK = 128
+ALIGNMENT = 16
+"""Bytes."""
 
 
 def encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
@@ -23,7 +25,7 @@ def encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     features = coords.new_empty(points, levels * width)
     if points:
         kernels.encode[_blocks(points), levels](
-            coords.contiguous(), table.contiguous(), grid.resolutions, grid.offsets, features,
+            _aligned(coords), table.contiguous(), grid.resolutions, grid.offsets, features,
             points, levels, grid.table_size, grid.dense_levels, DIM=dim, WIDTH=width, BLOCK=BLOCK,
         )  # fmt: skip
     return features
@@ -38,7 +40,7 @@ def gradient_of_coords(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) 
     result = torch.empty_like(coords, memory_format=torch.contiguous_format)
     if points:
         kernels.gradient_of_coords[(_blocks(points),)](
-            grad.contiguous(), coords.contiguous(), table.contiguous(), grid.resolutions, grid.offsets, result,
+            grad.contiguous(), _aligned(coords), table.contiguous(), grid.resolutions, grid.offsets, result,
             points, levels, grid.table_size, grid.dense_levels,
             DIM=dim, AXES=1 << (dim - 1).bit_length(), WIDTH=width, BLOCK=BLOCK,
         )  # fmt: skip
@@ -124,7 +126,8 @@ class Rows(Records):
                 continue
             kernels.update_rows[(_blocks(len(touched)),)](
                 self.records if table is None else table, self.records, self.flags, touched, len(touched),
-                self.time, self.rate, after, after.shape[1] - 1, *rule.betas, rule.epsilon, rule.momentum_rows,
+                self.time, self.rate, after, after.shape[1] - 1, *map(float, rule.betas), float(rule.epsilon),
+                rule.momentum_rows,
                 ADAM=table is not None, HALF=self.half, WIDTH=self.features, STRIDE=self.records.shape[1],
                 BLOCK=BLOCK,
             )  # fmt: skip
@@ -158,7 +161,7 @@ def _scatter(
     points, dim = coords.shape
     if points:
         kernels.scatter[_blocks(points), len(offsets)](
-            grad.contiguous(), coords.contiguous(), resolutions, offsets, sums,
+            _aligned(grad), _aligned(coords), resolutions, offsets, sums,
             sums if flags is None else flags, sums if touched is None else touched,
             points, len(offsets), table_size, dense_levels, sums.shape[1], first, 3 * width + 1,
             TOUCH=touched is not None, DIM=dim, WIDTH=width, BLOCK=BLOCK,
@@ -169,6 +172,12 @@ def _scatter(
 def _decays(betas: tuple[float, float], device: torch.device) -> Tensor:
     """Copied to the device at the first step with these betas, which a CUDA graph cannot record."""
     return torch.stack([torch.from_numpy(array) for array in decays(betas)]).to(device)
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """Contiguous, and starting where Triton's one version for it expects: for a part that starts elsewhere it would compile another."""
+    tensor = tensor.contiguous()
+    return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
 
 
 def _blocks(items: int) -> int:

@@ -15,12 +15,17 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 from softmine.kernels.touched_rows import STAMPS
 
+VARYING = frozenset(("points", "levels", "table_size", "dense_levels", "count", "longest", "momentum_rows"))
+"""Numbers that differ between batches, fields and steps. Triton would compile a version for 1 and one for multiples of 16, in the middle of
+a run; no memory access here gains by them."""
 LAST_STAMP = tl.constexpr(STAMPS - 1)
 
 
 def compiled(function: Callable) -> Any:
     """``triton.jit``, of the function itself where a type checker's import hook has wrapped it."""
-    return triton.jit(inspect.unwrap(function))
+    function = inspect.unwrap(function)
+    varying = [name for name in inspect.signature(function).parameters if name in VARYING]
+    return triton.jit(do_not_specialize=varying)(function)
 
 
 @compiled
