@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 
 import torch
 from torch import Tensor
@@ -17,7 +18,8 @@ BACKENDS = ("torch", "numba", "triton")
 def backend_for(coords: Tensor, table: Tensor, features: int = 1) -> str:
     """The backend that encodes ``coords`` with ``table``, which has ``features`` a row: ``torch``, ``numba`` or ``triton``.
 
-    The fastest that can, or the one that the environment variable ``SOFTMINE_KERNELS`` names.
+    The fastest that can, or the one that the environment variable ``SOFTMINE_KERNELS`` names. Where Triton is installed for a
+    GPU but cannot launch anything, a warning says once why plain torch does its work.
 
     Raises:
         SoftmineError: the variable names no backend, or one that is impossible here.
@@ -37,15 +39,35 @@ def _choose(forced: str, device: str, coords: torch.dtype, table: torch.dtype, f
         "triton": _no_triton(device, coords, table, features),
     }
     if forced:
-        if obstacles[forced]:
-            raise SoftmineError(f"{VARIABLE}={forced} is impossible here: {obstacles[forced]}")
+        reason = obstacles[forced] or (_no_launch() if forced == "triton" else "")
+        if reason:
+            raise SoftmineError(f"{VARIABLE}={forced} is impossible here: {reason}")
         return forced
     # On a CPU, Triton only runs in its interpreter, which is for tests.
     fastest = "numba" if device == "cpu" else "triton"
+    if device == "cuda" and not obstacles[fastest] and (reason := _no_launch()):
+        _warn(f"plain torch encodes on the GPU, which is slower: {reason}")
+        return "torch"
     return "torch" if obstacles[fastest] else fastest
 
 
 _chosen = functools.cache(_choose)
+
+
+def _no_launch() -> str:
+    """What stands against a launch of Triton's, or nothing."""
+    from softmine.kernels.triton.trial import obstacle
+
+    return obstacle()
+
+
+# A tracer does not look into it, but takes what it returns; ``torch.compiler.assume_constant_result`` would import the tracer.
+_no_launch._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
+
+
+@functools.cache
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=4)
 
 
 def _no_numba(device: str, coords: torch.dtype, table: torch.dtype) -> str:
