@@ -1,4 +1,4 @@
-"""The errors that people are meant to read."""
+"""The errors and warnings that people are meant to read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from string import Formatter
 
 class SoftmineError(ValueError):
     """Something the caller can put right; its message says what is wrong, where, and what to do."""
+
+
+class SoftmineWarning(UserWarning):
+    """What was asked for is done in another way than one would expect; says how, why, and what would change it."""
 
 
 class ArgumentError(SoftmineError):

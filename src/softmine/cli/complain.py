@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from softmine.errors import ArgumentError
+from softmine.errors import ArgumentError, SoftmineWarning
 from softmine.formatting import printable
 from softmine.runs.os_errors import sentence
 
@@ -27,6 +28,24 @@ def complain(message: str) -> None:
     """Prints one line to standard error, where there is one."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         print(f"softmine: {printable(' '.join(message.splitlines()))}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def warnings_told() -> Iterator[None]:
+    """Within, warnings of softmine are told as errors are: one line on standard error, without the place in the code."""
+    before = warnings.showwarning
+
+    def tell(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, SoftmineWarning):
+            complain(str(message))
+        else:
+            before(message, category, *rest, **more)
+
+    warnings.showwarning = tell
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 @contextlib.contextmanager

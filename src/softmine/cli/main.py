@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from softmine.cli.complain import complain, message_of, send_nowhere
+from softmine.cli.complain import complain, message_of, send_nowhere, warnings_told
 from softmine.errors import SoftmineError
 from softmine.runs.interrupt import INTERRUPTED, Interrupted, at_once, interruptible
 from softmine.tasks import KINDS
@@ -33,7 +33,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0 done, 1 diverged, 2 bad input or no room, 130 interrupted."""
     # First of all, because loading torch takes seconds and does not bear an exception in its middle.
-    with interruptible() as interrupted:
+    with interruptible() as interrupted, warnings_told():
         words = list(sys.argv[1:] if arguments is None else arguments)
         for stream in (sys.stdout, sys.stderr):
             # A name that the terminal cannot show must not end a run. Streams put in place by others may not know how.

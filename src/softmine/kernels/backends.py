@@ -9,7 +9,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from softmine.errors import SoftmineError
+from softmine.errors import SoftmineError, SoftmineWarning
 
 VARIABLE = "SOFTMINE_KERNELS"
 BACKENDS = ("torch", "numba", "triton")
@@ -67,7 +67,7 @@ _no_launch._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMembe
 
 @functools.cache
 def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=4)
+    warnings.warn(message, SoftmineWarning, stacklevel=4)
 
 
 def _no_numba(device: str, coords: torch.dtype, table: torch.dtype) -> str:

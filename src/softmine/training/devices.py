@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import platform
+import re
+import shutil
+import subprocess
 import sys
+import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,13 +17,17 @@ from typing import Any
 import torch
 
 from softmine.checks import check_choice
-from softmine.errors import ArgumentError, SoftmineError
+from softmine.errors import ArgumentError, SoftmineError, SoftmineWarning
 
 CHOICES = ("auto", "cpu", "cuda", "mps")
+DRIVER_FILE = Path("/proc/driver/nvidia/version")
+"""Where Linux says which NVIDIA driver it has."""
 
 
 def choose(name: str) -> torch.device:
     """The device called ``name``; ``auto`` is the NVIDIA GPU where there is one, otherwise the CPU.
+
+    Where ``auto`` is the CPU of a machine that has an NVIDIA GPU, a warning says once why.
 
     Raises:
         SoftmineError: the name is unknown, or this machine or this build of torch has no such device.
@@ -25,7 +35,13 @@ def choose(name: str) -> torch.device:
     check_choice("device", name, CHOICES)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name == "cpu" and (reason := unused_gpu()):
+            _warn(f"the CPU is used: {reason}")
     if name == "cuda" and not torch.cuda.is_available():
+        if reason := unused_gpu():
+            raise ArgumentError(
+                "device 'cuda' was asked for, but {reason}; or use {device} cpu", reason=reason
+            )
         raise ArgumentError(
             "device 'cuda' was asked for, but torch finds no NVIDIA GPU here: use {device} cpu, or install a "
             "CUDA build of torch"
@@ -33,6 +49,60 @@ def choose(name: str) -> torch.device:
     if name == "mps" and not torch.backends.mps.is_available():
         raise SoftmineError("device 'mps' was asked for, but torch finds no Apple GPU here")
     return torch.device(name)
+
+
+@functools.cache
+def unused_gpu() -> str:
+    """Why torch does not use the NVIDIA GPU of this machine, and what to do; nothing where it does, or there is none."""
+    driver = "" if torch.cuda.is_available() else nvidia_driver()
+    if not driver:
+        return ""
+    if torch.version.cuda is None:
+        reason = "is a build for CPUs: install one for CUDA"
+    elif "too old" in (failure := _cuda_failure()):
+        reason = (
+            f"needs a newer one for CUDA {torch.version.cuda} ({failure}): update it, or install a build of torch for an "
+            "older CUDA"
+        )
+    elif (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        reason = f"sees no GPU while the environment variable CUDA_VISIBLE_DEVICES is '{visible}'"
+    else:
+        reason = f"sees no GPU ({failure})"
+    return f"this machine has the NVIDIA driver {driver}, but torch {torch.__version__} {reason}"
+
+
+def nvidia_driver() -> str:
+    """Version of this machine's NVIDIA driver; nothing where there is none."""
+    try:
+        text = DRIVER_FILE.read_text()
+    except OSError:
+        text = ""
+    if found := re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", text):
+        return found[1]
+    # Elsewhere than on Linux, and in its subsystem of Windows.
+    if program := shutil.which("nvidia-smi"):
+        command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+        try:
+            text = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        return text.strip().partition("\n")[0]
+    return ""
+
+
+def _cuda_failure() -> str:
+    """The first sentence of what torch says when it starts CUDA."""
+    try:
+        torch.cuda.init()
+    except Exception as error:
+        text = str(error).strip().partition("\n")[0] or type(error).__name__
+        return text.partition(". ")[0].rstrip(".")
+    return "no GPU was found"
+
+
+@functools.cache
+def _warn(message: str) -> None:
+    warnings.warn(message, SoftmineWarning, stacklevel=4)
 
 
 def describe(device: torch.device) -> dict[str, Any]:

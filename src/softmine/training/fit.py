@@ -42,6 +42,11 @@ class Fitted:
     curve: list[Point[float | None]] = dataclasses.field(default_factory=list)
 
     @property
+    def device(self) -> torch.device:
+        """Where it was trained."""
+        return next(self.field.parameters()).device
+
+    @property
     def steps(self) -> int:
         """Steps done."""
         return self.curve[-1].step
