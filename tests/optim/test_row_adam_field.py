@@ -1,10 +1,12 @@
 """RowAdam as one optimizer of a whole field."""
 
+import contextlib
 import copy
 import io
 import pickle
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -265,14 +267,80 @@ def test_a_step_whose_gradient_overflows_is_skipped():
     assert optimizer.param_groups[0]["steps"] == 0
 
 
-def test_a_grad_scaler_that_cannot_see_the_table_is_refused():
+@pytest.mark.parametrize("unscale", [False, True])
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+def test_a_grad_scaler_trains_tables_too(backend, unscale, monkeypatch):
+    monkeypatch.setenv("SOFTMINE_KERNELS", backend)
+    one, other = grid_field(), grid_field()
+    before = parameters(one)
+    # The scaler's first step is skipped where the gradient is not the table's own.
+    first = int(backend == "numba")
+    train(one, RowAdam(one.parameters(), batch_size=256, row_gradients=False), range(first, 8))
+    optimizer = RowAdam(other.parameters(), batch_size=256)
+    with pytest.warns(UserWarning, match="row_gradients=False") if first else contextlib.nullcontext():
+        scaled(other, optimizer, unscale)
+    assert not torch.equal(parameters(other), before)
+    torch.testing.assert_close(parameters(one), parameters(other), rtol=1e-4, atol=1e-6)
+    assert optimizer.param_groups[0]["steps"] == 8 - first
+
+
+@pytest.mark.parametrize("unscale", [False, True])
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+def test_overflows_leave_everything_as_it_was(backend, unscale, bad, monkeypatch):
+    monkeypatch.setenv("SOFTMINE_KERNELS", backend)
     field = grid_field()
     optimizer = RowAdam(field.parameters(), batch_size=256)
-    with pytest.raises(SoftmineError, match="row_gradients=False"):
-        scaled(field, optimizer, unscale=False)
-    # Without the scaler it trains on.
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=1000)
+
+    def step(seed, factor):
+        optimizer.zero_grad()
+        features = field.encoding(batch(seed))
+        # Of all parameters only the table's gradient overflows.
+        overflown = (features * factor).sum() if factor != 1 else 0.0
+        scaler.scale(field.network(features).square().mean() + overflown).backward()
+        if unscale:
+            scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+
+    def everything():
+        states = [value for state in optimizer.state.values() for value in state.values()]
+        return [parameters(field), *(value.clone() for value in states)], [
+            {key: value for key, value in group.items() if key != "params"}
+            for group in optimizer.param_groups
+        ]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        step(0, 1)
+    for seed in range(1, 4):
+        step(seed, 1)
+    before = everything()
+    for times in (1, 2):
+        step(9, bad)
+        assert scaler.get_scale() == 2.0 ** (10 - times)
+    after = everything()
+    assert all(torch.equal(one, other) for one, other in zip(before[0], after[0], strict=True))
+    assert before[1] == after[1]
+    step(4, 1)
+    assert parameters(field).isfinite().all()
+    assert not torch.equal(parameters(field), before[0][0])
+
+
+def test_an_overflow_at_a_scalers_first_step_is_skipped_too():
+    field = grid_field()
+    optimizer = RowAdam(field.parameters(), batch_size=256)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     before = parameters(field)
+    scaler.scale(field(batch(0)).mean() * float("inf")).backward()
+    with pytest.warns(UserWarning, match="this step was skipped"):
+        scaler.step(optimizer)
+    scaler.update()
+    assert torch.equal(parameters(field), before)
+    # Nothing of it is left, with the scaler or without.
     train(field, optimizer, [0])
+    assert parameters(field).isfinite().all()
     assert not torch.equal(parameters(field), before)
 
 

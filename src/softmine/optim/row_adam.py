@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from softmine.checks import check_not_negative, check_positive
-from softmine.errors import SoftmineError
+from softmine.errors import SoftmineError, SoftmineWarning
 from softmine.kernels.grid import levels_of
 from softmine.kernels.touched_rows import AdamRule, RowGradient, rows_for
 
@@ -54,9 +55,10 @@ class RowAdam(torch.optim.Optimizer):
     *The gradient of a table* comes from the encoding's backward directly: ``table.grad`` stays None, and gradient clipping
     does not see it. Backwards add up until ``step`` uses the gradient or ``zero_grad`` of this optimizer discards it. An
     ordinary ``table.grad`` is used too, where there is one; rows in which it is zero count as untouched. With
-    ``row_gradients=False`` tables have an ordinary, dense ``grad`` instead, as clipping, ``GradScaler`` and
-    ``DistributedDataParallel`` need; a step still moves only the touched rows. A gradient that is not finite makes its rows
-    so, as Adam does.
+    ``row_gradients=False`` tables have an ordinary, dense ``grad`` instead, as clipping and ``GradScaler`` need; a step still
+    moves only the touched rows. At the first step that a ``GradScaler`` calls tables get one of their own accord: that step is
+    skipped, as an overflow's, and a warning says so. In a process group of several processes tables always have one, for
+    ``DistributedDataParallel`` or whoever else adds it up. A gradient that is not finite makes its rows so, as Adam does.
 
     Args:
         params: parameters, parameter groups or named parameters. A group may have its own ``lr``, ``betas``, ``eps``,
@@ -160,8 +162,7 @@ class RowAdam(torch.optim.Optimizer):
         """Updates the parameters and uses the gradient of tables up; returns what ``closure`` returned.
 
         Raises:
-            SoftmineError: a ``GradScaler`` does not see the gradient of a table, a CUDA graph would freeze the momentum, or
-                another RowAdam took a table over.
+            SoftmineError: a CUDA graph would freeze the momentum, or another RowAdam took a table over.
         """
         loss = None
         if closure is not None:
@@ -274,13 +275,15 @@ class RowAdam(torch.optim.Optimizer):
     def _unscale(self) -> bool:
         """Divides gradients by the scale of the ``GradScaler`` that calls; whether all are finite, so that the step counts."""
         if any(rows.pending for rows in self._rows.values()):
-            # What the scaler left would make every later step its own.
-            del self.__dict__["found_inf"]
-            self.__dict__.pop("grad_scale", None)
-            raise SoftmineError(
-                "a GradScaler does not see the gradient of a hash table that comes from the encoding's backward: make "
-                "RowAdam with row_gradients=False"
+            # It has looked for overflows by now, and has not seen these.
+            self._use_ordinary_gradients()
+            warnings.warn(
+                "a GradScaler must see the whole gradient of a hash table, so this step was skipped and tables have an ordinary "
+                "grad from now on: make RowAdam with row_gradients=False to have it so from the start",
+                SoftmineWarning,
+                stacklevel=5,
             )
+            return False
         scale, found_inf = self.__dict__.get("grad_scale"), self.__dict__["found_inf"]
         if bool(found_inf):
             return False
@@ -289,6 +292,18 @@ class RowAdam(torch.optim.Optimizer):
             for gradient in gradients:
                 gradient.div_(scale.to(gradient.device))
         return True
+
+    def _use_ordinary_gradients(self) -> None:
+        """From the next backward on; what the rows have by now is discarded."""
+        for group in self.param_groups:
+            group["row_gradients"] = False
+        for table, gradient in self._gradients.items():
+            self._rows[table].clear()
+            gradient.release()
+            # Unless a later optimizer holds the table, which the step will complain of.
+            if getattr(table, "row_gradient", None) is gradient:
+                table.row_gradient = None  # pyright: ignore[reportAttributeAccessIssue]
+        self._gradients.clear()
 
     def _load_rows(self, table: Tensor, number: int, saved: dict[str, Any]) -> None:
         """Copies the saved state of a table into its rows; without one they start anew."""
