@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -25,6 +26,7 @@ def hash_encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     Returns:
         Features (N, L * F), differentiable in ``coords`` and ``table``. If a ``RowAdam`` holds the table, a
         backward that would add to ``table.grad`` gives the gradient to it instead, row by row; ``table.grad`` stays None.
+        Not so in a process group of several processes, where others add the gradients of all up and must see them.
 
     Raises:
         SoftmineError: the environment variable ``SOFTMINE_KERNELS`` names what is impossible here.
@@ -33,13 +35,17 @@ def hash_encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
         return reference.encode(coords, table, grid)
     gradient = getattr(table, "row_gradient", None)
     sink = (None, -1)
-    if gradient is not None and gradient.active:
+    if gradient is not None and gradient.active and not _several_processes():
         sink = (gradient.backwards, gradient.handle)
     if torch.compiler.is_compiling() or type(coords) not in (Tensor, nn.Parameter):
         return _encode(coords, table, *grid, *sink)
     # An operator is for tracers to see: called directly, its machinery costs more than a small batch.
     follow = coords.requires_grad and torch.is_grad_enabled()
     return _Encode.apply(coords, table, *grid, *sink, follow)  # pyright: ignore[reportReturnType]
+
+
+def _several_processes() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 # Operators know no tuples with names: ``*grid`` goes in, and ``Grid`` is made anew on the other side.
