@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softmine import HashGrid, HashGridField, SoftmineError
+from softmine.fields import create
 from softmine.kernels import reference
 from softmine.kernels.grid import levels_of
 
@@ -117,11 +118,24 @@ def test_axes_may_have_their_own_resolution():
         ({"dim": 5}, "1 to 4 dimensions"),
         ({"dim": 2, "levels": 0}, "at least one level"),
         ({"dim": 2, "finest_resolution": (4, 4, 4)}, "do not fit 2 dimensions"),
+        ({"dim": 1, "finest_resolution": 2**30 + 1}, "from 1 to 1,073,741,824"),
     ],
 )
 def test_impossible_grids_are_refused(settings, message):
     with pytest.raises(SoftmineError, match=message):
         HashGrid(**settings)
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+def test_the_finest_grid_interpolates(backend, monkeypatch):
+    monkeypatch.setenv("SOFTMINE_KERNELS", backend)
+    field = create("hashgrid", (2**33,), 1, log2_table_size=8, finest_resolution=2**33)
+    grid = field.encoding
+    assert grid.resolutions[-1].item() == 2**30
+    coords = 0.99 * torch.rand(500, 1)
+    features = grid(coords)
+    torch.testing.assert_close(features, reference.encode(coords, grid.table, grid.grid))
+    assert features.abs().max() <= grid.table.abs().max()
 
 
 def test_a_field_learns_a_function():

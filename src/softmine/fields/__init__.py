@@ -9,7 +9,7 @@ from torch import nn
 
 from softmine.domain import SoftmineError
 from softmine.fields.fourier import FourierField
-from softmine.fields.hash_grid import HashGrid, HashGridField
+from softmine.fields.hash_grid import MOST_CELLS, HashGrid, HashGridField
 from softmine.fields.siren import Siren
 
 __all__ = ["FIELDS", "LEARNING_RATES", "FourierField", "HashGrid", "HashGridField", "Siren", "create"]
@@ -46,7 +46,7 @@ def create(
     """
     dim = len(shape)
     if name == "hashgrid":
-        finest = [max(2, min(size, finest_resolution)) for size in shape]
+        finest = [max(2, min(size, finest_resolution, MOST_CELLS)) for size in shape]
         return HashGridField(dim, channels, log2_table_size=log2_table_size, finest_resolution=finest)
     if name == "siren":
         return Siren(dim, channels, first_omega=first_omega)

@@ -15,6 +15,9 @@ from softmine.fields.mlp import evaluate, mlp
 from softmine.kernels import hash_encode
 from softmine.kernels.grid import Grid, TableLevels, mark_table
 
+MOST_CELLS = 2**30
+"""Along an axis of a level: coordinates have fewer digits, and indices on every device 32 bits."""
+
 
 class HashGrid(nn.Module):
     """Encodes coordinates by linear interpolation in grids of growing resolution.
@@ -140,9 +143,10 @@ def _resolutions(
     """Cells along each axis of each level: a geometric series from base to finest."""
     lows = [base] * dim if isinstance(base, int) else list(base)
     highs = [finest] * dim if isinstance(finest, int) else list(finest)
-    if len(lows) != dim or len(highs) != dim or min(lows + highs) < 1:
+    if len(lows) != dim or len(highs) != dim or min(lows + highs) < 1 or max(lows + highs) > MOST_CELLS:
         raise SoftmineError(
-            f"resolutions {base} and {finest} do not fit {dim} dimensions: give one positive number, or one an axis"
+            f"resolutions {base} and {finest} do not fit {dim} dimensions: give one number, or one an axis, from 1 to "
+            f"{MOST_CELLS:,}"
         )
     series = []
     for level in range(levels):
