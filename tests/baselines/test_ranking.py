@@ -105,3 +105,49 @@ def test_weights_are_float32_and_errors_one_a_sample(name):
     assert sampler.weigh(batch, torch.rand(16, dtype=torch.bfloat16)).dtype == torch.float32
     with pytest.raises(SoftmineError, match="reduce channels first"):
         sampler.weigh(batch, torch.rand(17))
+
+
+def host_state(sampler):
+    """Everything that a recorded graph would not change when it is replayed."""
+    return {
+        (name, key): (value.data_ptr() if isinstance(value, torch.Tensor) else repr(value))
+        for name, module in sampler.named_modules()
+        for kept in (vars(module), module._buffers)
+        for key, value in kept.items()
+        if not key.startswith(("_parameters", "_buffers", "_modules"))
+    }
+
+
+@pytest.mark.parametrize("name", RANKING)
+def test_a_recorded_step_depends_on_nothing_that_the_host_counts(name, monkeypatch):
+    image = Image(torch.rand(12, 18, 1, generator=torch.Generator().manual_seed(0)))
+    torch.manual_seed(0)
+    probe = FieldProbe(torch.nn.Linear(2, 1), image)
+    samplers = [create(name, image.domain, 30, seed=0, edges=image.edges) for _ in range(2)]
+    rounds = []
+    # Nothing is recorded on a CPU: what asks whether it is, is told so. Each round is longer than a random order of all cells.
+    for sampler, recorded in zip(samplers, (False, True), strict=True):
+        found = []
+        for _ in range(3):
+            sampler.refresh(probe)
+            with monkeypatch.context() as patch:
+                if recorded:
+                    for module in (
+                        "sampling.drawing.supply",
+                        "sampling.base",
+                        "baselines.full_pass",
+                        "baselines.int",
+                    ):
+                        patch.setattr(f"softmine.{module}.in_graph", lambda tensor: True)
+                for step in range(getattr(sampler, "period", 20)):
+                    before = host_state(sampler)
+                    batch = sampler.draw()
+                    error = (5 * batch.coords).sin().abs().mean(-1)
+                    weights = sampler.weigh(batch, error)
+                    sampler.update(batch, error)
+                    found += [batch.coords, weights]
+                    # The first may set what says that there are graphs at all.
+                    assert not recorded or step == 0 or host_state(sampler) == before
+        rounds.append(found)
+    assert len(rounds[0]) >= 12
+    assert all(torch.equal(one, other) for one, other in zip(*rounds, strict=True))
