@@ -1,5 +1,7 @@
 """Errors that stand alone are told from those that can be learned."""
 
+import itertools
+
 import numpy as np
 import pytest
 import skimage.data
@@ -160,7 +162,7 @@ def left_behind(found, errors, single):
     """Sees errors fall from what the map remembers, everywhere but in single cells."""
     cells = torch.arange(len(errors[0]))
     found.first.fill_(0.5)
-    for before, after in zip(errors, errors[1:], strict=False):
+    for before, after in itertools.pairwise(errors):
         found.importance(before, torch.empty_like(before))
         found.learn(cells, before, torch.where(single, 0.5, after), torch.ones(len(after)))
 
