@@ -203,7 +203,7 @@ def auto(
 def default_batch_size(sampler: str, domain: Box) -> int:
     """The batch size of a sampler's name, with or without options, where none is given: 2048, or for ``auto`` one for the domain.
 
-    That is about one sample for 32 cells, a multiple of 1,024, but 8,192 where that is less and at most an eighth of the
+    That is about one sample for 32 cells, a multiple of 1,024, but 4,096 where that is less and at most a sixteenth of the
     cells, from 1,024 to 32,768. A large batch costs less a sample, but of a small signal it would see the same cells again
     before the field has learned from them. With three axes or four, where a sample costs several times as much, 8,192 at
     most; with one 4,096, because there small batches cost little more a sample and are worth more.
@@ -214,7 +214,7 @@ def default_batch_size(sampler: str, domain: Box) -> int:
     """
     if sampler.partition(":")[0] != AUTO:
         return DEFAULT_BATCH_SIZE
-    wanted = max(domain.valid // 32, min(8192, domain.valid // 8), 1024)
+    wanted = max(domain.valid // 32, min(4096, domain.valid // 16), 1024)
     largest = {1: 4096, 2: 32768}.get(domain.dim, 8192)
     return min(largest, wanted) // 1024 * 1024
 
