@@ -45,10 +45,10 @@ def covered(places, faces, points):
     return count
 
 
-def fills(outline, notes=()):
+def fills(outline, notes=(), without_area=0):
     polygon, said = one(outline), []
     faces = triangulate(polygon, "here", said)
-    assert len(faces) == len(outline) - 2
+    assert len(faces) == len(outline) - 2 - without_area
     assert (doubles(polygon.vertices, faces) > 0).all()
     low, high = outline.min(0), outline.max(0)
     points = low + (high - low) * np.random.default_rng(0).random((400, 2))
@@ -84,6 +84,74 @@ def test_corners_on_a_straight_side_stay():
     assert set(faces.reshape(-1).tolist()) == set(range(8))
     # A quad that is a triangle with one more corner.
     fills(np.array([[0, 0], [1, 0], [2, 0], [0, 2.0]]))
+
+
+HOURGLASS = np.array([[0, 0], [2, 0], [1, 1], [2, 2], [0, 2], [1, 1.0]])
+LEAVES = np.array([[0, 0], [2, -1], [2, 1], [0, 0], [1, 2], [-1, 2], [0, 0], [-2, 1], [-2, -1.0]])
+HOLE_AT_A_CORNER = np.array([[0, 0], [1, 2], [2, 2], [2, 1], [0, 0], [4, 0], [4, 4], [0, 4.0]])
+SPIKE = np.array([[0, 0], [2, 0], [2, 1], [3, 1], [2, 1], [2, 2], [0, 2.0]])
+NOTCH = np.array([[0, 0], [4, 0], [4, 4], [0, 4], [0, 3], [2, 0], [0, 1.0]])
+"""Its notch reaches the bottom side between that side's ends."""
+BRIDGE = np.array(
+    [[0, 0], [3, 0], [3, 1], [2, 1], [2, 2], [4, 2], [4, 1], [3, 1], [3, 0], [6, 0], [6, 3], [0, 3.0]]
+)
+"""A hole, joined to the middle of a side by an edge there and back."""
+
+
+@pytest.mark.parametrize("start", range(6))
+@pytest.mark.parametrize(
+    ("outline", "without_area"),
+    [(HOURGLASS, 2), (LEAVES, 4), (HOLE_AT_A_CORNER, 0), (SPIKE, 2), (NOTCH, 1), (BRIDGE, 0)],
+    ids=["hourglass", "leaves", "hole", "spike", "notch", "bridge"],
+)
+def test_polygons_that_touch_themselves_are_filled(outline, without_area, start):
+    fills(np.roll(outline, start, 0), without_area=without_area)
+
+
+def polyomino(random, size):
+    """The outline of squares of side 1 that form one piece: concave, with corners on straight sides."""
+    while True:
+        squares = {(0, 0)}
+        while len(squares) < size:
+            (x, y), (right, up) = (
+                random.choice(sorted(squares)),
+                random.choice([(1, 0), (-1, 0), (0, 1), (0, -1)]),
+            )
+            squares.add((int(x + right), int(y + up)))
+        following = {}
+        for x, y in squares:
+            around = [(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)]
+            beside = [(x, y - 1), (x + 1, y), (x, y + 1), (x - 1, y)]
+            for start, end, other in zip(around, around[1:] + around[:1], beside, strict=True):
+                if other not in squares:
+                    following.setdefault(start, []).append(end)
+        if any(len(ends) > 1 for ends in following.values()):
+            continue
+        outline = [min(following)]
+        while (end := following[outline[-1]][0]) != outline[0]:
+            outline.append(end)
+        if len(outline) == len(following):
+            return np.array(outline, float)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_corners_on_straight_sides_up_to_rounding_are_on_them(seed):
+    random = np.random.default_rng(seed)
+    outline = polyomino(random, random.integers(3, 16))
+    frame = np.linalg.qr(random.normal(size=(3, 3)))[0]
+    frame *= np.sign(np.linalg.det(frame))
+    places = np.column_stack([outline, np.zeros(len(outline))]) @ frame.T + 5 * random.normal(size=3)
+    notes = []
+    polygon = Polygons(places, np.arange(len(outline)), np.array([len(outline)]))
+    faces = triangulate(polygon, "here", notes)
+    assert notes == []
+    assert len(faces) == len(outline) - 2
+    found = doubles(np.column_stack([outline, np.zeros(len(outline))]), faces)
+    # On a lattice twice an area is a whole number, so none is a sliver.
+    np.testing.assert_allclose(found, np.rint(found).clip(1), atol=1e-9)
+    (x, y), (u, v) = outline.T, np.roll(outline, -1, 0).T
+    area = (x * v - y * u).sum()
+    assert found.sum() == pytest.approx(area)
 
 
 def test_polygons_in_any_plane_keep_their_side_and_order():
@@ -137,6 +205,13 @@ def test_a_polygon_that_crosses_itself_is_said():
     faces = triangulate(one(np.array([[0, 0], [1, 1], [1, 0], [0, 1.0]])), "here", notes)
     assert faces.shape == (2, 3)
     assert notes == ["1 polygons cross themselves: what they enclose is not certain"]
+
+
+def test_a_polygon_on_a_line_has_no_area():
+    notes = []
+    line = Polygons(np.arange(5)[:, None] * np.array([1.0, 2, 3]), np.arange(5), np.array([5]))
+    assert triangulate(line, "here", notes).shape == (0, 3)
+    assert notes == ["1 polygons without area left out"]
 
 
 def test_polygons_that_are_not_flat_are_said():

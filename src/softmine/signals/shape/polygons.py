@@ -8,10 +8,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from softmine.domain import SoftmineError
-from softmine.signals.shape.ear_clipping import MOST_TESTS, TooIntricate, clip
+from softmine.signals.shape.ear_clipping import EPSILON, MOST_TESTS, TooIntricate, clip
 
 _FLAT = 1e-3
 """Distance from its plane, in its own sizes, up to which a polygon counts as flat."""
+
+_ROUNDED = 1e-14
+"""How far corners that were turned and moved may lie from where they should, in their distances from the origin."""
 
 
 @dataclass(frozen=True)
@@ -80,32 +83,42 @@ def triangulate(polygons: Polygons, where: str, notes: list[str]) -> Int[np.ndar
     starts = np.cumsum(sizes) - sizes
     whole = sizes == 3
     parts, owners = [corners[starts[whole, None] + np.arange(3)]], [np.flatnonzero(whole)]
-    bent, crossed, worst, budget = 0, 0, 0.0, np.array([MOST_TESTS])
+    bent, crossed, empty, worst, budget = 0, 0, 0, 0.0, np.array([MOST_TESTS])
     for size in np.unique(sizes[~whole]).tolist():
         owner = np.flatnonzero(sizes == size)
         shape = corners[starts[owner, None] + np.arange(size)]
-        places, normals, depth = _straight(vertices[shape])
+        places, normals, depth, epsilon = _straight(vertices[shape])
         bent, worst = bent + int((depth > _FLAT).sum()), max(worst, float(depth.max()))
         for turn in (0, 1):
             fan = (_fan(size) + turn) % size
             a, b, c = np.moveaxis(places[:, fan], 2, 0)
             doubles = np.einsum("ptk,pk->pt", np.cross(b - a, c - a), normals)
             # Fans of corners that are no fans of the polygon have triangles that face the other way.
-            good = (doubles > 1e-12).all(1)
+            good = (doubles > epsilon[:, None]).all(1)
             parts.append(shape[good][:, fan].reshape(-1, 3))
             owners.append(np.repeat(owner[good], size - 2))
             owner, shape, places, normals = owner[~good], shape[~good], places[~good], normals[~good]
+            epsilon = epsilon[~good]
         if len(owner):
             try:
-                triangles, wrong = clip(_project(places, normals), budget)
+                triangles, wrong = clip(_project(places, normals), epsilon, budget)
             except TooIntricate:
                 raise SoftmineError(
                     f"{where}: its polygons, such as one of {size:,} corners, are too intricate; cut them into triangles "
                     "in the program that made it"
                 ) from None
-            crossed += int(wrong.sum())
-            parts.append(np.take_along_axis(shape, triangles.reshape(len(shape), -1), 1).reshape(-1, 3))
-            owners.append(np.repeat(owner, size - 2))
+            # Those that wind one way as much as the other face no side.
+            a, b, c = np.moveaxis(places[:, _fan(size)], 2, 0)
+            area = np.linalg.norm(np.cross(b - a, c - a), axis=-1).max(1) > epsilon
+            equal = area & (normals == 0).all(1)
+            triangles[equal], wrong = _fan(size), wrong | equal
+            whole = triangles[..., 0] >= 0
+            crossed, empty = crossed + int(wrong.sum()), empty + int((~whole.any(1)).sum())
+            taken = np.take_along_axis(shape, triangles.reshape(len(shape), -1).clip(0), 1)
+            parts.append(taken.reshape(-1, 3)[whole.reshape(-1)])
+            owners.append(np.repeat(owner, whole.sum(1)))
+    if empty:
+        notes.append(f"{empty:,} polygons without area left out")
     if bent:
         notes.append(
             f"{bent:,} polygons are not flat (by up to {worst:.1%} of their size): the triangles they are cut into are one "
@@ -140,19 +153,24 @@ def _without_repeats(
     return corners, sizes
 
 
-def _straight(places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Polygons (P, N, 3) at the origin, of size 1; their unit normals (P, 3); and how far they are from flat (P,).
+def _straight(places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Polygons (P, N, 3), at the origin and of size 1, and three things of each, (P, ...).
 
-    The normal is Newell's: the sum of the cross products of neighboring corners.
+    Returns:
+        The polygons; their unit normals (P, 3), which are Newell's: the sum of the cross products of neighboring corners, zero
+        where that is no more than rounding; how far they are from flat, (P,); and twice the area up to which a triangle has
+        none, (P,): far from the origin, coordinates are rounded more.
     """
+    far = np.abs(places).max((1, 2))
     places = places - places[:, :1]
     size = np.ptp(places, axis=1).max(1)
     places = places / np.where(size > 0, size, 1)[:, None, None]
+    epsilon = EPSILON + _ROUNDED * far / np.where(size > 0, size, np.inf)
     normals = np.cross(places, np.roll(places, -1, 1)).sum(1)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
-    normals = normals / np.where(length > 0, length, 1)
+    normals = np.where(length > epsilon[:, None], normals / np.where(length > 0, length, 1), 0.0)
     depth = np.ptp(np.einsum("pnk,pk->pn", places, normals), axis=1)
-    return places, normals, depth
+    return places, normals, depth, epsilon
 
 
 def _project(places: np.ndarray, normals: np.ndarray) -> np.ndarray:
