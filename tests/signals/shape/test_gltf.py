@@ -233,6 +233,15 @@ def test_the_scene_that_is_shown_is_read_and_the_rest_is_said(tmp_path):
     assert mesh.notes == ["1 hidden nodes, and all that is in them, left out"]
 
 
+def test_coarser_levels_of_detail_are_said_to_be_left_out(tmp_path):
+    file = cube()
+    file.json["nodes"].append({"mesh": 0, "translation": [9, 0, 0]})
+    file.json["nodes"][0]["extensions"] = {"MSFT_lod": {"ids": [len(file.json["nodes"]) - 1]}}
+    mesh = read(file, tmp_path / "cube.glb")
+    spans(mesh, [0, 0, 0], [1, 1, 1])
+    assert "the finest level of detail of 1 nodes; coarser ones left out" in mesh.notes
+
+
 def test_without_scenes_or_nodes_all_meshes_are_read(tmp_path):
     file = cube(translation=[5, 0, 0])
     del file.json["scenes"], file.json["scene"]

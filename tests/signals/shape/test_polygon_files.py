@@ -1,5 +1,7 @@
 """OBJ, OFF, PLY and STL files: polygons of any size, and what real exporters write."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -228,7 +230,7 @@ class TestOff:
             ("OFF", "4OFF", "not of three coordinates"),
             ("OFF", "nOFF", "not of three coordinates"),
             ("OFF", "OFF BINARY", "a binary OFF file"),
-            ("OFF", "", "does not begin with the word OFF"),
+            ("OFF", "POFF", "does not begin with the word OFF"),
             ("8 6 0", "8 9 0", "14 rows long where its header promises 17"),
             ("8 6 0", "8", "does not say how many"),
             ("4 0 1 3 2", "5 0 1 3 2", "fewer corners than they promise"),
@@ -239,6 +241,38 @@ class TestOff:
     def test_what_cannot_be_read_is_refused(self, tmp_path, old, new, words):
         with pytest.raises(SoftmineError, match=words):
             read(tmp_path, "cube.off", self.squares.replace(old, new))
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda head, points, faces: [*head, " ".join(points), *faces],
+            lambda head, points, faces: [
+                *head,
+                *(" ".join(points[i : i + 2]) for i in range(0, 8, 2)),
+                *faces,
+            ],
+            lambda head, points, faces: [*head, *"\n".join(points).replace(" ", "\n").split(), *faces],
+            lambda head, points, faces: [" ".join([*head, *points, *faces])],
+        ],
+        ids=["all on one line", "two a line", "a number a line", "everything on one line"],
+    )
+    def test_vertices_need_no_lines_of_their_own(self, tmp_path, change):
+        lines = self.squares.splitlines()
+        text = "\n".join(change(lines[:2], lines[2:10], lines[10:])) + "\n"
+        is_cube(read(tmp_path, "cube.off", text))
+        with pytest.raises(SoftmineError):
+            read(tmp_path, "cube.off", text[:-3])
+
+    def test_headers_of_old_files(self, tmp_path):
+        is_cube(read(tmp_path, "cube.off", self.squares.replace("OFF", "off")))
+        note = "it does not begin with the word OFF, but with counts, as old files do"
+        is_cube(read(tmp_path, "cube.off", self.squares.replace("OFF\n", "")), [note])
+
+    def test_rows_after_the_last_face_are_said(self, tmp_path):
+        is_cube(
+            read(tmp_path, "cube.off", self.squares + "3 0 1 2\n" * 2),
+            ["2 rows after its last face left out"],
+        )
 
 
 class TestPly:
@@ -340,6 +374,15 @@ class TestStl:
     def test_names_of_solids_may_hold_any_word(self, tmp_path):
         is_cube(read(tmp_path, "cube.stl", self.text(self.corners, "vertex of a solid endloop 1 2 3")))
 
+    @pytest.mark.parametrize(
+        "name", ["faceted_vase", "my facet normal", "endsolid", "facet normal vertex 1 2 3"]
+    )
+    def test_names_may_look_like_facets(self, tmp_path, name):
+        is_cube(read(tmp_path, "cube.stl", self.text(self.corners, name)))
+        cut = self.text(self.corners, name)
+        with pytest.raises(SoftmineError, match="no endsolid after its last facet"):
+            read(tmp_path, "cube.stl", cut[: cut.rindex(f"endsolid {name}")])
+
     def test_all_solids_are_read(self, tmp_path):
         text = self.text(self.corners) + self.text(self.corners + np.array([3, 0, 0]), "other")
         assert volume(read(tmp_path, "two.stl", text)) == pytest.approx(2)
@@ -356,3 +399,19 @@ class TestStl:
         for end in range(100, len(binary), 49):
             with pytest.raises(SoftmineError, match="truncated"):
                 read(tmp_path, "cut.stl", binary[:end])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.obj", PRISM_FILES["obj"].decode().encode("utf-16"), "it is text in UTF-16; save it as UTF-8"),
+        ("a.obj", gzip.compress(PRISM_FILES["obj"]), r"it is packed \(gzip\); unpack it first"),
+        ("a.obj", b"solid a\nfacet normal 0 0 1\nouter loop\n", "its name says OBJ, but it begins as STL does; rename it to end in .stl"),
+        ("a.stl", PRISM_FILES["obj"], "its name says STL, but it begins as OBJ does"),
+        ("a.obj", PRISM_FILES["ascii.ply"], "its name says OBJ, but it begins as PLY does"),
+        ("a.ply", PRISM_FILES["off"], "its name says PLY, but it begins as OFF does"),
+    ],
+)  # fmt: skip
+def test_files_of_another_kind_than_their_name_are_told(tmp_path, name, content, words):
+    with pytest.raises(SoftmineError, match=words):
+        read(tmp_path, name, content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,17 @@ _READERS = {
     "gltf": functools.partial(gltf.read, most=MOST_TRIANGLES),
 }
 FORMATS = tuple(_READERS)
+_PACKED = {b"\x1f\x8b": "gzip", b"PK\3\4": "ZIP", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7z"}
+"""How packed files begin."""
+_BEGIN = {
+    "ply": rb"ply\s",
+    "glb": b"glTF",
+    "stl": rb"\s*(?i:solid)\b[^\0]*\bfacet\s",
+    "off": rb"\s*(?:ST)?C?N?OFF\b",
+    "gltf": rb"\s*\{[^\0]*\"asset\"",
+    "obj": rb"(?:\s*#[^\n]*\n|\s*(?:mtllib|o|g) [^\n]*\n|\s)*v +[-+0-9.]",
+}
+"""How files of a kind begin, as regular expressions."""
 MANY_PARTS = 1000
 """Of more parts none is looked at alone."""
 MISSING = 0.25
@@ -58,22 +70,27 @@ def read(path: Path) -> Mesh:
         SoftmineError: the file is missing, damaged or no mesh.
     """
     where = f"cannot read {path}"
-    check_file(path, "mesh", where)
+    start = check_file(path, "mesh", where)
     kind = path.suffix[1:].lower()
     if kind not in FORMATS:
         raise SoftmineError(
             f"{where}: no mesh format ends in '{path.suffix}'; give one of {', '.join(FORMATS)}"
         )
+    _check_text(start, where)
     notes: list[str] = []
     damaged = f"{where}: it is truncated, damaged or no {kind.upper()} file; get a complete copy"
     try:
         with np.errstate(all="ignore"):  # numbers that are none are refused below
             polygons = _READERS[kind](path, where, notes)
-    except (SoftmineError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:
+        _check_kind(start, kind, where)
+        if isinstance(error, SoftmineError):
+            raise
         raise SoftmineError(damaged) from error
     if not len(polygons.sizes):
+        _check_kind(start, kind, where)
         what = (
             "only points, no triangles; make a surface of them first"
             if len(polygons.vertices)
@@ -82,6 +99,24 @@ def read(path: Path) -> Mesh:
         raise SoftmineError("; ".join([f"{where}: it holds {what}", *notes]))
     check(polygons, where)
     return tidy(polygons.vertices, triangulate(polygons, where, notes), where, notes)
+
+
+def _check_text(start: bytes, where: str) -> None:
+    """Refuse what is packed, or text that is none to readers, though it is to people."""
+    packed = next((name for magic, name in _PACKED.items() if start.startswith(magic)), None)
+    if packed:
+        raise SoftmineError(f"{where}: it is packed ({packed}); unpack it first")
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise SoftmineError(f"{where}: it is text in UTF-16; save it as UTF-8")
+
+
+def _check_kind(start: bytes, kind: str, where: str) -> None:
+    """Refuse what begins as a file of another kind than its name says."""
+    other = next((name for name, magic in _BEGIN.items() if re.match(magic, start, re.DOTALL)), kind)
+    if other != kind and {other, kind} != {"gltf", "glb"}:
+        raise SoftmineError(
+            f"{where}: its name says {kind.upper()}, but it begins as {other.upper()} does; rename it to end in .{other}"
+        )
 
 
 def tidy(vertices: np.ndarray, faces: np.ndarray, where: str, notes: list[str] | None = None) -> Mesh:

@@ -92,14 +92,13 @@ class _Scene:
             roots = document.rows(document.item("scenes", index), "nodes")
             if len(scenes) > 1:
                 notes.append(f"scene {index} of its {len(scenes)}, counted from 0")
-        found, seen, waiting, hidden = [], set[int](), list(reversed(roots)), 0
+        found, seen, waiting, hidden, coarser = [], set[int](), list(reversed(roots)), 0, 0
         while waiting:
             index = waiting.pop()
             node = document.item("nodes", index)
-            if (
-                document.table(document.table(node, "extensions"), "KHR_node_visibility").get("visible", True)
-                is False
-            ):
+            extensions = document.table(node, "extensions")
+            coarser += "MSFT_lod" in extensions
+            if document.table(extensions, "KHR_node_visibility").get("visible", True) is False:
                 hidden += 1
                 continue
             if index in seen:
@@ -109,6 +108,8 @@ class _Scene:
             waiting.extend(reversed(document.rows(node, "children")))
         if hidden:
             notes.append(f"{hidden:,} hidden nodes, and all that is in them, left out")
+        if coarser:
+            notes.append(f"the finest level of detail of {coarser:,} nodes; coarser ones left out")
         elsewhere = len(held - seen)
         if elsewhere and not hidden:
             notes.append(f"{elsewhere:,} nodes with meshes that are not in the scene left out")

@@ -12,8 +12,8 @@ from softmine.signals.shape.text_rows import columns, parse
 
 _HEAD = 84
 _ROW = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
-_NAMES = re.compile(rb"solid\b.*?(?=\bfacet\s+normal\b|\n|\Z)")
-
+_NAMES = re.compile(rb"(?<![a-z])((?:end)?solid)\b.*?(?=\bfacet\s+normal\s+[-+.0-9in]|\n|\Z)")
+"""A name may hold any word; a number follows on that of a facet."""
 _VERTEX = re.compile(rb"vertex\s+(\S+\s+\S+\s+\S+)")
 
 
@@ -45,10 +45,9 @@ def read(path: Path, where: str, notes: list[str]) -> Polygons:
 
 def _read_text(data: bytes, where: str) -> Polygons:
     text = data.lower().replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    text = _NAMES.sub(rb"\1 ", text)
     if text.rfind(b"endsolid") < text.rfind(b"facet"):
         raise damaged(where, "it has no endsolid after its last facet")
-    # Names may hold any word. Of endsolid, the harmless end stays.
-    text = _NAMES.sub(b"", text)
     loops = text.split(b"endloop")
     sizes = np.fromiter((loop.count(b"vertex") for loop in loops), np.int64, len(loops))
     if sizes[-1]:
