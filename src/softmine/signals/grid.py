@@ -23,6 +23,12 @@ Number = int | float
 
 _LEAST = 1e-30
 """Weights below this are none."""
+EXTREME = 1e30
+"""Floats from here on are compared with the one that means "no data" less strictly."""
+_NEAR = 1e-5
+_FILLERS = (-9999.0, -99999.0, -999999.0, -32767.0, -32768.0)
+_FILLED = 1e20
+"""Values that often mean "no data": these, and what is at least this large."""
 BLOCK_VALUES = 2**21
 """Values read at a time when a signal is streamed: 8 MB as float32, which stays in the cache."""
 
@@ -95,7 +101,7 @@ class GridSignal(torch.nn.Module):
         self._work = torch.float32 if single else torch.float64
         if stored is not None and stored.dtype.kind == "u" and high < shift(stored.dtype):
             # Signed as they are, because small values would be rounded against the shift.
-            stored = stored.astype(f"i{stored.dtype.itemsize}")
+            stored = stored.view(stored.dtype.str.replace("u", "i"))
         self._shift = 0 if stored is None else shift(stored.dtype)
         buffer = torch.empty(0) if stored is None else to_buffer(stored, copy)
         self.register_buffer("stored", buffer, persistent=False)
@@ -371,7 +377,9 @@ def to_buffer(array: np.ndarray, copy: bool = True) -> Tensor:
     if shift(array.dtype):
         # torch has few operations on long unsigned integers; signed ones hold them in the same space, shifted.
         half = array.dtype.type(shift(array.dtype))
-        array = (array.astype(native, order="C") ^ half).view(f"i{native.itemsize}")
+        array = array.astype(native, order="C")
+        array ^= half
+        array = array.view(f"i{native.itemsize}")
     elif copy or not array.flags.writeable:  # torch warns of memory it may not write
         array = np.array(array, native, order="C")
     else:
@@ -423,18 +431,13 @@ class Survey:
         low: the least value.
         high: the greatest.
         valid: which cells hold data; None where all do.
-        gaps: values that were found and mean that there is no data.
+        notes: what means that there is no data, or looks as if it did, one sentence each.
     """
 
     low: float
     high: float
     valid: np.ndarray | None = None
-    gaps: tuple[str, ...] = ()
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What means that there is no data, as a sentence."""
-        return (f"no data where a value is {' or '.join(self.gaps)}",) if self.gaps else ()
+    notes: tuple[str, ...] = ()
 
 
 def survey(
@@ -450,6 +453,9 @@ def survey(
 ) -> Survey:
     """Range of values (..., C), block by block; a cell counts as missing where any channel is.
 
+    Of unsigned integers, which are colors or labels, all channels must have the value that means "no data": a channel of 0 alone
+    is dark (as GDAL's mask of a file has it).
+
     Args:
         array: the values.
         where: how an error begins.
@@ -464,7 +470,8 @@ def survey(
         SoftmineError: a value is not finite and no gap, there is none, or they span more than a float64 holds.
     """
     low, high, valid, axis = math.inf, -math.inf, None, slowest_axis(array)
-    bad, first, found = 0, (array.shape[0],), set()
+    bad, first, found, gone = 0, (array.shape[0],), set(), 0
+    whole = array.dtype.kind == "u" and array.shape[-1] > 1
     for start, stop in block_ranges(array.shape, axis):
         cut = along(axis, start, stop)
         block = array[cut]
@@ -472,9 +479,13 @@ def survey(
             missing = np.isnan(block) if gaps and block.dtype.kind == "f" else np.zeros(block.shape, bool)
             if missing.any():
                 found.add("NaN")
-            if nodata is not None and (declared := block == nodata).any():
-                missing |= declared
-                found.add(f"{nodata:.9g}")
+            if nodata is not None:
+                declared = _means_none(block, nodata)
+                declared = declared.all(-1, keepdims=True) if whole else declared
+                if declared.any():
+                    missing |= declared
+                    found.add(as_text(nodata))
+            gone += int(missing.any(-1).sum())
             if mask is not None:
                 missing |= ~mask[cut][..., None]
             wrong = ~(np.isfinite(block) | missing).all(-1)
@@ -505,7 +516,73 @@ def survey(
         )
     if not math.isfinite(high - low):
         raise SoftmineError(f"{where}: its values span more than a float64 holds; scale them down")
-    return Survey(low, high, valid, tuple(sorted(found)))
+    notes = []
+    if found:
+        what, amount = "a value is", ""
+        if whole:
+            what, amount = "all values are", f": {gone:,} of {math.prod(array.shape[:-1]):,} {unit}s"
+        notes.append(f"no data where {what} {' or '.join(sorted(found))}{amount}")
+    if nodata is not None and as_text(nodata) not in found:
+        notes.append(f"no {unit} has the value that is declared to mean no data, {as_text(nodata)}")
+    if nodata is None and gaps and array.dtype.kind in "if":
+        notes += _fillers(array, low, high, unit, release)
+    return Survey(low, high, valid, tuple(notes))
+
+
+def _means_none(block: np.ndarray, nodata: Number) -> np.ndarray:
+    """Where values are the one that means "no data", as ``as_stored`` gives it.
+
+    Extreme ones are often declared in a few digits, or as those of a longer type: up to ``_NEAR`` of them is as good, and at a
+    type's end what is beyond it.
+    """
+    size = abs(nodata)
+    limit = float(np.finfo(block.dtype).max) if block.dtype.kind == "f" else math.inf
+    if size < min(EXTREME, limit * (1 - _NEAR)):
+        return block == nodata
+    # Bounds are rounded outwards to the type, which ends at its limit.
+    least = block.dtype.type(size * (1 - _NEAR))
+    most = block.dtype.type(size * (1 + _NEAR)) if size < limit * (1 - _NEAR) else math.inf
+    side = block if nodata > 0 else -block
+    return (side >= least) & (side <= most)
+
+
+def _fillers(
+    array: np.ndarray, low: float, high: float, unit: str, release: Callable[[], None]
+) -> Iterator[str]:
+    """Notes on values at an end of the range that usually mean "no data", far from all others."""
+    for end, others in ((low, high), (high, low)):
+        if not (end in _FILLERS or abs(end) >= _FILLED):
+            continue
+        count, nearest, axis = 0, others, slowest_axis(array)
+        for start, stop in block_ranges(array.shape, axis):
+            block = array[along(axis, start, stop)]
+            same = block == end
+            count += int(same.any(-1).sum())
+            rest = block[~same & np.isfinite(block)]
+            if rest.size:
+                nearest = min(nearest, float(rest.min())) if end == low else max(nearest, float(rest.max()))
+            release()
+        if abs(nearest - end) > 0.1 * abs(others - nearest):
+            shown = as_text(int(end) if array.dtype.kind == "i" else end)
+            yield f"{count:,} {unit}s of {shown} look as if they meant no data, but nothing says so: they count as values"
+
+
+def as_text(value: Number) -> str:
+    """A number for a note: integers in full, floats in up to nine digits."""
+    return str(value) if isinstance(value, int) else f"{value:.9g}"
+
+
+def range_text(low: float, high: float) -> str:
+    """``low to high`` in as few digits as tell both to a thousandth of what lies between them.
+
+    Example:
+        >>> range_text(-5.5, 20.0), range_text(1000000.0, 1000003.5)
+        ('-5.5 to 20', '1000000 to 1000003.5')
+    """
+    digits = 6
+    while digits < 17 and any(abs(float(f"{x:.{digits}g}") - x) > 1e-3 * (high - low) for x in (low, high)):
+        digits += 1
+    return f"{low:.{digits}g} to {high:.{digits}g}"
 
 
 def as_stored(nodata: Number | None, dtype: np.dtype) -> Number | None:
@@ -518,11 +595,20 @@ def as_stored(nodata: Number | None, dtype: np.dtype) -> Number | None:
     if nodata is None or math.isnan(nodata) or dtype.kind not in "iuf":
         return None
     if dtype.kind == "f":
-        with np.errstate(over="ignore"):  # files of float32 declare the least float64
-            return float(dtype.type(nodata))
+        limit = float(np.finfo(dtype).max)  # files of float32 declare the least float64, too
+        return float(dtype.type(min(max(nodata, -limit), limit)))
     limits = np.iinfo(dtype)
     whole = math.isfinite(nodata) and nodata == int(nodata)
     return int(nodata) if whole and limits.min <= nodata <= limits.max else None
+
+
+def unstored_note(declared: Number | None, stored: Number | None, dtype: np.dtype) -> tuple[str, ...]:
+    """The note on a declared value that its type cannot hold, as ``as_stored`` tells."""
+    if declared is None or stored is not None or math.isnan(declared):
+        return ()
+    return (
+        f"{as_text(declared)} is declared to mean no data, but {dtype.name} does not hold it: all are values",
+    )
 
 
 def _beside(value: Number, dtype: np.dtype, middle: Number) -> Number:

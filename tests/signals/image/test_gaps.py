@@ -73,9 +73,94 @@ def test_a_declared_value_and_nan_mean_no_data(tmp_path, dtype, gap, text, form)
     again = image.to_raw(image.rows(0, 10), known())[..., 0]
     assert again.dtype == heights.dtype
     np.testing.assert_allclose(again[known()].astype(float), inside.astype(float), atol=1e-3)
-    np.testing.assert_array_equal(again[HOLE], heights[HOLE])
+    gap = max(gap, LEAST)  # which is written where infinities were
+    np.testing.assert_array_equal(again[HOLE], np.full(again[HOLE].shape, gap, dtype))
     (note,) = [note for note in image.notes if "no data" in note]
-    assert note == f"no data where a value is {'NaN' if np.isnan(gap) else f'{gap:.9g}'}"
+    assert (
+        note
+        == f"no data where a value is {'NaN' if np.isnan(gap) else gap if dtype[0] != 'f' else f'{gap:.9g}'}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stored", "text"),
+    [
+        *((LEAST, text) for text in ("-3.40282e+38", "-3.4028231e+38", "-1.7976931348623157e+308", "-inf")),
+        (-np.inf, "-inf"),
+        (1e38, "1.00000032E+38"),
+    ],
+)
+def test_extreme_declared_values_may_be_rounded(tmp_path, stored, text):
+    tifffile.imwrite(tmp_path / "dem.tif", terrain("float32", stored), **declares(text))
+    image = Image.read(tmp_path / "dem.tif")
+    np.testing.assert_array_equal(image.valid.numpy(), known())
+    assert 500 <= image.value_range[0] < image.value_range[1] <= 700
+
+
+@pytest.mark.parametrize(
+    ("dtype", "gap", "text", "words"),
+    [
+        ("float32", 0, "-9999", "no pixel has the value that is declared to mean no data, -9999"),
+        (
+            "uint8",
+            0,
+            "-9999",
+            "-9999 is declared to mean no data, but uint8 does not hold it: all are values",
+        ),
+        ("float32", -9998.9, "-9999", "no pixel has the value that is declared to mean no data, -9999"),
+        ("float32", -9999, None, "20 pixels of -9999 look as if they meant no data, but nothing says so"),
+        ("int16", -32768, None, "20 pixels of -32768 look as if they meant no data, but nothing says so"),
+        ("float32", LEAST, None, "20 pixels of -3.40282347e+38 look as if they meant no data"),
+    ],
+)
+def test_what_declares_nothing_or_lacks_a_declaration_is_said(tmp_path, dtype, gap, text, words):
+    heights = terrain(dtype, gap)
+    tifffile.imwrite(tmp_path / "dem.tif", heights, **(declares(text) if text else {}))
+    image = Image.read(tmp_path / "dem.tif")
+    assert image.valid is None
+    assert any(note.startswith(words) for note in image.notes)
+
+
+def test_usual_values_look_like_data(tmp_path):
+    full = np.linspace(-32768, 32767, 120).astype(np.int16).reshape(10, 12)
+    for pixels in (full, (full * 1e33).astype(np.float32), np.full((3, 4), -9999, np.int16)):
+        assert not any("look as if" in note for note in Image(pixels).notes)
+
+
+def test_a_declaration_beside_the_file_is_said(tmp_path):
+    tifffile.imwrite(tmp_path / "dem.tif", terrain("float32", -9999))
+    words = "<PAMDataset><PAMRasterBand band='1'><NoDataValue le='0'>-9999</NoDataValue></PAMRasterBand></PAMDataset>"
+    (tmp_path / "dem.tif.aux.xml").write_text(words)
+    said = "dem.tif.aux.xml declares -9999 to mean no data, which is not used"
+    assert any(note.startswith(said) for note in Image.read(tmp_path / "dem.tif").notes)
+
+
+def test_colors_are_no_data_where_all_channels_say_so(tmp_path):
+    colors = np.random.default_rng(0).integers(1, 256, (10, 12, 3)).astype(np.uint8)
+    colors[..., 0] = 0
+    colors[HOLE] = 0
+    tifffile.imwrite(tmp_path / "a.tif", colors, photometric="rgb", **declares("0"))
+    image = Image.read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.valid.numpy(), known())
+    assert "no data where all values are 0: 20 of 120 pixels" in image.notes
+    # A measurement is lost with any of its channels.
+    heights = np.stack([terrain("float32", -9999), terrain("float32", 600)], -1)
+    tifffile.imwrite(
+        tmp_path / "b.tif", heights, photometric="minisblack", planarconfig="contig", **declares("-9999")
+    )
+    np.testing.assert_array_equal(Image.read(tmp_path / "b.tif").valid.numpy(), known())
+
+
+def test_a_range_is_told_in_digits_that_tell_it():
+    notes = Image(np.array([[1e6, 1e6 + 3.5]])).notes
+    assert notes == ["values from 1000000 to 1000003.5 count as 0 to 1"]
+
+
+@pytest.mark.parametrize(("most", "said"), [(1e-30, True), (0.0039, True), (0.004, False), (1.0, False)])
+def test_floats_that_would_all_be_black_are_said(most, said):
+    image = Image(np.array([[0, most]], np.float32))
+    assert image.value_range == (0, 1)
+    assert image.notes == ([f"no value is above {most:.3g}, of a range of 0 to 1: scale them up unless they are to stay dark"] if said else [])  # fmt: skip
 
 
 def test_bytes_keep_their_range_beside_gaps(tmp_path):

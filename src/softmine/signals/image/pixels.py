@@ -13,6 +13,8 @@ from softmine.signals.grid import Number, Survey, survey, widen
 _BITS = (8, 16, 32, 64)
 DTYPES = ("bool", *(f"{kind}{bits}" for kind in ("uint", "int") for bits in _BITS))
 DTYPES += ("float16", "float32", "float64")
+_DARK = 1 / 255
+"""Floats in (0, 1) that are all below this would be black in an image of bytes."""
 MAX_PIXELS = 2**28
 """Images that must be decoded into memory may claim at most this many pixels."""
 
@@ -91,7 +93,12 @@ def survey_pixels(
     )
     fits = kind == "f" and found.low >= 0 and found.high <= 1
     low, high = widen(found.low, found.high) if measured and not fits else (0.0, full)
-    return replace(found, low=low, high=high)
+    notes = found.notes
+    if fits and found.high < _DARK:
+        notes += (
+            f"no value is above {found.high:.3g}, of a range of 0 to 1: scale them up unless they are to stay dark",
+        )
+    return replace(found, low=low, high=high, notes=notes)
 
 
 def orient(view: np.ndarray, orientation: int) -> np.ndarray:

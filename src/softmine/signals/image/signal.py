@@ -22,8 +22,10 @@ from softmine.signals.grid import (
     as_stored,
     block_ranges,
     coarse_shape,
+    range_text,
     runs_eagerly,
     to_numpy,
+    unstored_note,
 )
 from softmine.signals.image import files
 from softmine.signals.image.bilinear import fits_loop, look_up, look_up_in_memory
@@ -50,7 +52,7 @@ PHOTOS = {
 class Image(GridSignal):
     """An image, linear between its pixels (bilinear look-up).
 
-    Where there is no data (NaN, or the value that the file declares for it, in any channel; what a mask in the file, or a
+    Where there is no data (NaN, or the value that the file declares for it, in any channel, of unsigned integers in all; what a mask in the file, or a
     masked array, leaves out), the domain is masked, as of a ``Volume``: such pixels are never trained on or measured. The
     weights of the other pixels around a coordinate are scaled to a sum of 1; where none of those with a weight holds data, the
     value is 0.
@@ -133,10 +135,10 @@ class Image(GridSignal):
             source=source,
             mask=found.valid,
             nodata=nodata,
-            notes=(*data.notes, *found.notes),
+            notes=(*data.notes, *unstored_note(data.nodata, nodata, dtype), *found.notes),
         )
         if not (dtype.kind == "b" or values == (0.0, 1.0) or values == (0.0, float(_top(dtype)))):
-            self.notes.append(f"values from {values[0]:.6g} to {values[1]:.6g} count as 0 to 1")
+            self.notes.append(f"values from {range_text(*values)} count as 0 to 1")
         self.read_notes, self.icc_profile, self.tags = data.notes, data.icc_profile, data.tags
         self.layout = data.layout or _usual_layout(shape[2])
 

@@ -25,6 +25,7 @@ from softmine.signals.grid import (
     slowest_axis,
     survey,
     to_numpy,
+    unstored_note,
     widen,
 )
 from softmine.signals.memmap import stays_in_file
@@ -39,7 +40,7 @@ class Volume(GridSignal):
     An array of three axes has one channel. Of four axes, a last one of 1 to 4 holds channels; a longer one is a
     fourth coordinate, such as time. Coordinates come in the order of the axes.
 
-    Where there is no data (NaN, or the value that the file declares for it, in any channel; what a masked array masks), the
+    Where there is no data (NaN, or the value that the file declares for it, in any channel, of unsigned integers in all; what a masked array masks), the
     domain is masked: such voxels are never trained on or measured. The weights of the other voxels around a coordinate are scaled to a sum
     of 1; where none of those with a weight holds data, the value is 0.
 
@@ -49,6 +50,7 @@ class Volume(GridSignal):
         nodata: a stored value that means "no data", beside NaN.
         path: the file it came from.
         fingerprint: a hash of its content; by default of its dtype, shape and bytes.
+        copy: whether to copy the voxels; if not, they must not be changed afterwards.
 
     Attributes:
         shape: cells along the axes of the domain, then C.
@@ -81,6 +83,7 @@ class Volume(GridSignal):
         nodata: Number | None = None,
         path: Path | None = None,
         fingerprint: str | None = None,
+        copy: bool = True,
     ) -> None:
         where = f"cannot read {path}" if path else f"cannot use the voxels of {name!r}"
         if not isinstance(voxels, VolumeData):
@@ -103,10 +106,11 @@ class Volume(GridSignal):
             path=path,
             fingerprint=fingerprint or hash_array(array),
             stored=None if mapped else array,
+            copy=copy,
             source=mapped,
             mask=found.valid,
             nodata=nodata,
-            notes=(*voxels.notes, *found.notes),
+            notes=(*voxels.notes, *unstored_note(voxels.nodata, nodata, array.dtype), *found.notes),
         )
         # The buffer, or the file, holds the values.
         self.data = replace(voxels, array=np.empty(0, array.dtype), mask=None)
@@ -133,9 +137,10 @@ class Volume(GridSignal):
         data = data if stays else replace(data, mapped=None)
         if data.files:
             name, together = path.resolve().name, "".join(hash_file(file) for file in data.files)
-            return cls(data, name, path=path, fingerprint=hashlib.sha256(together.encode()).hexdigest())
+            fingerprint = hashlib.sha256(together.encode()).hexdigest()
+            return cls(data, name, path=path, fingerprint=fingerprint, copy=False)
         name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-        return cls(data, name, path=path, fingerprint=hash_file(path))
+        return cls(data, name, path=path, fingerprint=hash_file(path), copy=False)
 
     @classmethod
     def builtin(cls, name: str = "phantom") -> Volume:
