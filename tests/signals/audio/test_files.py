@@ -126,6 +126,26 @@ def test_what_is_no_audio_file_is_refused(tmp_path):
     assert "it has no samples" in refusal(path)
 
 
+def test_an_mp3_without_its_end_is_truncated(tmp_path):
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, WAVE[:1000], 48000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert refusal(path).endswith("it is truncated or damaged; get a complete copy")
+
+
+def test_a_wav_of_two_chunks_of_samples_is_told(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, WAVE[:1000], 44100)
+    content = path.read_bytes()
+    start = content.index(b"data")
+    chunks = [
+        b"data" + struct.pack("<I", len(part)) + part for part in (content[start + 8 : -800], content[-800:])
+    ]
+    body = content[12:start] + b"".join(chunks)
+    path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body)
+    assert "it has 2 chunks of samples where WAV files have one" in refusal(path)
+
+
 def test_codecs_that_cannot_be_decoded_are_named(tmp_path):
     path = tmp_path / "a.wav"
     head = struct.pack("<HHIIHH", 0x0161, 1, 16000, 4000, 512, 16)  # Windows Media Audio

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image as Pillow
 
 from films import write_video
+from softmine.errors import SoftmineError
 from softmine.signals import Video
 from softmine.signals.video.orientation import is_askew, turn
 
@@ -60,7 +61,8 @@ def test_all_eight_orientations_are_as_players_show_them(tmp_path, matrix):
     turned = Video.read(path)
     for index in range(4):
         np.testing.assert_array_equal(turned.frame(index), displayed(plain.frame(index), matrix))
-    assert turned.notes == []
+    moved = matrix != [[1, 0], [0, 1]]
+    assert turned.notes == (["turned or mirrored, as its display matrix says"] if moved else [])
     small = Video.read(path, 2)
     assert small.shape[1:3] == tuple(size // 2 for size in turned.shape[1:3])
 
@@ -228,3 +230,44 @@ def test_interlaced_frames_are_said(tmp_path):
     assert Video.read(tmp_path / "film.mp4").notes == [
         "interlaced: each frame holds two moments, in every other row"
     ]
+
+
+def moving_png(path, **options):
+    """Frames of an animated PNG, of which all but the first store only what changes."""
+    frames = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 24, 32, 3), np.uint8), 4, 0)
+    for index in range(1, 4):
+        frames[index, 5:9, 3 + index : 9 + index] = 60 * index
+    first, *others = (Pillow.fromarray(frame) for frame in frames)
+    first.save(path, "PNG", save_all=True, append_images=others, duration=100, **options)
+    return frames
+
+
+def test_animated_png_is_read_exactly(tmp_path):
+    frames = moving_png(tmp_path / "a.png")
+    video = Video.read(tmp_path / "a.png")
+    np.testing.assert_array_equal(np.stack([video.frame(index) for index in range(4)]), frames)
+    assert (video.rate, video.notes) == (10, [])
+    # An image that is shown where animations are not is none of the frames.
+    moving_png(tmp_path / "b.png", default_image=True)
+    np.testing.assert_array_equal(Video.read(tmp_path / "b.png").frame(2), frames[3])
+
+
+def test_animated_png_without_its_end_is_truncated(tmp_path):
+    moving_png(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    for end in (len(content) - 12, len(content) - 40, len(content) // 2):
+        (tmp_path / "a.png").write_bytes(content[:end])
+        with pytest.raises(SoftmineError, match="it is truncated"):
+            Video.read(tmp_path / "a.png")
+
+
+def test_images_are_no_videos(tmp_path):
+    image = Pillow.new("RGB", (8, 8))
+    image.save(tmp_path / "a.png")
+    with pytest.raises(SoftmineError, match="it is no video but 'png_pipe'"):
+        Video.read(tmp_path / "a.png")
+    image.save(tmp_path / "a.webp", save_all=True, append_images=[Pillow.new("RGB", (8, 8), "red")])
+    with pytest.raises(
+        SoftmineError, match="WebP cannot be read as a video; convert it to MP4, GIF or animated PNG"
+    ):
+        Video.read(tmp_path / "a.webp")

@@ -49,6 +49,10 @@ def read(path: Path, most: int) -> tuple[np.ndarray, int, list[str]]:
             notes = left_out(path, clip.format, len(samples), log)
             return samples, clip.samplerate, notes
     except soundfile.SoundFileError as error:
+        if (several := _data_chunks(path)) > 1:
+            raise SoftmineError(
+                f"{where}: it has {several} chunks of samples where WAV files have one; join them with an audio editor"
+            ) from error
         raise SoftmineError(f"{where}: {_explain(error)}") from error
 
 
@@ -79,7 +83,8 @@ def _read(file: Any, most: int, path: Path, where: str) -> np.ndarray:
     while len(block := file.read(max(1, _BLOCK // file.channels), dtype=dtype, always_2d=True)):
         blocks.append(block)
         length += len(block)
-        check_unpacked(path, length * block[0].nbytes, where, "samples")
+        size = length * block[0].nbytes
+        check_unpacked(path, size, where, "samples", peak=2 * size)
         if length > most:
             raise SoftmineError(too_long(where, most, file.samplerate))
     if length < file.frames < _UNKNOWN or _cut_short(file.extra_info):
@@ -111,11 +116,27 @@ def _ogg_ends(path: Path) -> bool:
     return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(segments)
 
 
+def _data_chunks(path: Path) -> int:
+    """How many chunks of samples a WAV file has."""
+    with path.open("rb") as file:
+        start, found = file.read(12), 0
+        if start[:4] != b"RIFF" or start[8:] != b"WAVE":
+            return 0
+        while len(head := file.read(8)) == 8:
+            length = int.from_bytes(head[4:], "little")
+            found += head[:4] == b"data"
+            file.seek(length + length % 2, 1)
+    return found
+
+
 def _explain(error: Exception) -> str:
     """A sentence about what libsndfile said."""
     said = str(getattr(error, "error_string", error)).rstrip(".")
     if "not recognised" in said:
         return "it is no audio file that libsndfile knows (WAV, FLAC, OGG, MP3, AIFF, ...); convert it to WAV"
+    # What it says of an MP3 without an end, and of what it did not expect.
+    if "does not exist" in said or "Internal error" in said:
+        return "it is truncated or damaged; get a complete copy"
     # A WAV file of a codec that it does not know is one with a malformed 'fmt ' chunk to libsndfile.
     if any(word in said for word in ("unimplemented", "unsupported", "'fmt ' chunk")):
         return f"its codec is not one that libsndfile can decode ({said}); convert it to WAV or FLAC"

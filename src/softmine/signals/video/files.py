@@ -14,7 +14,7 @@ import numpy as np
 
 from softmine.domain import SoftmineError
 from softmine.errors import ArgumentError
-from softmine.signals.files import UNPACKED_RATIO, check_file, check_length
+from softmine.signals.files import check_file, check_length
 from softmine.signals.libraries import require
 from softmine.signals.video.orientation import Upright
 from softmine.signals.video.remarks import Remarks, moving
@@ -29,13 +29,15 @@ FALLBACK_RATE = Fraction(25)
 
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 _EBML = b"\x1a\x45\xdf\xa3"
+_PNG = b"\x89PNG\r\n\x1a\n"
 _BT709 = 1
 _UNTAGGED = 2
 _HD_LINES = 720
 FRAME_BYTES = 2**26
-"""A frame in RGB may take this many bytes in any file, and beyond ``UNPACKED_RATIO`` times its file."""
-FRAMES_BYTES = 2**30
-"""All frames may, and beyond ``FRAMES_RATIO`` times their file."""
+"""A frame in RGB may take this many bytes in any file, and beyond ``FRAME_RATIO`` times its file."""
+FRAME_RATIO = 256
+FRAMES_BYTES = 2**34
+"""All frames may, and beyond ``FRAMES_RATIO`` times their file; what memory does not hold goes to a temporary file."""
 FRAMES_RATIO = 4096
 """Much more than of images: what does not move costs next to nothing."""
 _REFERRING = {
@@ -67,7 +69,7 @@ _REFERRING = {
 }
 """Formats whose files name other files, addresses or devices, which FFmpeg would open."""
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"v=0", b"[playlist]")
-_NO_VIDEO = ("image2", "_pipe", "tty", "apng", "hls", "concat", "dash", "txt", "srt", "webvtt", "ffmetadata")
+_NO_VIDEO = ("image2", "_pipe", "tty", "hls", "concat", "dash", "txt", "srt", "webvtt", "ffmetadata")
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,10 @@ def read(
                 if seen > first:
                     remarks.look(frame)
                     array = upright(frame, _to_rgb(frame, downscale, where, remarks))
-                    store = store or FrameStore(where, array.shape[:2], max(0, last - first))
+                    if store is None:
+                        # What the header says is known before all is decoded.
+                        _check_total(path, max(0, last - first) * array.nbytes, where)
+                        store = FrameStore(where, array.shape[:2], max(0, last - first))
                     store.add(array)
                     _check_total(path, store.count * array.nbytes, where)
                 report(min(1.0, seen / last) if last else 0.0)
@@ -148,7 +153,7 @@ def read(
                 what = f"only {seen} frames, none of those from {first} on" if seen else "no frames"
                 raise SoftmineError(f"{where}: it has {what}; {'give others' if seen else 'record it again'}")
             report(1.0)
-            return Decoded(store.finish(), rate, remarks.words(upright.askew))
+            return Decoded(store.finish(), rate, remarks.words(upright.askew, upright.turned))
         except BaseException:
             if store is not None:
                 store.close()
@@ -172,6 +177,10 @@ def _open(path: Path, where: str) -> Iterator[av.container.InputContainer]:
         ) from error
     with container:
         name = container.format.name
+        if name == "webp_pipe":
+            raise SoftmineError(
+                f"{where}: WebP cannot be read as a video; convert it to MP4, GIF or animated PNG"
+            )
         if any(part in name.split(",") or name.endswith(part) for part in _NO_VIDEO):
             raise SoftmineError(f"{where}: it is no video but {name!r}; name a video file such as MP4")
         yield container
@@ -196,11 +205,11 @@ def _video_stream(container: av.container.InputContainer, path: Path, where: str
         raise SoftmineError(
             f"{where}: its codec is unknown to the installed FFmpeg; convert it to MP4 (H.264)"
         )
-    most = max(FRAME_BYTES, UNPACKED_RATIO * path.stat().st_size) // 3
+    most = max(FRAME_BYTES, FRAME_RATIO * path.stat().st_size) // 3
     if stream.codec_context.width * stream.codec_context.height > most:
         raise SoftmineError(
             f"{where}: its frames of {stream.codec_context.width} x {stream.codec_context.height} pixels would take over "
-            f"{UNPACKED_RATIO} times as much memory as the file; re-encode it with smaller ones"
+            f"{FRAME_RATIO} times as much memory as the file; re-encode it with smaller ones"
         )
     # Frames may be larger than the container says.
     stream.codec_context.options = {"max_pixels": str(most)}
@@ -279,7 +288,7 @@ def _has_alpha(pixels: str) -> bool:
 def _check_complete(path: Path, where: str) -> None:
     """Refuse an MP4, MOV, Matroska, WebM or AVI file that ends before its last part does: decoders just end earlier.
 
-    Other containers, and parts whose size is left open (live recordings), are taken as they are.
+    So for animated PNG files. Other containers, and parts whose size is left open (live recordings), are taken as they are.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -291,6 +300,8 @@ def _check_complete(path: Path, where: str) -> None:
             promised = _end_of_elements(file, size)
         elif start.startswith(b"RIFF"):
             promised = _end_of_chunks(file, size)
+        elif start.startswith(_PNG):
+            promised = _end_of_png(file, size)
         else:
             return
     check_length(path, promised, where)
@@ -340,6 +351,18 @@ def _vint(file: BinaryIO, *, keep_marker: bool) -> int | None:
     if keep_marker:
         return bits
     return None if bits == 2 * marker - 1 else bits - marker
+
+
+def _end_of_png(file: BinaryIO, size: int) -> int:
+    """Where a PNG file ends: behind its chunk IEND, which is behind its end where it has none."""
+    position = len(_PNG)
+    while position < size:
+        file.seek(position)
+        head = file.read(8)
+        position += 12 + int.from_bytes(head[:4], "big")
+        if head[4:] == b"IEND":
+            return position
+    return max(position, size + 12)
 
 
 def _end_of_chunks(file: BinaryIO, size: int) -> int:

@@ -16,10 +16,11 @@ class Upright:
 
     Attributes:
         askew: whether it asks for another turn than a quarter, or for a stretch.
+        turned: whether some frame was turned or mirrored.
     """
 
     def __init__(self) -> None:
-        self.askew = False
+        self.askew = self.turned = False
         self._rotation: int | None = None
         self._matrix: np.ndarray | None = None
 
@@ -28,7 +29,9 @@ class Upright:
         # Frames whose side data were looked at are freed late, which costs a seventh of the time. All have the same matrix.
         if frame.rotation != self._rotation:
             self._rotation, self._matrix = frame.rotation, _matrix_of(frame)
-            self.askew |= self._matrix is not None and is_askew(self._matrix)
+            if self._matrix is not None:
+                self.askew |= is_askew(self._matrix)
+                self.turned |= changes(self._matrix)
         return pixels if self._matrix is None else turn(pixels, self._matrix)
 
 
@@ -58,3 +61,9 @@ def is_askew(matrix: Float[np.ndarray, "2 2"]) -> bool:
     (a, b), (c, d) = np.abs(matrix)
     large, small = ((a, d), (b, c)) if a + d >= b + c else ((b, c), (a, d))
     return bool(max(small) > 1e-3 * max(large) or abs(large[0] - large[1]) > 1e-3 * max(large))
+
+
+def changes(matrix: Float[np.ndarray, "2 2"]) -> bool:
+    """Whether ``turn`` by a matrix does not leave frames as they are."""
+    (a, b), (c, d) = matrix
+    return bool(abs(b) + abs(c) > abs(a) + abs(d) or a < 0 or d < 0)

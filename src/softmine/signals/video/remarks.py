@@ -63,13 +63,15 @@ class Remarks:
             kind = extra.type.name  # pyright: ignore[reportAttributeAccessIssue] -- no string, as its stub says
             self._add(_of_side_data(kind, bytes(extra)))  # pyright: ignore[reportArgumentType]
 
-    def words(self, askew: bool) -> list[str]:
-        """All notes, a line each; ``askew`` as of ``Upright``."""
+    def words(self, askew: bool, turned: bool = False) -> list[str]:
+        """All notes, a line each; ``askew`` and ``turned`` as of ``Upright``."""
         found = [*self._streams, *self._traits]
         if self.transparent:
             found.append("its alpha left out: colors are those behind it")
         if self._interlaced:
             found.append("interlaced: each frame holds two moments, in every other row")
+        if turned:
+            found.append("turned or mirrored, as its display matrix says")
         if askew:
             found.append(
                 "it asks for another turn or stretch than quarter turns and mirrors: the nearest of those is taken"
