@@ -101,7 +101,8 @@ def open_image(path: Path | None) -> Image.Image | None:
         return None
     try:
         with _any_size(), Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-            check_unpacked(path, image.width * image.height * 4, str(path), "pixels")
+            size = image.width * image.height * 4
+            check_unpacked(path, size, str(path), "pixels", peak=2 * size)
             image.load()
             if image.mode in ("L", "LA", "RGB", "RGBA"):
                 return image.copy()

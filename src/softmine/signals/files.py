@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 NPY = b"\x93NUMPY"
 """How NPY files begin."""
 START = 4096
-UNPACKED_BYTES = 2**28
+UNPACKED_BYTES = 2**29
 """Any file may unpack to this many bytes."""
-UNPACKED_RATIO = 256
-"""Beyond, to this many times its own size."""
 DEFLATE_MOST = 1032
-"""No deflated byte holds more than this many."""
+"""Beyond, to this many times its own size: no deflated byte holds more."""
+SMALL_BYTES = 2**20
+"""Files smaller than this are small."""
+SMALL_MEMORY = 3 * 2**28
+"""Reading a small file takes no more memory than this at a time, beside what libraries take for a row or a block."""
 WHOLE_BYTES = 256 * 2**20
 """Files up to this size are hashed whole."""
 
@@ -63,7 +66,7 @@ def check_length(path: Path, end: int, where: str) -> None:
         )
 
 
-def check_unpacked(path: Path, size: int, where: str, what: str = "values") -> None:
+def check_unpacked(path: Path, size: int, where: str, what: str = "values", peak: int = 0) -> None:
     """Refuse a packed file that claims to hold so much more than its own size that it is more likely to be made to fill memory.
 
     Args:
@@ -71,16 +74,31 @@ def check_unpacked(path: Path, size: int, where: str, what: str = "values") -> N
         size: bytes that it unpacks to.
         where: how the error begins.
         what: what unpacks, for the error.
+        peak: bytes that reading takes at a time, where that is more: conversions need what they convert, too.
 
     Raises:
-        SoftmineError: it is more than ``UNPACKED_BYTES`` and more than ``UNPACKED_RATIO`` times the file.
+        SoftmineError: it is more than ``UNPACKED_BYTES`` and more than ``DEFLATE_MOST`` times the file; the file is smaller than
+            ``SMALL_BYTES`` and its peak above ``SMALL_MEMORY``; or that is more than the machine's memory.
     """
-    own = path.stat().st_size
-    if size > max(UNPACKED_BYTES, UNPACKED_RATIO * own):
+    own, peak = path.stat().st_size, max(size, peak)
+    if size > max(UNPACKED_BYTES, DEFLATE_MOST * own) or (own < SMALL_BYTES and peak > SMALL_MEMORY):
         raise SoftmineError(
-            f"{where}: its {own:,} bytes claim to unpack to {size / 2**30:.1f} GiB of {what}, over {UNPACKED_RATIO} times as "
-            "much; if that is right, save them uncompressed"
+            f"{where}: its {own:,} bytes claim to unpack to {size / 2**30:.1f} GiB of {what}, more than a file so small is "
+            "trusted with; if that is right, save them uncompressed"
         )
+    if peak > physical_memory():
+        raise SoftmineError(
+            f"{where}: to unpack its {size / 2**30:.1f} GiB of {what} takes {peak / 2**30:.1f} GiB of memory, more than this "
+            "machine has; save them uncompressed"
+        )
+
+
+def physical_memory() -> int:
+    """Bytes of memory the machine has; without a way to tell, more than any file."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**62
 
 
 def npy_header(file: io.BufferedIOBase, where: str) -> tuple[tuple[int, ...], str, np.dtype]:

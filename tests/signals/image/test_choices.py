@@ -287,11 +287,11 @@ def test_exr_notes(tmp_path):
 
 def test_frames_are_not_chosen_from(tmp_path):
     first, *others = (PIL.Image.fromarray(pixels_of(8, 9)) for _ in range(3))
-    for format in ("GIF", "PNG", "WEBP"):
+    for format, other in (("GIF", ""), ("PNG", ""), ("WEBP", "convert it to GIF, PNG or MP4 to ")):
         file = io.BytesIO()
         first.save(file, format, save_all=True, append_images=others)
         (tmp_path / "a").write_bytes(file.getvalue())
         with pytest.raises(
-            SoftmineError, match="it is animated, with 3 frames; save one as an image, or fit all"
+            SoftmineError, match=f"with 3 frames; save one as an image, or {other}fit all as a video"
         ):
             Image.read(tmp_path / "a")

@@ -103,6 +103,23 @@ def test_one_bit(tmp_path):
         np.testing.assert_array_equal(read_raw(tmp_path / "a.tif")[..., 0], expected)
 
 
+def test_cmyk_with_opacity_is_told(tmp_path):
+    inks = np.zeros((6, 7, 5), np.uint8)
+    tifffile.imwrite(
+        tmp_path / "a.tif", inks, photometric="separated", planarconfig="contig", extrasamples=["unassalpha"]
+    )
+    with pytest.raises(SoftmineError, match=r"its colors are 5 inks \(CMYK is 4; a fifth may be opacity\)"):
+        Image.read(tmp_path / "a.tif")
+
+
+def test_bits_that_count_from_white_are_said_to(tmp_path):
+    bits = np.random.default_rng(0).random((9, 11)) > 0.5
+    tifffile.imwrite(tmp_path / "a.tif", bits, photometric="miniswhite")
+    image = Image.read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.rows(0, 9)[..., 0], 1 - bits)
+    assert "its values count from white to black, and were turned round" in image.notes
+
+
 def test_cmyk_becomes_rgb(tmp_path):
     PIL.Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(tmp_path / "a.tif")
     np.testing.assert_array_equal(read_raw(tmp_path / "a.tif")[0, 0], [255, 0, 0])

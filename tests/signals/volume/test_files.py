@@ -373,3 +373,41 @@ def test_nifti_whose_voxels_begin_nowhere_is_refused(tmp_path):
     (tmp_path / "a.nii").write_bytes(data)
     with pytest.raises(SoftmineError, match="its NIfTI header is truncated or damaged"):
         Volume.read(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("ending", ["nii", "nii.gz"])
+def test_bytes_after_the_voxels_of_a_nifti_are_said(tmp_path, ending):
+    voxels = voxels_of()
+    save_nifti(tmp_path / "a.nii", voxels)
+    content = (tmp_path / "a.nii").read_bytes() + bytes(100)
+    path = tmp_path / f"b.{ending}"
+    path.write_bytes(gzip.compress(content) if ending == "nii.gz" else content)
+    volume = Volume.read(path)
+    np.testing.assert_array_equal(at_voxels(volume)[..., 0], voxels)
+    assert "100 bytes after its voxels left out" in volume.notes
+
+
+def test_nifti_whose_voxels_begin_in_its_header_says_so(tmp_path):
+    save_nifti(tmp_path / "a.nii", voxels_of())
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    data[108:112] = bytes(4)
+    (tmp_path / "a.nii").write_bytes(data)
+    with pytest.raises(SoftmineError, match=r"begin at byte 0, which is in the header \(vox_offset\)"):
+        Volume.read(tmp_path / "a.nii")
+
+
+def test_the_orientation_of_a_stack_is_said_to_be_left_out(tmp_path):
+    voxels = voxels_of()
+    tags = [(274, "H", 1, 6, False)]
+    tifffile.imwrite(tmp_path / "a.tif", voxels, photometric="minisblack", extratags=tags)
+    volume = Volume.read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(at_voxels(volume)[..., 0], voxels)
+    assert "its pages are as they are stored, not turned as their orientation 6 says" in volume.notes
+
+
+def test_voxels_that_are_read_are_not_copied_but_those_that_are_given_are(tmp_path):
+    voxels = voxels_of(dtype="float32")
+    volume = Volume(voxels)
+    kept = at_voxels(volume)
+    voxels[:] = 0
+    np.testing.assert_array_equal(at_voxels(volume), kept)

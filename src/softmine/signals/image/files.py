@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from softmine.checks import leads_out
 from softmine.domain import SoftmineError
 from softmine.signals.files import NPY, TIFF, check_file, check_unpacked, npy_header
 from softmine.signals.image import pillow, tiff
@@ -29,6 +31,7 @@ _RAW = {
     rb"\0MRM": "MRW",
 }
 """How the files of cameras begin that are no TIFF of known structure, as regular expressions, and what they are called."""
+_SIDECAR_BYTES = 2**20
 _EXR_ORDERS = (("R", "G", "B", "A"), ("R", "G", "B"), ("Y", "A"), ("Y",))
 
 
@@ -57,12 +60,29 @@ def read_data(path: Path) -> ImageData:
         if start.startswith(NPY):
             return _read_npy(path, where)
         if start.startswith(TIFF):
-            return tiff.read(path, where)
+            return _with_sidecar(tiff.read(path, where), path)
         if start.startswith(b"\x76\x2f\x31\x01"):
             return _read_exr(path, where)
         if start.startswith(b"PK"):
             raise SoftmineError(f"{where}: it is an archive (ZIP or NPZ); save one array as NPY")
         return pillow.read(path, where, start)
+
+
+def _with_sidecar(data: ImageData, path: Path) -> ImageData:
+    """The image of a TIFF, with a note where GDAL's file beside it declares a no-data value, which is not read."""
+    beside = path.with_name(f"{path.name}.aux.xml")
+    if data.nodata is not None or leads_out(beside, path.parent) or not beside.is_file():
+        return data
+    try:
+        with beside.open("rb") as file:
+            found = re.search(rb"<NoDataValue[^>]*>([^<]{1,40})<", file.read(_SIDECAR_BYTES))
+    except OSError:  # which the image does not need
+        return data
+    if found is None:
+        return data
+    value = found[1].decode(errors="replace").strip()
+    note = f"{beside.name} declares {value} to mean no data, which is not used: only what the file itself declares is"
+    return replace(data, notes=(*data.notes, note))
 
 
 def _read_npy(path: Path, where: str) -> ImageData:
@@ -89,7 +109,8 @@ def _read_exr(path: Path, where: str) -> ImageData:
             notes = _exr_notes(header, names)
             sides = (int(high) - int(low) + 1 for low, high in zip(*header["dataWindow"], strict=True))
             # Channels that are left out are unpacked, too.
-            check_unpacked(path, 4 * math.prod(sides) * len(header["channels"]), where, "pixels")
+            size = 4 * math.prod(sides) * len(header["channels"])
+            check_unpacked(path, size, where, "pixels", peak=2 * size)
         with silenced(), openexr.File(str(path), separate_channels=True) as file:
             channels = file.channels()
             pixels = np.stack([channels[name].pixels for name in names], axis=-1)

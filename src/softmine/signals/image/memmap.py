@@ -11,6 +11,7 @@ import numpy as np
 
 from softmine.domain import SoftmineError
 from softmine.kernels import thread_pool
+from softmine.signals.files import physical_memory
 from softmine.signals.grid import Number, Survey
 from softmine.signals.image.pixels import orient, survey_pixels
 from softmine.signals.memmap import MappedArray, advise
@@ -137,14 +138,6 @@ class MappedImage:
         if advice != self._advice:
             advise(self.mapped.bytes, advice)
             self._advice = advice
-
-
-def physical_memory() -> int:
-    """Bytes of memory the machine has; without a way to tell, more than any file."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 2**62
 
 
 def _open(path: Path) -> int:

@@ -53,6 +53,10 @@ _SAID = {
     "YCbCr": "YCbCr colors",
 }
 """What is converted, in words."""
+_DECODER = {"JPEG": 8, "MPO": 8, "WEBP": 16, "AVIF": 16, "GIF": 8}
+"""Bytes a pixel that decoders take beside the image, at most: coefficients, canvases, planes."""
+_BAND = 2**20
+"""Pixels that are converted at a time."""
 _ORIENTATION = 0x0112
 _SRGB_GAMMA = 0.45455
 _lock = threading.Lock()
@@ -72,7 +76,7 @@ def read(path: Path, where: str, start: bytes) -> ImageData:
     if known == "WebP" and start[12:16] == b"VP8X":
         # Pillow takes memory for two canvases before it says how large they are.
         width, height = (1 + int.from_bytes(start[place : place + 3], "little") for place in (24, 27))
-        check_unpacked(path, 4 * width * height, where, "pixels")
+        check_unpacked(path, 4 * width * height, where, "pixels", peak=_DECODER["WEBP"] * width * height)
     with _errors(where, known), _own_limits(), path.open("rb") as file, _open(file, formats) as image:
         if known == "PNG" and image.mode == "L" and start[24] < 8 and "transparency" in image.info:
             # Pillow spreads gray of 2 and 4 bits over a byte, but not the one that is transparent.
@@ -81,7 +85,9 @@ def read(path: Path, where: str, start: bytes) -> ImageData:
         frames, notes = getattr(image, "n_frames", 1), []
         if frames > 1 and image.format != "MPO":  # an MPO: a photo, then extras
             raise SoftmineError(
-                f"{where}: it is animated, with {frames} frames; save one as an image, or fit all as a video"
+                f"{where}: it is animated, with {frames} frames; save one as an image, or "
+                + ("convert it to GIF, PNG or MP4 to " if image.format in ("WEBP", "AVIF") else "")
+                + "fit all as a video"
             )
         if frames > 1:
             notes.append(f"read the first of its {frames} images, the photo; the others are left out")
@@ -122,7 +128,11 @@ def _check(image: PIL.Image.Image, path: Path, where: str) -> None:
     # Colors of a palette, and gray that has a transparent value, become more than they are.
     channels = 4 if image.mode in ("P", "PA") or "transparency" in image.info else len(image.getbands())
     size = 4 if image.mode in ("I", "F") else 2 if image.mode.startswith("I;") else 1
-    check_unpacked(path, image.height * image.width * channels * size, where, "pixels")
+    pixels, result = image.height * image.width, channels * size
+    held = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;") else 4)
+    # Decoders need memory beside what they fill, then that is beside what is made of it.
+    peak = max(held + _DECODER.get(image.format or "", 0), held + result, 2 * result)
+    check_unpacked(path, pixels * result, where, "pixels", peak=pixels * peak)
 
 
 @contextmanager
@@ -182,17 +192,31 @@ def _to_data(
 
 
 def _to_array(image: PIL.Image.Image, where: str) -> np.ndarray:
-    mode, key = image.mode, image.info.get("transparency")
+    mode, key, target = image.mode, image.info.get("transparency"), ""
     if key is not None and mode in ("1", "L", "P", "RGB"):
-        image = image.convert("LA" if mode in ("1", "L") else "RGBA")
+        target = "LA" if mode in ("1", "L") else "RGBA"
     elif mode in _CONVERT:
-        image = image.convert(_CONVERT[mode])
+        target = _CONVERT[mode]
     elif mode not in ("L", "LA", "RGB", "RGBA", "F", "I") and not mode.startswith("I;16"):
         raise SoftmineError(f"{where}: its colors are {mode}; convert it to RGB")
-    array = _fit_uint16(np.asarray(image), where) if mode == "I" else np.asarray(image)
+    array = _convert(image, target)
+    if mode == "I":
+        array = _fit_uint16(array, where)
     if key is not None and mode.startswith("I"):
         # Pillow knows no gray of 16 bits with opacity.
         array = np.stack((array, np.where(array == key, 0, 65535).astype(array.dtype)), -1)
+    return array
+
+
+def _convert(image: PIL.Image.Image, target: str) -> np.ndarray:
+    """Pixels (H, W) or (H, W, C) of an image in the mode ``target``, or its own; band by band, which takes no memory for a second image."""
+    array, rows = np.empty(0), max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        part = image.crop((0, top, image.width, min(top + rows, image.height)))
+        band = np.asarray(part.convert(target) if target else part)
+        if top == 0:
+            array = np.empty((image.height, *band.shape[1:]), band.dtype)
+        array[top : top + len(band)] = band
     return array
 
 

@@ -30,6 +30,7 @@ _PILLOW_DECODES = (COMPRESSION.LZW, COMPRESSION.PACKBITS, COMPRESSION.JPEG)
 _BITS = (8, 16, 32, 64)
 _KINDS = {1: "unsigned integer", 2: "signed integer", 3: "float"}
 _OLD_SUBFILE_TYPE, _REDUCED, _ORIENTATION = 255, 2, 274
+_INVERTED = "its values count from white to black, and were turned round"
 _NESTED = 2
 """How deep SubIFDs within SubIFDs are looked into."""
 _SMALLER = 0.5
@@ -154,6 +155,10 @@ def _read_page(page: TiffPage, path: Path, where: str) -> ImageData:
     check_length(path, max(o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)), where)
     colors = getattr(page.photometric, "name", page.photometric)
     if page.photometric in _PILLOW_COLORS or page.bitspersample in (1, 2, 4):
+        if page.photometric == PHOTOMETRIC.SEPARATED and samples != 4:
+            raise SoftmineError(
+                f"{where}: its colors are {samples} inks (CMYK is 4; a fifth may be opacity); convert it to RGB or RGBA"
+            )
         if page.bitspersample not in (1, 2, 4, 8):
             raise SoftmineError(
                 f"{where}: it holds {page.bitspersample}-bit {colors} colors; convert it to RGB"
@@ -187,7 +192,7 @@ def _read_page(page: TiffPage, path: Path, where: str) -> ImageData:
         found = _without_codecs(page, path, where)
         return replace(data, pixels=found.pixels)  # which are upright
     if inverted:
-        array = ~array  # of an unsigned integer: its maximum minus it
+        np.invert(array, out=array)  # of an unsigned integer: its maximum minus it
     array = np.moveaxis(array, 0, -1) if planar else array.reshape(height, width, samples)
     return replace(data, pixels=orient(array, orientation))
 
@@ -206,7 +211,7 @@ def _described(page: TiffPage, samples: int) -> ImageData:
     elif samples == colors + 1 and extra[-1:] != [2]:
         notes.append(f"its channel {samples} has no stated meaning, and is shown as opacity")
     if page.photometric == PHOTOMETRIC.MINISWHITE:
-        notes.append("its values count from white to black, and were turned round")
+        notes.append(_INVERTED)
     orientation = _orientation(page)
     if orientation in range(2, 9):
         notes.append(turned(orientation))
@@ -232,8 +237,10 @@ def _with_gaps(data: ImageData, page: TiffPage, where: str) -> ImageData:
     if page.photometric == PHOTOMETRIC.PALETTE or page.bitspersample in (1, 2, 4):
         known = _upright(page, where, _orientation(page), nodata)
         if known.all():
-            return data
-        return replace(data, mask=known, notes=(*data.notes, f"pixels of {nodata} hold no data"))
+            note = f"no pixel has the value that is declared to mean no data, {nodata}"
+            return replace(data, notes=(*data.notes, note))
+        amount = f"{(~known).sum():,} of {known.size:,} pixels"
+        return replace(data, mask=known, notes=(*data.notes, f"pixels of {nodata} hold no data: {amount}"))
     if page.photometric in _PILLOW_COLORS:
         note = f"its no-data value of {nodata} is one of colors before they were converted, and is left out"
         return replace(data, notes=(*data.notes, note))
@@ -256,7 +263,9 @@ def _decode(page: TiffPage, path: Path, where: str) -> np.ndarray:
     check_size(*_size(page), where)
     # A tile may be larger than its image.
     values = max(page.size, math.prod(page.chunks))
-    check_unpacked(path, values * (page.dtype.itemsize if page.dtype else 1), where, "pixels")
+    size = values * (page.dtype.itemsize if page.dtype else 1)
+    # To turn it, or to reorder its channels, takes as much again.
+    check_unpacked(path, size, where, "pixels", peak=2 * size)
     return page.asarray()
 
 
@@ -271,6 +280,8 @@ def _by_pillow(page: TiffPage, path: Path, where: str) -> ImageData:
             data = pillow.read_tiff_page(path, where, 0, bytes(content))
         else:
             data = pillow.read_tiff_page(path, where, page.index)
+    if page.photometric == PHOTOMETRIC.MINISWHITE:
+        data = replace(data, notes=(*data.notes, _INVERTED))
     orientation = _orientation(page)
     if orientation == 1:
         return replace(data, tags=tiff_tags.place_tags(page))

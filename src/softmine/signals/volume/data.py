@@ -80,3 +80,15 @@ def last_axis_note(shape: tuple[int, ...]) -> tuple[str, ...]:
         return ()
     kind = "channels" if shape[3] <= MAX_CHANNELS else "a fourth coordinate, such as time"
     return (f"its last axis, of {shape[3]}, is taken for {kind}",)
+
+
+def kept_bytes(size: int, dtype: np.dtype, straight: bool) -> int:
+    """Bytes of memory that values of ``size`` bytes need at most until they are kept as torch keeps them.
+
+    Args:
+        size: theirs.
+        dtype: of any byte order.
+        straight: whether they are in the order in which they are kept.
+    """
+    as_they_are = straight and dtype.isnative and not (dtype.kind == "u" and dtype.itemsize > 1)
+    return size if as_they_are else 2 * size

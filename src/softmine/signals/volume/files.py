@@ -15,7 +15,7 @@ from softmine.domain import SoftmineError
 from softmine.signals.files import NPY, TIFF, check_file, check_unpacked, npy_header
 from softmine.signals.memmap import MappedArray
 from softmine.signals.volume import folder, nifti, tiff
-from softmine.signals.volume.data import VolumeData, check_layout, last_axis_note
+from softmine.signals.volume.data import VolumeData, check_layout, kept_bytes, last_axis_note
 
 
 def read(path: Path) -> VolumeData:
@@ -99,10 +99,11 @@ def _read_npz(path: Path, where: str) -> VolumeData:
         try:
             with archive.open(members[0]) as file:
                 start = io.BytesIO(file.read(2**16))
-                shape, _, dtype = npy_header(start, where)
+                shape, order, dtype = npy_header(start, where)
                 shape, notes = _without_ones(shape)
                 check_layout(shape, dtype, where)
-                check_unpacked(path, math.prod(shape) * dtype.itemsize, where, "voxels")
+                size = math.prod(shape) * dtype.itemsize
+                check_unpacked(path, size, where, "voxels", peak=kept_bytes(size, dtype, order == "C"))
             with archive.open(members[0]) as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)
         except SoftmineError:

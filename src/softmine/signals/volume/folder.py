@@ -10,10 +10,10 @@ import numpy as np
 
 from softmine.checks import leads_out
 from softmine.domain import SoftmineError
-from softmine.signals.files import NPY, TIFF, check_file
+from softmine.signals.files import NPY, TIFF, check_file, physical_memory
 from softmine.signals.image import files as image_files
 from softmine.signals.image.data import ImageData
-from softmine.signals.image.memmap import MappedImage, physical_memory
+from softmine.signals.image.memmap import MappedImage
 from softmine.signals.volume.data import VolumeData, check_layout
 from softmine.signals.volume.tiff import TiffStack
 

@@ -69,7 +69,13 @@ def read(path: Path, where: str, start: bytes, zipped: bool) -> VolumeData:
     spatial, _ = check_layout(shape, dtype, where)
     offset, count = int(header.get_data_offset()), math.prod(shape) * dtype.itemsize
     mapped = None if zipped else MappedArray(path, dtype, shape, offset, "F")
-    array = mapped.array if mapped else _unzip(path, where, offset, count, dtype).reshape(shape, order="F")
+    if mapped:
+        array, more = mapped.array, path.stat().st_size - offset - count
+    else:
+        values, more = _unzip(path, where, offset, count, dtype)
+        array = values.reshape(shape, order="F")
+    if more > 0:
+        notes = (*notes, f"{more:,} bytes after its voxels left out")
     voxel_size = tuple(float(size) for size in header.get_zooms()[:3])
     known = all(0 < size < math.inf for size in voxel_size)
     thickest = None
@@ -117,20 +123,29 @@ def _header(nibabel: Any, path: Path, where: str, start: bytes, zipped: bool) ->
         raise SoftmineError(
             f"{where}: its NIfTI header is truncated or damaged; get a complete copy"
         ) from error
-    if header.get_data_offset() < 352 or min(header.get_data_shape(), default=0) < 0:
+    if header.get_data_offset() < 352:
+        raise SoftmineError(
+            f"{where}: its header says that its voxels begin at byte {header.get_data_offset()}, which is in the header "
+            "(vox_offset); put 352 there if they follow it"
+        )
+    if min(header.get_data_shape(), default=0) < 0:
         raise SoftmineError(f"{where}: its NIfTI header is damaged; get a complete copy")
     return header
 
 
-def _unzip(path: Path, where: str, offset: int, count: int, dtype: np.dtype) -> np.ndarray:
+def _unzip(path: Path, where: str, offset: int, count: int, dtype: np.dtype) -> tuple[np.ndarray, int]:
+    """Voxels of ``count`` bytes, and how many bytes follow them."""
     size = path.stat().st_size
-    data, more = b"", 0
+    data, found, more = np.empty(0, np.uint8), 0, 0
     if offset + count <= size * DEFLATE_MOST:  # else it cannot be there
-        check_unpacked(path, offset + count, where, "voxels")
+        # They are stored the other way round than they are kept.
+        check_unpacked(path, offset + count, where, "voxels", peak=offset + 2 * count)
         try:
             with gzip.open(path) as file:
                 file.seek(offset)
-                data = file.read(count)
+                data = np.empty(count, np.uint8)
+                while found < count and (length := file.readinto(data[found:].data)):
+                    found += length
                 while more <= _MOST_AFTER and (
                     block := file.read(2**20)
                 ):  # at the end, gzip checks all that it unpacked
@@ -143,12 +158,12 @@ def _unzip(path: Path, where: str, offset: int, count: int, dtype: np.dtype) -> 
         raise SoftmineError(
             f"{where}: it is damaged, it holds {_MOST_AFTER:,} bytes or more after its voxels; save it again"
         )
-    if len(data) < count:
+    if found < count:
         raise SoftmineError(
             f"{where}: it is truncated, its header promises {count:,} bytes of voxels that are not there; get a "
             "complete copy"
         )
-    return np.frombuffer(data, dtype)
+    return data.view(dtype), more
 
 
 def _orientation(nibabel: Any, header: Any) -> tuple[str, ...] | None:

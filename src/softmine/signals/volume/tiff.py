@@ -18,7 +18,7 @@ from softmine.signals.files import check_length, check_unpacked
 from softmine.signals.grid import Number
 from softmine.signals.libraries import logged_errors
 from softmine.signals.memmap import MappedArray
-from softmine.signals.volume.data import MAX_CHANNELS, VolumeData, check_layout, last_axis_note
+from softmine.signals.volume.data import MAX_CHANNELS, VolumeData, check_layout, kept_bytes, last_axis_note
 
 _IMAGEJ_KEPT = (
     "unit",
@@ -136,10 +136,17 @@ def _stack(file: tifffile.TiffFile, path: Path, where: str) -> VolumeData:
         dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
         mapped = MappedArray(path, dtype, tuple(series.shape), series.dataoffset, "C", order)
     else:
-        check_unpacked(path, math.prod(shape) * np.dtype(series.dtype).itemsize, where, "voxels")
+        values, dtype = math.prod(shape), np.dtype(series.dtype)
+        size = values * dtype.itemsize
+        peak = kept_bytes(size, dtype.newbyteorder("="), moved == len(shape) - 1)
+        gaps = values if tiff_tags.nodata(page) is not None else 0
+        check_unpacked(path, size, where, "voxels", peak=peak + gaps)
     array = mapped.array if mapped else np.moveaxis(series.asarray(), moved, -1)
     if channel is None and (axes[moved] != "T" or shape[moved] <= MAX_CHANNELS):
         notes += last_axis_note(array.shape)
+    orientation = page.tags.valueof(274, 1)
+    if orientation in range(2, 9):
+        notes.append(f"its pages are as they are stored, not turned as their orientation {orientation} says")
     stack = TiffStack(axes, moved, *_described(file, series, page))
     return VolumeData(array, mapped, nodata=tiff_tags.nodata(page), layers=0, tiff=stack, notes=tuple(notes))
 
