@@ -1,4 +1,4 @@
-"""Small files that would unpack to gigabytes: each under 2 MiB, most far below."""
+"""Small files that would unpack to gigabytes: each under 2 MiB, most far below; and some that are as large as they may be."""
 
 from __future__ import annotations
 
@@ -37,9 +37,17 @@ def zeros(size: int) -> bytes:
 
 def png(path: Path) -> None:
     """16,384 x 16,384 pixels of RGBA."""
-    side = 2**14
-    header = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
-    chunks = (b"IHDR", header), (b"IDAT", zeros(side * (4 * side + 1))), (b"IEND", b"")
+    _png(path, 2**14, 2**14)
+
+
+def flat_png(path: Path) -> None:
+    """12,000 x 8,000 pixels of RGBA, which a plain drawing may have."""
+    _png(path, 12_000, 8_000)
+
+
+def _png(path: Path, width: int, height: int) -> None:
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    chunks = (b"IHDR", header), (b"IDAT", zeros(height * (4 * width + 1))), (b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*each) for each in chunks))
 
 
@@ -138,11 +146,18 @@ def nifti_extension(path: Path) -> None:
     _nifti(path, 2**30, (2, 2, 2), GIBIBYTE + 352, extension=2**30 - 352)
 
 
-def _nifti(path: Path, offset: int, shape: tuple[int, ...], size: int, extension: int = 0) -> None:
+def labels(path: Path) -> None:
+    """300 MiB of float64 that are all 0, as masks of scans nearly are."""
+    _nifti(path, 352, (340, 340, 340), 352 + 8 * 340**3, kind=64)
+
+
+def _nifti(
+    path: Path, offset: int, shape: tuple[int, ...], size: int, extension: int = 0, kind: int = 2
+) -> None:
     header = bytearray(352)
     struct.pack_into("<i", header, 0, 348)
     struct.pack_into("<8h", header, 40, 3, *shape, 1, 1, 1, 1)
-    struct.pack_into("<hh", header, 70, 2, 8)
+    struct.pack_into("<hh", header, 70, kind, max(8, kind))
     struct.pack_into("<8f", header, 76, *[1.0] * 8)
     struct.pack_into("<f", header, 108, float(offset))
     header[344:348] = b"n+1\0"
@@ -157,11 +172,11 @@ def _nifti(path: Path, offset: int, shape: tuple[int, ...], size: int, extension
 
 
 def exr(path: Path) -> None:
-    """16,000 x 4,200 pixels of zeros, 256 MB as floats."""
+    """16,000 x 6,600 pixels of zeros, 400 MiB as floats, of which reading needs two."""
     import OpenEXR
 
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
-    with OpenEXR.File(header, {"Y": np.zeros((16_000, 4_200), np.float16)}) as file:
+    with OpenEXR.File(header, {"Y": np.zeros((16_000, 6_600), np.float16)}) as file:
         file.write(str(path))
 
 
@@ -270,10 +285,11 @@ BOMBS: dict[str, dict[str, Callable[[Path], None]]] = {
     "image": {
         "rgba.png": png, "profile.png": png_profile, "screen.gif": gif, "runs.bmp": bmp, "strip.tif": tiff_strip,
         "size.tif": tiff_size, "empty.tif": tiff_empty, "packbits.tif": tiff_packbits, "zeros.exr": exr, "blank.webp": webp,
+        "flat.png": flat_png,
     },
     "volume": {
         "strip.tif": tiff_strip, "deflate.npz": npz, "lzma.npz": npz_lzma, "voxels.nii.gz": nifti, "tail.nii.gz": nifti_tail,
-        "extension.nii.gz": nifti_extension,
+        "extension.nii.gz": nifti_extension, "labels.nii.gz": labels,
     },
     "shape": {
         "nodes.glb": glb_nodes, "instances.glb": glb_instances, "primitives.glb": glb_primitives, "chain.glb": glb_chain,
