@@ -109,15 +109,15 @@ def _tiff(path: Path, width: int, height: int, data: bytes, compression: int, sa
 
 
 def npz(path: Path) -> None:
-    """A volume of 1,024^3 zeros."""
+    """A volume of 1,000^3 zeros."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
-        header, {"descr": "|u1", "fortran_order": False, "shape": (2**10, 2**10, 2**10)}
+        header, {"descr": "|u1", "fortran_order": False, "shape": (1000, 1000, 1000)}
     )
     start = header.getvalue()
     packer = zlib.compressobj(9, wbits=-15)
-    packed = packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH) + deflated(GIBIBYTE)
-    name, size = b"volume.npy", len(start) + GIBIBYTE
+    packed = packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH) + deflated(10**9)
+    name, size = b"volume.npy", len(start) + 10**9
     common = struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 33, 0, len(packed), size, len(name), 0)
     local = b"PK\3\4" + common + name + packed
     central = b"PK\1\2" + struct.pack("<H", 20) + common + struct.pack("<HHHII", 0, 0, 0, 0, 0) + name
@@ -132,8 +132,8 @@ def npz_lzma(path: Path) -> None:
 
 
 def nifti(path: Path) -> None:
-    """1,024^3 voxels of zeros, in gzip."""
-    _nifti(path, 352, (1024, 1024, 1024), 352 + GIBIBYTE)
+    """1,000^3 voxels of zeros, in gzip."""
+    _nifti(path, 352, (1000, 1000, 1000), 352 + 10**9)
 
 
 def nifti_tail(path: Path) -> None:
@@ -168,7 +168,10 @@ def _nifti(
     packer = zlib.compressobj(9, wbits=-15)
     packed = packer.compress(bytes(header) + more) + packer.flush(zlib.Z_FULL_FLUSH)
     packed += deflated(size - len(header) - len(more))
-    path.write_bytes(b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + packed + struct.pack("<II", 0, size % 2**32))
+    check = 0
+    if kind == 64:  # what is read to its end is checked
+        check = zlib.crc32(bytes(size - len(header) - len(more)), zlib.crc32(bytes(header) + more))
+    path.write_bytes(b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + packed + struct.pack("<II", check, size % 2**32))
 
 
 def exr(path: Path) -> None:
