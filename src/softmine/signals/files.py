@@ -77,11 +77,12 @@ def check_unpacked(path: Path, size: int, where: str, what: str = "values", peak
         peak: bytes that reading takes at a time, where that is more: conversions need what they convert, too.
 
     Raises:
-        SoftmineError: it is more than ``UNPACKED_BYTES`` and more than ``DEFLATE_MOST`` times the file; the file is smaller than
-            ``SMALL_BYTES`` and its peak above ``SMALL_MEMORY``; or that is more than the machine's memory.
+        SoftmineError: it is more than ``UNPACKED_BYTES`` and more than ``DEFLATE_MOST`` times the file; its peak is more than that, or
+            of a file smaller than ``SMALL_BYTES`` more than ``SMALL_MEMORY``; or it is more than the machine's memory.
     """
     own, peak = path.stat().st_size, max(size, peak)
-    if size > max(UNPACKED_BYTES, DEFLATE_MOST * own) or (own < SMALL_BYTES and peak > SMALL_MEMORY):
+    most = SMALL_MEMORY if own < SMALL_BYTES else DEFLATE_MOST * own
+    if size > max(UNPACKED_BYTES, DEFLATE_MOST * own) or peak > most:
         raise SoftmineError(
             f"{where}: its {own:,} bytes claim to unpack to {size / 2**30:.1f} GiB of {what}, more than a file so small is "
             "trusted with; if that is right, save them uncompressed"
