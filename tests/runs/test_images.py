@@ -2,26 +2,71 @@
 
 import numpy as np
 import pytest
+import torch
 
-from softmine.runs.images import DENSITY_RANGE, _density, density_colors, error_colors, to_bytes
+from softmine.domain import Box
+from softmine.runs.images import (
+    DENSITY_RANGE,
+    NOT_MEASURED,
+    density,
+    density_colors,
+    error_colors,
+    to_bytes,
+    write_samples,
+)
+from softmine.training.record import SampleRecord
 
 
 @pytest.mark.parametrize(("mean", "side"), [(5.0, 1), (3.9, 2), (1.01, 2), (0.9, 4), (0.1, 8)])
 def test_a_map_is_as_fine_as_its_counts_allow(mean, side):
     counts = np.random.default_rng(0).poisson(mean, (200, 256))
-    density = _density(counts)
-    assert density.shape == counts.shape
+    relative = density(counts, np.ones_like(counts))
+    assert relative.shape == counts.shape
     # Cells of side x side are of one color, and neighbors are not.
-    blocks = density.reshape(200 // side, side, 256 // side, side)
+    blocks = relative.reshape(200 // side, side, 256 // side, side)
     assert np.array_equal(blocks, np.broadcast_to(blocks[:, :1, :, :1], blocks.shape))
     assert np.mean(blocks[1:, 0, :, 0] != blocks[:-1, 0, :, 0]) > 0.5
-    assert density.mean() == pytest.approx(1)
+    assert relative.mean() == pytest.approx(1)
 
 
 def test_the_coarsest_map_has_eight_cells_a_side():
     counts = np.zeros((64, 64))
     counts[0, 0] = 1
-    assert np.count_nonzero(_density(counts)) == 64
+    assert np.count_nonzero(density(counts, np.ones((64, 64)))) == 64
+
+
+@pytest.mark.parametrize("mean", [50, 1])
+def test_uniform_samples_are_even_over_what_holds_data(mean):
+    held = np.full((32, 32), 4)
+    held[:16] = 0
+    held[20, :8] = 1
+    counts = np.random.default_rng(0).poisson(held * mean)
+    relative = density(counts, held)
+    np.testing.assert_array_equal(np.isnan(relative), held == 0)
+    assert relative[16:].mean() == pytest.approx(1, abs=0.1)
+    assert np.median(relative[20, :8]) == pytest.approx(1, abs=0.6)
+    colors = density_colors(relative)
+    assert (colors[:16] == to_bytes(np.array(NOT_MEASURED))).all()
+    assert (colors[16:] != to_bytes(np.array(NOT_MEASURED))).any(-1).all()
+
+
+@pytest.mark.parametrize(
+    ("ends", "labels"),
+    [
+        ([1], ["the whole run: steps 0 to 1"]),
+        ([1, 100], ["early: steps 0 to 1", "middle and late: steps 1 to 100"]),
+        ([10, 50, 100], ["early: steps 0 to 10", "middle: steps 10 to 100", "late: steps 50 to 100"]),
+    ],
+)
+def test_a_short_run_has_no_stretch_twice(tmp_path, ends, labels):
+    record = SampleRecord(Box((8, 8)), torch.device("cpu"))
+    for end in ends:
+        for _ in range(4):
+            record.add(torch.rand(64, 2))
+        record.close(end)
+    entries = write_samples(record, tmp_path)
+    assert [entry["label"] for entry in entries] == labels
+    assert len({entry["file"] for entry in entries}) == len(labels) == len(list(tmp_path.iterdir()))
 
 
 def test_to_bytes_rounds_and_clips():

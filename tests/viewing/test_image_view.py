@@ -25,7 +25,7 @@ def test_a_picture_lies_in_the_middle_of_its_window():
 
 def test_samples_are_red_where_there_are_many_and_blue_where_there_are_few():
     counts = np.array([[100.0, 1.0], [25.0, 0.0]])
-    picture = density_map(counts, (40, 60)).astype(int)
+    picture = density_map(counts / counts.mean(), (40, 60)).astype(int)
     assert picture.shape == (40, 60, 3)
     assert picture[5, 5, 0] > picture[5, 5, 2] + 50
     assert picture[35, 55, 2] > picture[35, 55, 0] + 50

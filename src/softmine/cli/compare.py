@@ -14,6 +14,7 @@ from softmine.cli.console import PlainConsole
 from softmine.cli.flags import checked_settings, default_folder, folder, kind_command, options_of, read, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal, stored_options
+from softmine.cli.signal_line import print_signal
 from softmine.errors import SoftmineError
 from softmine.formatting import count, fixed, percent, signed, speedup
 from softmine.reports import write_compare_report
@@ -80,6 +81,7 @@ def compare_command(
     results = new_results(task, settings, command, plain(options))
     made = files.make_folder(folder, lambda path: files.write_json(path / "results.json", results))
     console = PlainConsole()
+    print_signal(console, task, folder)
     try:
         compare(folder, task, settings, results, console, interrupted)
         if not results["runs"] and not results.get("tuning"):
@@ -135,6 +137,7 @@ def _resume(
     if not is_complete(settings, results):
         results.setdefault("resumed", []).append({"command": command, "versions": devices.versions()})
     console = PlainConsole()
+    print_signal(console, task, folder)
     compare(folder, task, settings, results, console, interrupted)
     return _close(folder, settings, results, console)
 

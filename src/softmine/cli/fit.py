@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from softmine.cli.complain import compiling_told, complain
 from softmine.cli.console import PlainConsole
@@ -25,6 +24,7 @@ from softmine.cli.flags import (
 )
 from softmine.cli.parse import parse
 from softmine.cli.resume import check_resumable, same_signal, stored_options, stored_settings
+from softmine.cli.signal_line import print_signal
 from softmine.registry import Spec
 from softmine.reports import write_fit_report
 from softmine.runs.files import check_free
@@ -96,7 +96,7 @@ def fit_command(
     if run is None:
         out = args.out or default_folder(stem(task), Spec.parse(settings.sampler).name)
         run = new_run(out, prepared, command, plain(options))
-    console.print(Text.assemble((task.signal.name, "bold"), f"  {task.size()}  ->  {run.path}"))
+    print_signal(console, task, run.path)
     with beside(args, run, prepared) if beside else nullcontext():
         outcome = fit(run, prepared, console, interrupted, command if resumed else None)
         return _close(outcome, console)

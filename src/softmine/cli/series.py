@@ -16,6 +16,7 @@ from softmine.cli.console import PlainConsole
 from softmine.cli.flags import Flag, about, checked_settings, default_folder, folder, kind_command, read, stem
 from softmine.cli.parse import parse
 from softmine.cli.resume import same_signal
+from softmine.cli.signal_line import print_signal
 from softmine.errors import ArgumentError, SoftmineError
 from softmine.registry import AUTO
 from softmine.reports import write_compare_report
@@ -241,6 +242,7 @@ class _Command:
             settings = for_signal(self.settings_of(wanted, task, series.own_batch_sizes), task)
             results = new_results(task, settings, self.command, plain(options))
             files.make_folder(folder, lambda place: files.write_json(place / "results.json", results))
+        print_signal(console, task, folder)
         return compare(folder, task, settings, results, console, self.interrupted)
 
     def settings_of(self, settings: CompareSettings, task: Task, own_batch_sizes: bool) -> CompareSettings:

@@ -10,6 +10,7 @@ from typing import Any
 from softmine.reports import charts, text
 from softmine.reports.images import gallery
 from softmine.reports.page import read_object
+from softmine.reports.signal_table import signal_context
 from softmine.reports.verdict import Row, best_figures, compared, given, strip, table, verdict
 from softmine.runs.files import refuse_links
 from softmine.study.curves import Spread, gain
@@ -115,8 +116,7 @@ def compare_page(folder: Path) -> dict[str, Any]:
     shown, folded = text.settings(comparison.settings)
     return {
         "comparison": comparison,
-        "title": comparison.signal.name,
-        "size": text.size(comparison.signal.shape, comparison.unit),
+        **signal_context(comparison),
         "created": text.moment(comparison.created),
         "headline": result.lead,
         "qualified": result.rest,

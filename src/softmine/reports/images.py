@@ -18,6 +18,7 @@ from PIL import Image, ImageChops
 from softmine.checks import leads_out
 from softmine.reports.page import read_optional
 from softmine.reports.verdict import Row
+from softmine.runs.images import STRETCHES, stretch_label
 from softmine.signals.files import check_unpacked
 from softmine.study.json_fields import Record, number_pair, stored
 from softmine.study.results import Comparison, RunImages, RunResult, SignalInfo
@@ -26,12 +27,12 @@ SMALL = 300
 """Images below this many pixels on the long side are kept exact and enlarged by the browser."""
 DIVERGING = "RdBu_r"
 """The color map of sample densities that :func:`density_key` can explain."""
-STRETCHES = ("early", "middle", "late")
 DETAIL_FROM = 600
 """Images larger than this are shown so reduced that a detail at full size says more."""
 GALLERY_BYTES = 1_500_000
 """Of all reduced images of a comparison together, before base64, so that its page stays under 3 MB."""
 MOST_DETAILS = 7
+GAPS = "Slate gray: no data."
 _bomb_guard = threading.Lock()
 
 
@@ -208,12 +209,15 @@ def gradient(name: str | None) -> str | None:
     return f"linear-gradient(to right, {', '.join(stops)})"
 
 
-def density_key(name: str | None, span: tuple[float, float] | None) -> dict[str, str] | None:
+def density_key(
+    name: str | None, span: tuple[float, float] | None, gaps: bool = False
+) -> dict[str, str] | None:
     """How to read a map of sample density: its words, and a gradient with the texts at its ends.
 
     Args:
         name: the map's color map; ``None``, or one that is not known, gives no key.
         span: least and greatest density relative to uniform that have a color of their own.
+        gaps: whether parts of the signal hold no data.
     """
     if name != DIVERGING:
         return None
@@ -222,6 +226,8 @@ def density_key(name: str | None, span: tuple[float, float] | None) -> dict[str,
         "Where it is red, more training samples fell in that stretch of the run than uniform "
         "sampling would have put there; where it is blue, fewer."
     )
+    if gaps:
+        words += f" {GAPS}"
     if span is not None and all(span):
         low = f"1/{1 / span[0]:.3g}" if span[0] < 1 else f"{span[0]:.3g}"
         low, high = f"{low} of uniform", f"{span[1]:.3g} times uniform"
@@ -257,16 +263,16 @@ class _Notes(Record):
         return f"Reconstruction: {note}." if note else ""
 
 
-def _error_key(scale: float | None, value_range: tuple[float, float] | None) -> dict[str, str] | None:
+def _error_key(scale: float | None, signal: SignalInfo) -> dict[str, str] | None:
     """What the colors of the error map mean; ``None`` where the run did not say."""
     if scale is None:
         return None
     full = f"{100 * scale:.3g}%"
     words = f"Full color: a mean error over channels of {full} of the value range, or more"
-    if value_range is not None:
-        low, high = value_range
+    if signal.value_range is not None:
+        low, high = signal.value_range
         words += f" ({scale * (high - low):.3g} in a range of {low:g} to {high:g})"
-    return {"high": full, "words": words + "."}
+    return {"high": full, "words": f"{words}.{f' {GAPS}' if signal.has_gaps else ''}"}
 
 
 def _detail(
@@ -304,7 +310,7 @@ def run_images(run: Path, signal: SignalInfo) -> dict[str, Any]:
         "reconstruction": embed(result) if result is not None else None,
         "error": embed(error, limit=300_000, exact=True) if error is not None else None,
         "bar": gradient(notes.color_maps.get("error")),
-        "error_key": _error_key(notes.error_scale, signal.value_range),
+        "error_key": _error_key(notes.error_scale, signal),
         "note": notes.words,
         "outputs": [
             {"file": f"images/{one.file}", "label": one.label}
@@ -317,7 +323,7 @@ def run_images(run: Path, signal: SignalInfo) -> dict[str, Any]:
             for label, image in found
             if image is not None
         ],
-        "density": density_key(notes.color_maps.get("samples"), notes.density_range),
+        "density": density_key(notes.color_maps.get("samples"), notes.density_range, signal.has_gaps),
     }
 
 
@@ -330,6 +336,11 @@ def _first(folder: Path, runs: Sequence[RunResult], kind: str) -> list[Path]:
         if found:
             return found
     return []
+
+
+def _stretch(path: Path) -> str:
+    """The stretch of a run that a map of samples is of, in words."""
+    return stretch_label(path.stem.rpartition("_")[2])
 
 
 def _differ_most(reconstructions: dict[str, Path], baseline: str | None) -> tuple[str, Window] | None:
@@ -369,7 +380,7 @@ def gallery(folder: Path, comparison: Comparison, rows: list[Row]) -> dict[str, 
 
     first = {kind: {label: paths[0] for label, paths in entries.items()} for kind, entries in kinds.items()}
     samples = [
-        {"label": label, "stretches": embedded(dict(zip(STRETCHES, paths, strict=False)), 480, True)}
+        {"label": label, "stretches": embedded({_stretch(path): path for path in paths}, 480, True)}
         for label, paths in kinds["samples"].items()
     ]
     baseline = next((row.label for row in rows if row.baseline), None)
@@ -397,5 +408,8 @@ def gallery(folder: Path, comparison: Comparison, rows: list[Row]) -> dict[str, 
         "bar": gradient(comparison.color_maps.get("error")),
         # The error that gets full color, where all error maps share it.
         "scale": scales.pop() if len(scales) == 1 else None,
-        "density": density_key(comparison.color_maps.get("samples"), comparison.density_range),
+        "gaps": GAPS if comparison.signal.has_gaps else "",
+        "density": density_key(
+            comparison.color_maps.get("samples"), comparison.density_range, comparison.signal.has_gaps
+        ),
     }

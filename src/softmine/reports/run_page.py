@@ -11,6 +11,7 @@ from typing import Any
 from softmine.reports import charts, text
 from softmine.reports.images import run_images
 from softmine.reports.page import read_lines, read_object, read_optional
+from softmine.reports.signal_table import signal_context
 from softmine.runs.files import refuse_links
 from softmine.study.json_fields import Record, apart, stored
 from softmine.study.results import Described
@@ -89,11 +90,6 @@ class Run(Described):
         """The sampler with its options."""
         return str(self.settings.get("sampler") or "")
 
-    @property
-    def cells(self) -> float | None:
-        """Cells of the signal; ``None`` where its shape is not known."""
-        return float(math.prod(self.signal.shape[:-1])) if len(self.signal.shape) > 1 else None
-
     @staticmethod
     def read(folder: Path) -> Run:
         """The record of a folder, of which only ``config.json`` is needed.
@@ -165,7 +161,7 @@ def _measured_on(run: Run, result: Evaluation) -> str:
     if not subsets:
         return f"PSNR was measured on all {unit}."
     part, evaluated = f"a fixed subset of {unit}", subsets[-1].evaluated
-    cells = run.signal.measured.cells or run.cells
+    cells = run.signal.measured.cells or run.signal.cells
     if evaluated:
         share = f", {100 * evaluated / cells:.2g}% of all" if cells else ""
         part = f"a fixed subset of {text.count(evaluated)} {unit}{share}"
@@ -197,9 +193,10 @@ def _facts(run: Run, result: Evaluation | None) -> list[tuple[str, str]]:
             facts.append(("Per step", f"{text.significant(step_ms)} ms"))
         if last.samples:
             facts.append(("Samples", text.compact(last.samples)))
-            if run.cells:
+            cells = run.signal.valid or run.signal.cells
+            if cells:
                 cell = run.unit.removesuffix("s")
-                facts.append((f"Samples per {cell}", text.significant(last.samples / run.cells)))
+                facts.append((f"Samples per {cell}", text.significant(last.samples / cells)))
     if run.parameters is not None:
         facts.append(("Parameters", text.compact(run.parameters)))
     return facts
@@ -269,7 +266,6 @@ def fit_page(folder: Path) -> dict[str, Any]:
     extra = {key: value for key in ("seed", "parameters") if (value := getattr(run, key)) is not None}
     groups, rest = text.settings({**run.settings, **extra})
     return {
-        "title": run.signal.name,
         "task": run.task,
         "created": text.moment(run.created),
         "headline": _headline(run, result),
@@ -289,14 +285,7 @@ def fit_page(folder: Path) -> dict[str, Any]:
         "measured_on": _measured_on(run, result) if result is not None else "",
         "groups": groups,
         "rest": rest,
-        "signal": {
-            "path": run.signal.path or ("built in" if run.signal.fingerprint else text.NOTHING),
-            "size": text.size(run.signal.shape, run.unit),
-            "dtype": run.signal.dtype or text.NOTHING,
-            "notes": "; ".join(run.signal.notes) or "none",
-            "corruption": run.signal.corruption.text if run.signal.corruption else "no",
-            "fingerprint": run.signal.fingerprint or text.NOTHING,
-        },
+        **signal_context(run),
         "versions": text.versions([run.versions, *(one.versions for one in run.resumed)]),
         "command": run.command,
         "resumed": [one.command for one in run.resumed],

@@ -18,10 +18,12 @@ from softmine.training.record import SampleRecord
 
 MAP_SIDE = 960
 EARLY = 0.1
+STRETCHES = ("early", "middle", "late")
+"""Of a run, whose samples are shown apart."""
 COLOR_MAPS = {"error": "magma", "samples": "RdBu_r"}
 """What is drawn in which of matplotlib's color maps."""
-NOT_MEASURED = (0.20, 0.26, 0.36)
-"""The color of an error map where there is nothing to measure, which is none of its color map."""
+NOT_MEASURED = (0.44, 0.50, 0.56)
+"""The color of maps of errors and samples where there is nothing to measure or to draw, slate gray, which is none of theirs."""
 DENSITY_RANGE = 8.0
 """Times the mean density that gets the last color; the first is for one over that."""
 
@@ -36,7 +38,7 @@ def to_bytes(values: Array) -> Bytes:
 
 
 def error_colors(error: Map, scale: float) -> Rgb:
-    """Errors (h, w) from black, none, to the brightest color at ``scale``; NaN, what is not measured, is a dark blue."""
+    """Errors (h, w) from black, none, to the brightest color at ``scale``; NaN, what is not measured, is slate gray."""
     colors = matplotlib.colormaps[COLOR_MAPS["error"]](
         np.clip(np.nan_to_num(error) / scale, 0, 1), bytes=True
     )
@@ -44,9 +46,15 @@ def error_colors(error: Map, scale: float) -> Rgb:
 
 
 def density_colors(density: Map) -> Rgb:
-    """Samples a cell over their mean, (h, w), on a logarithmic scale: an eighth is blue, one white, eight times red."""
-    shade = np.log2(np.clip(density, 1 / DENSITY_RANGE, DENSITY_RANGE)) / np.log2(DENSITY_RANGE)
-    return matplotlib.colormaps[COLOR_MAPS["samples"]](0.5 + 0.5 * shade, bytes=True)[..., :3]
+    """Samples relative to uniform ones, (h, w), on a logarithmic scale: an eighth is blue, one white, eight times red.
+
+    NaN, where no sample can fall, is slate gray.
+    """
+    shade = np.log2(np.clip(np.nan_to_num(density), 1 / DENSITY_RANGE, DENSITY_RANGE)) / np.log2(
+        DENSITY_RANGE
+    )
+    colors = matplotlib.colormaps[COLOR_MAPS["samples"]](0.5 + 0.5 * shade, bytes=True)
+    return np.where(np.isnan(density)[..., None], to_bytes(np.array(NOT_MEASURED)), colors[..., :3])
 
 
 def error_scale(result: Reconstruction) -> float:
@@ -73,23 +81,34 @@ def write_error(error: Array, path: Path, scale: float) -> None:
 def write_samples(record: SampleRecord, folder: Path, prefix: str = "samples") -> list[dict[str, Any]]:
     """Writes maps of where the samples fell early, in the middle and late; returns file, label and steps of each.
 
-    A map shows samples a cell relative to uniform on a logarithmic scale: an eighth as many is full blue, as many is
-    white, eight times as many is full red.
+    A map shows samples a cell relative to uniform ones over what holds data, on a logarithmic scale: an eighth as many is
+    full blue, as many is white, eight times as many is full red; without data it is slate gray. A run too short for three
+    stretches has fewer maps.
     """
-    entries = []
+    entries, held = [], record.held
     for name, (first, last, counts) in _phases(record):
-        density = _as_image(_density(counts))
-        height, width = density.shape
+        shown = _as_image(density(counts, held))
+        height, width = shown.shape
         enlarge = max(1, MAP_SIDE // 2 // max(height, width))
-        image = Pillow.fromarray(density_colors(density)).resize(
+        image = Pillow.fromarray(density_colors(shown)).resize(
             (width * enlarge, height * enlarge), Pillow.Resampling.NEAREST
         )
         file = f"{prefix}_{name}.png"
         _save(image, folder / file)
-        entries.append(
-            {"file": file, "label": f"{name}: steps {first:,} to {last:,}", "steps": [first, last]}
-        )
+        label = f"{stretch_label(name)}: steps {first:,} to {last:,}"
+        entries.append({"file": file, "label": label, "steps": [first, last]})
     return entries
+
+
+def stretch_label(name: str) -> str:
+    """The stretch of a run that the name of a map's file ends in, in words.
+
+    Example:
+        >>> stretch_label("early"), stretch_label("middle-late"), stretch_label("early-middle-late")
+        ('early', 'middle and late', 'the whole run')
+    """
+    parts = name.split("-")
+    return "the whole run" if len(parts) == len(STRETCHES) else " and ".join(parts)
 
 
 def write_images(result: Reconstruction, outputs: list[Output], record: SampleRecord, folder: Path) -> None:
@@ -124,12 +143,13 @@ def block_mean(values: Array, factor: int) -> Array:
     """Means over blocks of ``factor`` x ``factor``; the last block of an axis may be smaller."""
     if factor == 1:
         return values
-    rows = np.arange(0, values.shape[0], factor)
-    columns = np.arange(0, values.shape[1], factor)
-    sums = np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
-    heights = np.diff(np.append(rows, values.shape[0]))
-    widths = np.diff(np.append(columns, values.shape[1]))
-    return sums / np.multiply.outer(heights, widths)
+    heights, widths = (np.diff(np.append(np.arange(0, size, factor), size)) for size in values.shape)
+    return _block_sum(values, factor) / np.multiply.outer(heights, widths)
+
+
+def _block_sum(values: Array, factor: int) -> Array:
+    rows, columns = (np.arange(0, size, factor) for size in values.shape)
+    return np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
 
 
 def _phases(record: SampleRecord) -> list[tuple[str, tuple[int, int, Array]]]:
@@ -143,23 +163,31 @@ def _phases(record: SampleRecord) -> list[tuple[str, tuple[int, int, Array]]]:
     early = [s for s in stretches if s[1] <= EARLY * end] or stretches[:1]
     middle = [s for s in stretches if s[0] < 0.55 * end and s[1] > 0.45 * end] or stretches[-1:]
     late = [s for s in stretches if s[0] >= 0.9 * end] or stretches[-1:]
-    return [
-        (name, (part[0][0], part[-1][1], np.sum([counts for _, _, counts in part], 0)))
-        for name, part in (("early", early), ("middle", middle), ("late", late))
-    ]
+    # Of a short run they may be one stretch, which is shown once.
+    found: dict[tuple[int, int], tuple[list[str], Array]] = {}
+    for name, part in zip(STRETCHES, (early, middle, late), strict=True):
+        counts = np.sum([counts for _, _, counts in part], 0)
+        found.setdefault((part[0][0], part[-1][1]), ([], counts))[0].append(name)
+    return [("-".join(names), (*steps, counts)) for steps, (names, counts) in found.items()]
 
 
-def _density(counts: Array) -> Array:
-    """Counts relative to their mean, pooled until a cell holds enough of them to mean something."""
-    shape = counts.shape
-    factor = 1
-    while counts.ndim == 2 and counts.mean() * factor**2 < 4 and max(counts.shape) > 8:
+def density(counts: Array, held: Array) -> Array:
+    """Samples relative to uniform ones, of the shape of the grid, pooled until a cell holds enough of them to mean something.
+
+    Args:
+        counts: samples in each cell of a grid.
+        held: how much of the signal with data lies in each; where there is none, the density is NaN.
+    """
+    empty, factor = held == 0, 1
+    rate = counts.sum() / max(held.sum(), 1)
+    counts, held = np.asarray(counts, np.float64), np.asarray(held, np.float64)
+    while counts.ndim == 2 and counts.sum() < 4 * np.count_nonzero(held) and max(counts.shape) > 8:
         factor *= 2
-        counts = block_mean(counts, 2)
-    density = counts / max(counts.mean(), 1e-9)
-    if factor == 1:
-        return density
-    return density.repeat(factor, 0).repeat(factor, 1)[: shape[0], : shape[1]]
+        counts, held = _block_sum(counts, 2), _block_sum(held, 2)
+    relative = counts / np.maximum(held * rate, 1e-9)
+    if factor > 1:
+        relative = relative.repeat(factor, 0).repeat(factor, 1)[: empty.shape[0], : empty.shape[1]]
+    return np.where(empty, np.nan, relative)
 
 
 def _as_image(density: Array) -> Array:

@@ -273,6 +273,7 @@ class SignalInfo(Record):
         dtype: the type of the file's values.
         fingerprint: of the file's content.
         value_range: least and greatest value that the file's type can hold.
+        valid: how many cells hold data, where not all do.
         measured: what is measured of it, where that is not every cell.
         corruption: how it was made dirty for training; ``None`` where it was not. Quality is of the clean signal.
         notes: what was chosen, converted or left out when it was read, one sentence each.
@@ -284,9 +285,20 @@ class SignalInfo(Record):
     dtype: str = ""
     fingerprint: str = ""
     value_range: tuple[float, float] | None = stored(read=number_pair)
+    valid: float | None = None
     measured: Measured = stored(default=Measured())
     corruption: CorruptionInfo | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> float | None:
+        """Its pixels, samples or voxels; ``None`` where its shape is not known."""
+        return float(math.prod(self.shape[:-1])) if len(self.shape) > 1 else None
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether some of its cells hold no data."""
+        return self.valid is not None and self.cells is not None and self.valid < self.cells
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ class SignalTask(Generic[S]):
             "name": signal.name,
             "path": str(signal.path) if signal.path else None,
             "shape": [*signal.domain.shape, signal.channels],
+            "valid": signal.domain.valid,
             "fingerprint": signal.fingerprint,
         }
         if corruption:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
+import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from softmine.domain import Box, Coords
@@ -15,6 +19,7 @@ MOST_STRETCHES = 80
 class SampleRecord:
     """Counts samples on a coarse grid, one count for each stretch between two evaluations.
 
+    A cell of the domain belongs to the coarse cell that its center lies in, so that uniform samples are even over those.
     One step in four is counted; nothing waits for the device.
     """
 
@@ -22,7 +27,12 @@ class SampleRecord:
         longest = max(domain.shape)
         side = MOST_CELLS if domain.dim <= 2 else 24
         scale = min(1.0, side / longest)
+        self.domain = domain
         self.grid = Box([max(1, round(size * scale)) for size in domain.shape])
+        self._coarse = [
+            torch.from_numpy(_coarse(fine, coarse)).to(device)
+            for fine, coarse in zip(domain.shape, self.grid.shape, strict=True)
+        ]
         self.counts = torch.zeros(self.grid.cells, device=device)
         self.stretches: list[tuple[int, int, Tensor]] = []
         self._since = 0
@@ -32,8 +42,30 @@ class SampleRecord:
         """Counts coordinates (N, D)."""
         self._drawn += 1
         if self._drawn % EVERY == 1:
-            cells = self.grid.cell(coords)
+            cells = torch.zeros(len(coords), dtype=torch.int64, device=coords.device)
+            for axis, (coarse, fine, size) in enumerate(
+                zip(self._coarse, self.domain.shape, self.grid.shape, strict=True)
+            ):
+                place = (coords[:, axis] * fine).long().clamp_(0, fine - 1)
+                cells = cells * size + (place if size == fine else coarse[place])
             self.counts.scatter_add_(0, cells, torch.ones_like(cells, dtype=self.counts.dtype))
+
+    @property
+    def held(self) -> Int[np.ndarray, "..."]:
+        """How many cells of the domain with data lie in each cell of the grid, of the grid's shape."""
+        coarse = [_coarse(*sizes) for sizes in zip(self.domain.shape, self.grid.shape, strict=True)]
+        mask = self.domain.mask
+        if mask is None:
+            counts = [
+                np.bincount(places, minlength=size)
+                for places, size in zip(coarse, self.grid.shape, strict=True)
+            ]
+            return np.asarray(functools.reduce(np.multiply.outer, counts))
+        held = mask.numpy()
+        for axis, (places, size) in enumerate(zip(coarse, self.grid.shape, strict=True)):
+            starts = np.searchsorted(places, np.arange(size))
+            held = np.add.reduceat(held, starts, axis=axis, dtype=np.int64)
+        return held
 
     def close(self, step: int) -> None:
         """Ends a stretch at ``step``."""
@@ -67,3 +99,8 @@ class SampleRecord:
                 first, last = name.split("-")
                 self.stretches.append((int(first), int(last), counts))
         self.stretches.sort(key=lambda stretch: stretch[0])
+
+
+def _coarse(fine: int, coarse: int) -> Int[np.ndarray, "..."]:
+    """The coarse cell along an axis that the center of each fine one lies in."""
+    return (2 * np.arange(fine) + 1) * coarse // (2 * fine)

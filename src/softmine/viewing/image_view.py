@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from torch import nn
 
 from softmine.runs.checkpoint import Snapshot
-from softmine.runs.images import DENSITY_RANGE, density_colors, error_colors, error_scale, to_bytes
+from softmine.runs.images import DENSITY_RANGE, density, density_colors, error_colors, error_scale, to_bytes
 from softmine.runs.task import Task
 from softmine.training.record import SampleRecord
 from softmine.viewing.browser_camera import BrowserCamera
@@ -66,7 +66,7 @@ class ImageView(View):
             record = SampleRecord(self.task.signal.domain, torch.device("cpu"))
             record.load(snapshot.groups["record"])
             counts = sum((counts for _, _, counts in record.stretches), torch.zeros(record.grid.shape))
-            images["samples"] = density_map(counts.numpy(), result.error.shape)
+            images["samples"] = density_map(density(counts.numpy(), record.held), result.error.shape)
         self.images = images
         self._legend.content = (
             f"error: bright is {scale:.3g} of the range; samples: red is {DENSITY_RANGE:.0f} x an even spread, blue 1/"
@@ -89,10 +89,10 @@ def to_colors(values: Float[np.ndarray, "h w c"]) -> Rgb:
     return np.broadcast_to(to_bytes(colors), (*values.shape[:2], 3))
 
 
-def density_map(counts: Float[np.ndarray, "a b"], shape: tuple[int, ...]) -> Rgb:
-    """Counts of samples as an image (h, w, 3) of ``shape``: white is an even spread, red eight times it, blue an eighth."""
-    colors = density_colors(counts / max(float(counts.mean()), 1e-9))
-    return np.asarray(Pillow.fromarray(colors).resize((shape[1], shape[0]), Pillow.Resampling.NEAREST))
+def density_map(relative: Float[np.ndarray, "a b"], shape: tuple[int, ...]) -> Rgb:
+    """Samples relative to uniform ones as an image (h, w, 3) of ``shape``, in the colors of ``density_colors``."""
+    colors = Pillow.fromarray(density_colors(relative))
+    return np.asarray(colors.resize((shape[1], shape[0]), Pillow.Resampling.NEAREST))
 
 
 def fitted(image: Rgb | None, width: int, height: int) -> Rgb:

@@ -217,7 +217,7 @@ class NerfTask(SignalTask[Photos]):
                 values.append(shot.color[part, part])
                 targets.append(target[part, part])
                 error = mean_error(values[-1], targets[-1])
-                errors.append(error if valid is None else error * valid[part, part])
+                errors.append(error if valid is None else np.where(valid[part, part], error, np.nan))
                 depths.append(shot.depth[part, part])
             report((done + 1) / len(wanted))
         names = ", ".join(test.views[index].name for index in chosen)

@@ -80,7 +80,6 @@ class VolumeTask(SignalTask[Volume]):
         found = super().describe() | {
             "dtype": volume.dtype,
             "value_range": list(volume.value_range),
-            "valid": volume.domain.valid,
             "voxel_size": list(data.voxel_size) if data.voxel_size else None,
             "length_unit": data.length_unit,
             "notes": volume.notes,
