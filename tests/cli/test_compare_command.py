@@ -4,6 +4,7 @@ import io
 import json
 import re
 
+import numpy as np
 import pytest
 from PIL import Image as Pillow
 
@@ -54,6 +55,34 @@ def test_results_have_every_run_and_a_summary(picture, tmp_path, capsys):
     assert "langevin:alpha=1.0,prior=uniform" in printed
     assert "overhead" in printed
     assert (out / "report.html").exists()
+
+
+def test_a_comparison_says_of_its_signal_what_a_fit_says(tmp_path, capsys):
+    heights = np.linspace(0, 4080, 40 * 30, dtype=np.uint16).reshape(40, 30)
+    heights[:15, :15] = 65535
+    np.save(tmp_path / "dem.npy", heights)
+    options = [str(tmp_path / "dem.npy"), "--crop", "20x30", "--nodata", "65535", "--steps", "4"]
+    pages, lines = [], []
+    for command, size in (("fit", "--batch-size"), ("compare", "--batch-sizes")):
+        out = tmp_path / command
+        more = ["--samplers", "uniform"] if command == "compare" else ["--sampler", "uniform"]
+        assert main([command, "image", *options, "--out", str(out), size, "75", *more, *TINY[:2]]) == 0
+        lines += [
+            line.partition("  ->  ") for line in capsys.readouterr().out.splitlines() if "  ->  " in line
+        ]
+        page = (out / "report.html").read_text()
+        pages.append(page[page.index("<h3>Signal</h3>") : page.index("<h3>Environment</h3>")])
+    (one, _, folder), (other, _, place) = lines
+    assert one == other
+    assert (folder, place) == (str(tmp_path / "fit"), str(tmp_path / "compare"))
+    for words in (
+        "30 x 20 gray uint16, 12% without data",
+        "the middle 30 x 20 of 30 x 40 pixels",
+        "no data where a value is 65535",
+    ):
+        assert words in one, words
+    assert pages[0] == pages[1]
+    assert "the middle 30 x 20 of 30 x 40 pixels; no data where a value is 65535" in pages[0]
 
 
 def test_one_seed_starts_all_samplers_from_the_same_field(picture, tmp_path):

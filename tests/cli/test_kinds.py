@@ -51,6 +51,23 @@ def test_a_path_names_a_built_in_signal_or_a_file():
     assert builtin_name("ball.ply", "knot") is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        ("video", "photo.jpg", "(for an image: softmine fit image)"),
+        ("audio", "clip.MP4", "(for a video: softmine fit video)"),
+        ("image", "mesh.obj", "(for a shape: softmine fit shape)"),
+        ("shape", "mesh.obj", None),
+        ("shape", "notes.txt", None),
+    ],
+)
+def test_a_file_of_another_kind_names_its_command(kind, name, hint, tmp_path, capsys):
+    (tmp_path / name).write_bytes(b"nothing that is known")
+    assert main(["fit", kind, str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.endswith(hint) if hint else "softmine fit" not in said
+
+
 def test_the_package_runs_as_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "softmine", "--version"], capture_output=True, text=True, check=False

@@ -801,3 +801,28 @@ def test_colors_are_explained_by_what_the_files_say(tmp_path: Path) -> None:
     notes.update(color_maps={"error": "unknown", "samples": "magma"})
     (run / "images" / "images.json").write_text(json.dumps(notes))
     assert "linear-gradient" not in fit(run).html
+
+
+def test_pixels_without_data_are_in_no_figure(tmp_path: Path) -> None:
+    shape = [40, 80, 1]
+    signal = {
+        **config()["signal"],
+        "shape": shape,
+        "valid": 800,
+        "value_range": [-5.0, 4080.5],
+        "notes": ["no data where a value is -9999"],
+    }
+    run = write_run(tmp_path / "run", signal=signal)
+    write_images(run, (40, 80), error_scale=0.2, color_maps={"samples": "RdBu_r"})
+    page = fit(run)
+    assert "80 \u00d7 40 pixels, 1 channel, 75% of its pixels without data" in page.text
+    assert "Samples per pixel 1,020" in page.text
+    assert page.text.index("no data where a value is -9999") < page.text.index("Training time")
+    table = page.text[page.text.index("Fingerprint") - 400 :]
+    assert "Without data 75% of its pixels" in table
+    assert "Counts as 0 to 1 \u22125 to 4080.5" in table
+    assert page.text.count("Slate gray: no data.") == 2
+    data = {**results({"uniform": 25.0}), "signal": signal}
+    other = Page(write_compare_report(write_comparison(tmp_path / "comparison", data)))
+    assert "Without data 75% of its pixels" in other.text
+    assert other.text.index("no data where a value is -9999") < other.text.index("Summary")

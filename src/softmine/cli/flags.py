@@ -14,6 +14,7 @@ from rich.progress import Progress, TaskID
 from tyro.conf import Positional, arg
 
 from softmine import tasks
+from softmine.errors import ArgumentError, SoftmineError
 from softmine.registry import SAMPLERS
 from softmine.runs.task import Report, Task
 from softmine.signals.corruptions import COMMON
@@ -95,16 +96,23 @@ def _corrupt(kind: str) -> Any:
     )
 
 
+_NODATA = about(
+    "Stored value that means that there is no data, instead of the one that the file declares; NaN means so anyway.",
+    "VALUE",
+    "(default: what the file declares)",
+)
+
 OPTIONS = {
     "audio": {"corrupt": _corrupt("audio")},
-    "volume": {"corrupt": _corrupt("volume")},
+    "volume": {"corrupt": _corrupt("volume"), "nodata": _NODATA},
     "image": {
         "crop": about(
-            "Fit only the middle of the image, of so many pixels a side or HEIGHTxWIDTH.",
+            "Fit only the middle of the image, of so many pixels a side or HEIGHTxWIDTH, rows first.",
             "SIZE",
             "(default: all of it)",
         ),
         "corrupt": _corrupt("image"),
+        "nodata": _NODATA,
         "full_tiff": about(
             "Write every pixel of an image of more than 268 million, too, as a tiled TIFF, which takes minutes.",
             default="",
@@ -218,8 +226,17 @@ def read(kind: str, path: str | None, options: Any) -> Task:
     Raises:
         SoftmineError: there is none, or it cannot be read.
     """
-    with _decoding() as report:
-        return tasks.module(kind).read(path, options, report)
+    try:
+        with _decoding() as report:
+            return tasks.module(kind).read(path, options, report)
+    except ArgumentError:
+        raise
+    except SoftmineError as error:
+        other = tasks.kind_of(path or "")
+        if other in (kind, None) or not Path(str(path)).is_file():
+            raise
+        # The words after softmine fit, compare and view are the same.
+        raise SoftmineError(f"{error} (for {tasks.KINDS[str(other)].name}: softmine fit {other})") from error
 
 
 @contextmanager

@@ -33,18 +33,13 @@ from softmine.study.series import FILE, Part, Series, equal_axis, read_series, w
 from softmine.study.series_table import markdown
 from softmine.study.stored import check_machine, check_tuned, grown, read_results, stored_settings
 from softmine.study.studies import SIZES, Study
-from softmine.tasks import BUILTIN, KINDS, module, plain
+from softmine.tasks import BUILTIN, KINDS, kind_of, module, plain
 from softmine.tasks.image.crops import parse_size
 from softmine.tasks.signal_task import parse_corruption
 from softmine.training import devices
 
 CLEAN = "clean"
 TABLE = "table.md"
-ENDINGS = {
-    "audio": (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"),
-    "volume": (".nii", ".nii.gz", ".npz"),
-}
-"""Names of files that can only be of one kind."""
 
 
 def series_command(name: str, study: Study, arguments: list[str], interrupted: Interrupted) -> int:
@@ -348,9 +343,9 @@ def _kind(study: Study, words: Sequence[str]) -> str:
             continue
         if "nerf" in study.kinds and Path(word).is_dir():
             return "nerf"
-        for kind, endings in ENDINGS.items():
-            if kind in study.kinds and word.lower().endswith(endings):
-                return kind
+        kind = kind_of(word)
+        if kind in study.kinds:
+            return str(kind)
     return "image"
 
 

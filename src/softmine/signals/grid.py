@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from softmine.checks import out_of_range
 from softmine.domain import Box, Cells, Coords, SoftmineError, Values
 
 G = TypeVar("G", bound="GridSignal")
@@ -609,6 +610,27 @@ def unstored_note(declared: Number | None, stored: Number | None, dtype: np.dtyp
     return (
         f"{as_text(declared)} is declared to mean no data, but {dtype.name} does not hold it: all are values",
     )
+
+
+def declare_nodata(data: Any, nodata: Number | None, dtype: np.dtype) -> Any:
+    """What a reader hands over, with another value that means "no data" than its file declares; as it is for None.
+
+    Raises:
+        ArgumentError: no value of the type is that, or it is not finite.
+    """
+    if nodata is None:
+        return data
+    value = as_stored(nodata, dtype) if math.isfinite(nodata) else None
+    if value is None:
+        advice = "NaN means no data anyway" if math.isnan(nodata) else f"give a value that {dtype} can hold"
+        raise out_of_range("nodata", nodata, advice)
+    before = as_stored(data.nodata, dtype)
+    note = (
+        ()
+        if before in (None, value)
+        else (f"the no-data value that it declares, {before:.9g}, counts as data",)
+    )
+    return replace(data, nodata=nodata, notes=(*data.notes, *note))
 
 
 def _beside(value: Number, dtype: np.dtype, middle: Number) -> Number:

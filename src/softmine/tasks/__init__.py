@@ -31,11 +31,13 @@ class Kind:
         noun: what people call one.
         paths: what a PATH may be, as a sentence for the command line's help.
         batch_size: coordinates per step by default; None for the default of sampler and signal.
+        endings: of names of files that can only be of this kind.
     """
 
     noun: str
     paths: str
     batch_size: int | None = None
+    endings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -44,14 +46,31 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "image": Kind("image", "PATH is a PNG, JPEG, TIFF, NPY or EXR file, or builtin:NAME."),
-    "audio": Kind("audio clip", "PATH is a WAV, FLAC, OGG, MP3 or AIFF file, or builtin:chimes."),
-    "video": Kind("video", "PATH is an MP4, MOV, MKV, WebM, AVI or GIF file, or builtin:discs."),
+    "image": Kind(
+        "image",
+        "PATH is a PNG, JPEG, TIFF, WebP, BMP, NPY or EXR file, or builtin:NAME.",
+        endings=(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".exr"),
+    ),
+    "audio": Kind(
+        "audio clip",
+        "PATH is a WAV, FLAC, OGG, MP3 or AIFF file, or builtin:chimes.",
+        endings=(".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"),
+    ),
+    "video": Kind(
+        "video",
+        "PATH is an MP4, MOV, MKV, WebM, AVI or GIF file, or builtin:discs.",
+        endings=(".mp4", ".mov", ".mkv", ".webm", ".avi"),
+    ),
     "volume": Kind(
         "volume",
         "PATH is a NIfTI (.nii, .nii.gz), NPY, NPZ or TIFF file, a folder of slices, or builtin:phantom.",
+        endings=(".nii", ".nii.gz", ".npz"),
     ),
-    "shape": Kind("shape", "PATH is an OBJ, PLY, STL, OFF, GLB or GLTF file, builtin:knot or builtin:ball."),
+    "shape": Kind(
+        "shape",
+        "PATH is an OBJ, PLY, STL, OFF, GLB or GLTF file, builtin:knot or builtin:ball.",
+        endings=(".obj", ".ply", ".stl", ".off", ".glb", ".gltf"),
+    ),
     "nerf": Kind(
         "scene",
         "PATH is a folder of posed photos (Blender, nerfstudio, instant-ngp, LLFF or COLMAP), or builtin:still-life.",
@@ -102,6 +121,18 @@ def options_of(stored: dict[str, Any], kind: str, where: str) -> Any:
         raise SoftmineError(
             f"{where} was written by another version of softmine and cannot be resumed: {error}"
         ) from error
+
+
+def kind_of(path: str) -> str | None:
+    """The kind of signal that a file of such a name can only be; None where it may be of several, or of none.
+
+    Example:
+        >>> kind_of("clip.MP4"), kind_of("scan.nii.gz"), kind_of("stack.tif")
+        ('video', 'volume', None)
+    """
+    return next(
+        (kind for kind, each in KINDS.items() if path.lower().endswith(each.endings or ("\0",))), None
+    )
 
 
 def builtin_name(path: str | None, default: str) -> str | None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from softmine import fields
+from softmine.errors import ArgumentError
 from softmine.runs.task import Evaluator, Report
 from softmine.signals import Signal
 from softmine.signals.corruptions import Corruption, corrupt
@@ -136,6 +137,22 @@ def read_signal(signal: Any, path: str | None, default: str, **options: Any) -> 
     """
     name = builtin_name(path, default)
     return signal.read(str(path), **options) if name is None else signal.builtin(name, **options)
+
+
+def read_with_gaps(signal: Any, path: str | None, default: str, nodata: float | None) -> Any:
+    """As ``read_signal``, with a value of files that means "no data", instead of the one that they declare.
+
+    Raises:
+        SoftmineError: there is none, it cannot be read, or it is not from a file.
+    """
+    if nodata is None:
+        return read_signal(signal, path, default)
+    if builtin_name(path, default) is not None:
+        raise ArgumentError("{nodata} is for values from files: give a PATH")
+    found = signal.read(str(path), nodata=nodata)
+    if not found.domain.masked:
+        found.notes.append(f"no value of it is {nodata:.9g}, so that there is data everywhere")
+    return found
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ def test_a_crop_is_the_middle_bit_for_bit(dtype):
     pixels = pixels.astype(dtype)
     found = crop(Image(pixels, "it"), "5x8")
     assert (found.shape, found.dtype, found.name) == ((5, 8, 3), np.dtype(dtype).name, "it")
+    assert found.notes[0] == "the middle 8 x 5 of 30 x 21 pixels"
     assert np.allclose(found.to_raw(found.rows(0, 5)), pixels[8:13, 11:19], rtol=1e-6, atol=0)
     assert crop(Image(pixels), "5").shape == (5, 5, 3)
 

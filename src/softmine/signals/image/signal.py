@@ -22,6 +22,7 @@ from softmine.signals.grid import (
     as_stored,
     block_ranges,
     coarse_shape,
+    declare_nodata,
     range_text,
     runs_eagerly,
     to_numpy,
@@ -143,7 +144,9 @@ class Image(GridSignal):
         self.layout = data.layout or _usual_layout(shape[2])
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str], *, in_memory: bool | None = None) -> Image:
+    def read(
+        cls, path: str | os.PathLike[str], *, in_memory: bool | None = None, nodata: Number | None = None
+    ) -> Image:
         """Read an image file: PNG, JPEG, WebP, BMP, PPM, TIFF, EXR, NPY and their like.
 
         The format follows from the content, not by the file's name. Alpha is kept as a channel.
@@ -152,6 +155,7 @@ class Image(GridSignal):
             path: the file.
             in_memory: whether to load an uncompressed TIFF or NPY into memory or leave it in its file; by default what
                 is larger than ``softmine.signals.memmap.LOAD_BYTES`` stays there.
+            nodata: a stored value that means "no data", instead of the one that the file declares.
 
         Raises:
             SoftmineError: the file is missing, damaged or not one image; the message says which
@@ -165,6 +169,8 @@ class Image(GridSignal):
         )
         if mapped and not stays:
             data = replace(data, pixels=mapped.load())
+        array = data.pixels.view if isinstance(data.pixels, MappedImage) else data.pixels
+        data = declare_nodata(data, nodata, array.dtype)
         return cls(data, path.stem, path=path, fingerprint=hash_file(path), copy=False)
 
     @classmethod

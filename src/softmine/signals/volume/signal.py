@@ -22,6 +22,7 @@ from softmine.signals.grid import (
     as_stored,
     block_ranges,
     coarse_shape,
+    declare_nodata,
     slowest_axis,
     survey,
     to_numpy,
@@ -116,7 +117,9 @@ class Volume(GridSignal):
         self.data = replace(voxels, array=np.empty(0, array.dtype), mask=None)
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str], *, in_memory: bool | None = None) -> Volume:
+    def read(
+        cls, path: str | os.PathLike[str], *, in_memory: bool | None = None, nodata: Number | None = None
+    ) -> Volume:
         """Read a volume file: NIfTI (``.nii``, ``.nii.gz``), NPY, NPZ with one array, or a TIFF stack; or a folder of slices.
 
         The format follows from the content, not by the file's name. NIfTI needs the extra ``softmine[volume]``. Slices are
@@ -126,6 +129,7 @@ class Volume(GridSignal):
             path: the file or folder.
             in_memory: whether to load an uncompressed file into memory or leave its voxels there; by default what is
                 larger than ``softmine.signals.memmap.LOAD_BYTES`` stays.
+            nodata: a stored value that means "no data", instead of the one that the file declares.
 
         Raises:
             SoftmineError: the file is missing, damaged or not one volume; the message says which file, what is
@@ -134,7 +138,7 @@ class Volume(GridSignal):
         path = Path(path)
         data = volume_files.read(path)
         stays = stays_in_file(path, data.mapped, in_memory, "uncompressed NPY, NIfTI and TIFF files")
-        data = data if stays else replace(data, mapped=None)
+        data = declare_nodata(data if stays else replace(data, mapped=None), nodata, data.array.dtype)
         if data.files:
             name, together = path.resolve().name, "".join(hash_file(file) for file in data.files)
             fingerprint = hashlib.sha256(together.encode()).hexdigest()

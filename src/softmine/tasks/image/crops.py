@@ -54,7 +54,7 @@ def crop(image: Image, text: str) -> Image:
         mask,
         image.icc_profile,
         image.layout,
-        notes=image.read_notes,
+        notes=(*image.read_notes, f"the middle {width} x {height} of {columns} x {rows} pixels"),
     )
     return Image(data, image.name, path=image.path, copy=False)
 

@@ -18,7 +18,7 @@ from softmine.tasks.evaluation import CellEvaluator, More, psnr, ssim
 from softmine.tasks.grids import centers, grid_coords, rows_of
 from softmine.tasks.image.crops import crop, parse_size
 from softmine.tasks.image.tiled_tiff import write_plain, write_tiled
-from softmine.tasks.signal_task import SignalTask, parse_corruption, read_signal, without_data
+from softmine.tasks.signal_task import SignalTask, parse_corruption, read_with_gaps, without_data
 from softmine.training import evaluation as rules
 from softmine.training.evaluation import values_at
 
@@ -42,11 +42,13 @@ class Options:
         full_tiff: write every pixel as a tiled TIFF also for more than 268 million of them, which takes minutes.
         crop: the part of the middle to fit, as ``512`` or ``HEIGHTxWIDTH``; None for all.
         corrupt: how to make the image dirty, as ``outliers=0.05``; None to leave it clean.
+        nodata: the stored value that means "no data"; None for the one that the file declares.
     """
 
     full_tiff: bool = False
     crop: str | None = None
     corrupt: str | None = None
+    nodata: float | None = None
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> ImageTask:
@@ -55,7 +57,7 @@ def read(path: str | None, options: Options, report: Report = silent) -> ImageTa
     parse_corruption(options.corrupt, "image")
     if options.crop is not None:
         parse_size(options.crop)
-    image = read_signal(Image, path, DEFAULT)
+    image = read_with_gaps(Image, path, DEFAULT, options.nodata)
     return ImageTask(image if options.crop is None else crop(image, options.crop), options)
 
 

@@ -95,7 +95,10 @@ def _with_test_views(scene: Scene, count: int | None) -> Scene:
     if count is None or count >= len(found):
         return scene
     kept = tuple(found[index] for index in spread(len(found), count))
-    return replace(scene, views=tuple(view for view in scene.views if view.split != "test") + kept)
+    views = tuple(view for view in scene.views if view.split != "test") + kept
+    return replace(
+        scene, views=views, notes=(*scene.notes, f"measured on {count} of {len(found)} test views")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from softmine.runs.task import Array, Output, Reconstruction, Report, silent
 from softmine.signals.volume import Volume, nifti, tiff
 from softmine.tasks.evaluation import CellEvaluator
 from softmine.tasks.grids import predict
-from softmine.tasks.signal_task import SignalTask, parse_corruption, read_signal, without_data
+from softmine.tasks.signal_task import SignalTask, parse_corruption, read_with_gaps, without_data
 from softmine.tasks.volume.slices import montage
 from softmine.training.evaluation import decibels, values_at
 
@@ -35,16 +35,18 @@ class Options:
 
     Attributes:
         corrupt: how to make the volume dirty, as ``outliers=0.05``; None to leave it clean.
+        nodata: the stored value that means "no data"; None for the one that the file declares.
     """
 
     corrupt: str | None = None
+    nodata: float | None = None
 
 
 def read(path: str | None, options: Options, report: Report = silent) -> VolumeTask:
     """The volume that a PATH names: a file, ``builtin:NAME``, or the default built-in one for None."""
     del report
     corruption = parse_corruption(options.corrupt, "volume")
-    return VolumeTask(read_signal(Volume, path, DEFAULT), corruption)
+    return VolumeTask(read_with_gaps(Volume, path, DEFAULT, options.nodata), corruption)
 
 
 @dataclass(frozen=True, kw_only=True)
