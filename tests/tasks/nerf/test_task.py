@@ -1,9 +1,11 @@
 """A radiance field as a task: what is measured, how it is shown, what is written, and how it goes on."""
 
+import dataclasses
 import json
 import math
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -278,7 +280,20 @@ def test_cells_and_steps_are_as_fine_as_pixels(task):
     assert fine.rays.step < coarse.rays.step
 
 
+def test_masked_pixels_have_no_error(tmp_path):
+    scene = procedural(16, 4, 1)
+    mask = np.full((16, 16), 255, np.uint8)
+    mask[:, :5] = 0
+    PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
+    views = tuple(dataclasses.replace(view, mask=tmp_path / "mask.png") for view in scene.views)
+    task = NerfTask(dataclasses.replace(scene, views=views))
+    assert task.describe()["valid"] == 4 * 16 * 11
+    shown = task.reconstruct(renderer_of(task), CPU, small=True)
+    np.testing.assert_array_equal(np.isnan(shown.error), mask == 0)
+
+
 def test_some_test_views_are_enough():
+    assert read(None, Options(test_views=3)).notes[-1] == "measured on 3 of 8 test views"
     few = read(None, Options(test_views=3)).test.views
     assert [view.name for view in few] == ["test/001", "test/004", "test/006"]
     assert len(read(None, Options(test_views=99)).test.views) == 8
