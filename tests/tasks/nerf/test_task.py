@@ -288,6 +288,7 @@ def test_masked_pixels_have_no_error(tmp_path):
     views = tuple(dataclasses.replace(view, mask=tmp_path / "mask.png") for view in scene.views)
     task = NerfTask(dataclasses.replace(scene, views=views))
     assert task.describe()["valid"] == 4 * 16 * 11
+    assert "masks of 5 views are used, and leave out 31% of all pixels" in task.notes
     shown = task.reconstruct(renderer_of(task), CPU, small=True)
     np.testing.assert_array_equal(np.isnan(shown.error), mask == 0)
 

@@ -31,6 +31,7 @@ from softmine.tasks.meshing import write_mesh, write_points
 from softmine.tasks.nerf import evaluation
 from softmine.tasks.nerf.export import surface, visible_points
 from softmine.tasks.nerf.rendering import RenderedView, depth_colors, render_view
+from softmine.tasks.nerf.scene_notes import lens_notes, mask_notes
 from softmine.tasks.signal_task import SignalTask, parse_corruption
 from softmine.training.settings import FieldSettings
 
@@ -137,10 +138,17 @@ class NerfTask(SignalTask[Photos]):
         """The test views, which stay on the CPU."""
         return Photos(self.scene, "test")
 
-    @property
+    @functools.cached_property
     def notes(self) -> tuple[str, ...]:
         """What a user may want to know of the scene and of how its photos were read, one sentence each."""
-        return (*self.scene.notes, *self.signal.notes, *self.test.notes)
+        lenses = lens_notes(view.camera for view in self.scene.views)
+        return (
+            *self.scene.notes,
+            *lenses,
+            *mask_notes((self.signal, self.test)),
+            *self.signal.notes,
+            *self.test.notes,
+        )
 
     def size(self) -> str:
         """As in ``100 views of 200 x 200 RGBA, 200 to test on``; what else one may want to know of the scene follows."""
