@@ -75,7 +75,8 @@ def test_stacks_and_slices_come_back_as_tiff(tmp_path, monkeypatch, capsys, whol
     assert "4 slices, s9.tif to s12.tif" in capsys.readouterr().out
     assert "4 slices, s9.tif to s12.tif" in (tmp_path / "run-slices" / "report.html").read_text()
     notes = json.loads((tmp_path / "run-slices" / "config.json").read_text())["signal"]["notes"]
-    assert notes == ["4 slices, s9.tif to s12.tif"]
+    low, high = stack[:4, 0].min(), stack[:4, 0].max()
+    assert notes == ["4 slices, s9.tif to s12.tif", f"values from {low} to {high} count as 0 to 1"]
 
 
 def test_every_voxel_of_a_stack_is_where_it_was(tmp_path):

@@ -273,7 +273,7 @@ def test_every_mask_counts_by_its_own_values(tmp_path):
     for index, view in enumerate(photos.views):
         number = int(view.name[-6:-4])
         np.testing.assert_array_equal(photos.valid(index), inside if number != 9 else inside & False)
-    assert photos.notes == ("masks leave no pixel of 1 views to train, the first is images/09.png",)
+    assert photos.notes == ("masks leave no pixel of 1 view to train, the first is images/09.png",)
     block = Photos(read_scene(tmp_path, 2)).valid(0)
     np.testing.assert_array_equal(block, inside.reshape(3, 2, 4, 2).all((1, 3)))
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, SoftmineError, Values
+from softmine.formatting import several
 from softmine.radiance.background import to_channels
 from softmine.radiance.cameras import Camera, Cameras, Rays, Views, strided, to_ndc
 from softmine.radiance.photo_files import load_mask, read_pixels, reduce
@@ -199,12 +200,12 @@ class Photos(nn.Module):
         empty = [self.views[index].name for index, mask in self._masks.items() if not mask.any()]
         if empty:
             notes.append(
-                f"masks leave no pixel of {len(empty)} views to {self.split}, the first is {empty[0]}"
+                f"masks leave no pixel of {several(len(empty), 'view')} to {self.split}, the first is {empty[0]}"
             )
         circles = [index for index, view in enumerate(self.views) if view.camera.image_circle() is not None]
         if circles:
             notes.append(
-                f"pixels beyond the circle that the lens shows do not count, in {len(circles)} views to {self.split}"
+                f"pixels beyond the circle that the lens shows do not count, in {several(len(circles), 'view')} to {self.split}"
             )
         return tuple(notes)
 

@@ -185,6 +185,12 @@ class GridSignal(torch.nn.Module):
         block = self.stored.view(self.shape)[cut].numpy(force=True).astype(self._numpy_work)
         return block + self._shift if self._shift else block
 
+    def stored_range(self) -> tuple[Number, Number]:
+        """The least and the greatest stored value that is data, of a signal in memory."""
+        stored = self.stored if self.valid is None else self.stored.view(self.shape)[self.valid]
+        low, high = (end.item() + self._shift for end in stored.aminmax())
+        return low, high
+
     def _to_unit(self, block: np.ndarray) -> Float[np.ndarray, ...]:
         """Stored values, which are changed in place, as float32 in [0, 1]."""
         with np.errstate(invalid="ignore"):  # NaN may be of the signaling kind

@@ -233,7 +233,7 @@ BAD = [
     (rewrite("cameras", "PINHOLE 8 6 9.0 9.5", "PINHOLE 8 9 9.0 9.5"), "01.png is 8 x 6 pixels, but .*8 x 9"),
     (rewrite("images", "5 04.png", "9 04.png"), "'04.png' names camera 9"),
     (rewrite("images", "04.png", "../../04.png"), "'../../04.png': its name .*leads out"),
-    (rewrite("images", "04.png", "44.png"), "1 of its 10 images are missing, the first is .*44.png"),
+    (rewrite("images", "04.png", "44.png"), "1 of its 10 images is missing, the first is .*44.png"),
     (
         lambda model: (model / "images.txt").write_text("1 1e300 0 0 0 0 0 0 1 00.png\n\n"),
         "00.png.*: its pose holds .* more than 1e.15",

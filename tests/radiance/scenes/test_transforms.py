@@ -218,13 +218,16 @@ BAD = [
         'frame 2 is "../secret.png", which leads out of .* with images, or move',
     ),
     (frame(file_path="/etc/passwd"), "which leads out"),
-    (frame(mask_path="images/none.png"), "1 of its 1 masks are missing"),
+    (
+        frame(mask_path="images/none.png"),
+        "1 of its 1 masks is missing, .*; get a complete copy, or remove them from the file",
+    ),
     (frame(transform_matrix=[[1, 2], [3, 4]]), "'transform_matrix' is not a matrix of 4 x 4 numbers"),
     (frame(transform_matrix="eye"), "'transform_matrix' is not a matrix of 4 x 4 numbers"),
     (matrix(0, 3, float("nan")), "frame 2 .*'transform_matrix' holds NaN"),
     (matrix(3, 3, 2.0), "as its last row, not 0 0 0 1"),
     (frame(transform_matrix=np.diag([1.0, 1, 0, 1]).tolist()), "'transform_matrix' is singular"),
-    (scaled, "scales lengths by 2 to 2"),
+    (scaled, "scales lengths by 2, but"),
     (mirrored, "mirrors"),
     (top(train_filenames=["images/77.png"]), "name images/77.png, which no frame has"),
     (top(train_filenames=["images/01.png"], test_filenames=["images/01.png"]), "both to train and to test"),
@@ -350,7 +353,7 @@ def test_fisheye_cameras(tmp_path, key):
     assert views["images/03.png"] == expected
     assert views["images/04.png"] == dataclasses.replace(expected, circle=3.0 / 9.0)
     photos = Photos(scene)
-    assert photos.notes == ("pixels beyond the circle that the lens shows do not count, in 1 views to train",)
+    assert photos.notes == ("pixels beyond the circle that the lens shows do not count, in 1 view to train",)
     index = [view.name for view in photos.views].index("images/04.png")
     valid = photos.valid(index)
     rows, columns = np.mgrid[:6, :8] + 0.5
@@ -394,4 +397,4 @@ def test_views_in_no_list_are_noted(tmp_path):
     write_json(tmp_path / "transforms.json", nerfstudio(tmp_path, **lists))
     scene = read_scene(tmp_path)
     assert len(scene.views) == 7
-    assert scene.notes == ("3 views are not used: they are neither to train nor in test_filenames",)
+    assert scene.notes == ("3 views are not used: neither to train nor in test_filenames",)

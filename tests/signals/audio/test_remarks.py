@@ -1,6 +1,7 @@
 """What libsndfile leaves out of a file without a word is said."""
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,13 @@ RATE = 16_000
 
 def tone(seconds, hertz):
     return (0.5 * np.sin(np.arange(int(seconds * RATE)) * 2 * np.pi * hertz / RATE)).astype(np.float32)
+
+
+KEPT = {
+    ".ogg": ["its Vorbis is kept and written as float32"],
+    ".opus": ["its Opus is kept and written as float32"],
+    ".mp3": ["its MPEG Layer III is kept and written as float32"],
+}
 
 
 def chained(tmp_path, name, **options):
@@ -36,7 +44,7 @@ def test_an_ordinary_clip_needs_no_words(tmp_path, name, channels):
         samples = np.stack([tone(seconds, 440)] * channels, -1)
         soundfile.write(tmp_path / name, samples, RATE, **options)
         audio = Audio.read(tmp_path / name)
-        assert audio.notes == []
+        assert audio.notes == KEPT.get(Path(name).suffix, [])
         assert audio.shape == samples.shape
 
 
@@ -45,11 +53,11 @@ def test_an_ordinary_clip_needs_no_words(tmp_path, name, channels):
 def test_every_kind_of_mpeg_frame_is_counted(tmp_path, rate, mode):
     noise = np.random.default_rng(0).standard_normal((rate, 2)).astype(np.float32) * 0.1
     soundfile.write(tmp_path / "a.mp3", noise, rate, bitrate_mode=mode)
-    assert Audio.read(tmp_path / "a.mp3").notes == []
+    assert Audio.read(tmp_path / "a.mp3").notes == KEPT[".mp3"]
     whole = (tmp_path / "a.mp3").read_bytes()
     tags = b"TAG".ljust(128, b"\0") + b"ID3\x04\0\0" + bytes([0, 0, 1, 2]) + bytes(130)
     (tmp_path / "a.mp3").write_bytes(whole + tags + whole)
-    (note,) = Audio.read(tmp_path / "a.mp3").notes
+    note, _ = Audio.read(tmp_path / "a.mp3").notes
     count, _, words = note.partition(" ")
     assert words == "samples behind its first recording left out"
     assert rate < int(count.replace(",", "")) < 1.3 * rate + 6 * 1152
@@ -60,10 +68,28 @@ def test_recordings_behind_the_first_are_said_to_be_left_out(tmp_path, name, opt
     audio = Audio.read(chained(tmp_path, name, **options))
     assert audio.shape == (RATE, 1)
     words = "the first of its 2 recordings, which follow each other in the file"
-    assert audio.notes == [words]
+    notes = [words, *KEPT.get(Path(name).suffix, [])]
+    assert audio.notes == notes
     task = AudioTask(audio)
-    assert task.size().endswith(f"at 16,000 Hz; {words}")
-    assert task.describe()["notes"] == [words]
+    assert task.size().endswith(f"at 16,000 Hz; {'; '.join(notes)}")
+    assert task.describe()["notes"] == notes
+
+
+@pytest.mark.parametrize(
+    ("subtype", "note"),
+    [
+        ("PCM_16", None),
+        ("PCM_32", None),
+        ("FLOAT", None),
+        ("DOUBLE", None),
+        ("PCM_24", "its Signed 24 bit PCM is kept and written as int32"),
+        ("PCM_U8", "its Unsigned 8 bit PCM is kept and written as int16"),
+        ("ULAW", "its U-Law is kept and written as float32"),
+    ],
+)
+def test_other_bits_than_those_that_are_written_are_said(tmp_path, subtype, note):
+    soundfile.write(tmp_path / "a.wav", tone(0.1, 440), RATE, subtype=subtype)
+    assert Audio.read(tmp_path / "a.wav").notes == ([note] if note else [])
 
 
 def test_streams_beside_each_other_are_said(tmp_path):

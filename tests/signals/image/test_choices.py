@@ -295,3 +295,17 @@ def test_frames_are_not_chosen_from(tmp_path):
             SoftmineError, match=f"with 3 frames; save one as an image, or {other}fit all as a video"
         ):
             Image.read(tmp_path / "a")
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"hevc", b"mif1", b"msf1"])
+def test_heic_is_named(tmp_path, brand):
+    (tmp_path / "a").write_bytes(struct.pack(">I", 24) + b"ftyp" + brand + bytes(4) + b"mif1heic" + bytes(40))
+    with pytest.raises(SoftmineError, match="it is HEIC; convert it to PNG, JPEG or AVIF first"):
+        Image.read(tmp_path / "a")
+
+
+def test_avif_in_a_general_container_is_no_heic(tmp_path):
+    (tmp_path / "a").write_bytes(struct.pack(">I", 24) + b"ftypmif1" + bytes(4) + b"mif1avif" + bytes(40))
+    with pytest.raises(SoftmineError) as caught:
+        Image.read(tmp_path / "a")
+    assert "HEIC" not in str(caught.value)

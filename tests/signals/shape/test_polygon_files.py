@@ -187,7 +187,7 @@ class TestObj:
         [
             ("f 1 2", "f 0 2", "names vertex 0"),
             ("f 1 2", "f -9 2", "before the first vertex"),
-            ("f 1 2", "f 99 2", "number 98, counted from 0, of 8"),
+            ("f 1 2", "f 99 2", "number 99, counted from 1, where it has 8 vertices"),
             ("f 1 2", "f 1.5 2", "face 0, counted from 0, is '1.5 2 4 3'"),
             ("f 1 2", "f one 2", "face 0, counted from 0, is 'one 2 4 3'"),
             ("v 0.0 0.0 1.0", "v 0,0 0,0 1,0", "vertex 1, counted from 0, is '0,0 0,0 1,0'"),
@@ -234,7 +234,7 @@ class TestOff:
             ("8 6 0", "8 9 0", "14 rows long where its header promises 17"),
             ("8 6 0", "8", "does not say how many"),
             ("4 0 1 3 2", "5 0 1 3 2", "fewer corners than they promise"),
-            ("4 0 1 3 2", "4 0 1 3 9", "number 9, counted from 0, of 8"),
+            ("4 0 1 3 2", "4 0 1 3 9", "number 10, counted from 1, where it has 8 vertices"),
             ("4 0 1 3 2", "4 0 1 3 2.5", "number -1"),
         ],
     )

@@ -204,7 +204,7 @@ def test_a_polygon_that_crosses_itself_is_said():
     notes = []
     faces = triangulate(one(np.array([[0, 0], [1, 1], [1, 0], [0, 1.0]])), "here", notes)
     assert faces.shape == (2, 3)
-    assert notes == ["1 polygons cross themselves: what they enclose is not certain"]
+    assert notes == ["1 polygon crosses itself: the inside is not certain"]
 
 
 def test_a_polygon_on_a_line_has_no_area():
@@ -219,7 +219,7 @@ def test_polygons_that_are_not_flat_are_said():
     bent = Polygons(np.array([[0, 0, 0], [1, 0, 0.2], [1, 1, 0], [0, 1, 0.2]]), np.arange(4), np.array([4]))
     assert len(triangulate(bent, "here", notes)) == 2
     assert len(notes) == 1
-    assert notes[0].startswith("1 polygons are not flat (by up to 20.0% of their size)")
+    assert notes[0].startswith("1 polygon is not flat (by up to 20.0% of the size)")
 
 
 def test_what_would_take_minutes_is_refused(monkeypatch):
@@ -234,7 +234,7 @@ def test_what_would_take_minutes_is_refused(monkeypatch):
 
 @pytest.mark.parametrize(
     ("corner", "place", "words"),
-    [(3, 0, "number 3, counted from 0, of 3"), (-1, 0, "number -1"), (2, np.nan, "NaN")],
+    [(3, 0, "number 4, counted from 1, where it has 3 vertices"), (-1, 0, "number 0"), (2, np.nan, "NaN")],
 )
 def test_corners_that_are_nowhere_are_refused(corner, place, words):
     places = np.array([[place, 0, 0], [1, 0, 0], [0, 1, 0.0]])

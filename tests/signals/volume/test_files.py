@@ -77,6 +77,7 @@ def test_nifti_axes_of_one(tmp_path, ending, shape, expected):
     volume = Volume.read(tmp_path / f"a.{ending}")
     assert volume.shape == expected
     np.testing.assert_array_equal(at_voxels(volume), voxels.reshape(expected))
+    assert volume.notes[:1] == (["its fourth axis, of 8, is time"] if 8 in shape else [])
 
 
 @pytest.mark.parametrize("save", [np.save, np.savez])

@@ -73,3 +73,43 @@ def test_a_field_that_is_not_finite_has_no_psnr(picture):
 
 def test_psnr_of_equal_tensors_is_infinite():
     assert peak_signal_to_noise(torch.ones(3), torch.ones(3)) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype", "words"),
+    [
+        (
+            0,
+            4080,
+            "uint16",
+            "0 to 65,535 count as 0 to 1, but its values lie between 0 and 4,080: PSNR is 24 dB higher",
+        ),
+        (40000, 56384, "uint16", "lie between 40,000 and 56,384: PSNR is 12 dB higher"),
+        (
+            100,
+            151,
+            "uint8",
+            "0 to 255 count as 0 to 1, but its values lie between 100 and 151: PSNR is 14 dB higher",
+        ),
+        (0, 33000, "uint16", None),
+        (7, 200, "uint8", None),
+        (9, 9, "uint8", None),
+    ],
+)
+def test_a_range_that_is_not_used_flatters_and_is_noted(tmp_path, low, high, dtype, words):
+    pixels = np.linspace(low, high, 600).astype(dtype).reshape(20, 30)
+    np.save(tmp_path / "a.npy", pixels)
+    for in_memory in (True, False):
+        notes = ImageTask(Image.read(tmp_path / "a.npy", in_memory=in_memory)).describe()["notes"]
+        assert len(notes) == (words is not None)
+        assert (
+            words is None
+            or words.replace("between ", "between " if in_memory else "between about ") in notes[0]
+        )
+
+
+def test_the_range_of_data_leaves_out_gaps():
+    pixels = np.full((10, 10), 65535, np.uint16)
+    pixels[2:, 3:] = np.arange(56, dtype=np.uint16).reshape(8, 7) * 100 + 3
+    assert Image(pixels, nodata=65535).stored_range() == (3, 5503)
+    assert Image(pixels).stored_range() == (3, 65535)

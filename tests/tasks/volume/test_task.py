@@ -286,12 +286,20 @@ def test_what_a_run_says_of_its_volume(tmp_path):
     words = (
         "4 x 9 x 12 float32, voxels of 0.81 x 0.81 x 2.4 mm, 17% without data; no data where a value is NaN"
     )
-    assert task.size() == words
+    low, high = task.signal.value_range
+    assert task.size() == f"{words}; values from {low:.6g} to {high:.6g} count as 0 to 1"
+    assert (
+        task.describe()["notes"][-1]
+        == f"values from {np.nanmin(sea()):.6g} to {np.nanmax(sea()):.6g} count as 0 to 1"
+    )
     assert task.describe()["shape"] == [4, 9, 12, 1]
     assert task.describe()["valid"] == 360
     assert task.describe()["measured"] == {"cells": 360, "unit": "voxels with data"}
     assert "measured" not in VolumeTask(Volume(voxels_of())).describe()
-    assert VolumeTask(Volume(voxels_of((5, 6, 7, 3)))).size() == "5 x 6 x 7 uint8, 3 channels"
+    colors = VolumeTask(Volume(voxels_of((5, 6, 7, 3)) // 2)).size()
+    assert colors.startswith("5 x 6 x 7 uint8, 3 channels; values from ")
+    plain = VolumeTask(Volume(VolumeData(sea() > 0, voxel_size=(1.0, 1.0, 2.0)))).size()
+    assert plain == "4 x 9 x 12 bool, voxels of 1 x 1 x 2 in no stated unit"
     assert read(None, Options()).signal.name == "phantom"
     with pytest.raises(SoftmineError, match="no built-in volume"):
         read("builtin:brain", Options())

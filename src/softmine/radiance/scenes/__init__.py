@@ -51,10 +51,7 @@ def read_scene(
             # Before LLFF's file, which has no lens, no principal point and one focal length.
             files.insert(sum(file.suffix == ".json" for file in files), found.model)
         if not files:
-            raise SoftmineError(
-                f"cannot read {path}: it holds no scene; there should be a transforms_train.json, a "
-                "transforms.json, a poses_bounds.npy, or a COLMAP model (sparse/0/cameras.bin)"
-            )
+            raise SoftmineError(f"cannot read {path}: {_nothing(path)}")
         first, *others = files
         if not found or first != found.model:
             refuse_outside([first], (path,), f"cannot read {path}")
@@ -72,6 +69,24 @@ def read_scene(
     if path.name in ("transforms_train.json", "transforms_test.json", "transforms_val.json"):
         return transforms.read_blender(path.parent, downscale, photos)
     return transforms.read_nerfstudio(path, downscale, photos)
+
+
+def _nothing(path: Path) -> str:
+    """What a folder without a scene lacks."""
+    from softmine.radiance.scenes import colmap, photo_paths
+
+    half = colmap.without_cameras(path)
+    if half:
+        return (
+            f"{half.relative_to(path).as_posix()} has the images of a COLMAP model, but cameras.bin or cameras.txt is missing; get "
+            "a complete COLMAP model"
+        )
+    unposed = photo_paths.photos_in(path) or photo_paths.has_images(path)
+    return (
+        "it holds no scene; there should be a transforms_train.json, a transforms.json, a poses_bounds.npy, or a COLMAP model "
+        "(sparse/0/cameras.bin or .txt)"
+        + ("; for photos without poses run COLMAP or ns-process-data first" if unposed else "")
+    )
 
 
 def _noted(scene: Scene, path: Path, model: Path | None, chosen: Path, others: Sequence[Path]) -> Scene:

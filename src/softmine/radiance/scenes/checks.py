@@ -144,7 +144,8 @@ def rigid(matrix: Any, where: str) -> Pose:
     left, lengths, right = np.linalg.svd(pose[:3, :3])
     if np.abs(lengths - 1).max() > ROTATION_TOLERANCE:
         low, high = lengths.min(), lengths.max()
-        kind = "is singular" if low < 1e-6 else f"scales lengths by {low:.3g} to {high:.3g}"
+        lengths = " to ".join(dict.fromkeys((f"{low:.3g}", f"{high:.3g}")))
+        kind = "is singular" if low < 1e-6 else f"scales lengths by {lengths}"
         raise SoftmineError(f"{where} {kind}, but a pose only rotates and moves; divide the scale out of it")
     rotation = left @ right
     if np.linalg.det(rotation) < 0:
@@ -159,8 +160,9 @@ def refuse_missing(paths: Sequence[Path], what: str, where: str) -> None:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise SoftmineError(
-            f"{where}: {len(missing)} of its {len(paths)} {what} are missing, the first is {missing[0]}; "
-            "get a complete copy"
+            f"{where}: {len(missing)} of its {len(paths)} {what} {'is' if len(missing) == 1 else 'are'} missing, the first is "
+            f"{missing[0]}; get a complete copy"
+            + (", or remove them from the file" if where.endswith(".json") else "")
         )
 
 

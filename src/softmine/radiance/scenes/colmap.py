@@ -26,7 +26,7 @@ from softmine.radiance.scenes.photo_paths import (
     image_folders,
     refuse_outside,
 )
-from softmine.radiance.scenes.scene import CAMERA_NEAR, Scene, View, hold_out, unbounded_scene
+from softmine.radiance.scenes.scene import CAMERA_NEAR, Scene, View, held_out_note, hold_out, unbounded_scene
 
 PLACES = (".", "sparse", "colmap/sparse", "dense/sparse", "dense", "colmap")
 """Where a scene's folder has its model, or models in folders of numbers; ``dense/0/sparse`` is one too."""
@@ -106,6 +106,14 @@ def _places(folder: Path) -> list[Path]:
     return found
 
 
+def without_cameras(folder: Path) -> Path | None:
+    """The first place in a scene's folder that has a model's images, but not its cameras."""
+    named = [
+        place for place in _places(folder) if any(path.is_file() for path in _candidates(place, "images"))
+    ]
+    return next((place for place in named if not _is_model(place)), None)
+
+
 def _is_model(folder: Path) -> bool:
     return any((folder / f"cameras{ending}").is_file() for ending in (".bin", ".txt"))
 
@@ -170,10 +178,12 @@ def read(folder: Path, found: Found, downscale: int = 1, images: Path | None = N
     has_alpha, alpha_notes = opacity(views, sizes)
     names = ("cameras", "images", "points3D")
     files = [path for path in model.glob("*.*") if path.stem in names and path.suffix in (".bin", ".txt")]
+    views = hold_out(views)
     scene = unbounded_scene(
         folder,
-        hold_out(views),
+        views,
         str(model),
+        divided=held_out_note(views),
         has_alpha=has_alpha,
         downscale=place.downscale,
         files=tuple(sorted(path for path in files if path.is_file())),

@@ -16,7 +16,7 @@ from softmine.radiance.cameras import Camera, Cameras, to_ndc
 from softmine.radiance.scenes import checks
 from softmine.radiance.scenes.photo_masks import dynamic_mask, mask_notes
 from softmine.radiance.scenes.photo_paths import choose_folder, image_folders, photos_in, refuse_outside
-from softmine.radiance.scenes.scene import Bounds, Ndc, Scene, View, hold_out, unbounded_scene
+from softmine.radiance.scenes.scene import Bounds, Ndc, Scene, View, held_out_note, hold_out, unbounded_scene
 
 NEAREST = 4 / 3
 """Distance of the nearest point after scaling, so that the near plane at 1 lies before all points (as in NeRF)."""
@@ -69,7 +69,7 @@ def read(folder: Path, downscale: int = 1, images: Path | None = None) -> Scene:
     notes = (*notes, *checks.size_notes(sizes, place.downscale), *mask_notes(views), *_alpha_notes(sizes))
     views = hold_out(views)
     nearest = float(table[:, 15].min())
-    common = {"downscale": place.downscale, "files": (file,)}
+    common = {"downscale": place.downscale, "files": (file,), "divided": held_out_note(views)}
     scene = Scene(folder.resolve().name, file, (), Bounds("ndc", 0.0, 1.0), notes=notes, **common)
     facing = _face_forward(views, NEAREST / nearest, scene)
     if facing:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from softmine.errors import SoftmineError
+from softmine.formatting import several
 from softmine.radiance.cameras import Camera, Pose, focus
 
 HOLD_OUT = 8
@@ -93,6 +94,7 @@ class Scene:
         points: (P, 3) points known to lie on surfaces, in this world, or None.
         files: what was read besides images: they belong to the fingerprint.
         notes: what a user may want to know, one sentence each.
+        divided: what the split into training and test views follows; empty where files of their own say so.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Scene:
     points: Float[np.ndarray, "p 3"] | None = None
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    divided: str = ""
 
     def split(self, name: str) -> tuple[View, ...]:
         """The views of a split.
@@ -137,6 +140,12 @@ class Scene:
         return replace(self, views=placed, center=(x, y, z), scale=scale)
 
 
+def held_out_note(views: Sequence[View]) -> str:
+    """The note on ``views`` that were split by ``hold_out``."""
+    test = sum(view.split == "test" for view in views)
+    return f"no split is given: every eighth view ({test} of {len(views)}) is for testing"
+
+
 def hold_out(views: Sequence[View]) -> list[View]:
     """The views with every eighth, by name, held out for testing; training views first.
 
@@ -145,7 +154,7 @@ def hold_out(views: Sequence[View]) -> list[View]:
     """
     if len(views) < 2:
         raise SoftmineError(
-            f"the scene has {len(views)} view(s), but one to train on and one to test on are the least; add images"
+            f"the scene has {several(len(views), 'view')}, but one to train on and one to test on are the least; add images"
         )
     ordered = sorted(views, key=lambda view: view.name)
     split = [

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from softmine.errors import SoftmineError
+from softmine.formatting import several
 from softmine.radiance.cameras import Camera, from_opengl
 from softmine.radiance.scenes import checks
 from softmine.radiance.scenes.object_box import box_scene, stated_box
 from softmine.radiance.scenes.opacity import opacity
 from softmine.radiance.scenes.photo_masks import dynamic_mask, mask_notes
 from softmine.radiance.scenes.photo_paths import PhotoFinder, extra_note, refuse_outside
-from softmine.radiance.scenes.scene import Scene, View, hold_out, unbounded_scene
+from softmine.radiance.scenes.scene import Scene, View, held_out_note, hold_out, unbounded_scene
 
 PERSPECTIVE = (
     "PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "FULL_OPENCV", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE",
@@ -104,14 +105,21 @@ def read_nerfstudio(file: Path, downscale: int = 1, images: Path | None = None) 
         SoftmineError: the file is damaged, or does not fit its images.
     """
     frames = read_frames(file, "train", downscale, images)
-    views, split_notes = _split(frames, file)
+    views, split_notes, divided = _split(frames, file)
     has_alpha, alpha_notes = opacity(views, frames.sizes)
     notes = (
         *frames.notes, *split_notes, *checks.size_notes(frames.sizes, downscale), *mask_notes(views, stated=True), *alpha_notes,
         *_unbounded_notes(frames.content), *extra_note(list(frames.sizes)),
     )  # fmt: skip
     return unbounded_scene(
-        file, views, str(file), has_alpha=has_alpha, downscale=downscale, files=(file,), notes=_once(notes)
+        file,
+        views,
+        str(file),
+        has_alpha=has_alpha,
+        downscale=downscale,
+        files=(file,),
+        notes=_once(notes),
+        divided=divided,
     )
 
 
@@ -294,15 +302,16 @@ def _focal(content: dict[str, Any], key: str, angle_key: str, side: int, where: 
     return side / 2 / math.tan(angle / 2)
 
 
-def _split(frames: Frames, file: Path) -> tuple[list[View], tuple[str, ...]]:
-    """The views by what a file's lists of splits say, and a note on those that they leave out."""
+def _split(frames: Frames, file: Path) -> tuple[list[View], tuple[str, ...], str]:
+    """The views by what a file's lists of splits say, a note on those that they leave out, and where the split is from."""
     views, content = frames.views, frames.content
     known = {view.name for view in views}
     keys = [key for key in ("test_filenames", "val_filenames") if content.get(key)]
     held = [_names(frames, key, file) for key in keys]
     listed = content.get("train_filenames") is not None
     if not held and not listed:
-        return hold_out(views), ()
+        held_out = hold_out(views)
+        return held_out, (), held_out_note(held_out)
     train = _names(frames, "train_filenames", file) if listed else known.difference(*held)
     test = held[0] if held else known - train
     unknown = sorted(train.union(*held) - known)
@@ -315,8 +324,10 @@ def _split(frames: Frames, file: Path) -> tuple[list[View], tuple[str, ...]]:
     else:
         chosen = [replace(view, split="test") for view in views if view.name in test]
         left = len(known - train - test)
-        notes = (f"{left} views are not used: they are neither to train nor in {keys[0]}",) if left else ()
-        return [view for view in views if view.name in train] + chosen, notes
+        unused = several(left, "view is", "views are")
+        notes = (f"{unused} not used: neither to train nor in {keys[0]}",) if left else ()
+        found = [view for view in views if view.name in train] + chosen
+        return found, notes, f"the split of {file.name} is used"
     raise SoftmineError(f"{file}: {wrong}")
 
 

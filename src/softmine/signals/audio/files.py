@@ -18,6 +18,7 @@ _BLOCK = 2**17
 _LONGEST_PAGE = 65_307
 _SHORT = ("PCM_S8", "PCM_U8", "PCM_16", "DWVW_12", "DWVW_16", "DPCM_8", "DPCM_16", "ALAC_16")
 _LONG = ("PCM_24", "PCM_32", "DWVW_24", "ALAC_20", "ALAC_24", "ALAC_32")
+_KEPT_AS_IT_IS = {"PCM_16": "int16", "PCM_32": "int32", "FLOAT": "float32", "DOUBLE": "float64"}
 _TRUNCATED = "it is truncated: it has fewer samples than its header promises; get a complete copy"
 _UNKNOWN = 0x7FFFF000
 """Programs that write to a pipe cannot know the length, and put a number from here on in its place."""
@@ -47,6 +48,8 @@ def read(path: Path, most: int) -> tuple[np.ndarray, int, list[str]]:
             if clip.format == "OGG" and not _ogg_ends(path):
                 raise SoftmineError(f"{where}: {_TRUNCATED}")
             notes = left_out(path, clip.format, len(samples), log)
+            if _KEPT_AS_IT_IS.get(clip.subtype) != samples.dtype.name:
+                notes.append(f"its {clip.subtype_info} is kept and written as {samples.dtype.name}")
             return samples, clip.samplerate, notes
     except soundfile.SoundFileError as error:
         if (several := _data_chunks(path)) > 1:

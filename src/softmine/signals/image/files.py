@@ -32,6 +32,8 @@ _RAW = {
 }
 """How the files of cameras begin that are no TIFF of known structure, as regular expressions, and what they are called."""
 _SIDECAR_BYTES = 2**20
+_HEIC = rb".{4}ftyp(?:hei[cxms]|hev[cxms]|m[is]f1(?!.{0,64}avi[fs]))"
+"""How photos of iPhones begin, beside AVIF, which is packed in the same way."""
 _EXR_ORDERS = (("R", "G", "B", "A"), ("R", "G", "B"), ("Y", "A"), ("Y",))
 
 
@@ -57,6 +59,8 @@ def read_data(path: Path) -> ImageData:
         raw = next((name for magic, name in _RAW.items() if re.match(magic, start, re.DOTALL)), None)
         if raw is not None:
             raise SoftmineError(f"{where}: it is camera raw ({raw}); develop it to TIFF or PNG first")
+        if re.match(_HEIC, start, re.DOTALL):
+            raise SoftmineError(f"{where}: it is HEIC; convert it to PNG, JPEG or AVIF first")
         if start.startswith(NPY):
             return _read_npy(path, where)
         if start.startswith(TIFF):

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from softmine.domain import SoftmineError
+from softmine.formatting import several
 from softmine.signals.shape.ear_clipping import EPSILON, MOST_TESTS, TooIntricate, clip
 
 _FLAT = 1e-3
@@ -51,9 +52,10 @@ def check(polygons: Polygons, where: str) -> None:
     vertices, corners = polygons.vertices, polygons.corners
     if len(corners) and (corners.min() < 0 or corners.max() >= len(vertices)):
         wrong = corners[(corners < 0) | (corners >= len(vertices))][0]
-        raise damaged(
-            where,
-            f"its faces name vertices that are not there (number {wrong:,}, counted from 0, of {len(vertices):,})",
+        count = several(len(vertices), "vertex", "vertices")
+        raise SoftmineError(
+            f"{where}: its faces name vertices that are not there (number {wrong + 1:,}, counted from 1, where it has {count}); "
+            "correct its indices, or get a complete copy"
         )
     if not np.isfinite(vertices[corners]).all():
         raise SoftmineError(f"{where}: some of its coordinates are NaN or infinite; repair it")
@@ -121,11 +123,13 @@ def triangulate(polygons: Polygons, where: str, notes: list[str]) -> Int[np.ndar
         notes.append(f"{empty:,} polygons without area left out")
     if bent:
         notes.append(
-            f"{bent:,} polygons are not flat (by up to {worst:.1%} of their size): the triangles they are cut into are one "
+            f"{several(bent, 'polygon is', 'polygons are')} not flat (by up to {worst:.1%} of the size): the triangles are one "
             "choice of several"
         )
     if crossed:
-        notes.append(f"{crossed:,} polygons cross themselves: what they enclose is not certain")
+        notes.append(
+            f"{several(crossed, 'polygon crosses itself', 'polygons cross themselves')}: the inside is not certain"
+        )
     return np.concatenate(parts)[np.concatenate(owners).argsort(kind="stable")]
 
 

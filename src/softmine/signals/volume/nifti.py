@@ -62,6 +62,8 @@ def read(path: Path, where: str, start: bytes, zipped: bool) -> VolumeData:
         shape = (*shape[:3], *(n for n in shape[3:] if n != 1))
         if not vectors and shape[3:] and shape[3] <= MAX_CHANNELS:
             notes = last_axis_note(shape)
+        elif not vectors and shape[3:]:
+            notes = (f"its fourth axis, of {shape[3]}, is time",)
     slope, intercept = header.get_slope_inter()
     if slope is not None and (slope, intercept or 0) != (1, 0):
         note = f"values are as stored: the scale of {slope:g} and offset of {intercept or 0:g} stay in its header"

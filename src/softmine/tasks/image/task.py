@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ REDUCED_SIDE = 2048
 BLOCK = 2**18
 TILES, TILE = 16, 64
 """Of a large image, SSIM is measured on so many tiles of so many pixels a side."""
+SEEN = 512
+"""Rows and columns, at most, that tell which values an image outside memory has."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,12 @@ class ImageTask(SignalTask[Image]):
         height, width, channels = self.signal.shape
         colors = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGBA"}[channels]
         words = f"{width} x {height} {colors} {self.signal.dtype}{without_data(self.signal)}"
-        return "; ".join([words, *self.signal.notes]) + self.dirt
+        return "; ".join([words, *self.notes]) + self.dirt
+
+    @functools.cached_property
+    def notes(self) -> list[str]:
+        """What was chosen, converted or left out in reading, and where quality is flattered by values that do not occur."""
+        return [*self.signal.notes, *_unused_range(self.clean)]
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its image."""
@@ -84,7 +93,7 @@ class ImageTask(SignalTask[Image]):
         found = super().describe() | {
             "dtype": image.dtype,
             "value_range": list(image.value_range),
-            "notes": image.notes,
+            "notes": self.notes,
         }
         if image.domain.masked:
             found["measured"] = {"cells": image.domain.valid, "unit": "pixels with data"}
@@ -223,6 +232,30 @@ def _tile_similarity(shape: tuple[int, int, int], known: list[Array], tiles: int
         return {"ssim": sum(scores) / len(scores) if scores else None}
 
     return measure
+
+
+def _unused_range(image: Image) -> tuple[str, ...]:
+    """A note on an image of whole numbers that count by their type's range and fill less than half of it.
+
+    Of one that is not in memory some rows and columns tell.
+    """
+    dtype = np.dtype(image.dtype)
+    top = np.iinfo(dtype).max if dtype.kind == "u" else 0
+    if image.value_range != (0.0, float(top)):
+        return ()
+    if image.in_memory:
+        low, high = image.stored_range()
+    else:
+        seen = image.preview(SEEN)
+        low, high = (round(float(end) * top) for end in (np.nanmin(seen), np.nanmax(seen)))
+    if not 0 < high - low < top / 2:
+        return ()
+    gain = 20 * math.log10(top / (high - low))
+    about = "" if image.in_memory else "about "
+    return (
+        f"0 to {top:,} count as 0 to 1, but its values lie between {about}{low:,} and {high:,}: PSNR is {gain:.0f} dB higher than "
+        "over that range",
+    )
 
 
 def _clear(values: Array, valid: Array) -> Array:

@@ -143,6 +143,7 @@ class NerfTask(SignalTask[Photos]):
         """What a user may want to know of the scene and of how its photos were read, one sentence each."""
         lenses = lens_notes(view.camera for view in self.scene.views)
         return (
+            *([self.scene.divided] if self.scene.divided else []),
             *self.scene.notes,
             *lenses,
             *mask_notes((self.signal, self.test)),

@@ -16,6 +16,7 @@ from torch import nn
 from softmine.checks import out_of_range
 from softmine.domain import Values
 from softmine.errors import ArgumentError
+from softmine.formatting import several
 from softmine.radiance.cameras import strided
 from softmine.runs.files import replacing, write_json
 from softmine.runs.images import to_bytes
@@ -102,7 +103,7 @@ class VideoTask(SignalTask[Video]):
     def size(self) -> str:
         """As in ``132 frames of 1280 x 720 at 25 a second``; what reading left out or assumed follows."""
         count, height, width, _ = self.signal.shape
-        words = f"{count} frames of {width} x {height} at {float(self.signal.rate):.4g} a second"
+        words = f"{several(count, 'frame')} of {width} x {height} at {float(self.signal.rate):.4g} a second"
         return "; ".join([words, *self.signal.notes])
 
     def describe(self) -> dict[str, Any]:

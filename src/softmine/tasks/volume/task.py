@@ -72,9 +72,19 @@ class VolumeTask(SignalTask[Volume]):
         words = f"{_product(volume.domain.shape)} {volume.dtype}"
         if volume.channels > 1:
             words += f", {volume.channels} channels"
-        if data.voxel_size and data.length_unit:
-            words += f", voxels of {_product([f'{size:.2g}' for size in data.voxel_size])} {data.length_unit}"
-        return "; ".join([words + without_data(volume), *volume.notes]) + self.dirt
+        if data.voxel_size:
+            unit = data.length_unit or "in no stated unit"
+            words += f", voxels of {_product([f'{size:.2g}' for size in data.voxel_size])} {unit}"
+        return "; ".join([words + without_data(volume), *self.notes]) + self.dirt
+
+    @property
+    def notes(self) -> list[str]:
+        """What was chosen, converted or left out in reading, and which values count as 0 and 1."""
+        volume = self.signal
+        if volume.dtype == "bool":
+            return volume.notes
+        low, high = volume.value_range
+        return [*volume.notes, f"values from {low:.6g} to {high:.6g} count as 0 to 1"]
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its volume."""
@@ -84,7 +94,7 @@ class VolumeTask(SignalTask[Volume]):
             "value_range": list(volume.value_range),
             "voxel_size": list(data.voxel_size) if data.voxel_size else None,
             "length_unit": data.length_unit,
-            "notes": volume.notes,
+            "notes": self.notes,
         }
         if volume.domain.masked:
             found["measured"] = {"cells": volume.domain.valid, "unit": "voxels with data"}
