@@ -53,7 +53,7 @@ def test_uniform_samples_are_even_over_what_holds_data(mean):
 @pytest.mark.parametrize(
     ("ends", "labels"),
     [
-        ([1], ["the whole run: steps 0 to 1"]),
+        ([1], ["all that were counted: steps 0 to 1"]),
         ([1, 100], ["early: steps 0 to 1", "middle and late: steps 1 to 100"]),
         ([10, 50, 100], ["early: steps 0 to 10", "middle: steps 10 to 100", "late: steps 50 to 100"]),
     ],

@@ -105,10 +105,10 @@ def stretch_label(name: str) -> str:
 
     Example:
         >>> stretch_label("early"), stretch_label("middle-late"), stretch_label("early-middle-late")
-        ('early', 'middle and late', 'the whole run')
+        ('early', 'middle and late', 'all that were counted')
     """
     parts = name.split("-")
-    return "the whole run" if len(parts) == len(STRETCHES) else " and ".join(parts)
+    return "all that were counted" if len(parts) == len(STRETCHES) else " and ".join(parts)
 
 
 def write_images(result: Reconstruction, outputs: list[Output], record: SampleRecord, folder: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from softmine.domain import Values
 from softmine.errors import ArgumentError
+from softmine.formatting import several
 from softmine.radiance.background import over_background
 from softmine.radiance.photos import Photos
 from softmine.radiance.renderer import CHUNK, Renderer
@@ -49,7 +50,7 @@ class NerfEvaluator(FieldEvaluator):
         subset = len(coords) < total
         where = f"a fixed subset of {len(coords):,} of {total:,}" if subset else f"all {total:,}"
         target = over_background(values_at(photos, coords, torch.device("cpu")), background)
-        words = f"PSNR over {where} rays of {len(photos.views):,} test views"
+        words = f"PSNR over {where} rays of {several(len(photos.views), 'test view')}"
         super().__init__(coords, target, words, device, subset=subset)
 
     @torch.no_grad()

@@ -15,6 +15,7 @@ from torch import nn
 
 from softmine.checks import check_count, out_of_range
 from softmine.errors import ArgumentError, SoftmineError
+from softmine.formatting import several
 from softmine.radiance.compositing import check_device
 from softmine.radiance.field import field_for
 from softmine.radiance.photos import Photos
@@ -98,7 +99,7 @@ def _with_test_views(scene: Scene, count: int | None) -> Scene:
     kept = tuple(found[index] for index in spread(len(found), count))
     views = tuple(view for view in scene.views if view.split != "test") + kept
     return replace(
-        scene, views=views, notes=(*scene.notes, f"measured on {count} of {len(found)} test views")
+        scene, views=views, notes=(*scene.notes, f"measured on {count} of {several(len(found), 'test view')}")
     )
 
 
@@ -165,7 +166,7 @@ class NerfTask(SignalTask[Photos]):
             "value_range": [0.0, 255.0],
             "measured": {
                 "cells": self.test.domain.valid,
-                "unit": f"pixels of {len(self.test.views)} test views",
+                "unit": f"pixels of {several(len(self.test.views), 'test view')}",
             },
             "bounds": scene.bounds.kind,
             "centre": list(scene.center),
