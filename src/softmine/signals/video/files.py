@@ -16,6 +16,7 @@ from softmine.domain import SoftmineError
 from softmine.errors import ArgumentError
 from softmine.signals.files import check_file, check_length
 from softmine.signals.libraries import require
+from softmine.signals.video import gif
 from softmine.signals.video.orientation import Upright
 from softmine.signals.video.remarks import Remarks, moving
 from softmine.signals.video.store import Frames, FrameStore
@@ -129,6 +130,8 @@ def read(
         stream = _video_stream(container, path, where)
         rate = stream.average_rate or stream.guessed_rate
         rate = Fraction(rate) if rate else FALLBACK_RATE
+        delays = gif.delays(path) if start.startswith(gif.MAGIC) else []
+        rate = gif.rate(delays) if delays else rate
         count = stream.frames or round(float(container.duration or 0) / 1e6 * float(rate))
         last = min(count, stop) if stop is not None and count else count or stop or 0
         store: FrameStore | None = None
@@ -149,6 +152,7 @@ def read(
                 report(min(1.0, seen / last) if last else 0.0)
                 if seen == stop:
                     break
+            remarks.say(gif.notes(delays, seen if stop is None else None))
             if store is None:
                 what = f"only {seen} frames, none of those from {first} on" if seen else "no frames"
                 raise SoftmineError(f"{where}: it has {what}; {'give others' if seen else 'record it again'}")

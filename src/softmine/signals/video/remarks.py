@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class Remarks:
         self._times: list[int] = []
         self._streams = _of_streams(container, stream)
         self._tick = float(stream.time_base or 0)
-        if not (stream.average_rate or stream.guessed_rate):
+        if container.format.name != "gif" and not (stream.average_rate or stream.guessed_rate):
             self._streams.append("it does not say its frame rate: 25 frames a second are assumed")
 
     def look(self, frame: av.VideoFrame) -> None:
@@ -65,6 +66,13 @@ class Remarks:
 
     def words(self, askew: bool, turned: bool = False) -> list[str]:
         """All notes, a line each; ``askew`` and ``turned`` as of ``Upright``."""
+
+    def say(self, notes: Iterable[str]) -> None:
+        """Takes notes that others made."""
+        self._streams += notes
+
+    def words(self, askew: bool) -> list[str]:
+        """All notes, a line each; ``askew`` as of ``Upright``."""
         found = [*self._streams, *self._traits]
         if self.transparent:
             found.append("its alpha left out: colors are those behind it")
