@@ -789,18 +789,18 @@ def test_colors_are_explained_by_what_the_files_say(tmp_path: Path) -> None:
         run, (64, 48), error_scale=0.2, density_range=[0.125, 8], reconstruction_note="reduced to 48 x 64"
     )
     page = fit(run)
-    assert "linear-gradient" not in page.html
+    assert "linear-gradient(to right" not in page.html
     assert "Reconstruction: reduced to 48 x 64." in page.text
     notes = json.loads((run / "images" / "images.json").read_text())
     notes.update(color_maps={"error": "magma", "samples": "RdBu_r"}, reduced_to=[48, 64])
     (run / "images" / "images.json").write_text(json.dumps(notes))
     page = fit(run)
-    assert page.html.count("linear-gradient") == 2
+    assert page.html.count("linear-gradient(to right") == 2
     for words in ("1/8 of uniform", "8 times uniform", "where it is blue, fewer", "The image is large, so"):
         assert words in page.text
     notes.update(color_maps={"error": "unknown", "samples": "magma"})
     (run / "images" / "images.json").write_text(json.dumps(notes))
-    assert "linear-gradient" not in fit(run).html
+    assert "linear-gradient(to right" not in fit(run).html
 
 
 def test_pixels_without_data_are_in_no_figure(tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def test_what_would_take_minutes_is_refused(monkeypatch):
 
 @pytest.mark.parametrize(
     ("corner", "place", "words"),
-    [(3, 0, "number 4, counted from 1, where it has 3 vertices"), (-1, 0, "number 0"), (2, np.nan, "NaN")],
+    [(3, 0, "number 4, counted from 1, where it has 3 vertices"), (-1, 0, "number -1"), (2, np.nan, "NaN")],
 )
 def test_corners_that_are_nowhere_are_refused(corner, place, words):
     places = np.array([[place, 0, 0], [1, 0, 0], [0, 1, 0.0]])

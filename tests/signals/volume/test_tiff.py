@@ -162,3 +162,29 @@ def test_what_the_last_axis_is_taken_for(tmp_path):
     np.save(tmp_path / "a.npy", voxels_of((5, 6, 7, 8)))
     (note,) = Volume.read(tmp_path / "a.npy").notes
     assert note == "its last axis, of 8, is taken for a fourth coordinate, such as time"
+
+
+@pytest.mark.parametrize(
+    ("options", "metadata", "found"),
+    [
+        (
+            {"imagej": True, "resolution": (5.0, 4.0)},
+            {"spacing": 3.0, "unit": "um"},
+            ((3.0, 0.25, 0.2), "um"),
+        ),
+        ({"imagej": True, "resolution": (5.0, 4.0)}, {"spacing": 3.0, "unit": "pixel"}, (None, "")),
+        ({"imagej": True}, {}, (None, "")),
+        (
+            {"ome": True},
+            {"PhysicalSizeX": 0.2, "PhysicalSizeY": 0.25, "PhysicalSizeZ": 1.5, "PhysicalSizeZUnit": "µm"},
+            ((1.5, 0.25, 0.2), "µm"),
+        ),
+        ({"ome": True}, {"PhysicalSizeX": 0.2, "PhysicalSizeY": 0.25}, (None, "")),
+        ({"resolution": (5.0, 4.0)}, {}, (None, "")),
+    ],
+)
+def test_sizes_of_voxels_are_those_that_the_file_says(tmp_path, options, metadata, found):
+    axes = {} if options == {"resolution": (5.0, 4.0)} else {"metadata": {"axes": "ZYX", **metadata}}
+    tifffile.imwrite(tmp_path / "a.tif", np.arange(60, dtype=np.uint8).reshape(3, 4, 5), **options, **axes)
+    data = Volume.read(tmp_path / "a.tif").data
+    assert (data.voxel_size and pytest.approx(data.voxel_size), data.length_unit) == found

@@ -54,7 +54,7 @@ def check(polygons: Polygons, where: str) -> None:
         wrong = corners[(corners < 0) | (corners >= len(vertices))][0]
         count = several(len(vertices), "vertex", "vertices")
         raise SoftmineError(
-            f"{where}: its faces name vertices that are not there (number {wrong + 1:,}, counted from 1, where it has {count}); "
+            f"{where}: its faces name vertices that are not there (number {wrong + (wrong >= 0):,}, counted from 1, where it has {count}); "
             "correct its indices, or get a complete copy"
         )
     if not np.isfinite(vertices[corners]).all():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,26 @@ class TiffStack:
         lengths = list(volume[: len(self.axes)])
         lengths.insert(self.moved, lengths.pop())
         return tuple(lengths)
+
+    def voxel_size(self) -> tuple[tuple[float, ...] | None, str]:
+        """Lengths of a voxel along the spatial axes, and their unit, as ImageJ and OME say; None where the file does not."""
+        said, spatial = self.metadata, [letter for letter in self.axes if letter in "ZYX"]
+        if self.kind == "ome":
+            lengths = {letter: said.get(f"PhysicalSize{letter}") for letter in spatial}
+            units = {str(said.get(f"PhysicalSize{letter}Unit", "µm")) for letter in spatial}
+        else:
+            across, down = (
+                Fraction(*of) if of[1] else Fraction(0)
+                for of in self.options.get("resolution", ((0, 1),) * 2)
+            )
+            lengths = {"X": across and 1 / across, "Y": down and 1 / down, "Z": said.get("spacing")}
+            units = {str(said.get("unit", "")).replace("\\u00B5", "µ")} - {"", "pixel", "pixels"}
+        found = [lengths.get(letter) for letter in spatial]
+        if len(units) != 1 or not all(
+            isinstance(each, (int, float, Fraction)) and each > 0 for each in found
+        ):
+            return None, ""
+        return tuple(float(each) for each in found if each), units.pop()
 
     def places(self, flat: np.ndarray, volume: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Flat voxels and channels, (M,) each, of values (M,) in the order of the file.
@@ -148,7 +169,10 @@ def _stack(file: tifffile.TiffFile, path: Path, where: str) -> VolumeData:
     if orientation in range(2, 9):
         notes.append(f"its pages are as they are stored, not turned as their orientation {orientation} says")
     stack = TiffStack(axes, moved, *_described(file, series, page))
-    return VolumeData(array, mapped, nodata=tiff_tags.nodata(page), layers=0, tiff=stack, notes=tuple(notes))
+    voxel_size, unit = stack.voxel_size()
+    return VolumeData(
+        array, mapped, nodata=tiff_tags.nodata(page), layers=0, voxel_size=voxel_size, length_unit=unit, tiff=stack, notes=tuple(notes)
+    )  # fmt: skip
 
 
 def _choose(file: tifffile.TiffFile, where: str) -> tuple[tifffile.TiffPageSeries, list[str]]:
