@@ -185,6 +185,6 @@ def test_what_the_last_axis_is_taken_for(tmp_path):
 )
 def test_sizes_of_voxels_are_those_that_the_file_says(tmp_path, options, metadata, found):
     axes = {} if options == {"resolution": (5.0, 4.0)} else {"metadata": {"axes": "ZYX", **metadata}}
-    tifffile.imwrite(tmp_path / "a.tif", np.arange(60, dtype=np.uint8).reshape(3, 4, 5), **options, **axes)
+    tifffile.imwrite(tmp_path / "a.tif", np.arange(40, dtype=np.uint8).reshape(2, 4, 5), **options, **axes)
     data = Volume.read(tmp_path / "a.tif").data
     assert (data.voxel_size and pytest.approx(data.voxel_size), data.length_unit) == found
