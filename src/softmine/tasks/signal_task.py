@@ -149,10 +149,7 @@ def read_with_gaps(signal: Any, path: str | None, default: str, nodata: float | 
         return read_signal(signal, path, default)
     if builtin_name(path, default) is not None:
         raise ArgumentError("{nodata} is for values from files: give a PATH")
-    found = signal.read(str(path), nodata=nodata)
-    if not found.domain.masked:
-        found.notes.append(f"no value of it is {nodata:.9g}, so that there is data everywhere")
-    return found
+    return signal.read(str(path), nodata=nodata)
 
 
 @runtime_checkable

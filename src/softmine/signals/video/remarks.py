@@ -64,15 +64,12 @@ class Remarks:
             kind = extra.type.name  # pyright: ignore[reportAttributeAccessIssue] -- no string, as its stub says
             self._add(_of_side_data(kind, bytes(extra)))  # pyright: ignore[reportArgumentType]
 
-    def words(self, askew: bool, turned: bool = False) -> list[str]:
-        """All notes, a line each; ``askew`` and ``turned`` as of ``Upright``."""
-
     def say(self, notes: Iterable[str]) -> None:
         """Takes notes that others made."""
         self._streams += notes
 
-    def words(self, askew: bool) -> list[str]:
-        """All notes, a line each; ``askew`` as of ``Upright``."""
+    def words(self, askew: bool, turned: bool = False) -> list[str]:
+        """All notes, a line each; ``askew`` and ``turned`` as of ``Upright``."""
         found = [*self._streams, *self._traits]
         if self.transparent:
             found.append("its alpha left out: colors are those behind it")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from softmine.runs.files import replacing
 from softmine.runs.task import Array, Output, Reconstruction, Report, silent
+from softmine.signals.grid import range_text
 from softmine.signals.volume import Volume, nifti, tiff
 from softmine.tasks.evaluation import CellEvaluator
 from softmine.tasks.grids import predict
@@ -84,7 +85,7 @@ class VolumeTask(SignalTask[Volume]):
         if volume.dtype == "bool":
             return volume.notes
         low, high = volume.value_range
-        return [*volume.notes, f"values from {low:.6g} to {high:.6g} count as 0 to 1"]
+        return [*volume.notes, f"values from {range_text(low, high)} count as 0 to 1"]
 
     def describe(self) -> dict[str, Any]:
         """What a run must remember of its volume."""
