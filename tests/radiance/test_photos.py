@@ -12,6 +12,7 @@ import torch
 from scene_files import nerfstudio, picture, write_blender, write_json
 from softmine import SoftmineError
 from softmine.radiance.background import over_background, to_channels
+from softmine.radiance.photo_files import load_mask
 from softmine.radiance.photos import Photos
 from softmine.radiance.scenes import Scene, procedural, read_scene
 from softmine.signals import Signal
@@ -392,6 +393,47 @@ def test_masks_that_leave_nothing_are_refused(tmp_path):
     write_json(tmp_path / "transforms.json", content)
     with pytest.raises(SoftmineError, match="leave out every pixel of train"):
         Photos(read_scene(tmp_path))
+
+
+def test_what_is_converted_is_noted_with_the_number_of_photos(tmp_path):
+    content = nerfstudio(tmp_path)
+    for index in (1, 2, 3):
+        path = tmp_path / "images" / f"{index:02d}.png"
+        PIL.Image.open(path).quantize(16).save(path)
+    path = tmp_path / "images" / "04.png"
+    PIL.Image.open(path).convert("CMYK").save(path.with_suffix(".jpg"))
+    path.unlink()
+    write_json(tmp_path / "transforms.json", content)
+    photos = Photos(read_scene(tmp_path))
+    assert photos.notes == (
+        "each of 3 photos to train: its palette became RGB",
+        "each of 1 photos to train: its CMYK colors became RGB",
+    )
+    palette = np.array(PIL.Image.open(tmp_path / "images" / "02.png").convert("RGB"))
+    np.testing.assert_allclose(photos.image(1) * 255, palette, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(7, 9), (6, 8), (5, 7)])
+@pytest.mark.parametrize("downscale", [1, 2])
+def test_a_mask_larger_than_its_image_counts_by_whole_blocks(tmp_path, size, downscale):
+    image = [round(side / 2 + 0.01) for side in size]
+    mask = np.random.default_rng(1).random(size) > 0.15
+    mask[:4, :4], mask[0, 4] = True, False
+    PIL.Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "m.png")
+    view = small().views[0]
+    height, width = (side // downscale for side in image)
+    camera = dataclasses.replace(view.camera, height=height, width=width)
+    view = dataclasses.replace(view, camera=camera, mask=tmp_path / "m.png", mask_factor=2)
+    found = load_mask(view, downscale)
+    side = 2 * downscale
+    expected = [
+        [mask[y * side : (y + 1) * side, x * side : (x + 1) * side].all() for x in range(width)]
+        for y in range(height)
+    ]
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < np.mean(found) < 1
+    with pytest.raises(SoftmineError, match="which is not 3 times the size of its image"):
+        load_mask(dataclasses.replace(view, mask_factor=3), downscale)
 
 
 def test_wrong_coordinates_are_refused():

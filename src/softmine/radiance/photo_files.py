@@ -14,11 +14,12 @@ from softmine.errors import SoftmineError
 from softmine.radiance.scenes.scene import View
 from softmine.signals.image import files as image_files
 from softmine.signals.image.memmap import MappedImage
-from softmine.signals.image.pixels import orient
+from softmine.signals.image.pixels import orient, turned
 
 _ORIENTATION = 0x0112
 _ORIENTED_BY = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 """What a PNG may keep its orientation in, as EXIF's own chunk, ImageMagick's text or XMP."""
+_TURNS = tuple(turned(each) for each in range(2, 9))
 _BAND = 2**17
 """Pixels that are floats at a time: few enough to stay in the cache."""
 
@@ -47,47 +48,66 @@ def reduce(pixels: np.ndarray, view: View, downscale: int, has_alpha: bool) -> U
     return np.concatenate(parts)
 
 
-def read_pixels(view: View) -> np.ndarray:
-    """Pixels (H, W) or (H, W, C) of a view as they are stored, in the order that its camera was estimated from.
+def read_photo(view: View) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Pixels (H, W) or (H, W, C) of a view as they are stored, in the order that its camera was estimated from, and notes on them.
 
     Raises:
         SoftmineError: the image is damaged.
     """
-    pixels = _read(view.image, view.upright) if view.image else view.pixels
-    assert pixels is not None
-    return pixels
+    if view.image:
+        return _read(view.image, view.upright)
+    assert view.pixels is not None
+    return view.pixels, ()
+
+
+def read_pixels(view: View) -> np.ndarray:
+    """The pixels of ``read_photo``."""
+    return read_photo(view)[0]
 
 
 def load_mask(view: View, downscale: int) -> Bool[np.ndarray, "h w"] | None:
     """Which pixels of a view count, or None for all: those of whose block no pixel is left out.
 
     By its mask, what is 0 is left out, whatever the mask's largest value is; by its mask of what moves, all but 0; and by its
-    lens, what lies beyond the circle that it shows.
+    lens, what lies beyond the circle that it shows. Masks larger than their images have a block for each pixel, too.
 
     Raises:
         SoftmineError: a mask is damaged, or not of the image's size.
     """
     valid = view.camera.image_circle()
     height, width = view.camera.height, view.camera.width
-    for path, moving in ((view.mask, False), (view.dynamic_mask, True)):
+    for path, moving, factor in ((view.mask, False, view.mask_factor), (view.dynamic_mask, True, 1)):
         if path is None:
             continue
-        mask = _read_mask(path, (height, width), downscale) ^ moving
-        blocks = mask[: height * downscale, : width * downscale].reshape(height, downscale, width, downscale)
+        mask = _read_mask(path, (height, width), downscale, factor) ^ moving
+        side = downscale * factor
+        # The last blocks of a larger mask may not be whole, as its image's sides are rounded.
+        lacks = [
+            (0, max(0, size * side - has)) for size, has in zip((height, width), mask.shape, strict=True)
+        ]
+        mask = np.pad(mask, lacks, constant_values=True) if factor > 1 else mask
+        blocks = mask[: height * side, : width * side].reshape(height, side, width, side)
         kept = np.asarray(blocks.all((1, 3)))
         valid = kept if valid is None else valid & kept
     return valid
 
 
-def _read_mask(path: Path, size: tuple[int, int], downscale: int) -> Bool[np.ndarray, "h w"]:
-    """Where a mask is not 0, at the size of its image."""
-    mask = _read(path)
-    if (mask.shape[0] // downscale, mask.shape[1] // downscale) != size:
-        mask = _read(path, upright=True)
-    if (mask.shape[0] // downscale, mask.shape[1] // downscale) != size:
+def _read_mask(path: Path, size: tuple[int, int], downscale: int, factor: int = 1) -> Bool[np.ndarray, "h w"]:
+    """Where a mask is not 0, at ``factor`` times the size of its image."""
+
+    def fits(mask: np.ndarray) -> bool:
+        side = downscale * factor
+        off = [has - own * side for has, own in zip(mask.shape, size, strict=False)]
+        return all(-factor < each < side + factor - 1 for each in off)
+
+    mask, _ = _read(path)
+    if not fits(mask):
+        mask, _ = _read(path, upright=True)
+    if not fits(mask):
         raise SoftmineError(
-            f"{path} is {mask.shape[1]} x {mask.shape[0]} pixels, which is not the size of its image; "
-            "a mask has a pixel for each of the image's"
+            f"{path} is {mask.shape[1]} x {mask.shape[0]} pixels, which is not "
+            + ("the size of its image; " if factor == 1 else f"{factor} times the size of its image; ")
+            + "a mask has a pixel for each of the image's"
         )
     if mask.ndim == 2:
         mask = mask[..., None]
@@ -100,14 +120,17 @@ def _read_mask(path: Path, size: tuple[int, int], downscale: int) -> Bool[np.nda
     return mask > (mask.max() / 2 if path.suffix.lower() in (".jpg", ".jpeg") else 0)
 
 
-def _read(path: Path, upright: bool = False) -> np.ndarray:
-    """Pixels in the order they are stored in, which most cameras are estimated from, or as EXIF says is ``upright``."""
-    pixels = image_files.read(path)
-    if isinstance(pixels, MappedImage):
-        pixels = pixels.load()
-    turned = 1 if upright else orientation(path)
+def _read(path: Path, upright: bool = False) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Pixels in the order they are stored in, which most cameras are estimated from, or as EXIF says is ``upright``; and notes.
+
+    Turns are not among the notes: whether they are undone is for the camera to say.
+    """
+    data = image_files.read_data(path)
+    pixels = data.pixels.load() if isinstance(data.pixels, MappedImage) else data.pixels
+    notes = tuple(note for note in data.notes if note not in _TURNS)
+    turn = 1 if upright else orientation(path)
     # Quarter turns are undone by each other, every other turn by itself.
-    return orient(pixels, {6: 8, 8: 6}.get(turned, turned)) if turned != 1 else pixels
+    return orient(pixels, {6: 8, 8: 6}.get(turn, turn)) if turn != 1 else pixels, notes
 
 
 def orientation(path: Path) -> int:

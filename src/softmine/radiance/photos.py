@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -15,13 +16,14 @@ from softmine.domain import Box, Coords, SoftmineError, Values
 from softmine.formatting import several
 from softmine.radiance.background import to_channels
 from softmine.radiance.cameras import Camera, Cameras, Rays, Views, strided, to_ndc
-from softmine.radiance.photo_files import load_mask, read_pixels, reduce
+from softmine.radiance.photo_files import load_mask, read_photo, reduce
 from softmine.radiance.scenes.scene import Scene, View
 from softmine.signals.files import hash_array, hash_file
 from softmine.signals.grid import check_coords, corners, gather
 from softmine.signals.image.maps import Pool, gray, sobel
 
 CHUNK = 2**14
+_DEEP = "its 16 bits are rounded to 8"
 
 
 class Photos(nn.Module):
@@ -70,10 +72,10 @@ class Photos(nn.Module):
         lengths = [height * width for height, width in sizes]
         pixels = np.empty((sum(lengths), self.channels), np.uint8)
         starts = np.cumsum([0, *lengths[:-1]])
-        deep = 0
+        said: Counter[str] = Counter()
         for view, start, length in zip(self.views, starts, lengths, strict=True):
-            stored = read_pixels(view)
-            deep += stored.dtype.itemsize > 1
+            stored, notes = read_photo(view)
+            said.update([*notes, *([_DEEP] if stored.dtype.itemsize > 1 else [])])
             reduced = reduce(stored, view, scene.downscale, scene.has_alpha)
             pixels[start : start + length] = reduced.reshape(length, -1)
         self.register_buffer("pixels", torch.from_numpy(pixels), persistent=False)
@@ -82,7 +84,8 @@ class Photos(nn.Module):
         height, width = (max(side) for side in zip(*sizes, strict=True))
         masks = {index: load_mask(view, scene.downscale) for index, view in enumerate(self.views)}
         self._masks = {index: mask for index, mask in masks.items() if mask is not None}
-        self.notes = self._notes(deep)
+        opacity = [pixels[start : start + length, 3:] for start, length in zip(starts, lengths, strict=True)]
+        self.notes = (*self._photo_notes(said), *self._opacity_notes(opacity), *self._mask_notes())
         uneven = any(size != (height, width) for size in sizes)
         mask = self._make_mask(height, width) if uneven or self._masks else None
         self.domain = Box((len(self.views), height, width), mask=mask, discrete=(0,))
@@ -194,9 +197,42 @@ class Photos(nn.Module):
     def _to_channels(self, values: Values) -> Values:
         return values if self.channels == 3 else to_channels(values[:, :3], values[:, 3])
 
-    def _notes(self, deep: int) -> tuple[str, ...]:
-        """What a user may want to know; ``deep`` photos are of 16 bits."""
+    def _photo_notes(self, said: Counter[str]) -> list[str]:
+        """What was converted or left out, and in how many photos."""
+        deep = said.pop(_DEEP, 0)
         notes = [f"{deep} photos of 16 bits to {self.split} are rounded to 8"] if deep else []
+        return [*notes, *(f"each of {count} photos to {self.split}: {note}" for note, count in said.items())]
+
+    def _opacity_notes(self, opacity: Sequence[np.ndarray]) -> list[str]:
+        """Views that show no object, or nothing but it, by the opacity of their pixels.
+
+        Raises:
+            SoftmineError: no view shows anything.
+        """
+        if self.channels == 3:
+            return []
+        clear = [view.name for view, each in zip(self.views, opacity, strict=True) if not each.any()]
+        if len(clear) == len(self.views):
+            raise SoftmineError(
+                f"the photos of the scene {self.name!r} are transparent everywhere in all {len(clear)} views to {self.split}; "
+                "save them with the object's opacity, or without a channel of opacity"
+            )
+        full = [view.name for view, each in zip(self.views, opacity, strict=True) if each.min() == 255]
+        notes = []
+        if clear:
+            notes.append(
+                f"opacity leaves nothing of {len(clear)} of the {len(self.views)} views to {self.split}, the first is {clear[0]}"
+            )
+        if full:
+            notes.append(
+                f"{len(full)} of the {len(self.views)} views to {self.split} are opaque everywhere, as if the object filled them, "
+                f"the first is {full[0]}"
+            )
+        return notes
+
+    def _mask_notes(self) -> list[str]:
+        """Views that masks leave nothing of, or whose lens shows a circle."""
+        notes = []
         empty = [self.views[index].name for index, mask in self._masks.items() if not mask.any()]
         if empty:
             notes.append(
@@ -207,7 +243,7 @@ class Photos(nn.Module):
             notes.append(
                 f"pixels beyond the circle that the lens shows do not count, in {several(len(circles), 'view')} to {self.split}"
             )
-        return tuple(notes)
+        return notes
 
     def _make_mask(self, height: int, width: int) -> Tensor:
         mask = torch.zeros((len(self.views), height, width), dtype=torch.bool)

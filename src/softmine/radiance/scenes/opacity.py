@@ -18,6 +18,8 @@ VIEWS = 12
 """Views that are looked at, spread evenly,"""
 SIDE = 128
 """in about so many rows and columns."""
+OPAQUE = 250 / 255
+"""Opacity from which it counts as whole: programs round 1 down, and blur edges."""
 VISIBLE = 10 / 255
 """Opacity above which there is something."""
 STRAY = 0.001
@@ -27,13 +29,19 @@ CUT = 0.01
 
 
 def opacity(views: Sequence[View], sizes: Mapping[Path, Size]) -> tuple[bool, tuple[str, ...]]:
-    """Whether a photo has a pixel that is not opaque, and a note where there is a channel of opacity that never says so."""
+    """Whether a photo has a pixel that is not opaque, or nearly, and a note where a channel of opacity never says so."""
     channels = [view for view in views if view.image and sizes[view.image].header.has_alpha]
-    if any(alpha is not None and alpha.min() < _opaque(alpha) for alpha in map(_alpha, channels)):
-        return True, ()
-    if channels:
-        return False, (f"the opacity of the photos is not used: all {len(channels)} that have it are opaque",)
-    return False, ()
+    least = 1.0
+    for alpha in map(_alpha, channels):
+        least = least if alpha is None else min(least, float(alpha.min() / _opaque(alpha)))
+        if least < OPAQUE:
+            return True, ()
+    if not channels:
+        return False, ()
+    nearly = "" if least == 1 else f" up to {1 - least:.1%}"
+    return False, (
+        f"the opacity of the photos is not used: all {len(channels)} that have it are opaque{nearly}",
+    )
 
 
 def object_radius(views: Sequence[View], center: Float[np.ndarray, "3"]) -> float:

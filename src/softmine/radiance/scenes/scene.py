@@ -32,9 +32,10 @@ class View:
         pose: (3, 4), from camera to world; the camera looks along its +z with +y down.
         split: what it is for: ``train`` or ``test``.
         image: its file, or None where ``pixels`` are given.
-        mask: an image of the same size whose black pixels do not count, or None.
+        mask: an image of the same size, or ``mask_factor`` times that, whose black pixels do not count, or None.
         dynamic_mask: one whose pixels that are not black do not count, or None.
         upright: whether the pixels are those that EXIF turns, which the camera is then of, not those that are stored.
+        mask_factor: how many times larger than the image its mask is.
         pixels: (H, W, 3) RGB or (H, W, 4) RGBA (not premultiplied), or None where there is a file.
     """
 
@@ -47,6 +48,7 @@ class View:
     pixels: UInt8[np.ndarray, "h w c"] | None = None
     dynamic_mask: Path | None = None
     upright: bool = False
+    mask_factor: int = 1
 
 
 @dataclass(frozen=True)
