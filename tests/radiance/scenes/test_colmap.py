@@ -110,6 +110,30 @@ def test_fisheye_and_rational_models(tmp_path, binary):
     assert fourth.distortion == (0.01, -0.002, 0, 0, 0, 0)
 
 
+@pytest.mark.parametrize(
+    "points",
+    ["missing", "1 2 -1", "1 2 -1 3 4 0", "1 2 3 4 5 6 7 8 9 10 11 12", "1.5 2 -1 3 4 0 5 6 1 7 8 2"],
+)
+def test_images_of_text_are_told_from_lines_of_points(tmp_path, points):
+    model, poses = write_colmap(tmp_path, binary=False)
+    file = model / "images.txt"
+    lines = [line for line in file.read_text().splitlines() if line.endswith(".png")]
+    between = "\n" if points == "missing" else f"\n{points}\n"
+    file.write_text("".join(line + between for line in lines))
+    scene = read_scene(tmp_path)
+    assert sorted(view.name for view in scene.views) == [f"images/{index:02d}.png" for index in range(10)]
+    for view in scene.views:
+        np.testing.assert_allclose(view.pose[:, :3], poses[int(view.name[-6:-4])][:, :3], atol=1e-9)
+
+
+def test_text_may_begin_with_a_byte_order_mark(tmp_path):
+    model, _ = write_colmap(tmp_path, binary=False)
+    expected = [(view.name, view.pose.tolist(), view.camera) for view in read_scene(tmp_path).views]
+    for file in model.iterdir():
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert [(view.name, view.pose.tolist(), view.camera) for view in read_scene(tmp_path).views] == expected
+
+
 def moved(folder, place):
     """A scene whose model is in another place."""
     write_colmap(folder)

@@ -328,16 +328,17 @@ def read_images(model: Path) -> list[StoredImage]:
     path = _either(model, "images")
     if path.suffix == ".txt":
         images = []
-        # Every image has a second line, of its points, which may be empty.
-        lines = _lines(path, keep_empty=True)
-        for number, line in lines:
-            if not line.strip():
+        # Every image has a second line, of its points, which may be empty; some programs leave that out.
+        points_due = False
+        for number, line in _lines(path, keep_empty=True):
+            points_due, was_due = False, points_due
+            if not line.strip() or (was_due and not _is_image(line)):
                 continue
-            next(lines, None)
             # The rest of the line is the name, with all its spaces.
             words = line.rstrip().split(maxsplit=9)
             row = _fields(words, (int, *(float,) * 7, int, str), str, path, number)
             images.append(StoredImage(row[9], tuple(row[1:5]), tuple(row[5:8]), row[8]))
+            points_due = True
         return images
     data, images = _Binary(path), []
     for _ in range(data.count(73)):
@@ -347,6 +348,19 @@ def read_images(model: Path) -> list[StoredImage]:
         images.append(StoredImage(name, row[1:5], row[5:8], row[8]))
     data.end()
     return images
+
+
+def _is_image(line: str) -> bool:
+    """Whether a line of ``images.txt`` where points could be, x, y and a number each, is another image."""
+    words = line.split(maxsplit=9)
+    try:
+        if len(words) < 10:
+            return False
+        _ = int(words[0]), *map(float, words[1:8]), int(words[8])
+    except ValueError:
+        return False
+    *_, last = words[9].split()
+    return not (last.removeprefix("-").isdecimal() and len(line.split()) % 3 == 0)
 
 
 def read_points(model: Path) -> Float[np.ndarray, "p 3"] | None:
@@ -392,7 +406,7 @@ def _either(model: Path, name: str) -> Path:
 def _lines(path: Path, keep_empty: bool = False) -> Iterator[tuple[int, str]]:
     """Numbers, from 1, and text of the lines that are no comments."""
     try:
-        text = checks.read_bytes(path).decode()
+        text = checks.read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SoftmineError(f"cannot read {path}: it is not text; get a complete copy") from error
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
