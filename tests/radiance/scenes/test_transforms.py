@@ -52,6 +52,29 @@ def test_blender_without_a_file_to_test_holds_out_every_eighth(tmp_path):
     assert "no transforms_test.json" in scene.notes[0]
 
 
+def test_blender_tests_on_the_file_to_validate_where_there_is_no_other(tmp_path):
+    folder = write_blender(tmp_path)
+    (folder / "transforms_test.json").rename(folder / "transforms_val.json")
+    scene = read_scene(folder)
+    assert [view.name for view in scene.split("test")] == ["test/r_0.png", "test/r_1.png"]
+    assert scene.notes == (
+        "there is no transforms_test.json, so the views of transforms_val.json are for testing",
+    )
+
+
+def test_blender_photos_both_to_train_and_to_test_are_noted(tmp_path):
+    folder = write_blender(tmp_path)
+    train, test = (
+        json.loads((folder / f"transforms_{split}.json").read_text()) for split in ("train", "test")
+    )
+    test["frames"].append(train["frames"][1])
+    write_json(folder / "transforms_test.json", test)
+    assert (
+        "1 of the 3 photos to test are also trained on, which says little of new views"
+        in read_scene(folder).notes
+    )
+
+
 def test_blender_photos_without_opacity_are_unbounded(tmp_path):
     scene = read_scene(write_blender(tmp_path, channels=3))
     assert not scene.has_alpha
@@ -212,6 +235,15 @@ BAD = [
     (top(camera_model="VR180_L"), "two fisheye images in one"),
     (top(ftheta_p0=1.0), "camera model is FTHETA.*NVIDIA"),
     (top(camera_model="OPENCV_FISHEYE", p1=0.1), "a fisheye has no 'p1'"),
+    (
+        lambda content: content.update(camera_model="FISHEYE", camera_angle_x=1.0, fl_x=None),
+        "'camera_angle_x' says no focal length of a fisheye.*give 'fl_x' in pixels",
+    ),
+    (
+        lambda content: content.update(is_fisheye=True, camera_angle_y=1.0, fl_y=None),
+        "'camera_angle_y' says no focal length of a fisheye",
+    ),
+    (frame(file_path="./images/01.png"), "frames 1 and 2 are two poses of one photo, .*01.png"),
     (top(k5=0.1), "'k5' and 'k6', which only FULL_OPENCV has"),
     (
         frame(file_path="../secret.png"),
@@ -389,6 +421,112 @@ def test_what_a_file_says_and_is_not_used_is_noted(tmp_path):
         ["aabb_scale", "is", "not"],
     ]  # fmt: skip
     assert notes[0].startswith("the cameras of transforms.json are read, not those of poses_bounds.npy")
+
+
+def test_what_instant_ngp_would_use_is_noted(tmp_path):
+    box = {"scale": 0.5, "offset": [0.5, 0.5, 0.4], "render_aabb": [[0, 0, 0], [1, 1, 1]]}
+    content = nerfstudio(tmp_path, enable_depth_loading=True, n_extra_learnable_dims=4, **box)
+    content["frames"][4]["depth_path"] = "depth/4.png"
+    write_json(tmp_path / "transforms.json", content)
+    assert read_scene(tmp_path).notes == (
+        "depth images (depth_path) are not used",
+        "n_extra_learnable_dims is not used: colors do not depend on the photo",
+        "render_aabb is not used: nothing is cut out of what is shown",
+        "scale is not used: the scene is unbounded",
+        "offset is not used: the scene is unbounded",
+    )
+    folder = write_blender(tmp_path / "object")
+    file = folder / "transforms_train.json"
+    before = read_scene(folder)
+    write_json(file, {**json.loads(file.read_text()), "scale": 0.5})
+    scene = read_scene(folder)
+    assert scene.notes == (*before.notes, "scale is not used: there is no aabb_scale")
+    assert scene.bounds == before.bounds
+
+
+def test_cameras_of_mitsuba_look_along_their_own_axes(tmp_path):
+    content = nerfstudio(tmp_path)
+    write_json(tmp_path / "transforms.json", content)
+    expected = read_scene(tmp_path)
+    for each in content["frames"]:  # x left, y up, z forward, where OpenGL has right, up, backward
+        each["transform_matrix"] = (np.array(each["transform_matrix"]) * [-1, 1, -1, 1]).tolist()
+    write_json(tmp_path / "transforms.json", {**content, "from_mitsuba": True})
+    scene = read_scene(tmp_path)
+    assert "from_mitsuba" in scene.notes[0]
+    for one, other in zip(scene.views, expected.views, strict=True):
+        np.testing.assert_allclose(one.pose, other.pose, atol=1e-12)
+
+
+@pytest.mark.parametrize("least", [250, 254])
+@pytest.mark.parametrize("where", [np.s_[:], np.s_[:1], np.s_[2:3, 4:5]])
+def test_opacity_that_is_nearly_opaque_is_none(tmp_path, least, where):
+    plain = write_blender(tmp_path / "plain", channels=3)
+    nearly = write_blender(tmp_path / "nearly", channels=3)
+    for path in nearly.glob("*/*.png"):
+        alpha = np.full((6, 8), 255, np.uint8)
+        alpha[where] = least
+        PIL.Image.fromarray(np.dstack((np.array(PIL.Image.open(path)), alpha))).save(path)
+    scene = read_scene(nearly)
+    assert not scene.has_alpha
+    assert scene.bounds == read_scene(plain).bounds
+    assert re.fullmatch(r"the opacity .* all 6 that have it are opaque up to (2.0|0.4)%", scene.notes[0])
+    assert torch.equal(Photos(scene).pixels, Photos(read_scene(plain)).pixels)
+
+
+def opaque_but(folder, **alphas):
+    """A Blender scene of opaque photos, but for those named."""
+    write_blender(folder)
+    for path in folder.glob("*/*.png"):
+        pixels = np.array(PIL.Image.open(path))
+        pixels[..., 3] = alphas.get(path.stem, 255)
+        PIL.Image.fromarray(pixels).save(path)
+    return read_scene(folder)
+
+
+def test_views_without_an_object_or_all_of_one_are_noted(tmp_path):
+    scene = opaque_but(tmp_path / "some", r_1=0, r_2=0, r_3=100)
+    assert scene.has_alpha
+    photos = Photos(scene)
+    assert photos.notes == (
+        "opacity leaves nothing of 2 of the 4 views to train, the first is train/r_1.png",
+        "1 of the 4 views to train are opaque everywhere, as if the object filled them, the first is train/r_0.png",
+    )
+    assert [photos.image(view)[..., 3].unique().tolist() for view in (0, 1)] == [[0.5], [0.0]]  # half of it
+    with pytest.raises(
+        SoftmineError, match="are transparent everywhere in all 4 views to train; save them with"
+    ):
+        Photos(opaque_but(tmp_path / "clear", r_0=0, r_1=0, r_2=0, r_3=0))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "uint32"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_photos_of_floats_are_refused_as_such(tmp_path, dtype, compression):
+    content = nerfstudio(tmp_path)
+    content["frames"][2]["file_path"] = "images/f.tif"
+    pixels = (100 * np.random.default_rng(0).random((6, 8, 3))).astype(dtype)
+    tifffile.imwrite(tmp_path / "images" / "f.tif", pixels, photometric="rgb", compression=compression)
+    write_json(tmp_path / "transforms.json", content)
+    with pytest.raises(
+        SoftmineError, match=f"f.tif: its values are {dtype}; save it with 8 or 16 bits a color"
+    ):
+        read_scene(tmp_path)
+
+
+def test_tiff_photos_that_only_tifffile_reads(tmp_path):
+    content = nerfstudio(tmp_path)
+    content["frames"][2]["file_path"] = "images/f.tif"
+    pixels = np.random.default_rng(0).integers(0, 2**16, (6, 8, 2)).astype(np.uint16)
+    pixels[..., 1] = 65535
+    tifffile.imwrite(
+        tmp_path / "images" / "f.tif", pixels, photometric="minisblack", extrasamples=["unassalpha"]
+    )
+    write_json(tmp_path / "transforms.json", content)
+    scene = read_scene(tmp_path)
+    assert "the opacity of the photos is not used: all 1 that have it are opaque" in scene.notes
+    photos = Photos(scene)
+    index = [view.name for view in photos.views].index("images/f.tif")
+    gray = np.rint(pixels[..., :1] / 257).repeat(3, -1)
+    np.testing.assert_allclose(photos.image(index) * 255, gray, atol=1e-4)
 
 
 def test_views_in_no_list_are_noted(tmp_path):

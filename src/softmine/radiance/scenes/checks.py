@@ -16,6 +16,8 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Pose
 from softmine.radiance.photo_files import orientation, valid_orientation
+from softmine.signals.image import files as image_files
+from softmine.signals.image.memmap import MappedImage
 
 ROTATION_TOLERANCE = 0.01
 MAX_SIDE = 2**16
@@ -166,6 +168,16 @@ def refuse_missing(paths: Sequence[Path], what: str, where: str) -> None:
         )
 
 
+def refuse_repeated(paths: Sequence[Path], what: str, where: str, first: int = 0) -> None:
+    """Raises SoftmineError, with the numbers of two entries, counted from ``first``, if they are of the same file."""
+    seen: dict[Path, int] = {}
+    for index, path in enumerate(paths, first):
+        if seen.setdefault(path, index) != index:
+            raise SoftmineError(
+                f"{where}: {what}s {seen[path]} and {index} are two poses of one photo, {path}; leave one of them out"
+            )
+
+
 def header(path: Path) -> Header:
     """Size and kind of an image, from the beginning of its file, as stored (not turned by EXIF).
 
@@ -183,8 +195,19 @@ def header(path: Path) -> Header:
                 # In a PNG it may lie behind the pixels, which Pillow would all decode.
                 behind = isinstance(image, PngImageFile) and "exif" not in image.info
                 return Header(width, height, has_alpha, 1 if behind else valid_orientation(image))
-    except Exception as error:
-        raise SoftmineError(f"cannot read {path}: it is not an image that can be decoded") from error
+    except Exception:
+        return _decoded_header(path)
+
+
+def _decoded_header(path: Path) -> Header:
+    """That of an image that Pillow does not know, such as a TIFF of gray and opacity with 16 bits: it has to be decoded."""
+    pixels = image_files.read(path)
+    pixels = pixels.view if isinstance(pixels, MappedImage) else pixels
+    if pixels.dtype.name not in ("uint8", "uint16", "bool"):
+        raise SoftmineError(
+            f"cannot read {path}: its values are {pixels.dtype.name}; save it with 8 or 16 bits a color"
+        )
+    return Header(pixels.shape[1], pixels.shape[0], pixels.ndim == 3 and pixels.shape[2] in (2, 4), 1)
 
 
 def smaller(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from softmine.errors import SoftmineError
 from softmine.formatting import several
-from softmine.radiance.cameras import Camera, from_opengl
+from softmine.radiance.cameras import Camera, Pose, from_opengl
 from softmine.radiance.scenes import checks
 from softmine.radiance.scenes.object_box import box_scene, stated_box
 from softmine.radiance.scenes.opacity import opacity
@@ -36,12 +36,17 @@ FOCALS = (("fl_x", "camera_angle_x"), ("fl_y", "camera_angle_y"))
 IGNORED = {
     "rolling_shutter": "the rolling shutter (rolling_shutter) is not used: a photo is taken to be of one moment",
     "depth_file_path": "depth images (depth_file_path) are not used",
+    "depth_path": "depth images (depth_path) are not used",
+    "n_extra_learnable_dims": "n_extra_learnable_dims is not used: colors do not depend on the photo",
+    "render_aabb": "render_aabb is not used: nothing is cut out of what is shown",
     "time": "the times of the frames (time) are not used: the scene is taken to stand still",
     "mask_color": "colors that stand for masks (mask_color) are not used",
     "white_transparent": "white_transparent is not used: white stays white",
     "black_transparent": "black_transparent is not used: black stays black",
 }
 """Fields that would change what is learned, and what is said where a file has them."""
+MITSUBA = (-1.0, -1.0, 1.0, 1.0)
+"""Turns a pose in Mitsuba's axes of a camera (x left, y up, z forward) into one in ours (right, down, forward)."""
 
 
 class Frames(NamedTuple):
@@ -85,6 +90,14 @@ def read_blender(folder: Path, downscale: int = 1, images: Path | None = None) -
         notes = ("there is no transforms_test.json, so every eighth view is for testing",)
     if found[1:]:
         notes = (f"{found[1].name} is not used",)
+    elif found and found[0] == others[1]:
+        notes = (f"there is no {others[0].name}, so the views of {others[1].name} are for testing",)
+    trained = {view.image for view in parts[0].views}
+    twice = sum(view.image in trained for part in parts[1:] for view in part.views)
+    if twice:
+        notes = (
+            *notes, f"{twice} of the {len(parts[1].views)} photos to test are also trained on, which says little of new views",
+        )  # fmt: skip
     sizes = {path: size for part in parts for path, size in part.sizes.items()}
     has_alpha, alpha_notes = opacity(views, sizes)
     notes = [*notes, *(note for part in parts for note in part.notes), *checks.size_notes(sizes, downscale)]
@@ -92,8 +105,10 @@ def read_blender(folder: Path, downscale: int = 1, images: Path | None = None) -
     common = {"downscale": downscale, "files": files}
     content = parts[0].content
     if has_alpha:
-        return box_scene(folder, views, str(file), stated_box(content, str(file)), _once(notes), **common)
-    notes = _once([*notes, *_unbounded_notes(content)])
+        stated = stated_box(content, str(file))
+        left = () if stated else _unused_notes(content, "there is no aabb_scale")
+        return box_scene(folder, views, str(file), stated, _once([*notes, *left]), **common)
+    notes = _once([*notes, *_unused_notes(content)])
     return unbounded_scene(folder, views, str(file), notes=notes, **common)
 
 
@@ -109,7 +124,7 @@ def read_nerfstudio(file: Path, downscale: int = 1, images: Path | None = None) 
     has_alpha, alpha_notes = opacity(views, frames.sizes)
     notes = (
         *frames.notes, *split_notes, *checks.size_notes(frames.sizes, downscale), *mask_notes(views, stated=True), *alpha_notes,
-        *_unbounded_notes(frames.content), *extra_note(list(frames.sizes)),
+        *_unused_notes(frames.content), *extra_note(list(frames.sizes)),
     )  # fmt: skip
     return unbounded_scene(
         file,
@@ -153,6 +168,7 @@ def read_frames(file: Path, split: str, downscale: int = 1, images: Path | None 
 
     paths = [named("file_path", index) for index in range(len(frames))]
     checks.refuse_missing(paths, "images", str(file))
+    checks.refuse_repeated(paths, "frame", str(file))
     masks = [
         None if frame.get("mask_path") is None else named("mask_path", index)
         for index, frame in enumerate(frames)
@@ -161,6 +177,9 @@ def read_frames(file: Path, split: str, downscale: int = 1, images: Path | None 
     moving = [dynamic_mask(path) for path in paths]
     refuse_outside([*paths, *masks, *moving], (file.parent, images), f"cannot read {file}")
     views, sizes, notes = [], {}, []
+    mitsuba = bool(content.get("from_mitsuba"))
+    if mitsuba:
+        notes.append("the axes of the cameras are Mitsuba's (left, up, forward), as from_mitsuba says")
     for index, (frame, image, mask) in enumerate(zip(frames, paths, masks, strict=True)):
         where = f"{file}: frame {index} ({frame['file_path']!s:.200})"
         if "transform_matrix" not in frame:
@@ -172,7 +191,8 @@ def read_frames(file: Path, split: str, downscale: int = 1, images: Path | None 
         size = sizes[image] = checks.smaller(image, camera.width, camera.height, 1, where, header)
         if mask:
             checks.smaller(mask, camera.width, camera.height, 1, where)
-        pose = from_opengl(checks.rigid(frame["transform_matrix"], f"{where}: 'transform_matrix'"))
+        pose = checks.rigid(frame["transform_matrix"], f"{where}: 'transform_matrix'")
+        pose: Pose = pose * MITSUBA if mitsuba else from_opengl(pose)
         name, camera = finder.relative(image), camera.downscaled(downscale)
         views.append(
             View(name, camera, pose, split, image, mask, dynamic_mask=moving[index], upright=size.upright)
@@ -204,10 +224,10 @@ def _focal_notes(merged: dict[str, Any], camera: Camera) -> list[str]:
     return notes
 
 
-def _unbounded_notes(content: dict[str, Any]) -> tuple[str, ...]:
-    if content.get("aabb_scale") is None:
-        return ()
-    return ("aabb_scale is not used: the scene is unbounded",)
+def _unused_notes(content: dict[str, Any], reason: str = "the scene is unbounded") -> tuple[str, ...]:
+    """Notes on what a file says of a box that is not used."""
+    said = [key for key in ("aabb_scale", "scale", "offset") if content.get(key) is not None]
+    return tuple(f"{key} is not used: {reason}" for key in said)
 
 
 def _once(notes: Sequence[str]) -> tuple[str, ...]:
@@ -232,6 +252,8 @@ def _camera(content: dict[str, Any], found: checks.Header, where: str) -> Camera
     )
     if model in PANORAMA:
         return _panorama(width, height, where)
+    if model in FISHEYE:
+        _refuse_angles(content, where)
     across = _focal(content, *FOCALS[0], width, where)
     down = _focal(content, *FOCALS[1], height, where)
     if across is None and down is None:
@@ -300,6 +322,16 @@ def _focal(content: dict[str, Any], key: str, angle_key: str, side: int, where: 
     if not 0 < angle < math.pi:
         raise SoftmineError(f"{where}: '{angle_key}' is {angle:g}, but must lie between 0 and pi (radians)")
     return side / 2 / math.tan(angle / 2)
+
+
+def _refuse_angles(content: dict[str, Any], where: str) -> None:
+    """Raises SoftmineError where only an angle of view says a focal length of a fisheye."""
+    for key, angle in FOCALS:
+        if angle in content and key not in content:
+            raise SoftmineError(
+                f"{where}: '{angle}' says no focal length of a fisheye, whose lens bends the angles in ways that programs "
+                f"do not agree on; give '{key}' in pixels"
+            )
 
 
 def _split(frames: Frames, file: Path) -> tuple[list[View], tuple[str, ...], str]:
