@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from gltf_files import cube
-from scene_files import nerfstudio, write_colmap, write_json, write_llff
+from scene_files import nerfstudio, write_blender, write_colmap, write_json, write_llff
 from softmine.cli.main import main
 from softmine.errors import SoftmineError
 from softmine.radiance.photos import Photos
@@ -50,8 +50,63 @@ def test_scene_refuses_links_that_lead_out(tmp_path, write, names):
         write(scene)
         read_scene(scene)
         move_out(scene / name, scene.parent / "outside")
-        with pytest.raises(SoftmineError, match=OUT):
+        with pytest.raises(SoftmineError, match=OUT) as caught:
             read_scene(scene)
+        photos = name.startswith("images")
+        assert ("which holds the files themselves, with images" in str(caught.value)) == photos
+        assert ("if its photos are links into" in str(caught.value)) != photos
+        assert "cp -rL" in str(caught.value)
+
+
+def store(scene, blobs, nested):
+    """Moves each file of a scene into a store, under a hash without an ending, and puts a link in its place."""
+    for number, path in enumerate(sorted(path for path in scene.rglob("*") if path.is_file())):
+        blob = blobs / (f"{number % 7:02x}" if nested else "") / f"{number:040x}"
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, blob)
+        path.symlink_to(os.path.relpath(blob, path.parent))
+
+
+@pytest.mark.parametrize("write", [write_nerfstudio, write_llff, write_colmap, write_blender])
+@pytest.mark.parametrize("nested", [False, True])
+def test_scene_of_links_into_a_store_is_read_where_that_is_named(tmp_path, write, nested):
+    scene, blobs = tmp_path / "snapshots" / "1" / "scene", tmp_path / "blobs"
+    write(scene)
+    if write is write_colmap:
+        (scene / "masks").mkdir()
+        shutil.copy(scene / "images" / "03.png", scene / "masks")
+    expected = read_scene(scene)
+    before = Photos(expected)
+    store(scene, blobs, nested)
+    with pytest.raises(SoftmineError, match=OUT) as caught:
+        read_scene(scene)
+    assert str(blobs) in str(caught.value)
+    found = read_scene(scene, images=blobs)
+    assert [view.name for view in found.views] == [view.name for view in expected.views]
+    assert found.notes == expected.notes
+    after = Photos(found)
+    assert (after.pixels == before.pixels).all()
+    assert after.fingerprint == before.fingerprint
+    # A link that leads elsewhere is refused as before.
+    path = found.views[0].image
+    moved = tmp_path / "secret.png"
+    shutil.copy(path, moved)
+    path.unlink()
+    path.symlink_to(moved)
+    with pytest.raises(SoftmineError, match=rf"{OUT}|are missing"):
+        read_scene(scene, images=blobs)
+
+
+def test_naming_a_folder_of_links_itself_says_which_one_to_name(tmp_path):
+    scene = tmp_path / "scene"
+    write_nerfstudio(scene)
+    for path in sorted((scene / "images").iterdir()):
+        move_out(path, tmp_path / "photos")
+    with pytest.raises(
+        SoftmineError, match=rf"{OUT} {scene}, to .*: name {tmp_path / 'photos'}, which holds"
+    ):
+        read_scene(scene, images=scene / "images")
+    assert len(read_scene(scene, images=tmp_path / "photos").views) == 9
 
 
 def test_scene_follows_links_within_it_and_to_named_photos(tmp_path):

@@ -138,7 +138,7 @@ OPTIONS = {
         "corrupt": _corrupt("nerf"),
         "downscale": about("Average the photos over N x N pixels as they are read.", "N"),
         "images": about(
-            "Folder of the photos, where the scene's files lead out of its own folder or to another place.",
+            "Folder of the photos, where the scene's files lead out of its own folder or to another place, by name or as links.",
             "DIR",
             "(default: where the scene says)",
         ),

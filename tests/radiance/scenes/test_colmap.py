@@ -1,5 +1,6 @@
 """COLMAP models, binary and text, and what is refused."""
 
+import shutil
 import struct
 
 import numpy as np
@@ -110,6 +111,11 @@ def test_fisheye_and_rational_models(tmp_path, binary):
     assert fourth.distortion == (0.01, -0.002, 0, 0, 0, 0)
 
 
+def test_an_unsupported_camera_of_no_image_does_not_matter(tmp_path):
+    write_colmap(tmp_path, binary=False, cameras=[*COLMAP_CAMERAS, (6, 7, "FOV", (9.0, 9.0, 4.0, 3.0, 0.5))])
+    assert {view.camera.focal for view in read_scene(tmp_path).views} == {(9.0, 9.0), (9.0, 9.5)}
+
+
 @pytest.mark.parametrize(
     "points",
     ["missing", "1 2 -1", "1 2 -1 3 4 0", "1 2 3 4 5 6 7 8 9 10 11 12", "1.5 2 -1 3 4 0 5 6 1 7 8 2"],
@@ -132,6 +138,15 @@ def test_text_may_begin_with_a_byte_order_mark(tmp_path):
     for file in model.iterdir():
         file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
     assert [(view.name, view.pose.tolist(), view.camera) for view in read_scene(tmp_path).views] == expected
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_two_poses_of_one_photo_are_refused(tmp_path, binary):
+    model, _ = write_colmap(tmp_path, binary=binary)
+    file = model / f"images.{'bin' if binary else 'txt'}"
+    file.write_bytes(file.read_bytes().replace(b"05.png", b"02.png"))
+    with pytest.raises(SoftmineError, match=r"images 3 and 6 are two poses of one photo, .*02.png"):
+        read_scene(tmp_path)
 
 
 def moved(folder, place):
@@ -160,6 +175,38 @@ def test_every_place_that_a_model_can_lie_in(tmp_path, place):
     assert len(found.files) == 3
     assert all(file.is_file() for file in found.files)
     assert Photos(found).channels == 3
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["colmap_text", "distorted/sparse/0", "0", "sparse_txt", "sparse/geo", "text", "model", "out/sfm"],
+)
+def test_unusual_places_of_a_model_are_noted(tmp_path, place):
+    write_colmap(tmp_path / "usual")
+    expected = read_scene(tmp_path / "usual")
+    found = read_scene(moved(tmp_path / "other", place))
+    assert found.notes == (f"COLMAP's model is that in {place}",)
+    assert [view.camera for view in found.views] == [view.camera for view in expected.views]
+    np.testing.assert_array_equal([view.pose for view in found.views], [view.pose for view in expected.views])
+    # Where there is a usual place, models elsewhere may be of photos that were undistorted since.
+    write_colmap(tmp_path / "third", count=4)
+    shutil.copytree(tmp_path / "third" / "sparse", tmp_path / "other" / "sparse", dirs_exist_ok=True)
+    both = read_scene(tmp_path / "other")
+    assert len(both.views) == 4
+    assert both.files[0].parent == tmp_path / "other" / "sparse" / "0"
+
+
+def test_a_folder_without_a_scene_is_told_that_a_model_may_be_named(tmp_path):
+    model, _ = write_colmap(tmp_path)
+    deep = tmp_path / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    for file in model.iterdir():
+        file.rename(deep / file.name)
+    with pytest.raises(
+        SoftmineError, match=r"it holds no scene.*its own folder, that of cameras.bin, is named"
+    ):
+        read_scene(tmp_path)
+    assert len(read_scene(deep).views) == 10
 
 
 def test_photos_are_those_nearest_to_the_model(tmp_path):

@@ -105,6 +105,8 @@ def outside(tmp_path, change):
         lambda name: f"../elsewhere/images/{name}",
         lambda name: f"/data/of/another/machine/images/{name}",
         lambda name: f"C:\\photos\\{name}",
+        lambda name: f"D:/a/scene/images/{name}",
+        lambda name: f"\\\\server\\share\\images\\{name}",
         lambda name: f"images/{name}",
         lambda name: f"./{name[:-4]}",
     ],
@@ -133,9 +135,18 @@ def read_scene_inside(tmp_path):
 
 
 def test_photos_outside_are_refused_where_no_folder_is_named(tmp_path):
-    folder = outside(tmp_path, lambda name: f"../elsewhere/images/{name}")
-    with pytest.raises(SoftmineError, match=r"leads out of .*: name the folder of the photos with images"):
-        read_scene(folder)
+    for place in (
+        "../elsewhere/images/",
+        "/home/a/scene/images/",
+        "C:\\a\\scene\\images\\",
+        "D:/images/",
+        "\\\\server\\a\\",
+    ):
+        folder = outside(tmp_path, lambda name, place=place: f"{place}{name}")
+        with pytest.raises(
+            SoftmineError, match=r"leads out of .*: name the folder of the photos with images"
+        ):
+            read_scene(folder)
     for name in ("..", "./", "", "a\0b", 5):
         content = nerfstudio(tmp_path / "scene")
         content["frames"][2]["file_path"] = name

@@ -23,14 +23,16 @@ def read_scene(
 
     A folder is taken for the first of these that it holds: ``transforms_train.json`` (Blender), ``transforms.json``
     (nerfstudio, instant-ngp), a COLMAP model (``cameras.bin`` or ``cameras.txt`` in ``sparse/0`` and the like, in ``sparse``,
-    ``colmap/sparse/0``, ``dense/sparse`` or itself; the one with the most images), ``poses_bounds.npy`` (LLFF). What else it
-    holds is in the scene's notes; to read that, name its file, or the folder of the model.
+    ``colmap/sparse/0``, ``dense/sparse`` or itself; the one with the most images), ``poses_bounds.npy`` (LLFF). Where it has none
+    of these, a COLMAP model up to two folders down, or in ``distorted/sparse/0`` and the like. What else it holds is in the
+    scene's notes; to read that, name its file, or the folder of the model.
 
     Args:
         path: the scene's folder, or one of those files.
         downscale: average images over blocks of this many pixels a side. LLFF and COLMAP scenes that bring smaller
             copies (``images_4``) use them.
-        images: the folder that holds the images, where that is not where the scene says or lies outside of the scene's.
+        images: the folder that holds the images, where that is not where the scene says or lies outside of the scene's; or the
+            folder into which the scene's files are links (DVC's cache, git-annex's objects, Hugging Face's blobs).
 
     Raises:
         SoftmineError: there is no scene, or it is damaged; the message names the file and what is wrong in it.
@@ -46,7 +48,7 @@ def read_scene(
     if path.is_dir():
         names = ("transforms_train.json", "transforms.json", "poses_bounds.npy")
         files = [path / name for name in names if (path / name).is_file()]
-        found = colmap.find(path)
+        found = colmap.find(path, photos, further=not files)
         if found:
             # Before LLFF's file, which has no lens, no principal point and one focal length.
             files.insert(sum(file.suffix == ".json" for file in files), found.model)
@@ -54,7 +56,7 @@ def read_scene(
             raise SoftmineError(f"cannot read {path}: {_nothing(path)}")
         first, *others = files
         if not found or first != found.model:
-            refuse_outside([first], (path,), f"cannot read {path}")
+            refuse_outside([first], path, (photos,), f"cannot read {path}", photos=False)
         if found and first == found.model:
             scene = colmap.read(path, found, downscale, photos)
         else:
@@ -84,7 +86,7 @@ def _nothing(path: Path) -> str:
     unposed = photo_paths.photos_in(path) or photo_paths.has_images(path)
     return (
         "it holds no scene; there should be a transforms_train.json, a transforms.json, a poses_bounds.npy, or a COLMAP model "
-        "(sparse/0/cameras.bin or .txt)"
+        "(sparse/0/cameras.bin or .txt); a model that lies elsewhere is read if its own folder, that of cameras.bin, is named"
         + ("; for photos without poses run COLMAP or ns-process-data first" if unposed else "")
     )
 

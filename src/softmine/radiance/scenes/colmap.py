@@ -17,7 +17,7 @@ from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Camera, Cameras, Pose
 from softmine.radiance.scenes import checks
 from softmine.radiance.scenes.opacity import opacity
-from softmine.radiance.scenes.photo_masks import dynamic_mask, mask_notes, masks_for
+from softmine.radiance.scenes.photo_masks import dynamic_mask, dynamic_notes, masks_for
 from softmine.radiance.scenes.photo_paths import (
     PhotoFinder,
     choose_folder,
@@ -25,11 +25,14 @@ from softmine.radiance.scenes.photo_paths import (
     has_images,
     image_folders,
     refuse_outside,
+    relative_name,
 )
 from softmine.radiance.scenes.scene import CAMERA_NEAR, Scene, View, held_out_note, hold_out, unbounded_scene
 
 PLACES = (".", "sparse", "colmap/sparse", "dense/sparse", "dense", "colmap")
 """Where a scene's folder has its model, or models in folders of numbers; ``dense/0/sparse`` is one too."""
+FURTHER = ("*", "*/*", "*/sparse/*")
+"""Where else one is looked for, if there is none: ``distorted/sparse/0`` and the like, which may be of other photos."""
 PINHOLE, FISHEYE = ("fx", "fy", "cx", "cy"), ("k1", "k2", "k3", "k4")
 LENSES = {
     "SIMPLE_PINHOLE": ("f", "cx", "cy"),
@@ -68,19 +71,33 @@ class Found(NamedTuple):
     notes: tuple[str, ...]
 
 
-def find(folder: Path) -> Found | None:
-    """The model with the most images in a scene's folder, or that which the folder itself is; None where there is none."""
+def find(folder: Path, images: Path | None = None, further: bool = False) -> Found | None:
+    """The model with the most images in a scene's folder, or that which the folder itself is; None where there is none.
+
+    Args:
+        folder: the scene's, or the model's.
+        images: the folder of the photos, where it is another.
+        further: look for a model in unusual places, too, where there is none in the usual ones.
+
+    Raises:
+        SoftmineError: a model is a link that leads out of those folders.
+    """
     if _is_model(folder) and not has_images(folder):
         # The folder of a model alone: its photos are beside one of those that hold it.
         above = list(folder.resolve().parents[:3])
         return Found(folder, next((each for each in above if has_images(each)), folder), ())
-    models = [place for place in _places(folder) if _is_model(place)]
+    models, notes = [place for place in _places(folder) if _is_model(place)], ()
+    if not models and further:
+        models = sorted({file.parent for each in FURTHER for file in folder.glob(f"{each}/cameras.*")})
+        models = [place for place in models if _is_model(place)]
+        notes = tuple(
+            f"COLMAP's model is that in {place.relative_to(folder).as_posix()}" for place in models[:1]
+        )
     if not models:
         return None
-    largest, notes = models[0], ()
-    refuse_outside(
-        (file for model in models for file in model.glob("*.*")), (folder,), f"cannot read {folder}"
-    )
+    largest = models[0]
+    files = (file for model in models for file in model.glob("*.*"))
+    refuse_outside(files, folder, (images,), f"cannot read {folder}", photos=False)
     if len(models) > 1:
         counts = {model: _count(model) for model in models}
         largest = max(models, key=lambda model: counts[model])
@@ -99,7 +116,7 @@ def find(folder: Path) -> Found | None:
 def _places(folder: Path) -> list[Path]:
     found = []
     for place in (folder / name for name in PLACES):
-        numbered = [each for each in place.glob("*") if each.name.isdigit()] if place.is_dir() else []
+        numbered = [each for each in place.glob("*") if each.name.isdecimal()] if place.is_dir() else []
         for each in sorted(numbered, key=lambda path: int(path.name)) if place != folder else []:
             found += [each, each / "sparse"]
         found.append(place)
@@ -142,8 +159,8 @@ def read(folder: Path, found: Found, downscale: int = 1, images: Path | None = N
         SoftmineError: a file is damaged, a camera model is not one of ``LENSES``, or images do not fit.
     """
     model, where = found.model, f"{found.model}: image"
-    named = (folder, found.root, images)
-    refuse_outside(model.glob("*.*"), named[:2], f"cannot read {folder}")
+    named = (found.root, images)
+    refuse_outside(model.glob("*.*"), folder, named, f"cannot read {folder}", photos=False)
     folders = image_folders(found.root, downscale, images)
     cameras = read_cameras(model)
     stored = read_images(model)
@@ -161,20 +178,30 @@ def read(folder: Path, found: Found, downscale: int = 1, images: Path | None = N
     place, notes = choose_folder(folders, missing, downscale)
     paths, finder = located(place.folder)
     checks.refuse_missing(paths, "images", f"{model} with {place.folder}")
-    full = {number: _camera(camera, f"{model}: camera {number}") for number, camera in cameras.items()}
-    masks, moving = masks_for(paths, place.folder), [dynamic_mask(path) for path in paths]
-    refuse_outside([*paths, *masks, *moving], named, f"cannot read {folder}")
+    checks.refuse_repeated(paths, "image", str(model), first=1)
+    used = {entry.camera for entry in stored}
+    full = {
+        number: _camera(camera, f"{model}: camera {number}")
+        for number, camera in cameras.items()
+        if number in used
+    }
+    masks = masks_for(paths, place.folder, place.factor, found.root, (folder, *named))
+    moving = [dynamic_mask(path) for path in paths]
+    refuse_outside([*paths, *masks.paths, *moving], folder, named, f"cannot read {folder}")
     views, sizes = [], {}
-    for entry, image, mask, moves in zip(stored, paths, masks, moving, strict=True):
+    for entry, image, mask, moves in zip(stored, paths, masks.paths, moving, strict=True):
         here = f"{where} {entry.name!r}"
         if entry.camera not in full:
             raise SoftmineError(f"{here} names camera {entry.camera}, which {model} does not have")
         camera = full[entry.camera]
         size = sizes[image] = checks.smaller(image, camera.width, camera.height, place.factor, here)
         camera = camera.resized(size.width, size.height).downscaled(place.downscale)
-        name = image.relative_to(found.root if images is None else images).as_posix()
-        pose = _pose(entry, here)
-        views.append(View(name, camera, pose, "train", image, mask, dynamic_mask=moves, upright=size.upright))
+        views.append(
+            View(
+                relative_name(image, found.root, images), camera, _pose(entry, here), "train", image, mask,
+                dynamic_mask=moves, upright=size.upright, mask_factor=masks.factor,
+            )
+        )  # fmt: skip
     has_alpha, alpha_notes = opacity(views, sizes)
     names = ("cameras", "images", "points3D")
     files = [path for path in model.glob("*.*") if path.stem in names and path.suffix in (".bin", ".txt")]
@@ -189,7 +216,7 @@ def read(folder: Path, found: Found, downscale: int = 1, images: Path | None = N
         files=tuple(sorted(path for path in files if path.is_file())),
         notes=(
             *found.notes, *notes, *_twice_notes(model), *finder.notes, *checks.size_notes(sizes, place.downscale),
-            *mask_notes(views), *alpha_notes, *extra_note(paths),
+            *masks.notes, *dynamic_notes(views), *alpha_notes, *extra_note(paths),
         ),
     )  # fmt: skip
     scene = replace(scene, name=found.root.resolve().name if found.model == folder else scene.name)

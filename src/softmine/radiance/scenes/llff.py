@@ -14,8 +14,14 @@ import torch
 from softmine.errors import SoftmineError
 from softmine.radiance.cameras import Camera, Cameras, to_ndc
 from softmine.radiance.scenes import checks
-from softmine.radiance.scenes.photo_masks import dynamic_mask, mask_notes
-from softmine.radiance.scenes.photo_paths import choose_folder, image_folders, photos_in, refuse_outside
+from softmine.radiance.scenes.photo_masks import dynamic_mask, dynamic_notes, masks_for
+from softmine.radiance.scenes.photo_paths import (
+    choose_folder,
+    image_folders,
+    photos_in,
+    refuse_outside,
+    relative_name,
+)
 from softmine.radiance.scenes.scene import Bounds, Ndc, Scene, View, held_out_note, hold_out, unbounded_scene
 
 NEAREST = 4 / 3
@@ -51,7 +57,8 @@ def read(folder: Path, downscale: int = 1, images: Path | None = None) -> Scene:
             "they must be the same ones, sorted by name"
         )
     moving = [dynamic_mask(photo) for photo in photos]
-    refuse_outside([*photos, *moving], (folder, images), f"cannot read {folder}")
+    masks = masks_for(photos, place.folder, place.factor, folder, (folder, images))
+    refuse_outside([*photos, *masks.paths, *moving], folder, (images,), f"cannot read {folder}")
     views, sizes = [], {}
     for index, (row, image) in enumerate(zip(table, photos, strict=True)):
         where = f"{file}: row {index} ({image.name})"
@@ -62,11 +69,15 @@ def read(folder: Path, downscale: int = 1, images: Path | None = None) -> Scene:
         # Columns down, right, back -> right, down, forward.
         pose = np.stack((matrix[:, 1], matrix[:, 0], -matrix[:, 2], matrix[:, 3]), 1)
         pose = checks.rigid(pose, f"{where}: the pose")
-        name = image.relative_to(folder if images is None else images).as_posix()
         views.append(
-            View(name, camera, pose, "train", image, dynamic_mask=moving[index], upright=size.upright)
-        )
-    notes = (*notes, *checks.size_notes(sizes, place.downscale), *mask_notes(views), *_alpha_notes(sizes))
+            View(
+                relative_name(image, folder, images), camera, pose, "train", image, masks.paths[index],
+                dynamic_mask=moving[index], upright=size.upright, mask_factor=masks.factor,
+            )
+        )  # fmt: skip
+    notes = (
+        *notes, *checks.size_notes(sizes, place.downscale), *masks.notes, *dynamic_notes(views), *_alpha_notes(sizes),
+    )  # fmt: skip
     views = hold_out(views)
     nearest = float(table[:, 15].min())
     common = {"downscale": place.downscale, "files": (file,), "divided": held_out_note(views)}

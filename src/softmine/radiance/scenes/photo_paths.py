@@ -6,14 +6,15 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from softmine.checks import leads_out
 from softmine.errors import ArgumentError, SoftmineError
-from softmine.radiance.scenes.photo_masks import DYNAMIC
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+DYNAMIC = "dynamic_mask_"
+"""What instant-ngp's masks of what moves are called before the name of their photo; white is left out."""
 
 
 def photos_in(folder: Path) -> list[Path]:
@@ -38,24 +39,54 @@ def extra_note(used: Iterable[Path]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def refuse_outside(paths: Iterable[Path | None], folders: Sequence[Path | None], where: str) -> None:
+def refuse_outside(
+    paths: Iterable[Path | None],
+    folder: Path,
+    more: Iterable[Path | None],
+    where: str,
+    *,
+    photos: bool = True,
+) -> None:
     """Raises ArgumentError where a path is, or goes through, a link that leads out of all of the folders that were named.
 
     Args:
         paths: what is about to be read; None is nothing.
-        folders: the scene's, and that of the photos where it is another.
+        folder: the scene's.
+        more: further folders that were named: that of the photos; None is none.
         where: how the error begins.
+        photos: whether the paths are those of photos and masks, not of what says where their cameras are.
     """
-    named = [folder for folder in folders if folder]
-    for path in paths:
-        if path and leads_out(path, *named):
-            raise ArgumentError(
-                "{where}: {path} is a link that leads out of {folder}: name the folder of the photos with {images} where that "
-                "is it, or copy the file itself (cp -L)",
-                where=where,
-                path=path,
-                folder=named[0],
-            )
+    others = [each for each in more if each and leads_out(each, folder)]
+    out = [path for path in paths if path and leads_out(path, folder, *others)]
+    if not out:
+        return
+    store = _store(out, folder)
+    advice = "copy the scene together with what its links lead to (cp -rL)"
+    if store and photos:
+        advice = f"name {{store}}, which holds the files themselves, with {{images}}, or {advice}"
+    elif store:
+        advice += ", or, if its photos are links into {store} too, name that with {images}"
+    raise ArgumentError(
+        "{where}: {path} is a link that leads out of {named}, to {target}: " + advice,
+        where=where,
+        path=out[0],
+        named=" and ".join(map(str, (folder, *others))),
+        target=_shown_path(os.path.realpath(out[0])),
+        store=store,
+    )
+
+
+def _store(links: Sequence[Path], folder: Path) -> str | None:
+    """The one folder that links lead into; None where that would hold the scene, too."""
+    try:
+        store = os.path.commonpath([os.path.dirname(os.path.realpath(link)) for link in links])  # noqa: PTH120
+    except ValueError:  # on several disks, or no names of files
+        return None
+    return store if leads_out(folder, store) else None
+
+
+def _shown_path(path: str) -> str:
+    return path if len(path) <= 120 else f"{path[:50]}...{path[-67:]}"
 
 
 class PhotoFinder:
@@ -66,12 +97,13 @@ class PhotoFinder:
 
     Args:
         folder: what names are relative to.
-        images: the folder in which the photos are, wherever their names lead; None for the scene's own.
+        images: the folder in which the photos are, wherever their names lead, or into which those in the scene's folder are
+            links (as DVC, git-annex and Hugging Face keep them); None for the scene's own.
     """
 
     def __init__(self, folder: Path, images: Path | None = None) -> None:
         self.folder, self.images = folder, images
-        self._listings: dict[Path, _Listing] = {}
+        self._listings: dict[Path, Listing] = {}
         self._taken: dict[str, str] = {}
         self._notes: dict[str, list[str]] = {}
 
@@ -86,6 +118,11 @@ class PhotoFinder:
             found = self._existing(path)
             if found:
                 return self._remember(name, path, found, where)
+        own = _inside(self.folder, name.replace("\\", "/"))
+        if self.images and own:
+            found = self._existing(own)
+            if found and not leads_out(found, self.images):
+                return self._remember(name, own, found, where)
         return candidates[-1] if self.images else candidates[0]
 
     def relative(self, path: Path) -> str:
@@ -131,9 +168,9 @@ class PhotoFinder:
             return path
         return next((path.with_name(name) for name in self._listing(path.parent).matching(path.name)), None)
 
-    def _listing(self, folder: Path) -> _Listing:
+    def _listing(self, folder: Path) -> Listing:
         if folder not in self._listings:
-            self._listings[folder] = _Listing(folder)
+            self._listings[folder] = Listing(folder)
         return self._listings[folder]
 
     def _remember(self, name: str, stated: Path, found: Path, where: str) -> Path:
@@ -167,6 +204,11 @@ class ImageFolder(NamedTuple):
     downscale: int
 
 
+def relative_name(image: Path, root: Path, images: Path | None) -> str:
+    """What to call a photo: its path in the folder that was named for photos, or else in the scene's."""
+    return image.relative_to(images if images and image.is_relative_to(images) else root).as_posix()
+
+
 def image_folders(root: Path, downscale: int, images: Path | None = None) -> list[ImageFolder]:
     """The folders that averaging over whole blocks brings to full size over ``downscale``, those with the least to do first.
 
@@ -175,19 +217,15 @@ def image_folders(root: Path, downscale: int, images: Path | None = None) -> lis
     Args:
         root: what holds ``images``, ``images_2`` and so on.
         downscale: how many times smaller than full size photos should become.
-        images: the one folder of photos instead.
+        images: the one folder of photos instead; or one into which photos in those of ``root`` are links, which then are
+            taken.
 
     Raises:
         SoftmineError: there is no folder of images, or none of a size that can be used.
     """
-    if images is not None:
+    found = _own_folders(root)
+    if images is not None and not any(_links_into(folder, images) for folder in found.values()):
         found = {_factor(images.name) or 1: images}
-    else:
-        found = {1: root / "images"} if (root / "images").is_dir() else {}
-        for folder in root.glob("images_*"):
-            factor = _factor(folder.name)
-            if factor and folder.is_dir():
-                found[factor] = folder
     if not found:
         raise ArgumentError(
             "cannot read {root}: it has no folder 'images' (nor images_2, images_4, images_8); name the folder of the "
@@ -232,8 +270,24 @@ def choose_folder(
 
 def has_images(root: Path) -> bool:
     """Whether a folder holds one of the folders that ``image_folders`` looks for."""
-    folders = [root / "images", *root.glob("images_*")]
-    return any(each.is_dir() and (each.name == "images" or _factor(each.name)) for each in folders)
+    return bool(_own_folders(root))
+
+
+def _own_folders(root: Path) -> dict[int, Path]:
+    """The folders of images in one, by how many times smaller than full size these are."""
+    found = {1: root / "images"} if (root / "images").is_dir() else {}
+    for folder in root.glob("images_*"):
+        factor = _factor(folder.name)
+        if factor and folder.is_dir():
+            found[factor] = folder
+    return found
+
+
+def _links_into(folder: Path, store: Path) -> bool:
+    """Whether photos of a folder that lies outside of ``store`` are links into it."""
+    if not leads_out(folder, store):
+        return False
+    return any(_is_photo(path.name) and not leads_out(path, store) for path in folder.rglob("*"))
 
 
 def _factor(name: str) -> int | None:
@@ -241,7 +295,7 @@ def _factor(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-class _Listing:
+class Listing:
     """The photos of a folder, to be found by names that are not quite theirs."""
 
     def __init__(self, folder: Path) -> None:
@@ -267,6 +321,8 @@ def _is_photo(name: str) -> bool:
 def _inside(folder: Path, name: str) -> Path | None:
     """The path of ``name`` in ``folder``; None where it leads out."""
     base = os.path.abspath(folder)  # noqa: PTH100  (where links lead is looked at later)
+    if os.name != "nt" and PureWindowsPath(name).drive:
+        return None
     path = os.path.normpath(os.path.join(base, name))  # noqa: PTH118
     if os.path.commonpath((base, path)) != base or path == base:
         return None

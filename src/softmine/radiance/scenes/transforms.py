@@ -14,7 +14,7 @@ from softmine.radiance.cameras import Camera, Pose, from_opengl
 from softmine.radiance.scenes import checks
 from softmine.radiance.scenes.object_box import box_scene, stated_box
 from softmine.radiance.scenes.opacity import opacity
-from softmine.radiance.scenes.photo_masks import dynamic_mask, mask_notes
+from softmine.radiance.scenes.photo_masks import dynamic_mask, dynamic_notes, unused_notes
 from softmine.radiance.scenes.photo_paths import PhotoFinder, extra_note, refuse_outside
 from softmine.radiance.scenes.scene import Scene, View, held_out_note, hold_out, unbounded_scene
 
@@ -81,7 +81,7 @@ def read_blender(folder: Path, downscale: int = 1, images: Path | None = None) -
     others = [folder / "transforms_test.json", folder / "transforms_val.json"]
     found = [path for path in others if path.is_file()]
     files, notes = (file, *found[:1]), ()
-    refuse_outside(found, (folder,), f"cannot read {folder}")
+    refuse_outside(found, folder, (images,), f"cannot read {folder}", photos=False)
     if found:
         parts.append(read_frames(found[0], "test", downscale, images))
         views = [view for part in parts for view in part.views]
@@ -101,7 +101,7 @@ def read_blender(folder: Path, downscale: int = 1, images: Path | None = None) -
     sizes = {path: size for part in parts for path, size in part.sizes.items()}
     has_alpha, alpha_notes = opacity(views, sizes)
     notes = [*notes, *(note for part in parts for note in part.notes), *checks.size_notes(sizes, downscale)]
-    notes = [*notes, *mask_notes(views, stated=True), *alpha_notes]
+    notes = [*notes, *dynamic_notes(views), *alpha_notes]
     common = {"downscale": downscale, "files": files}
     content = parts[0].content
     if has_alpha:
@@ -123,7 +123,7 @@ def read_nerfstudio(file: Path, downscale: int = 1, images: Path | None = None) 
     views, split_notes, divided = _split(frames, file)
     has_alpha, alpha_notes = opacity(views, frames.sizes)
     notes = (
-        *frames.notes, *split_notes, *checks.size_notes(frames.sizes, downscale), *mask_notes(views, stated=True), *alpha_notes,
+        *frames.notes, *split_notes, *checks.size_notes(frames.sizes, downscale), *dynamic_notes(views), *alpha_notes,
         *_unused_notes(frames.content), *extra_note(list(frames.sizes)),
     )  # fmt: skip
     return unbounded_scene(
@@ -175,8 +175,10 @@ def read_frames(file: Path, split: str, downscale: int = 1, images: Path | None 
     ]
     checks.refuse_missing([mask for mask in masks if mask], "masks", str(file))
     moving = [dynamic_mask(path) for path in paths]
-    refuse_outside([*paths, *masks, *moving], (file.parent, images), f"cannot read {file}")
+    refuse_outside([*paths, *masks, *moving], file.parent, (images,), f"cannot read {file}")
     views, sizes, notes = [], {}, []
+    if not any(masks):
+        notes += unused_notes(paths, file.parent, (file.parent, images))
     mitsuba = bool(content.get("from_mitsuba"))
     if mitsuba:
         notes.append("the axes of the cameras are Mitsuba's (left, up, forward), as from_mitsuba says")
