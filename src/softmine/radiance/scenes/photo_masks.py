@@ -57,8 +57,8 @@ def masks_for(
     chosen = next((each for each in matched if any(each[2])), None)
     notes = [
         f"the masks in {place} are not used: {place.parent} lies outside of the folders that were named; copy them into one"
-        for place, _ in places
-        if (place, _) not in inside and photos_in(place)
+        for place, times in places
+        if (place, times) not in inside and photos_in(place)
     ]
     for place, _, found in matched:
         if chosen and place != chosen[0] and any(found):
@@ -90,13 +90,13 @@ def unused_notes(photos: Iterable[Path], root: Path, named: Sequence[Path | None
     for photo in photos:
         folders.setdefault(photo.parent, []).append(photo)
     within = [each for each in named if each]
-    notes = {
-        f"the masks in {place} are not used: no frame names one ('mask_path')": None
+    found = dict.fromkeys(
+        place
         for folder, inside in folders.items()
         for place, _ in _places(folder, 1, (folder.parent, root))
         if not leads_out(place, *within) and any(_match(inside, folder, place))
-    }
-    return tuple(notes)
+    )
+    return tuple(f"the masks in {place} are not used: no frame names one ('mask_path')" for place in found)
 
 
 def dynamic_notes(views: Sequence[View]) -> tuple[str, ...]:
