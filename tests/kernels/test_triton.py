@@ -1,4 +1,4 @@
-"""The Triton kernels: in their interpreter on the CPU, compiled for an NVIDIA GPU without one, and on one."""
+"""The Triton kernels: in their interpreter on the CPU, and on an NVIDIA GPU. ``tests/gpu`` compiles them without one."""
 
 import os
 import subprocess
@@ -121,33 +121,6 @@ torch.testing.assert_close(*tables, rtol=1e-6, atol=1e-7)
 print("good")
 """
 
-COMPILED = """
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource, compile
-from softmine.kernels.triton import kernels
-
-pointers = dict.fromkeys(("coords", "table", "out", "grad", "sums", "records", "rate", "decays"), "*fp32")
-pointers |= dict.fromkeys(("resolutions", "offsets", "touched", "time"), "*i64") | {"flags": "*i32"}
-pointers |= dict.fromkeys(("beta1", "beta2", "epsilon"), "fp32")
-
-def build(kernel, numbers, **changes):
-    types = {name: {**pointers, **changes}.get(name, "i32") for name in kernel.arg_names}
-    types |= dict.fromkeys(numbers, "constexpr")
-    source = ASTSource(fn=kernel, signature=types, constexprs=numbers)
-    built = compile(source, target=GPUTarget("cuda", 80, 32)).asm
-    assert "cubin" in built
-    # What is multiplied by the number of points or rows may exceed 32 bits.
-    short = [line for line in built["ttir"].splitlines() if "muli" in line and "%points" in line and "i64" not in line]
-    assert not short, short
-
-sizes = {"DIM": 3, "WIDTH": 2, "BLOCK": 128}
-build(kernels.encode, sizes, table="*fp16")
-build(kernels.gradient_of_coords, {**sizes, "AXES": 4})
-build(kernels.scatter, {**sizes, "TOUCH": True})
-build(kernels.update_rows, {"ADAM": True, "HALF": True, "WIDTH": 2, "STRIDE": 16, "BLOCK": 128}, table="*fp16")
-print("good")
-"""
-
 
 def run(code, **environment):
     paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
@@ -165,11 +138,6 @@ def test_interpreted_on_the_cpu():
     pytest.importorskip("triton", reason="the Triton kernels are tested only where triton is installed")
     # In a process of its own, because Triton decides when it is imported.
     run(INTERPRETED.replace("DEVICE", "cpu"), TRITON_INTERPRET="1", SOFTMINE_KERNELS="triton")
-
-
-def test_compiled_for_a_gpu():
-    pytest.importorskip("triton", reason="the Triton kernels are tested only where triton is installed")
-    run(COMPILED)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")

@@ -159,7 +159,7 @@ def scatter(
             coords, point, inside, resolutions, offsets, level, table_size, level < dense_levels, corner, DIM
         )
         target = sums + row[:, None] * stride + first + feature[None, :]
-        tl.atomic_add(target, weight[:, None] * slope, mask=inside[:, None])
+        tl.atomic_add(target, weight[:, None] * slope, mask=inside[:, None], sem="relaxed")
         if TOUCH:
             tl.store(flags + row * stride + flag, tl.full((BLOCK,), 1, tl.int32), mask=inside)
             # In 64 bits: a large batch has more than 2^31 corners on all levels.
@@ -181,7 +181,8 @@ def update_rows(
     inside = item < count
     row = tl.load(touched + item, mask=inside, other=0)
     flag = flags + row * STRIDE + 3 * WIDTH + 1
-    mine = inside & (tl.atomic_xchg(flag, tl.zeros((BLOCK,), tl.int32), mask=inside) == 1)
+    # Relaxed, as all atomics here: no program reads what another has written in the same launch.
+    mine = inside & (tl.atomic_xchg(flag, tl.zeros((BLOCK,), tl.int32), mask=inside, sem="relaxed") == 1)
     all_mine = mine[:, None]
     feature = tl.arange(0, WIDTH)
     record = records + row[:, None] * STRIDE + feature[None, :]

@@ -1,0 +1,129 @@
+"""Triton kernels compiled ahead of time for real GPUs, as they would be launched, and what their machine code holds.
+
+Alone, for a Triton that is installed elsewhere: ``python tests/gpu/compiled_kernels.py 80 90``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+
+from softmine.kernels.triton import kernels
+
+POINTERS = {
+    **dict.fromkeys(("coords", "table", "out", "grad", "sums", "records", "rate", "decays"), "*fp32"),
+    **dict.fromkeys(("resolutions", "offsets", "touched", "time"), "*i64"),
+    "flags": "*i32",
+}
+NUMBERS = dict.fromkeys(("beta1", "beta2", "epsilon"), "fp32")
+"""All other arguments are int32."""
+SHAPES = ((1, 1), (2, 2), (3, 2), (4, 8))
+"""Axes and features of hash grids."""
+
+
+class Variant(NamedTuple):
+    """A kernel as it is launched.
+
+    Attributes:
+        constants: its constants.
+        types: of arguments that are not the usual ones.
+        usual: whether this stands for all variants of the kernel where time is short; of each kernel one does.
+    """
+
+    kernel: Any
+    constants: Mapping[str, Any]
+    types: Mapping[str, str] = {}
+    usual: bool = False
+
+    def __str__(self) -> str:
+        words = [f"{key}={value}" for key, value in (*self.constants.items(), *self.types.items())]
+        return f"{self.kernel.fn.__name__}({', '.join(words)})"
+
+
+class Code(NamedTuple):
+    """Machine code of a kernel.
+
+    Attributes:
+        spilled: instructions that move registers to memory and back.
+        fences: instructions that wait for memory that other processors see.
+        short: products with the number of points in 32 bits, which a large batch exceeds.
+    """
+
+    spilled: int
+    fences: tuple[str, ...]
+    short: tuple[str, ...]
+
+
+def variants() -> Iterator[Variant]:
+    """Every kernel, in the shapes that differ in kind."""
+    half = {"table": "*fp16"}
+    yield Variant(kernels.nothing, {}, usual=True)
+    for dim, width in SHAPES:
+        sizes, usual = {"DIM": dim, "WIDTH": width, "BLOCK": 128}, dim == 2
+        yield Variant(kernels.encode, sizes, usual=usual)
+        yield Variant(kernels.encode, sizes, half)
+        axes = 1 << (dim - 1).bit_length()
+        yield Variant(kernels.gradient_of_coords, {**sizes, "AXES": axes}, usual=usual)
+        yield Variant(kernels.scatter, {**sizes, "TOUCH": True}, usual=usual)
+    yield Variant(kernels.scatter, {"DIM": 2, "WIDTH": 2, "BLOCK": 128, "TOUCH": False})
+    for adam, of in ((True, {}), (True, half), (False, {})):
+        stride = 1 << ((4 if of else 3) * 2 + 1).bit_length()
+        sizes = {"ADAM": adam, "HALF": bool(of), "WIDTH": 2, "STRIDE": stride, "BLOCK": 128}
+        yield Variant(kernels.update_rows, sizes, of, usual=adam and not of)
+
+
+def code_of(variant: Variant, target: int) -> Code:
+    """Compiles a kernel for ``sm_<target>``."""
+    kernel, constants = variant.kernel, dict(variant.constants)
+    types = {**POINTERS, **NUMBERS, **variant.types}
+    types = {name: types.get(name, "i32") for name in kernel.arg_names if name not in constants}
+    aligned = [
+        index
+        for index, name in enumerate(kernel.arg_names)
+        if types.get(name, "").startswith("*")
+    ]
+    made = compile(_source(kernel, types, constants, aligned), target=GPUTarget("cuda", target, 32))
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(made.asm["cubin"])
+        file.flush()
+        tool = Path(triton.__file__).parent / "backends/nvidia/bin/nvdisasm"
+        ran = subprocess.run([tool, "-c", file.name], capture_output=True, text=True, check=True)
+    spilled = len(re.findall(r"\b(?:STL|LDL)\b", ran.stdout))
+    fences = sorted(set(re.findall(r"\b(?:MEMBAR\S*|ERRBAR|CCTL\.IVALL|FENCE\S*)", ran.stdout)))
+    lines = made.asm["ttir"].splitlines()
+    short = [line for line in lines if "muli" in line and "%points" in line and "i64" not in line]
+    return Code(spilled, tuple(fences), tuple(short))
+
+
+def _source(kernel: Any, types: dict[str, str], constants: dict[str, Any], aligned: list[int]) -> ASTSource:
+    known = inspect.signature(ASTSource.__init__).parameters
+    if "constexprs" in known:
+        signature = {name: types.get(name, "constexpr") for name in kernel.arg_names}
+        attrs = {(index,): [["tt.divisibility", 16]] for index in aligned}
+        return ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attrs)
+    # Triton before 3.2.
+    from triton.compiler.compiler import AttrsDescriptor  # pyright: ignore[reportAttributeAccessIssue]
+
+    return ASTSource(
+        fn=kernel,
+        signature=types,
+        constants=constants,
+        attrs=AttrsDescriptor(divisible_by_16=tuple(aligned), equal_to_1=()),
+    )  # pyright: ignore[reportCallIssue]
+
+
+if __name__ == "__main__":
+    print(f"Triton {triton.__version__}")
+    for target in map(int, sys.argv[1:]):
+        for variant in variants():
+            print(f"sm_{target} {variant}: {code_of(variant, target)}", flush=True)
