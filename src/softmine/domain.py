@@ -219,10 +219,12 @@ class Box:
     def inside(self, cells: Cells, offsets: Sequence[Tensor]) -> Coords:
         """Unit coordinates (N, D), float32, in flat cells (N,), at offsets in [0, 1) along each axis, each (N,) or (1,)."""
         coords = torch.empty(len(cells), self.dim, dtype=torch.float32, device=cells.device)
+        # CUDA multiplies by the reciprocal of a number of the host, and so leaves the cell; a tensor's it divides by.
+        divisors = self.shape if cells.device.type == "cpu" else self.scale(coords).unbind()
         for axis, (place, size) in enumerate(zip(self.indices(cells), self.shape, strict=True)):
             # Not quite to the cell's borders, which float32 could round across.
             border = min(size * 2.0**-23, 0.5)
-            coords[:, axis] = (place + offsets[axis].clamp(border, 1 - border)).div_(size)
+            coords[:, axis] = (place + offsets[axis].clamp(border, 1 - border)).div_(divisors[axis])
         return coords.clamp_(max=1.0 - 2.0**-24)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,11 @@ class MapCells(nn.Module):
             self.blocks = Blocks(self.domain.shape, self.grid.shape)
             volume = self.blocks.volume()
         self.register_buffer("volume", volume, persistent=False)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> MapCells:
+        super()._apply(fn, recurse)
+        self.grid.prepare(fn(torch.empty(0)).device)
+        return self
 
     def volume_of(self, cells: Cells) -> PerSample | None:
         """The share of the domain in map cells (N,), in units of the mean share: (N,), or None where all are alike."""
