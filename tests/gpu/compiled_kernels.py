@@ -87,11 +87,7 @@ def code_of(variant: Variant, target: int) -> Code:
     kernel, constants = variant.kernel, dict(variant.constants)
     types = {**POINTERS, **NUMBERS, **variant.types}
     types = {name: types.get(name, "i32") for name in kernel.arg_names if name not in constants}
-    aligned = [
-        index
-        for index, name in enumerate(kernel.arg_names)
-        if types.get(name, "").startswith("*")
-    ]
+    aligned = [index for index, name in enumerate(kernel.arg_names) if types.get(name, "").startswith("*")]
     made = compile(_source(kernel, types, constants, aligned), target=GPUTarget("cuda", target, 32))
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(made.asm["cubin"])

@@ -55,7 +55,7 @@ SETTINGS = {
         "Train at pixel centers, where quality is measured; --no-snap trains on the interpolation between them too."
     ),
     "evaluations": about("Evaluations spread evenly over the run (a few more come early).", "N"),
-    "device": about("Where to train: auto, cpu, cuda or mps.", "NAME"),
+    "device": about("Where to train: auto, cpu, cuda (cuda:1 is the second GPU) or mps.", "NAME"),
     "sampler": about(
         f"Where to train: {', '.join(SAMPLERS)}; auto is a quota-map with options for the signal. Options follow a colon: "
         "langevin:alpha=0.8,prior=edges.",

@@ -58,7 +58,7 @@ class Render:
     path: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """The photos that the run was trained on, if they have moved since."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
-    """Where to render: auto, cpu, cuda or mps."""
+    """Where to render: auto, cpu, cuda (cuda:1 is the second GPU) or mps."""
 
 
 def render_command(arguments: list[str], interrupted: Interrupted) -> int:

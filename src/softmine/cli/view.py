@@ -55,7 +55,7 @@ class ViewRun:
     path: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """What the run was trained on, if it has moved since."""
     device: Annotated[str, arg(metavar="NAME")] = "auto"
-    """Where to render: auto, cpu, cuda or mps."""
+    """Where to render: auto, cpu, cuda (cuda:1 is the second GPU) or mps."""
 
 
 def view_command(arguments: list[str], interrupted: Interrupted) -> int:

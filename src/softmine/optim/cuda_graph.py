@@ -68,6 +68,11 @@ class CapturedStep:
 
     def __call__(self) -> Tensor:
         """One step; returns its loss (), which the next call overwrites."""
+        # Streams and graphs are of torch's current GPU.
+        with torch.cuda.device(_device_of(self._modules)):
+            return self._run()
+
+    def _run(self) -> Tensor:
         if self._eager_left > 0:
             self._eager_left -= 1
             # The recording uses a stream of its own; memory must have been seen on such a one before.
@@ -101,6 +106,15 @@ def unchanged_places(modules: list[nn.Module]) -> Iterator[None]:
         raise SoftmineError(
             f"the step replaces {', '.join(replaced)}, which a graph cannot repeat: change it in place (copy_)"
         )
+
+
+def _device_of(modules: list[nn.Module]) -> torch.device:
+    """The GPU of the first tensor of ``modules`` that is on one, or torch's current one."""
+    for module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.is_cuda:
+                return tensor.device
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def _places(modules: list[nn.Module]) -> dict[str, int]:

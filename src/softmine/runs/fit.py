@@ -119,7 +119,7 @@ def fit(
         )
         console.print(
             f"{settings.field} with {parameters:,} parameters, {settings.sampler} sampler, "
-            f"batch {trainer.sampler.batch_size:,}, on {trainer.device.type}; {prepared.evaluator.describe()}",
+            f"batch {trainer.sampler.batch_size:,}, on {trainer.device}; {prepared.evaluator.describe()}",
             soft_wrap=True,
         )
         state, message = loop.train(interrupted)

@@ -90,7 +90,7 @@ def compare(
     total = len(found) * settings.seeds
     todo = sum(len(missing(found, seed, results["runs"])) for seed in range(settings.seeds))
     ready = f", {total - todo} of them done" if todo < total else ""
-    console.print(f"{total} runs{ready} on {device.type}; {evaluator.describe()}", soft_wrap=True)
+    console.print(f"{total} runs{ready} on {device}; {evaluator.describe()}", soft_wrap=True)
     with MatrixProgress(console, total, total - todo) as progress:
         for seed in range(settings.seeds):
             ahead = missing(found, seed, results["runs"])

@@ -27,24 +27,33 @@ DRIVER_FILE = Path("/proc/driver/nvidia/version")
 def choose(name: str) -> torch.device:
     """The device called ``name``; ``auto`` is the NVIDIA GPU where there is one, otherwise the CPU.
 
-    Where ``auto`` is the CPU of a machine that has an NVIDIA GPU, a warning says once why.
+    With several NVIDIA GPUs ``cuda`` is torch's current one, and ``cuda:0``, ``cuda:1``, ... is each. Where ``auto`` is the CPU of a
+    machine that has an NVIDIA GPU, a warning says once why.
 
     Raises:
         SoftmineError: the name is unknown, or this machine or this build of torch has no such device.
     """
-    check_choice("device", name, CHOICES)
+    numbered = re.fullmatch(r"cuda:(0|[1-9]\d{0,3})", name)
+    if not numbered:
+        check_choice("device", name, CHOICES)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
         if name == "cpu" and (reason := unused_gpu()):
             _warn(f"the CPU is used: {reason}")
-    if name == "cuda" and not torch.cuda.is_available():
+    if name.startswith("cuda") and not torch.cuda.is_available():
         if reason := unused_gpu():
             raise ArgumentError(
-                "device 'cuda' was asked for, but {reason}; or use {device} cpu", reason=reason
+                f"device '{name}' was asked for, but {{reason}}; or use {{device}} cpu", reason=reason
             )
         raise ArgumentError(
-            "device 'cuda' was asked for, but torch finds no NVIDIA GPU here: use {device} cpu, or install a "
+            f"device '{name}' was asked for, but torch finds no NVIDIA GPU here: use {{device}} cpu, or install a "
             "CUDA build of torch"
+        )
+    if numbered and int(numbered[1]) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise SoftmineError(
+            f"device '{name}' was asked for, but torch finds {count} NVIDIA GPU{'s' * (count > 1)} here, the last of them "
+            f"cuda:{count - 1}"
         )
     if name == "mps" and not torch.backends.mps.is_available():
         raise SoftmineError("device 'mps' was asked for, but torch finds no Apple GPU here")

@@ -102,7 +102,7 @@ def fit(
             domain.
         learning_rate: Adam's at the start; by default that of the field, 0.001 for one of yours.
         schedule: of the learning rate: ``cosine`` decays to a twentieth over the budget, ``constant`` stays.
-        device: ``auto``, ``cpu``, ``cuda``, ``mps`` or a torch device.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` and so on, ``mps`` or a torch device.
         snap: train at the centers of cells only, for signals that are known there.
         seed: of a new field's parameters and of a new sampler, 0 to 2^63 - 1.
         evaluate: measures the field now and then, without gradient and not timed.
@@ -195,9 +195,9 @@ def _domain(signal: SignalFunction, sampler: Sampler | str, domain: Box | None) 
 def _field(given: nn.Module | str, source: UserSignal, seed: int) -> tuple[nn.Module, str]:
     """The field, and which of ours it is, if any."""
     if isinstance(given, str):
-        # Nobody else's random numbers are touched.
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        # Nobody else's random numbers are touched. A field is made on the CPU, whose generator is the only one it needs.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
             return fields.create(given, source.domain.shape, source.channels), given
     if not any(parameter.requires_grad for parameter in given.parameters()):
         raise SoftmineError(f"the field {type(given).__name__} has no parameters to train")

@@ -27,7 +27,7 @@ class FieldSettings:
         log2_table_size: base-2 logarithm of the entries of each hashed level of a hash grid, 1 to 24.
         snap: whether to train at the centers of cells only, where quality is measured.
         evaluations: spread evenly over the run, 1 to 10,000; a few more come early.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` and so on, or ``mps``.
     """
 
     steps: int | None = None

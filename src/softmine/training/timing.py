@@ -25,7 +25,7 @@ class StepTimer:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.on_gpu = device.type == "cuda"
+        self.device, self.on_gpu = device, device.type == "cuda"
         self.step_ms, self.sampler_ms = array("d"), array("d")
         self._marks: list = []
         self._count = 0
@@ -40,7 +40,7 @@ class StepTimer:
                 self.read()
         elif step % EVERY == 0:
             event = torch.cuda.Event(enable_timing=True)
-            event.record()
+            event.record(torch.cuda.current_stream(self.device))
             self._marks.append(event)
 
     def read(self) -> None:

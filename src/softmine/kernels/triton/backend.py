@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
 
 from softmine.errors import SoftmineError
 from softmine.kernels.grid import Grid
 from softmine.kernels.touched_rows import AdamRule, Records, decays
+from softmine.kernels.triton.launch import launch
 
 BLOCK = 128
 ALIGNMENT = 16
@@ -24,7 +23,8 @@ def encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     levels, width = len(grid.offsets), table.shape[1]
     features = coords.new_empty(points, levels * width)
     if points:
-        kernels.encode[_blocks(points), levels](
+        launch(
+            kernels.encode, (_blocks(points), levels),
             _aligned(coords), table.contiguous(), grid.resolutions, grid.offsets, features,
             points, levels, grid.table_size, grid.dense_levels, DIM=dim, WIDTH=width, BLOCK=BLOCK,
         )  # fmt: skip
@@ -39,7 +39,8 @@ def gradient_of_coords(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) 
     levels, width = len(grid.offsets), table.shape[1]
     result = torch.empty_like(coords, memory_format=torch.contiguous_format)
     if points:
-        kernels.gradient_of_coords[(_blocks(points),)](
+        launch(
+            kernels.gradient_of_coords, (_blocks(points),),
             grad.contiguous(), _aligned(coords), table.contiguous(), grid.resolutions, grid.offsets, result,
             points, levels, grid.table_size, grid.dense_levels,
             DIM=dim, AXES=1 << (dim - 1).bit_length(), WIDTH=width, BLOCK=BLOCK,
@@ -74,6 +75,7 @@ class Rows(Records):
         self.rate = torch.zeros((), device=table.device)
         self._lists: list[Tensor] = []
         self._spare: list[Tensor] = []
+        self._decays: dict[tuple[float, float], Tensor] = {}
 
     def state(self) -> dict[str, Tensor]:
         """As of all records; ``master`` (R, F) is a float16 table's rows in float32."""
@@ -120,23 +122,31 @@ class Rows(Records):
             self.rate.copy_(rate)
         else:
             self.rate.fill_(rate)
-        after = _decays(rule.betas, self.records.device)
+        # Kept as long as the rows: a recorded step goes on using them.
+        if rule.betas not in self._decays:
+            self._decays[rule.betas] = _decays(rule.betas, self.records.device)
+        after = self._decays[rule.betas]
         for touched in self._lists:
             if not len(touched):
                 continue
-            kernels.update_rows[(_blocks(len(touched)),)](
+            launch(
+                kernels.update_rows, (_blocks(len(touched)),),
                 self.records if table is None else table, self.records, self.flags, touched, len(touched),
                 self.time, self.rate, after, after.shape[1] - 1, *map(float, rule.betas), float(rule.epsilon),
                 rule.momentum_rows,
                 ADAM=table is not None, HALF=self.half, WIDTH=self.features, STRIDE=self.records.shape[1],
                 BLOCK=BLOCK,
             )  # fmt: skip
-        self._spare, self._lists = self._lists, []
+        self._spare, self._lists = [] if self._recording else self._lists, []
+
+    @property
+    def _recording(self) -> bool:
+        return self.records.is_cuda and torch.cuda.is_current_stream_capturing()
 
     def _list(self, length: int) -> Tensor:
-        """Room for rows; what the last step used is used again."""
+        """Room for rows; what the last step used is used again, but by a recorded step, whose room is its own."""
         for index, spare in enumerate(self._spare):
-            if len(spare) == length:
+            if len(spare) == length and not self._recording:
                 self._lists.append(self._spare.pop(index))
                 break
         else:
@@ -160,7 +170,8 @@ def _scatter(
     resolutions, offsets, table_size, dense_levels = grid
     points, dim = coords.shape
     if points:
-        kernels.scatter[_blocks(points), len(offsets)](
+        launch(
+            kernels.scatter, (_blocks(points), len(offsets)),
             _aligned(grad), _aligned(coords), resolutions, offsets, sums,
             sums if flags is None else flags, sums if touched is None else touched,
             points, len(offsets), table_size, dense_levels, sums.shape[1], first, 3 * width + 1,
@@ -168,7 +179,6 @@ def _scatter(
         )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=64)
 def _decays(betas: tuple[float, float], device: torch.device) -> Tensor:
     """Copied to the device at the first step with these betas, which a CUDA graph cannot record."""
     return torch.stack([torch.from_numpy(array) for array in decays(betas)]).to(device)
