@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +17,7 @@ from torch.nn import functional
 from softmine.domain import Cells
 from softmine.errors import SoftmineError
 from softmine.kernels import backend_for, thread_pool
+from softmine.radiance import gpu
 from softmine.radiance.compositing import Rendered, composite, visible
 from softmine.radiance.ray_types import Counts, PerPoint, PerRay, RayOfPoint, Starts
 from softmine.sampling.random import RandomStream
@@ -40,6 +41,8 @@ HIDDEN = 1e-4
 """Transmittance below which points have no say."""
 
 
+HEADROOM = 1.25
+"""Times the points that were needed: room for them on a GPU."""
 Density = Callable[[Tensor], Tensor]
 """Density (M,) at positions (M, 3) in the unit cube."""
 
@@ -67,11 +70,14 @@ class BoundedRays(nn.Module):
         self.register_buffer("stride", torch.tensor(LONGEST))
         self.costs = torch.zeros(0, dtype=torch.int64)
         self._marched = 0.0
+        self.room: Room | None = None
 
     def forward(
         self, field: RadianceField, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]
     ) -> Rendered:
         """See ``RadianceField.forward``."""
+        if gpu.takes(origins):
+            return self._forward_fixed(field, origins, directions)
         lengths = directions.detach().norm(dim=-1)
         directions = functional.normalize(directions, dim=-1)
         origins = field.to_unit(origins)
@@ -98,6 +104,57 @@ class BoundedRays(nn.Module):
         distances = packed.distances * (field.side / lengths)[packed.rays]
         return composite(density, colors, widths[: len(density)], distances, packed.starts)
 
+    def _forward_fixed(self, field: RadianceField, origins: Tensor, directions: Tensor) -> Rendered:
+        """As ``forward``, with room for so many points in training, so that nothing waits for the device."""
+        rays = len(origins)
+        if not rays:
+            return Rendered(*(origins.new_zeros(shape) for shape in ((0, 3), (0,), (0,), (0,))))
+        if self.training and self.room is None:
+            self.room = Room(origins.device, self.step, int(self.stride))
+        room = self.room if self.training else None
+        learning = torch.is_grad_enabled()
+        with torch.no_grad():
+            marched = gpu.march(
+                origins, directions, field.center, field.side, self.occupancy.occupied, self.random, self.stride,
+                step=self.step, near=self.near, training=self.training,
+                capacity=room and room.marched_by(rays),
+            )  # fmt: skip
+            points = gpu.shorten(
+                marched, field.raw_geometry(marched.points), self.stride, room and room.usage,
+                step=self.step, hidden=HIDDEN, training=self.training,
+                capacity=room and room.seen_by(rays),
+            )  # fmt: skip
+        if learning:
+            self.costs = points.counts
+        if not (learning and (origins.requires_grad or directions.requires_grad)):
+            return field.render(points, points.points, None)
+        along = functional.normalize(directions, dim=-1)
+        positions = torch.addcmul(
+            field.to_unit(origins).index_select(0, points.rays),
+            points.distances[:, None],
+            along.index_select(0, points.rays),
+        )
+        return field.render(points, positions, along)
+
+    @property
+    def capacity(self) -> tuple[int, int] | None:
+        """Room for points in training on a GPU, before and after what is hidden is dropped, for the batch of the last forward.
+
+        None where there is no such thing. It changes only in ``after_step``: a CUDA graph of a step is then to be
+        recorded anew.
+        """
+        return self.room and self.room.capacity
+
+    @property
+    def dropped(self) -> int:
+        """Rays that were left out of training because there was no room for their points, as far as is known already."""
+        return self.room.dropped if self.room else 0
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        # It began with another stride.
+        self.room = None
+
     def regularization(self) -> None:
         """Nothing: an occupancy grid has no loss."""
 
@@ -107,9 +164,83 @@ class BoundedRays(nn.Module):
             self.occupancy.sweep(field.density)
         elif step > FIRST_LOOK and step % EVERY == 0:
             self.occupancy.refresh(field.density, CELLS)
-        if step % EVERY == 0:
-            fine = self._marched * int(self.stride)
-            self.stride.fill_(min(LONGEST, max(1, math.ceil(fine / POINTS))))
+        if step % EVERY == 0 and self.room:
+            self.room.follow(self.stride)
+        elif step % EVERY == 0:
+            self.stride.fill_(stride_for(self._marched * int(self.stride)))
+
+
+def stride_for(fine: float) -> int:
+    """Length of a training step in finest steps, if a ray has ``fine`` points at those."""
+    return min(LONGEST, max(1, math.ceil(fine / POINTS)))
+
+
+class Room:
+    """Room for the points of training rays on a GPU, which follows what is needed without waiting for the device.
+
+    At first there is room for every point of every ray. What was needed is sent to the host at the end of each period, and is
+    there at the end of the next; with it stride and room change. A ray without room is left out: it renders as nothing,
+    and teaches nothing.
+
+    Args:
+        device: where it is.
+        step: the finest, in sides of the cube.
+        stride: of a step in training.
+
+    Attributes:
+        usage: what ``gpu_kernels.repeat`` notes, and the stride, int32 (5,).
+        dropped: rays that were left out, as far as is known.
+    """
+
+    def __init__(self, device: torch.device, step: float, stride: int) -> None:
+        self.usage = torch.zeros(5, dtype=torch.int32, device=device)
+        self.dropped = 0
+        self._most = math.sqrt(3) / step
+        # Points a ray, before and after what is hidden is dropped.
+        self._marched = self._seen = self._bound(stride)
+        self._rays = 0
+        self._report = gpu.Report()
+
+    @property
+    def capacity(self) -> tuple[int, int]:
+        """Points there is room for."""
+        return gpu.room_for(self._rays * self._marched), gpu.room_for(self._rays * self._seen)
+
+    def marched_by(self, rays: int) -> int:
+        """Room for the points in occupied cells of so many rays."""
+        self._rays = rays
+        return self.capacity[0]
+
+    def seen_by(self, rays: int) -> int:
+        """Room for those that light reaches."""
+        self._rays = rays
+        return self.capacity[1]
+
+    def follow(self, stride: Tensor) -> None:
+        """To be called at the end of a period: sets the stride () of the next, and the room, by what was needed before this one."""
+        arrived = self._report.read()
+        self.usage[4].copy_(stride)
+        self._report.send(self.usage)
+        self.usage[:2].zero_()
+        if arrived is None or not self._rays:
+            return
+        marched, seen, dropped, last, before = arrived
+        self.dropped = int(dropped)
+        after = stride_for(last * before / self._rays)
+        stride.fill_(after)
+        # Longer steps have fewer points, if not quite in proportion.
+        share = before / after / self._rays
+        self._marched = self._fit(self._marched, marched * share, after)
+        self._seen = self._fit(self._seen, seen * share, after)
+
+    def _fit(self, room: float, needed: float, stride: int) -> float:
+        """Room in points a ray. It changes seldom, as each change has a graph recorded anew."""
+        wanted = min(HEADROOM * needed + 1, self._bound(stride))
+        return wanted if wanted > room or wanted < room / 2 else room
+
+    def _bound(self, stride: int) -> float:
+        """Points of a ray along the diagonal of the cube."""
+        return self._most / stride + 2
 
 
 class OccupancyGrid(nn.Module):
@@ -170,17 +301,27 @@ class OccupancyGrid(nn.Module):
         """Looks into about ``cells`` cells: half of them occupied ones, half anywhere."""
         if cells < 2:
             raise SoftmineError(f"a refresh looks into at least two cells, not {cells}")
-        total = self.side**3
-        anywhere = self._choose(total, cells // 2)
-        full = self.occupied.view(-1).nonzero()[:, 0]
-        if len(full) > cells // 2:
-            full = full[self._choose(len(full), cells // 2)]
+        anywhere = self._choose(self.side**3, cells // 2)
+        full = self._full_fixed(cells // 2) if gpu.takes(self.density) else self._full(cells // 2)
         chosen = torch.cat([anywhere, full])
         found = density(self._inside(chosen)).float()
         # A cell may be chosen twice: a maximum does not ask in which order.
         self.density[chosen] = self.density[chosen] * self.decay
         self.density.scatter_reduce_(0, chosen, found, "amax")
         self._decide()
+
+    def _full(self, most: int) -> Cells:
+        """All occupied cells, or ``most`` of them at random."""
+        full = self.occupied.view(-1).nonzero()[:, 0]
+        return full[self._choose(len(full), most)] if len(full) > most else full
+
+    def _full_fixed(self, count: int) -> Cells:
+        """``count`` of the occupied cells without waiting for the device: at random, or where they are fewer all, again and again."""
+        before = self.occupied.view(-1).cumsum(0)
+        full = before[-1].clamp(min=1)
+        drawn = (self.random.uniform(count, 1)[:, 0] * full).long().minimum(full - 1)
+        rank = torch.where(full > count, drawn, torch.arange(count, device=full.device) % full)
+        return torch.searchsorted(before, rank + 1).clamp_(max=len(before) - 1)
 
     def _decide(self) -> None:
         # Never above the mean: a field that is thin all over would lose its last cells, and with them all gradient.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from softmine.domain import SoftmineError
 from softmine.fields import HashGrid
 from softmine.fields.mlp import evaluate, mlp
+from softmine.radiance import gpu
 from softmine.radiance.activation import truncated_exponential
 from softmine.radiance.bounded_rays import BoundedRays
 from softmine.radiance.compositing import Rendered
@@ -130,16 +131,43 @@ class RadianceField(nn.Module):
 
     def geometry(self, points: Float[Tensor, "p 3"]) -> tuple[PerPoint, Float[Tensor, "p 16"]]:
         """Density (P,), and what the color needs to know of points (P, 3) of the unit cube, (P, 16)."""
-        geometry = evaluate(self.density_network, self.encoding(points))
+        geometry = self.raw_geometry(points)
         return truncated_exponential(geometry[:, 0]), geometry
+
+    def raw_geometry(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p 16"]:
+        """The logarithm of the density, and 15 numbers more for the color, at points (P, 3) of the unit cube."""
+        return evaluate(self.density_network, self.encoding(points))
 
     def colors(
         self, geometry: Float[Tensor, "p 16"], directions: Float[Tensor, "n 3"], rays: Tensor
     ) -> Float[Tensor, "p 3"]:
         """Colors (P, 3) in [0, 1] of points on ``rays``, int64 (P,), with directions (N, 3) of length 1."""
+        return self.color_logits(geometry, directions, rays).sigmoid()
+
+    def color_logits(
+        self, geometry: Float[Tensor, "p 16"], directions: Float[Tensor, "n 3"], rays: Tensor
+    ) -> Float[Tensor, "p 3"]:
+        """What the sigmoid makes colors of; arguments as of ``colors``."""
         # Harmonics of rays, not of their points, which are many.
         harmonics = spherical_harmonics(directions).index_select(0, rays)
-        return evaluate(self.color_network, torch.cat((geometry, harmonics), 1)).sigmoid()
+        return evaluate(self.color_network, torch.cat((geometry, harmonics), 1))
+
+    def render(self, points: gpu.Points, positions: Float[Tensor, "p 3"], along: Tensor | None) -> Rendered:
+        """What rays see by the kernels for a GPU.
+
+        Args:
+            points: on the rays.
+            positions: of the points in the unit cube, (C, 3).
+            along: directions of length 1, (N, 3), where they want a gradient, else None.
+        """
+        geometry = self.raw_geometry(positions)
+        if along is None:
+            inputs, logarithms = gpu.color_inputs(geometry, points)
+            logits = evaluate(self.color_network, inputs)
+        else:
+            logarithms = geometry[:, 0]
+            logits = self.color_logits(geometry, along, points.rays)
+        return Rendered(*gpu.composite(logarithms, logits, points))
 
     def regularization(self) -> Tensor | None:
         """A loss () that the last forward with gradient adds to that of its colors, or None."""

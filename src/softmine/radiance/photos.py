@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from softmine.domain import Box, Coords, SoftmineError, Values
 from softmine.formatting import several
+from softmine.radiance import gpu
 from softmine.radiance.background import to_channels
 from softmine.radiance.cameras import Camera, Cameras, Rays, Views, strided, to_ndc
 from softmine.radiance.photo_files import load_mask, read_photo, reduce
@@ -24,6 +25,7 @@ from softmine.signals.image.maps import Pool, gray, sobel
 
 CHUNK = 2**14
 _DEEP = "its 16 bits are rounded to 8"
+TAKES = "photos take float (view, row, column)"
 
 
 class Photos(nn.Module):
@@ -104,6 +106,8 @@ class Photos(nn.Module):
         Raises:
             SoftmineError: ``coords`` is not a float tensor of shape (N, 3).
         """
+        if self._in_one_kernel(coords):
+            return gpu.photo_pixels(coords, self.pixels, self.starts, self.sizes, self.domain.shape)
         view, native = self.locate(coords)
         work = torch.promote_types(coords.dtype, torch.float32)
         size = self.sizes[view]
@@ -121,7 +125,7 @@ class Photos(nn.Module):
         Raises:
             SoftmineError: ``coords`` is not a float tensor of shape (N, 3).
         """
-        check_coords(coords, 3, "photos take float (view, row, column)")
+        check_coords(coords, 3, TAKES)
         count = len(self.views)
         view = (coords[:, 0].detach() * count).nan_to_num(0.0).long().clamp(0, count - 1)
         return view, coords[:, 1:] * self.domain.scale(coords)[1:]
@@ -131,8 +135,10 @@ class Photos(nn.Module):
 
         Directions have length 1, but for a scene in normalized device coordinates, where rays run from t = 0 to 1.
         """
-        rays = self.cameras.rays(*self.locate(coords))
         ndc = self.scene.ndc
+        if self._in_one_kernel(coords) and self.cameras.lenses == {"perspective"}:
+            return Rays(*gpu.photo_rays(coords, self.cameras, self.domain.shape, ndc))
+        rays = self.cameras.rays(*self.locate(coords))
         return to_ndc(rays, ndc.scale, ndc.near) if ndc else rays
 
     def view_coords(self, view: int, stride: int = 1, chunk: int = CHUNK) -> Iterator[Coords]:
@@ -193,6 +199,12 @@ class Photos(nn.Module):
             pool.add(0, whole)
             maps[index] = pool.total[..., 0]
         return torch.from_numpy(maps)
+
+    def _in_one_kernel(self, coords: Coords) -> bool:
+        """Whether coordinates (N, 3) are on a GPU, in float32, and want no gradient."""
+        check_coords(coords, 3, TAKES)
+        follow = coords.requires_grad and torch.is_grad_enabled()
+        return coords.dtype == torch.float32 and not follow and gpu.takes(coords)
 
     def _to_channels(self, values: Values) -> Values:
         return values if self.channels == 3 else to_channels(values[:, :3], values[:, 3])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from softmine.domain import Coords, SoftmineError, Values
+from softmine.radiance import gpu
 from softmine.radiance.background import to_channels
 from softmine.radiance.compositing import Rendered
 from softmine.radiance.field import RadianceField
@@ -102,6 +103,8 @@ class Renderer(nn.Module):
 
     def channels_of(self, rendered: Rendered) -> Values:
         """Values (N, C) of what rays saw, as the images have them."""
+        if gpu.takes(rendered.color):
+            return gpu.mid_gray(rendered.color, rendered.opacity, self.photos.channels)
         if self.photos.channels == 4:
             return to_channels(rendered.color, rendered.opacity)
         return rendered.color + (1 - rendered.opacity[:, None]) / 2

@@ -16,6 +16,7 @@ from torch.nn import functional
 from softmine.checks import check_count
 from softmine.fields import HashGrid
 from softmine.fields.mlp import evaluate, mlp
+from softmine.radiance import gpu
 from softmine.radiance.activation import truncated_exponential
 from softmine.radiance.compositing import Rendered, composite
 from softmine.radiance.ray_types import PerRay
@@ -60,6 +61,8 @@ class UnboundedRays(nn.Module):
     ) -> Rendered:
         """See ``RadianceField.forward``."""
         total = len(origins)
+        if total and gpu.takes(origins):
+            return self._forward_fixed(field, origins, directions)
         first = second = None
         if self.training:
             first, second = self.random.uniform(total, 2, origins.dtype).split(1, -1)
@@ -88,6 +91,36 @@ class UnboundedRays(nn.Module):
             self._loss = (
                 proposal_loss(weights, finer, proposed, edges).mean()
                 + DISTORTION * distortion_loss(weights, finer).mean()
+            )
+        return rendered
+
+    def _forward_fixed(self, field: RadianceField, origins: Tensor, directions: Tensor) -> Rendered:
+        """As ``forward``, in few kernels."""
+        beyond = ENDLESS if field.opaque else None
+        stretch = gpu.Stretch(
+            field.center,
+            field.side,
+            self.spacing.first,
+            self.spacing.last,
+            self.inverse,
+            beyond,
+            PROPOSED,
+            KEPT,
+        )
+        proposal = gpu.propose(origins, directions, stretch, self.random, training=self.training)
+        logarithms = self.proposal.logarithm(proposal.points)
+        points, proposed, finer = gpu.resample(logarithms, proposal, origins, directions, stretch, EDGE_LEAST)
+        positions, along = points.points, None
+        learning = torch.is_grad_enabled()
+        if learning and (origins.requires_grad or directions.requires_grad):
+            along = functional.normalize(directions, dim=-1)
+            unit = along if self.inverse else directions
+            positions = self._points(field, origins, unit, points.distances.view(-1, KEPT))
+        rendered = field.render(points, positions, along)
+        if learning:
+            self.costs = points.counts
+            self._loss = gpu.ray_losses(
+                rendered.weights, logarithms, proposed, finer, proposal, directions, stretch, DISTORTION
             )
         return rendered
 
@@ -128,7 +161,11 @@ class ProposalDensity(nn.Module):
 
     def forward(self, points: Float[Tensor, "n 3"]) -> PerRay:
         """Density (N,) at points (N, 3) of the unit cube."""
-        return truncated_exponential(evaluate(self.network, self.encoding(points))[:, 0])
+        return truncated_exponential(self.logarithm(points))
+
+    def logarithm(self, points: Float[Tensor, "n 3"]) -> PerRay:
+        """The density's logarithm (N,) at points (N, 3) of the unit cube."""
+        return evaluate(self.network, self.encoding(points)).squeeze(1)
 
 
 class Spacing:
