@@ -255,9 +255,7 @@ def photo_rays(device, distortion=((), (), ()), ndc=None):
     flipped = np.array([[1.0, 0.0, 0.0, 0.1], [0.0, -1.0, 0.0, 0.2], [0.0, 0.0, -1.0, 0.3]])
     if ndc:
         turned = flipped
-    cameras = [
-        Camera(7, 5, (6.0, 5.0), (3.4, 2.6), tuple(each) or (0.0,) * 6) for each in distortion
-    ]
+    cameras = [Camera(7, 5, (6.0, 5.0), (3.4, 2.6), tuple(each) or (0.0,) * 6) for each in distortion]
     built = Cameras(cameras, [flipped, turned, flipped]).to(device)
     return gpu.photo_rays(coords_of(device), built, (3, 6, 7), ndc)
 

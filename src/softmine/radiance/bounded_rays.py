@@ -236,7 +236,7 @@ class Room:
     def _fit(self, room: float, needed: float, stride: int) -> float:
         """Room in points a ray. It changes seldom, as each change has a graph recorded anew."""
         wanted = min(HEADROOM * needed + 1, self._bound(stride))
-        return wanted if wanted > room or wanted < room / 2 else room
+        return wanted if wanted > room or wanted < 0.75 * room else room
 
     def _bound(self, stride: int) -> float:
         """Points of a ray along the diagonal of the cube."""

@@ -95,8 +95,8 @@ def _blocks(items: int, block: int = BLOCK) -> int:
     return -(-items // block)
 
 
-def room_for(points: float) -> int:
-    """Slots for at least so many points. Kernels are compiled once for all numbers that 16 divides."""
+def room_for(points: int | float) -> int:
+    """Slots for at least so many points, in whole blocks."""
     return max(1, math.ceil(points / BLOCK)) * BLOCK
 
 
@@ -499,7 +499,7 @@ class _RayLosses(torch.autograd.Function):
         rays = len(finer)
         _launch(
             "ray_losses_backward", _blocks(rays, FEW), finer, weights, finer, proposed, edges, logarithms, directions,
-            _full(grads[0]), of_weights, of_logarithms, rays, stretch.first, stretch.last, ctx.distortion,
+            _full(grads[0]), of_weights, of_logarithms, rays, stretch.side, stretch.first, stretch.last, ctx.distortion,
             EPSILON=torch.finfo(finer.dtype).eps, STEEPEST=math.exp(STEEPEST), **stretch.constants,
         )  # fmt: skip
         return of_weights, of_logarithms.to(ctx.dtype), None, None, None, None, None, None
@@ -544,7 +544,7 @@ def photo_rays(
 
 
 class Report:
-    """Numbers on their way from the device, which nobody waits for.
+    """Whole numbers on their way from the device, which nobody waits for.
 
     ``send`` starts a copy; ``read`` gives it once it has arrived, and then None until the next is sent.
     """
@@ -563,7 +563,7 @@ class Report:
         self._event = torch.cuda.Event()
         self._event.record()
 
-    def read(self) -> list[float] | None:
+    def read(self) -> list[int] | None:
         """The numbers last sent, or None."""
         if self._host is None or (self._event is not None and not self._event.query()):
             return None

@@ -11,9 +11,22 @@ Each kernel has its twin of the same name and arguments in ``gpu_twins.py``.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 
-from softmine.kernels.triton.kernels import compiled
+VARYING = frozenset(("rays", "points", "capacity", "count", "views", "ray_programs"))
+"""Numbers that differ between batches: Triton would compile a version for 1 and one for multiples of 16, in the middle of a run."""
+
+
+def compiled(function: Callable) -> Any:
+    """``triton.jit``, of the function itself where a type checker's import hook has wrapped it."""
+    function = inspect.unwrap(function)
+    varying = [name for name in inspect.signature(function).parameters if name in VARYING]
+    return triton.jit(do_not_specialize=varying)(function)
 
 
 @compiled
@@ -89,7 +102,7 @@ def _on_ray(
 @compiled
 def march(
     origins, directions, center, occupied, key, counter, stride,
-    starts, counts, along, scale, distances, points, cursor,
+    starts, counts, along, scale, distances, positions, cursor,
     rays, capacity, side, cells, step, near,
     TRAIN: tl.constexpr, RAYS: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
@@ -139,16 +152,16 @@ def march(
         slot = start[:, None] + rank - 1
         here = inside & fits[:, None]
         tl.store(distances + slot, t, mask=here)
-        tl.store(points + 3 * slot, x, mask=here)
-        tl.store(points + 3 * slot + 1, y, mask=here)
-        tl.store(points + 3 * slot + 2, z, mask=here)
+        tl.store(positions + 3 * slot, x, mask=here)
+        tl.store(positions + 3 * slot + 1, y, mask=here)
+        tl.store(positions + 3 * slot + 2, z, mask=here)
         start += tl.sum(inside.to(tl.int32), 1)
 
 
 @compiled
 def shorten(
-    logarithms, starts, counts, distances, points, stride,
-    new_starts, new_counts, new_rays, new_distances, new_widths, new_points, cursor,
+    logarithms, starts, counts, distances, positions, stride,
+    new_starts, new_counts, new_rays, new_distances, new_widths, new_positions, cursor,
     rays, capacity, step, bound,
     TRAIN: tl.constexpr, WIDTH: tl.constexpr, LARGEST: tl.constexpr, OPAQUE: tl.constexpr,
     RAYS: tl.constexpr, STEPS: tl.constexpr,
@@ -185,12 +198,12 @@ def shorten(
         tl.store(new_widths + new, tl.zeros((RAYS, STEPS), tl.float32) + step, mask=inside)
         tl.store(new_distances + new, tl.load(distances + slot, mask=inside, other=0.0), mask=inside)
         for axis in tl.static_range(3):
-            value = tl.load(points + 3 * slot + axis, mask=inside, other=0.0)
-            tl.store(new_points + 3 * new + axis, value, mask=inside)
+            value = tl.load(positions + 3 * slot + axis, mask=inside, other=0.0)
+            tl.store(new_positions + 3 * new + axis, value, mask=inside)
 
 
 @compiled
-def repeat(cursor, usage, rays_of, distances, points, capacity, FOLD: tl.constexpr, BLOCK: tl.constexpr):
+def repeat(cursor, usage, rays_of, distances, positions, capacity, FOLD: tl.constexpr, BLOCK: tl.constexpr):
     """Fills what is left of a buffer with its points once more, so that it touches no more of a hash table than they do; notes in
     ``usage`` (5,) the most points wanted of either buffer, how many rays were left out, and points wanted last.
     """
@@ -203,7 +216,9 @@ def repeat(cursor, usage, rays_of, distances, points, capacity, FOLD: tl.constex
     tl.store(distances + slot, tl.load(distances + source, mask=known, other=0.0), mask=tail)
     for axis in tl.static_range(3):
         tl.store(
-            points + 3 * slot + axis, tl.load(points + 3 * source + axis, mask=known, other=0.5), mask=tail
+            positions + 3 * slot + axis,
+            tl.load(positions + 3 * source + axis, mask=known, other=0.5),
+            mask=tail,
         )
     if FOLD:  # noqa: SIM102  (the first is known when it is compiled)
         if tl.program_id(0) == 0:
@@ -422,21 +437,21 @@ def _distance(normalized, first, last, INVERSE: tl.constexpr):
 
 
 @compiled
-def _store_point(points, slot, inside, x, y, z, center, side, CONTRACT: tl.constexpr):
+def _store_point(positions, slot, inside, x, y, z, center, side, CONTRACT: tl.constexpr):
     """A world point in the unit cube."""
     if CONTRACT:
         squared = x * x + y * y + z * z
         inverse = 1.0 / tl.sqrt(tl.maximum(squared, 1.0))
         factor = tl.where(squared > 1.0, (2.0 - inverse) * inverse, 1.0)
         x, y, z = x * factor, y * factor, z * factor
-    tl.store(points + 3 * slot, (x - tl.load(center)) / side + 0.5, mask=inside)
-    tl.store(points + 3 * slot + 1, (y - tl.load(center + 1)) / side + 0.5, mask=inside)
-    tl.store(points + 3 * slot + 2, (z - tl.load(center + 2)) / side + 0.5, mask=inside)
+    tl.store(positions + 3 * slot, (x - tl.load(center)) / side + 0.5, mask=inside)
+    tl.store(positions + 3 * slot + 1, (y - tl.load(center + 1)) / side + 0.5, mask=inside)
+    tl.store(positions + 3 * slot + 2, (z - tl.load(center + 2)) / side + 0.5, mask=inside)
 
 
 @compiled
 def propose(
-    origins, directions, center, key, counter, edges, jitter, points,
+    origins, directions, center, key, counter, edges, jitter, positions,
     rays, side, first, last, TRAIN: tl.constexpr, INVERSE: tl.constexpr, COUNT: tl.constexpr, RAYS: tl.constexpr,
 ):  # fmt: skip
     """Edges (N, COUNT + 1) of intervals of equal normalized length, their middles in the unit cube (N * COUNT, 3), and the second
@@ -467,7 +482,7 @@ def propose(
     x = tl.load(origins + 3 * n, mask=mine, other=0.0)[:, None] + middle * dx[:, None]
     y = tl.load(origins + 3 * n + 1, mask=mine, other=0.0)[:, None] + middle * dy[:, None]
     z = tl.load(origins + 3 * n + 2, mask=mine, other=0.0)[:, None] + middle * dz[:, None]
-    _store_point(points, n[:, None] * COUNT + k[None, :], inside, x, y, z, center, side, INVERSE)
+    _store_point(positions, n[:, None] * COUNT + k[None, :], inside, x, y, z, center, side, INVERSE)
 
 
 @compiled
@@ -487,11 +502,11 @@ def _new_edge(share, weight, inclusive, low, high):
 
 @compiled
 def _optical(
-    logarithms, n, mine, k, low, high, length, first, last,
+    logarithms, n, mine, k, low, high, length, side, first, last,
     INVERSE: tl.constexpr, BEYOND: tl.constexpr, ENDLESS: tl.constexpr, LARGEST: tl.constexpr, COUNT: tl.constexpr,
 ):  # fmt: skip
     """Density and width of the proposal's intervals (RAYS, COUNT)."""
-    width = _distance(high, first, last, INVERSE) - _distance(low, first, last, INVERSE)
+    width = (_distance(high, first, last, INVERSE) - _distance(low, first, last, INVERSE)) / side
     if not INVERSE:
         width *= length[:, None]
     if BEYOND:
@@ -503,7 +518,7 @@ def _optical(
 @compiled
 def resample(
     logarithms, origins, directions, center, edges, jitter,
-    proposed, finer, along, scale, starts, counts, rays_of, distances, widths, points,
+    proposed, finer, along, scale, starts, counts, rays_of, distances, widths, positions,
     rays, side, first, last, least,
     INVERSE: tl.constexpr, BEYOND: tl.constexpr, ENDLESS: tl.constexpr, LARGEST: tl.constexpr, OPAQUE: tl.constexpr,
     COUNT: tl.constexpr, KEPT: tl.constexpr, RAYS: tl.constexpr,
@@ -519,7 +534,7 @@ def resample(
     low = tl.load(edges + n[:, None] * (COUNT + 1) + k[None, :], mask=mine[:, None], other=0.0)
     high = tl.load(edges + n[:, None] * (COUNT + 1) + k[None, :] + 1, mask=mine[:, None], other=1.0)
     density, width = _optical(
-        logarithms, n, mine, k, low, high, length, first, last, INVERSE, BEYOND, ENDLESS, LARGEST, COUNT
+        logarithms, n, mine, k, low, high, length, side, first, last, INVERSE, BEYOND, ENDLESS, LARGEST, COUNT
     )
     optical = density * width
     bounded = tl.minimum(optical, OPAQUE)
@@ -540,7 +555,7 @@ def resample(
     tl.store(place + 1, far, mask=inside & (j[None, :] == KEPT - 1))
     near, far = _distance(near, first, last, INVERSE), _distance(far, first, last, INVERSE)
     middle = (near + far) / 2.0
-    wide = far - near
+    wide = (far - near) / side
     ux, uy, uz = dx / length, dy / length, dz / length
     tl.store(along + 3 * n, ux, mask=mine)
     tl.store(along + 3 * n + 1, uy, mask=mine)
@@ -562,7 +577,7 @@ def resample(
     x = tl.load(origins + 3 * n, mask=mine, other=0.0)[:, None] + middle * dx[:, None]
     y = tl.load(origins + 3 * n + 1, mask=mine, other=0.0)[:, None] + middle * dy[:, None]
     z = tl.load(origins + 3 * n + 2, mask=mine, other=0.0)[:, None] + middle * dz[:, None]
-    _store_point(points, slot, inside, x, y, z, center, side, INVERSE)
+    _store_point(positions, slot, inside, x, y, z, center, side, INVERSE)
 
 
 @compiled
@@ -605,7 +620,7 @@ def ray_losses(
 @compiled
 def ray_losses_backward(
     weights, finer, proposed, edges, logarithms, directions, upstream, of_weights, of_logarithms,
-    rays, first, last, distortion, EPSILON: tl.constexpr,
+    rays, side, first, last, distortion, EPSILON: tl.constexpr,
     INVERSE: tl.constexpr, BEYOND: tl.constexpr, ENDLESS: tl.constexpr, LARGEST: tl.constexpr, OPAQUE: tl.constexpr,
     STEEPEST: tl.constexpr, COUNT: tl.constexpr, KEPT: tl.constexpr, RAYS: tl.constexpr,
 ):  # fmt: skip
@@ -632,7 +647,21 @@ def ray_losses_backward(
     dz = tl.load(directions + 3 * n + 2, mask=mine, other=1.0)
     length = tl.maximum(tl.sqrt(dx * dx + dy * dy + dz * dz), 1e-12)
     density, width = _optical(
-        logarithms, n, mine, k, before, after, length, first, last, INVERSE, BEYOND, ENDLESS, LARGEST, COUNT
+        logarithms,
+        n,
+        mine,
+        k,
+        before,
+        after,
+        length,
+        side,
+        first,
+        last,
+        INVERSE,
+        BEYOND,
+        ENDLESS,
+        LARGEST,
+        COUNT,
     )
     optical = density * width
     bounded = tl.minimum(optical, OPAQUE)

@@ -20,7 +20,7 @@ from softmine.sampling.random import RandomStream
 
 def march(
     origins, directions, center, occupied, key, counter, stride,
-    starts, counts, along, scale, distances, points, cursor,
+    starts, counts, along, scale, distances, positions, cursor,
     rays, capacity, side, cells, step, near, *, TRAIN, RAYS, STEPS,
 ):  # fmt: skip
     # All intervals of all rays are made; at the finest step, as a longer one is known to the device alone.
@@ -50,12 +50,12 @@ def march(
     slot = start[:, None] + inside.cumsum(1) - 1
     slot = torch.where(inside & (kept > 0)[:, None], slot, capacity).flatten()
     _put(distances, slot, t.flatten())
-    _put(points, slot, where.flatten(0, 1))
+    _put(positions, slot, where.flatten(0, 1))
 
 
 def shorten(
-    logarithms, starts, counts, distances, points, stride,
-    new_starts, new_counts, new_rays, new_distances, new_widths, new_points, cursor,
+    logarithms, starts, counts, distances, positions, stride,
+    new_starts, new_counts, new_rays, new_distances, new_widths, new_positions, cursor,
     rays, capacity, step, bound, *, TRAIN, WIDTH, LARGEST, OPAQUE, RAYS, STEPS,
 ):  # fmt: skip
     step = step * stride if TRAIN else step
@@ -72,17 +72,17 @@ def shorten(
     _put(new_rays, slot, ray.to(new_rays.dtype))
     _put(new_distances, slot, distances)
     _put(new_widths, slot, torch.ones_like(distances) * step)
-    _put(new_points, slot, points)
+    _put(new_positions, slot, positions)
 
 
-def repeat(cursor, usage, rays_of, distances, points, capacity, *, FOLD, BLOCK):
+def repeat(cursor, usage, rays_of, distances, positions, capacity, *, FOLD, BLOCK):
     used = cursor[4]
-    slot = torch.arange(capacity, device=points.device)
+    slot = torch.arange(capacity, device=positions.device)
     source = slot % used.clamp(min=1)
     empty = (used == 0) & (slot >= used)
     rays_of.copy_(torch.where(empty, 0, rays_of[source]))
     distances.copy_(torch.where(empty, 0.0, distances[source]))
-    points.copy_(torch.where(empty[:, None], 0.5, points[source]))
+    positions.copy_(torch.where(empty[:, None], 0.5, positions[source]))
     if FOLD:
         usage[:2].copy_(torch.maximum(usage[:2], cursor[0:4:3]))
         usage[2] += cursor[2] + cursor[5]
@@ -116,15 +116,11 @@ def composite_backward(
 ):  # fmt: skip
     with torch.enable_grad():
         free = [tensor.detach().clone().requires_grad_() for tensor in (logarithms, logits)]
-        results = _composite(*free, widths, distances, scale, starts, counts)
-        given = zip(
-            results,
-            (of_color, of_opacity, of_depth, of_weights),
-            (COLOR, OPACITY, DEPTH, WEIGHTS),
-            strict=False,
-        )
-        total = sum((result * upstream).sum() for result, upstream, there in given if there)
-        found = torch.autograd.grad(total, free, materialize_grads=True)
+        results = _composite(free[0], free[1], widths, distances, scale, starts, counts)
+        grads, there = (of_color, of_opacity, of_depth, of_weights), (COLOR, OPACITY, DEPTH, WEIGHTS)
+        outs = [result for result, given in zip(results, there, strict=False) if given]
+        upstream = [grad for grad, given in zip(grads, there, strict=True) if given]
+        found = torch.autograd.grad(outs, free, upstream, materialize_grads=True)
     of_logarithms.copy_(found[0])
     of_logits.copy_(found[1])
 
@@ -139,7 +135,7 @@ def mid_gray_backward(of_out, of_color, of_opacity, rays, *, BLOCK, ALPHA):
 
 
 def propose(
-    origins, directions, center, key, counter, edges, jitter, points,
+    origins, directions, center, key, counter, edges, jitter, positions,
     rays, side, first, last, *, TRAIN, INVERSE, COUNT, RAYS,
 ):  # fmt: skip
     shift = None
@@ -154,16 +150,16 @@ def propose(
     distances = _distances(edges, first, last, INVERSE)
     middles = (distances[:, 1:] + distances[:, :-1]) / 2
     unit = directions / _lengths(directions) if INVERSE else directions
-    points.copy_(_to_cube(origins, unit, middles, center, side, INVERSE))
+    positions.copy_(_to_cube(origins, unit, middles, center, side, INVERSE))
 
 
 def resample(
     logarithms, origins, directions, center, edges, jitter,
-    proposed, finer, along, scale, starts, counts, rays_of, distances, widths, points,
+    proposed, finer, along, scale, starts, counts, rays_of, distances, widths, positions,
     rays, side, first, last, least, *, INVERSE, BEYOND, ENDLESS, LARGEST, OPAQUE, COUNT, KEPT, RAYS,
 ):  # fmt: skip
     lengths = _lengths(directions)
-    proposed.copy_(_proposed(logarithms, edges, lengths, first, last, INVERSE, BEYOND, ENDLESS))
+    proposed.copy_(_proposed(logarithms, edges, lengths, side, first, last, INVERSE, BEYOND, ENDLESS))
     finer.copy_(unbounded.resample(edges, proposed, KEPT, jitter=jitter[:, None], least=least))
     along.copy_(directions / lengths)
     scale.copy_(1 / lengths[:, 0] if INVERSE else torch.ones_like(scale))
@@ -171,11 +167,11 @@ def resample(
     starts.copy_(n * KEPT)
     counts.fill_(KEPT)
     rays_of.view(rays, KEPT).copy_(n[:, None].expand(-1, KEPT))
-    middles, wide = _middles(finer, lengths, first, last, INVERSE, BEYOND, ENDLESS)
+    middles, wide = _middles(finer, lengths, side, first, last, INVERSE, BEYOND, ENDLESS)
     distances.copy_(middles.flatten())
     widths.copy_(wide.flatten())
     unit = along if INVERSE else directions
-    points.copy_(_to_cube(origins, unit, middles, center, side, INVERSE))
+    positions.copy_(_to_cube(origins, unit, middles, center, side, INVERSE))
 
 
 def ray_losses(weights, finer, proposed, edges, loss, rays, distortion, *, EPSILON, COUNT, KEPT, RAYS):
@@ -186,12 +182,12 @@ def ray_losses(weights, finer, proposed, edges, loss, rays, distortion, *, EPSIL
 
 def ray_losses_backward(
     weights, finer, proposed, edges, logarithms, directions, upstream, of_weights, of_logarithms,
-    rays, first, last, distortion,
+    rays, side, first, last, distortion,
     *, EPSILON, INVERSE, BEYOND, ENDLESS, LARGEST, OPAQUE, STEEPEST, COUNT, KEPT, RAYS,
 ):  # fmt: skip
     with torch.enable_grad():
         free = [tensor.detach().clone().requires_grad_() for tensor in (weights, logarithms)]
-        own = _proposed(free[1], edges, _lengths(directions), first, last, INVERSE, BEYOND, ENDLESS)
+        own = _proposed(free[1], edges, _lengths(directions), side, first, last, INVERSE, BEYOND, ENDLESS)
         kept = free[0].view(rays, KEPT)
         loss = unbounded.proposal_loss(kept, finer, own, edges)
         loss = loss + distortion * unbounded.distortion_loss(kept, finer)
@@ -317,21 +313,28 @@ def _distances(edges: Tensor, first: float, last: float, inverse: bool) -> Tenso
 
 
 def _middles(
-    edges: Tensor, lengths: Tensor, first: float, last: float, inverse: bool, beyond: bool, endless: float
+    edges: Tensor,
+    lengths: Tensor,
+    side: float,
+    first: float,
+    last: float,
+    inverse: bool,
+    beyond: bool,
+    endless: float,
 ) -> tuple[Tensor, Tensor]:
     """Middles and widths (N, S) of intervals with edges (N, S + 1)."""
     distances = _distances(edges, first, last, inverse)
-    widths = distances.diff(dim=-1) * (1 if inverse else lengths)
+    widths = distances.diff(dim=-1) * ((1 if inverse else lengths) / side)
     if beyond:
         widths = torch.cat([widths[:, :-1], torch.full_like(widths[:, :1], endless)], -1)
     return (distances[:, 1:] + distances[:, :-1]) / 2, widths
 
 
 def _proposed(
-    logarithms: Tensor, edges: Tensor, lengths: Tensor, first: float, last: float, inverse: bool, beyond: bool, endless: float
+    logarithms: Tensor, edges: Tensor, lengths: Tensor, side: float, first: float, last: float, inverse: bool, beyond: bool, endless: float
 ) -> Tensor:  # fmt: skip
     """Weights (N, S) of the proposal."""
-    _, widths = _middles(edges, lengths, first, last, inverse, beyond, endless)
+    _, widths = _middles(edges, lengths, side, first, last, inverse, beyond, endless)
     optical = (truncated_exponential(logarithms.flatten()).view(widths.shape) * widths).double()
     bounded = optical.clamp(max=OPAQUE)
     return (-torch.expm1(-optical) * torch.exp(-(bounded.cumsum(-1) - bounded))).to(widths.dtype)

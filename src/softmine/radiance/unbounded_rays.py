@@ -97,16 +97,8 @@ class UnboundedRays(nn.Module):
     def _forward_fixed(self, field: RadianceField, origins: Tensor, directions: Tensor) -> Rendered:
         """As ``forward``, in few kernels."""
         beyond = ENDLESS if field.opaque else None
-        stretch = gpu.Stretch(
-            field.center,
-            field.side,
-            self.spacing.first,
-            self.spacing.last,
-            self.inverse,
-            beyond,
-            PROPOSED,
-            KEPT,
-        )
+        ends = float(self.spacing.first), float(self.spacing.last)
+        stretch = gpu.Stretch(field.center, field.side, *ends, self.inverse, beyond, PROPOSED, KEPT)
         proposal = gpu.propose(origins, directions, stretch, self.random, training=self.training)
         logarithms = self.proposal.logarithm(proposal.points)
         points, proposed, finer = gpu.resample(logarithms, proposal, origins, directions, stretch, EDGE_LEAST)
