@@ -196,6 +196,10 @@ def test_rays_without_room_teach_nothing_and_are_counted(fixed):
     assert field.rays.capacity[0] > wanted / 2
     field(*rays)
     assert (field.costs > 0).all()
+    # Who learns nothing gets all rays, whatever room there is.
+    room._marched = room._seen = 1.0
+    with torch.no_grad():
+        assert (field(*rays).opacity > 0).all()
 
 
 def test_room_follows_need_and_stride(fixed):

@@ -109,10 +109,9 @@ class BoundedRays(nn.Module):
         rays = len(origins)
         if not rays:
             return Rendered(*(origins.new_zeros(shape) for shape in ((0, 3), (0,), (0,), (0,))))
-        if self.training and self.room is None:
-            self.room = Room(origins.device, self.step, int(self.stride))
-        room = self.room if self.training else None
         learning = torch.is_grad_enabled()
+        # Whoever learns nothing wants all rays: an evaluation, or a sampler's pass over the signal. It waits for their number.
+        room = self._room(origins.device) if self.training and learning else None
         with torch.no_grad():
             marched = gpu.march(
                 origins, directions, field.center, field.side, self.occupancy.occupied, self.random, self.stride,
@@ -135,6 +134,11 @@ class BoundedRays(nn.Module):
             along.index_select(0, points.rays),
         )
         return field.render(points, positions, along)
+
+    def _room(self, device: torch.device) -> Room:
+        if self.room is None:
+            self.room = Room(device, self.step, int(self.stride))
+        return self.room
 
     @property
     def capacity(self) -> tuple[int, int] | None:

@@ -272,12 +272,13 @@ def to_ndc(rays: Rays, scale: tuple[float, float], near: float) -> Rays:
     """
     origins, directions = rays
     origins = origins - ((near + origins[:, 2:]) / directions[:, 2:]) * directions
-    ratio = directions.new_tensor(scale)
+    across, down = scale
     at_near = origins[:, :2] / origins[:, 2:]
     depth = 2 * near / origins[:, 2:]
+    moved = directions[:, :2] / directions[:, 2:] - at_near
     return Rays(
-        torch.cat((-ratio * at_near, 1 + depth), -1),
-        torch.cat((-ratio * (directions[:, :2] / directions[:, 2:] - at_near), -depth), -1),
+        torch.cat((-across * at_near[:, :1], -down * at_near[:, 1:], 1 + depth), -1),
+        torch.cat((-across * moved[:, :1], -down * moved[:, 1:], -depth), -1),
     )
 
 

@@ -135,7 +135,7 @@ def march(
     if capacity is None:
         counted = march(
             origins, directions, center, side, occupied, random, stride,
-            step=step, near=near, training=False, capacity=0,
+            step=step, near=near, training=training, capacity=0,
         ).cursor  # fmt: skip
         assert counted is not None
         capacity = room_for(int(counted[0]))
@@ -144,14 +144,17 @@ def march(
     along, scale, distances = new(rays, 3), new(rays), new(capacity)
     # What no ray has must be positions too, and where points are counted must be zero: one launch for both.
     zeros = origins.new_zeros(3 * capacity + 6, dtype=torch.float32)
-    cursor, points = zeros[3 * capacity :].view(torch.int32), zeros[: 3 * capacity].view(-1, 3).to(origins)
+    cursor, points = (
+        zeros[3 * capacity :].view(torch.int32),
+        zeros[: 3 * capacity].view(-1, 3).to(origins.dtype),
+    )
     _launch(
         "march", _blocks(rays, MARCHED["RAYS"]), origins,
         origins.detach().contiguous(), directions.detach().contiguous(), center, occupied.view(torch.uint8),
         random.key, random.counter, stride, starts, counts, along, scale, distances, points, cursor,
         rays, capacity, side, occupied.shape[0], step, near, TRAIN=training, **MARCHED,
     )  # fmt: skip
-    if training:
+    if training and capacity:
         random.skip(rays)
     nothing = distances.new_empty(0)
     return Points(starts, counts, nothing.int(), distances, nothing, points, along, scale, cursor)

@@ -345,3 +345,19 @@ def _to_cube(
 ) -> Tensor:
     points = (origins[:, None] + middles[..., None] * unit[:, None]).view(-1, 3)
     return ((contract(points) if inverse else points) - center) / side + 0.5
+
+
+KERNELS = (
+    *(
+        "march",
+        "shorten",
+        "repeat",
+        "color_inputs",
+        "color_inputs_backward",
+        "composite",
+        "composite_backward",
+    ),
+    *("mid_gray", "mid_gray_backward", "propose", "resample", "ray_losses", "ray_losses_backward"),
+    *("photo_pixels", "photo_rays"),
+)
+"""Names of all kernels."""
