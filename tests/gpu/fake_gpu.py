@@ -42,7 +42,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 import softmine
 from gpu.recording import Graph, Recording, recorded
-from gpu.reference_kernels import REFERENCES
+from gpu.reference_kernels import RADIANCE, REFERENCES
 
 STAND_IN = "meta"
 """Builds of torch without CUDA know no such device below Python. Its part is played by this one, whose backward runs in the
@@ -343,11 +343,12 @@ class FakeGpu:
         device = kwargs.get("device")
         wanted = device is not None and torch.device(device).type == STAND_IN
         if not ours and not wanted:
-            return func(*args, **kwargs)
+            # Memory of the host is pinned where there is CUDA alone.
+            return func(*args, **{key: value for key, value in kwargs.items() if key != "pin_memory"})
         if name == "_to_copy":
             return self._move(func, args[0], kwargs)
         if name == "copy_" and others:
-            return self._copy(*args[:2])
+            return self._copy(*args)
         if name == "is_pinned":
             return False
         if name == "_pin_memory":
@@ -442,14 +443,14 @@ class FakeGpu:
             self.recording.add("_to_copy", func, (source.held,), options, made, memories)
         return result
 
-    def _copy(self, target: Tensor, source: Tensor) -> Tensor:
+    def _copy(self, target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
         """Between the CPU and a GPU."""
         if isinstance(target, GpuTensor):
             self._transfer("to the GPU", source, True)
             target.held.copy_(source)
         else:
             assert isinstance(source, GpuTensor)
-            self._transfer("to the CPU", source, True)
+            self._transfer("to the CPU", source, not non_blocking)
             target.copy_(source.held)
         return target
 
@@ -460,7 +461,8 @@ class FakeGpu:
     def kernel(self, kernel: Any, args: Sequence[Any], kwargs: Any) -> None:
         """Launches a Triton kernel on torch's current GPU."""
         name = kernel.fn.__name__
-        if name not in REFERENCES:
+        reference = REFERENCES.get(name) or RADIANCE.get(name)
+        if reference is None:
             raise NotImplementedError(
                 f"the Triton kernel {name} has no reference in tests/gpu/reference_kernels.py"
             )
@@ -481,7 +483,7 @@ class FakeGpu:
         self.launch(f"triton {name}")
 
         def call() -> None:
-            REFERENCES[name](**held)
+            reference(**held)
 
         with self._lock, torch.no_grad(), _disable_current_modes():
             if self.recording is not None:
@@ -542,6 +544,9 @@ class _Event:
     def record(self, stream: _Stream | None = None) -> None:
         assert FakeGpu.active is not None
         FakeGpu.active.started.add((stream or torch.cuda.current_stream()).gpu)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def query(self) -> bool:
+        return True
 
     def elapsed_time(self, other: _Event) -> float:
         return 1.0

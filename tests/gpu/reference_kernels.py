@@ -10,6 +10,7 @@ import torch
 from softmine.kernels import reference
 from softmine.kernels.grid import Grid
 from softmine.kernels.touched_rows import STAMPS
+from softmine.radiance import gpu_twins
 
 
 def encode(coords, table, resolutions, offsets, out, table_size, dense_levels, **_):
@@ -86,3 +87,5 @@ REFERENCES = {
     function.__name__: function for function in (nothing, encode, gradient_of_coords, scatter, update_rows)
 }
 """By the name of the kernel."""
+RADIANCE = {name: getattr(gpu_twins, name) for name in gpu_twins.KERNELS}
+"""Those of a radiance field, which the library has itself."""

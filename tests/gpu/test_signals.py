@@ -7,11 +7,8 @@ import torch
 from gpu.fake_gpu import FakeGpu
 from gpu.training import field_of, trainer_of
 from softmine import Audio, FourierField, Shape, Siren, Video, Volume, fit
-from softmine.radiance.scenes.procedural import procedural
 from softmine.registry import SAMPLERS, create
-from softmine.tasks.nerf.task import NerfTask
 from softmine.training.budget import Budget
-from softmine.training.settings import FieldSettings
 from softmine.training.trainer import Trainer
 
 RANDOM = np.random.default_rng(0)
@@ -24,8 +21,6 @@ SIGNALS = {
 FIELDS = {"siren": Siren, "fourier": FourierField}
 ON_CPU = "signals/shape/signal.py"
 """Distances to a mesh are computed there, so that a step of a shape waits: once for coordinates, once for values."""
-MOST_RADIANCE_WAITS = 5
-"""A step, in a box."""
 
 
 def waits_of(gpu, trainer, steps=3):
@@ -83,14 +78,3 @@ def test_a_function_is_fitted():
         fitted = fit("hashgrid", waves, domain=Box((20, 30)), steps=5, batch_size=32)
         assert next(fitted.field.parameters()).device.type == "cuda"
         assert fitted.loss > 0
-
-
-def test_a_radiance_step_waits_no_more_than_it_did():
-    task = NerfTask(procedural(size=12, train=4, test=1))
-    with FakeGpu() as gpu:
-        task.signal.to("cuda")
-        field = task.make_field(FieldSettings(steps=100, log2_table_size=8))
-        sampler = create("auto", task.signal.domain, 32, seed=0)
-        options = {"budget": Budget(steps=1000), "learning_rate": 1e-2, "device": torch.device("cuda")}
-        waits = waits_of(gpu, Trainer(field, task.signal, sampler, snap=True, **options))
-        assert sum(waits.values()) <= 3 * MOST_RADIANCE_WAITS, gpu.report(3)

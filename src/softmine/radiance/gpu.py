@@ -7,7 +7,6 @@ ends hold points of no ray.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,12 +77,10 @@ def _launch(name: str, programs: int, like: Tensor, *arguments: Any, **constants
         with torch.no_grad():
             getattr(gpu_twins, name)(*arguments, **constants)
         return
+    from softmine.kernels.triton.launch import launch
     from softmine.radiance import gpu_kernels
 
-    # Triton launches on torch's current device, whatever the tensors'.
-    there = torch.cuda.device(like.device) if like.device.type == "cuda" else contextlib.nullcontext()
-    with there:
-        getattr(gpu_kernels, name)[(programs,)](*arguments, **constants)
+    launch(getattr(gpu_kernels, name), (programs,), *arguments, **constants)
 
 
 def _full(tensor: Tensor) -> Tensor:
