@@ -83,7 +83,8 @@ def test_notes_of_a_scene_are_shown_and_kept(tmp_path, capsys):
     assert main(words) == 0, capsys.readouterr().err
     note = "aabb_scale is not used: the scene is unbounded"
     assert note in " ".join(capsys.readouterr().out.split())
-    assert json.loads((out / "config.json").read_text())["signal"]["notes"] == [note]
+    split = "no split is given: every eighth view (2 of 10) is for testing"
+    assert json.loads((out / "config.json").read_text())["signal"]["notes"] == [split, note]
 
 
 def test_samplers_are_compared(tmp_path, capsys):

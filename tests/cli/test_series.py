@@ -94,7 +94,7 @@ def test_a_study_without_batch_sizes_has_those_of_auto_and_keeps_them(tmp_path):
     ]
     assert main(start) == 0
     sizes = {line["part"]: line["batch_size"] for line in study_of(out)["lines"]}
-    assert sizes == {"100x100": 1024, "192x200": 4096}
+    assert sizes == {"100x100": 1024, "192x200": 2048}
     assert main(["study", "sizes", "--resume", str(out), "--seeds", "2", "--sizes", "150"]) == 0
     found = study_of(out)
     assert {line["part"] for line in found["lines"]} == {"100x100", "192x200", "150x150"}
@@ -155,7 +155,12 @@ def test_a_corrupted_run_goes_on_with_the_same_data(picture, tmp_path, capsys):
     words = ["--corrupt", "outliers=0.2", "--crop", "12x16"]
     assert main(["fit", "image", str(picture), *words, "--out", str(out), "--steps", "2", *tiny]) == 0
     before = json.loads((out / "config.json").read_text())
-    assert before["options"] == {"full_tiff": False, "crop": "12x16", "corrupt": "outliers=0.2"}
+    assert before["options"] == {
+        "full_tiff": False,
+        "nodata": None,
+        "crop": "12x16",
+        "corrupt": "outliers=0.2",
+    }
     assert before["signal"]["corruption"]["amount"] == 0.2
     assert "20% of the cells" in (out / "report.html").read_text()
     assert main(["fit", "image", "--resume", str(out), "--steps", "3"]) == 0

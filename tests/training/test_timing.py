@@ -16,13 +16,14 @@ def test_what_a_sampler_does_every_few_steps_is_in_its_share_of_the_steps_timed_
         def __init__(self, enable_timing):
             self.duration = 9.0 if len(steps) % period == 0 else 1.0
 
-        def record(self):
-            pass
+        def record(self, stream):
+            assert stream == "of the device"
 
         def elapsed_time(self, end):
             return self.duration
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "of the device")
     timer = StepTimer(torch.device("cuda"))
     while len(steps) < 17 * 160:
         for _ in range(7):
