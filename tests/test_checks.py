@@ -6,7 +6,14 @@ import pickle
 import numpy as np
 import pytest
 
-from softmine.checks import check_choice, check_count, check_not_negative, check_positive, check_share
+from softmine.checks import (
+    check_choice,
+    check_count,
+    check_not_negative,
+    check_positive,
+    check_share,
+    check_truth,
+)
 from softmine.domain import Box
 from softmine.errors import ArgumentError, SoftmineError
 from softmine.registry import create
@@ -36,6 +43,8 @@ def test_checks_return_good_values(check, value, good):
         (check_positive, math.inf, "rate is inf"),
         (check_not_negative, -1, "rate is -1: give 0 or more"),
         (check_not_negative, math.nan, "rate is nan"),
+        (check_truth, "no", "rate is no: give True or False"),
+        (check_truth, 1, "rate is 1: give True or False"),
     ],
 )
 def test_checks_name_the_argument_and_its_value(check, value, message):

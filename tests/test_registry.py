@@ -150,6 +150,16 @@ def test_defaults_of_a_signal_are_for_auto_alone(spec):
     assert getattr(sampler, "uniform_share", None) != 0.4
 
 
+def test_auto_takes_options_of_its_own():
+    image = Image(np.zeros((64, 48, 3), np.float32))
+    assert softmine.auto(image).memory.outliers is not None
+    plain = softmine.auto(image, robust=False, power=1.0)
+    assert plain.memory.outliers is None
+    assert plain.power == 1.0
+    with pytest.raises(SoftmineError, match="has no option 'robst': did you mean robust"):
+        softmine.auto(image, robst=False)
+
+
 def test_auto_takes_all_from_a_signal():
     image = Image(np.random.default_rng(0).random((64, 48, 3)).astype(np.float32))
     sampler = softmine.auto(image, seed=3)

@@ -52,6 +52,13 @@ def check_not_negative(name: str, value: Any, finite: bool = True) -> float:
     return float(value)
 
 
+def check_truth(name: str, value: Any) -> bool:
+    """``value`` if it is True or False; raises ArgumentError otherwise."""
+    if not isinstance(value, bool):
+        raise out_of_range(name, value, "give True or False")
+    return value
+
+
 def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
     """One of a few words."""
     known = list(choices)

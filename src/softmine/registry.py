@@ -166,7 +166,12 @@ def create(
 
 
 def auto(
-    signal: HasDomain, *, batch_size: int | None = None, snap: bool = True, seed: int | None = None
+    signal: HasDomain,
+    *,
+    batch_size: int | None = None,
+    snap: bool = True,
+    seed: int | None = None,
+    **options: Any,
 ) -> Sampler:
     """The default sampler for a signal: what ``softmine fit`` uses where nothing else is asked for.
 
@@ -176,9 +181,11 @@ def auto(
         snap: samples lie at the centers of cells, where images, audio and volumes are known; False for signals that
             are known everywhere.
         seed: of the sampler's random stream.
+        options: of ``QuotaMap`` that are to be others: ``robust=False`` for signals whose single cells matter, such as stars
+            of one pixel, which look like defects.
 
     Raises:
-        SoftmineError: the signal has no domain, or one that is no ``Box``.
+        SoftmineError: the signal has no domain, or one that is no ``Box``; there is no such option, or its value is out of range.
 
     Example:
         >>> import softmine
@@ -196,7 +203,7 @@ def auto(
         batch_size,
         seed=seed,
         edges=getattr(signal, "edges", None),
-        defaults={"snapped": snap, **getattr(signal, "auto_options", {})},
+        defaults={"snapped": snap, **getattr(signal, "auto_options", {}), **options},
     )
 
 

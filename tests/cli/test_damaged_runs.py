@@ -177,3 +177,11 @@ def test_report_of_runs_without_an_evaluation(comparison):
 
     change(comparison / "results.json", edit)
     assert main(["report", str(comparison)]) == 0
+
+
+@pytest.mark.parametrize("value", [None, "softmine fit", {}])
+def test_what_resumed_a_run_must_be_a_list(run, capsys, value):
+    change(run / "config.json", lambda content: content.update(resumed=value))
+    before = (run / "config.json").read_bytes()
+    assert "is damaged: 'resumed' is " in refused(capsys, "fit", "image", "--resume", run, "--steps", "3")
+    assert (run / "config.json").read_bytes() == before

@@ -37,6 +37,8 @@ def stored_settings(run: RunFolder, kind: str) -> FitSettings:
         raise SoftmineError(
             f"{run.path} is a run of softmine fit {there}, not of softmine fit {kind}: resume it with that command"
         )
+    if not isinstance(run.config.get("resumed", []), list):
+        raise SoftmineError(f"{file} is damaged: 'resumed' is {json.dumps(run.config['resumed']):.60}")
     settings = run.config["settings"]
     hints = get_type_hints(FitSettings)
     for name, value in settings.items():

@@ -223,6 +223,8 @@ class _Fit:
                 result = self.task.reconstruct(trainer.field, trainer.device, small=True, report=report)
             images.write_images(result, outputs, trainer.record, folder)
         self.console.print(self._summary(result.psnr), soft_wrap=True)
+        if trainer.step and (remark := trainer.sampler.remark()):
+            self.console.print(f"{self.settings.sampler}: {remark}", soft_wrap=True)
         if result.psnr is None:
             self.console.print(f"images: {result.note}", soft_wrap=True)
         for output in outputs:

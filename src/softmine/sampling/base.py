@@ -170,6 +170,10 @@ class Sampler(nn.Module, abc.ABC):
         """Updates so far, as the host knows them without waiting for a device."""
         return int(self.step) if self.step.device.type == "cpu" else self._host_step
 
+    def remark(self) -> str:
+        """What whoever reads the results should know of what was drawn, in a sentence, if anything; waits for a device."""
+        return ""
+
     def extra_repr(self) -> str:
         """Domain and batch size, for ``print``."""
         return f"{self.domain}, batch_size={self.batch_size}"

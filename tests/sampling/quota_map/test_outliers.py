@@ -356,3 +356,11 @@ def test_a_picture_with_defects_is_learned_without_them():
     assert auto[-1] > shuffled[-1] + 3
     assert max(plain) < max(shuffled), "what doubt is for"
     assert qualities(clean, clean, "auto:snapped=True")[-1] > qualities(clean, clean, "shuffled")[-1]
+
+
+def test_a_sampler_says_what_it_left_to_itself():
+    sampler = QuotaMap(Box((32, 32)), 128, robust=True, seed=0)
+    assert "train with robust=False" in sampler.remark()
+    sampler.memory.outliers.doubt.fill_(0.4)
+    assert sampler.remark() == ""
+    assert QuotaMap(Box((32, 32)), 128, seed=0).remark() == ""

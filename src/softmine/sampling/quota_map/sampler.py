@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from softmine.checks import check_count, check_not_negative, check_positive, check_share
+from softmine.checks import check_count, check_not_negative, check_positive, check_share, check_truth
 from softmine.domain import Box, PerSample, SoftmineError
 from softmine.sampling.base import Batch, Probe, Sampler, check_size
 from softmine.sampling.density.map_cells import MapCells, map_shape
@@ -22,6 +22,8 @@ from softmine.sampling.quota_map.outliers import KEPT
 MEMORY = 40
 """Steps that the map remembers, where every batch is a good part of it."""
 UNSEEN = -1.0
+DOUBTED = 0.5
+"""Doubt from which on what stands alone is wholly left to itself."""
 
 
 @dataclass(eq=False)
@@ -119,6 +121,7 @@ class QuotaMap(Sampler):
         self.power = check_not_negative("power", power)
         self.uniform_share = check_share("uniform_share", uniform_share)
         self.repeats = check_positive("repeats", repeats, finite=False)
+        check_truth("robust", robust)
         fitting = default_period(self.cells.count, batch_size)
         self.period = fitting if period is None else check_count("period", period)
         if self.period * batch_size > MAX_SAMPLES:
@@ -215,6 +218,15 @@ class QuotaMap(Sampler):
                 self.memory.learn(self.cells.find(batch.coords)[0], batch.density, error)
         else:
             self.seen.index_copy_(0, turn, error.unsqueeze(0))
+
+    def remark(self) -> str:
+        """Says so where errors that stand alone are left to themselves."""
+        if self.memory.outliers is None or float(self.memory.outliers.doubt) < DOUBTED:
+            return ""
+        return (
+            "samples whose error stands alone were hardly drawn and weighed a fiftieth: defects or noise, as a rule; where single cells "
+            "matter, train with robust=False"
+        )
 
     def extra_repr(self) -> str:
         """Domain, batch size and the map's shape, for ``print``."""
