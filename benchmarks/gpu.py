@@ -454,14 +454,14 @@ def images(notes: Notes, asked: argparse.Namespace) -> None:
     """Samplers at equal time on Pluto, the headline's relief and Kodak photos."""
     large = ("uniform@32768", "uniform@262144", "shuffled@32768", "shuffled@262144", "auto", "auto@262144")
     large_words = ["--samplers", *large, "--seconds", "5"]
-    photo_words = ["--samplers", "uniform", "shuffled", "auto", "--batch-sizes", "12288", "--seconds", "2"]
+    photo_words = ["--samplers", "uniform@12288", "shuffled@12288", "auto@12288", "--seconds", "2"]
     cases = [
         ("pluto", asked.pluto or "builtin:fractal-4344x4408", large_words),
         ("headline", asked.headline or "builtin:fractal-8192x8192", large_words),
         *(("kodak", path, photo_words) for path in asked.kodak or ["builtin:astronaut"]),
     ]
     if asked.rehearse:
-        cases = [("kodak", "builtin:fractal-32x24", ["--samplers", "uniform", "auto", "--batch-sizes", "64"])]
+        cases = [("kodak", "builtin:fractal-32x24", ["--samplers", "uniform@64", "auto@64"])]
     for index, (name, path, words) in enumerate(cases):
         found = compared("image", str(path), [*words, "--evaluations", "10"], notes, f"{index:02d}-{name}")
         notes.add(what=name, path=str(path), **found)
@@ -470,7 +470,8 @@ def images(notes: Notes, asked: argparse.Namespace) -> None:
 def chair(notes: Notes, asked: argparse.Namespace) -> None:
     """Training time to some PSNR on the test views, from 4,096 rays a step."""
     path = str(asked.chair or "builtin:still-life")
-    words = ["--samplers", "uniform", "auto", "--batch-sizes", "64" if asked.rehearse else "4096"]
+    rays = 64 if asked.rehearse else 4096
+    words = ["--samplers", f"uniform@{rays}", f"auto@{rays}"]
     words += ["--seconds", "40", "--evaluations", "40", "--test-views", "10"]
     found = compared("nerf", path, words, notes, "chair")
     notes.set(path=path, public=INSTANT_NGP, **found)
