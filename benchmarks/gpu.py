@@ -371,12 +371,12 @@ class Started(NamedTuple):
     Attributes:
         calls: of the host, by name, that start something.
         kernels: that ran, by name.
-        waits: of the host.
+        waited: how often the host waited, by what for or where.
     """
 
     calls: dict[str, int]
     kernels: dict[str, int]
-    waits: dict[str, int]
+    waited: dict[str, int]
 
 
 def launches(notes: Notes, asked: argparse.Namespace) -> None:
@@ -399,7 +399,7 @@ def launches(notes: Notes, asked: argparse.Namespace) -> None:
                 "sampler": sampler,
                 "kind": kind,
                 "launches": sum(found.calls.values()) / COUNTED.steps,
-                "waits": sum(found.waits.values()),
+                "waits": sum(found.waited.values()),
                 **found._asdict(),
             }
             if counted := expected.get((sampler, kind)):
@@ -432,7 +432,7 @@ def started(run: Callable[[int], None]) -> Started:
     with torch.profiler.profile(activities=kinds) as profile:
         run(COUNTED.steps)
         torch.cuda.synchronize()
-    ran = [(event.name, event.device_type == torch.autograd.DeviceType.CUDA) for event in profile.events()]
+    ran = [(event.name, event.device_type.name == "CUDA") for event in profile.events()]
     waits = collections.Counter(
         f"{Path(one.filename).name}:{one.lineno}" for one in told if "synchronizing" in str(one.message)
     )
