@@ -470,8 +470,7 @@ def images(notes: Notes, asked: argparse.Namespace) -> None:
 def chair(notes: Notes, asked: argparse.Namespace) -> None:
     """Training time to some PSNR on the test views, from 4,096 rays a step."""
     path = str(asked.chair or "builtin:still-life")
-    rays = 64 if asked.rehearse else 4096
-    words = ["--samplers", f"uniform@{rays}", f"auto@{rays}"]
+    words = ["--samplers", *(["auto@64"] if asked.rehearse else ["uniform@4096", "auto@4096"])]
     words += ["--seconds", "40", "--evaluations", "40", "--test-views", "10"]
     found = compared("nerf", path, words, notes, "chair")
     notes.set(path=path, public=INSTANT_NGP, **found)
