@@ -694,7 +694,9 @@ def main(words: Sequence[str] | None = None) -> int:
             states[name] = "done"
             print(f"{name:10} done before", flush=True)
             continue
-        left = min(PARTS[name].seconds, end - time.perf_counter())
+        # A rehearsal may run on a busy machine, and its times mean nothing.
+        most = PARTS[name].seconds * (5 if asked.rehearse else 1)
+        left = min(most, end - time.perf_counter())
         if left < 1:
             states[name] = "not begun"
             print(f"{name:10} not begun: no time is left", flush=True)

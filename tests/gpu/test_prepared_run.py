@@ -28,7 +28,7 @@ def works(notes, asked):
     notes.set(kept=4)
 parts = names["PARTS"]
 parts.clear()
-parts.update({{one.__name__: names["Part"](one, 4) for one in (breaks, sleeps, dies, works)}})
+parts.update({{one.__name__: names["Part"](one, 1) for one in (breaks, sleeps, dies, works)}})
 sys.exit(names["main"](["--out", sys.argv[1], "--rehearse"]))
 """
 
