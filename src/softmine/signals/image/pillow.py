@@ -55,8 +55,10 @@ _SAID = {
 """What is converted, in words."""
 _DECODER = {"JPEG": 8, "MPO": 8, "WEBP": 16, "AVIF": 16, "GIF": 8}
 """Bytes a pixel that decoders take beside the image, at most: coefficients, canvases, planes."""
+_SMALL = 2**22
+"""Images of up to so many pixels are converted at once."""
 _BAND = 2**20
-"""Pixels that are converted at a time."""
+"""Pixels of larger ones that are converted at a time."""
 _ORIENTATION = 0x0112
 _SRGB_GAMMA = 0.45455
 _lock = threading.Lock()
@@ -209,7 +211,9 @@ def _to_array(image: PIL.Image.Image, where: str) -> np.ndarray:
 
 
 def _convert(image: PIL.Image.Image, target: str) -> np.ndarray:
-    """Pixels (H, W) or (H, W, C) of an image in the mode ``target``, or its own; band by band, which takes no memory for a second image."""
+    """Pixels (H, W) or (H, W, C) of an image in the mode ``target``, or its own; large ones band by band, which takes no memory for a second."""
+    if image.width * image.height <= _SMALL:
+        return np.array(image.convert(target) if target and target != image.mode else image)
     array, rows = np.empty(0), max(1, _BAND // image.width)
     for top in range(0, image.height, rows):
         part = image.crop((0, top, image.width, min(top + rows, image.height)))
