@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,10 +30,6 @@ class SampleRecord:
         scale = min(1.0, side / longest)
         self.domain = domain
         self.grid = Box([max(1, round(size * scale)) for size in domain.shape])
-        self._coarse = [
-            torch.from_numpy(_coarse(fine, coarse)).to(device)
-            for fine, coarse in zip(domain.shape, self.grid.shape, strict=True)
-        ]
         self.counts = torch.zeros(self.grid.cells, device=device)
         self.stretches: list[tuple[int, int, Tensor]] = []
         self._since = 0
@@ -43,17 +40,16 @@ class SampleRecord:
         self._drawn += 1
         if self._drawn % EVERY == 1:
             cells = torch.zeros(len(coords), dtype=torch.int64, device=coords.device)
-            for axis, (coarse, fine, size) in enumerate(
-                zip(self._coarse, self.domain.shape, self.grid.shape, strict=True)
-            ):
+            for axis, (fine, size) in enumerate(zip(self.domain.shape, self.grid.shape, strict=True)):
                 place = (coords[:, axis] * fine).long().clamp_(0, fine - 1)
-                cells = cells * size + (place if size == fine else coarse[place])
+                cells = cells * size + (place if size == fine else _coarse(place, fine, size))
             self.counts.scatter_add_(0, cells, torch.ones_like(cells, dtype=self.counts.dtype))
 
     @property
     def held(self) -> Int[np.ndarray, "..."]:
         """How many cells of the domain with data lie in each cell of the grid, of the grid's shape."""
-        coarse = [_coarse(*sizes) for sizes in zip(self.domain.shape, self.grid.shape, strict=True)]
+        sizes = zip(self.domain.shape, self.grid.shape, strict=True)
+        coarse = [_coarse(np.arange(fine), fine, size) for fine, size in sizes]
         mask = self.domain.mask
         if mask is None:
             counts = [
@@ -101,6 +97,6 @@ class SampleRecord:
         self.stretches.sort(key=lambda stretch: stretch[0])
 
 
-def _coarse(fine: int, coarse: int) -> Int[np.ndarray, "..."]:
-    """The coarse cell along an axis that the center of each fine one lies in."""
-    return (2 * np.arange(fine) + 1) * coarse // (2 * fine)
+def _coarse(place: Any, fine: int, coarse: int) -> Any:
+    """The coarse cells along an axis that the centers of fine ones lie in: int64, an array or a tensor as ``place``."""
+    return (2 * place + 1) * coarse // (2 * fine)
