@@ -17,22 +17,21 @@ def zlib_decode(data: bytes, /, *, out: Any = None) -> bytes:
     """At most ``out`` bytes, and one more where there are more."""
     if not isinstance(out, int) or out < 0:
         return zlib.decompress(data)
-    stream = zlib.decompressobj()
-    # With one byte more than there should be, what ends in time has its checksum tested.
-    found = stream.decompress(data, out + 1)
-    if len(found) <= out and not stream.eof:
-        raise zlib.error("incomplete or truncated stream")
-    return found
+    return _up_to(out, zlib.decompressobj(), data, zlib.error)
 
 
 def lzma_decode(data: bytes, /, *, out: Any = None) -> bytes:
     """At most ``out`` bytes, and one more where there are more."""
     if not isinstance(out, int) or out < 0:
         return lzma.decompress(data)
-    stream = lzma.LZMADecompressor()
-    found = stream.decompress(data, out + 1)
-    if len(found) <= out and not stream.eof:
-        raise lzma.LZMAError("incomplete or truncated stream")
+    return _up_to(out, lzma.LZMADecompressor(), data, lzma.LZMAError)
+
+
+def _up_to(most: int, stream: Any, data: bytes, error: type[Exception]) -> bytes:
+    # With one byte more than there should be, what ends in time has its checksum tested.
+    found = stream.decompress(data, most + 1)
+    if len(found) <= most and not stream.eof:
+        raise error("incomplete or truncated stream")
     return found
 
 
