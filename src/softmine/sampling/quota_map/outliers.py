@@ -23,9 +23,9 @@ KEPT = 0.02
 LITTLE, MUCH = 0.65, 0.85
 """Shares of the squared error that stands strictly alone: up to the first nothing is doubted, from the second on all is."""
 SOME_LEFT, MOST_LEFT = 0.6, 0.75
-"""Shares of the large errors that are left: up to the first, doubt comes from nowhere, and from the second on freely."""
+"""Shares of the large errors that are left: up to the first no doubt comes, from the second on as much as stands alone."""
 NEARLY_ALL_LEFT, ALL_LEFT = 0.9, 0.98
-"""Up to the first, doubt goes freely, and from the second on it stays."""
+"""Shares of the large errors that are left: up to the first doubt goes freely, from the second on it stays."""
 LARGE_ENOUGH = 0.1
 """Share of the squared error in large errors that tells how many of them are left."""
 FASTEST, SLOWLY = 0.5, 0.1
@@ -52,8 +52,9 @@ class Outliers(nn.Module):
     A defect (a black or white pixel, a click, a wrong voxel) keeps an error that its neighbors have not, until the field has learned it by heart
     and spoiled what lies around it. Samples in proportion to the error make it do just that. But a detail that is only just
     being learned may stand alone as well. So there is a *doubt*, from 0 to 1, that follows the share of the squared error of new samples that
-    stands alone, and stays while all that is large is left behind by what falls around it. Without doubt, errors count as they are. In doubt none counts more than its neighbors make plausible, and samples whose error
-    stands alone keep a fiftieth of their weight. At the start, where nothing was seen twice, everything is doubted.
+    stands alone, and stays while all that is large is left behind by what falls around it. Without doubt, errors count as they are. In doubt
+    none counts more than its neighbors make plausible, and samples whose error stands alone keep a fiftieth of their weight. At the start,
+    where nothing was seen twice, everything is doubted.
 
     A signal most of whose error is in single cells, such as stars that are one pixel wide, looks the same and is learned late.
 
