@@ -53,9 +53,9 @@ def run(*words, cwd=ROOT):
 @pytest.mark.parametrize("index", range(len(readme_snippets())))
 def test_the_readmes_python_runs(index, tmp_path):
     snippet = readme_snippets()[index]
-    # Torch's own need: without a compiler nothing of this snippet is ours to test, and its other parts run in the first one.
-    if "torch.compile" in snippet and not any(map(shutil.which, ("c++", "g++", "clang++"))):
-        pytest.skip("torch.compile needs a C++ compiler on a CPU")
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        # Torch's own need, for the code that it makes: tracing, which is ours to test, needs none.
+        snippet = snippet.replace("torch.compile(", 'torch.compile(backend="eager", ')
     short = re.sub(r"range\(\d+\)", "range(3)", snippet)
     # Torch's compiler imports what torch has deprecated.
     quiet = ("-W", "error", "-W", "ignore::DeprecationWarning:torch.jit._script")

@@ -60,13 +60,9 @@ def test_without_what_triton_compiles_with_torch_encodes(tmp_path, compiler, cau
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")
 def test_a_launch_is_tried_once(monkeypatch):
-    triton = pytest.importorskip(
-        "triton", reason="the Triton kernels are tested only where triton is installed"
-    )
+    pytest.importorskip("triton", reason="the Triton kernels are tested only where triton is installed")
     from softmine.kernels.triton import kernels, trial
 
-    if not isinstance(kernels.nothing, triton.JITFunction):
-        pytest.skip("Triton interprets its kernels here")
     trial.obstacle.cache_clear()
     tried = []
     monkeypatch.setattr(kernels, "nothing", {(1,): lambda: tried.append(1)})
