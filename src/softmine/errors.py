@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from string import Formatter
 
 
@@ -13,6 +14,12 @@ class SoftmineError(ValueError):
 
 class SoftmineWarning(UserWarning):
     """What was asked for is done in another way than one would expect; says how, why, and what would change it."""
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Warns with a ``SoftmineWarning``, once in a process."""
+    warnings.warn(message, SoftmineWarning, stacklevel=3)
 
 
 class ArgumentError(SoftmineError):

@@ -8,7 +8,7 @@ import torch
 
 from softmine import Box, SoftmineError, fit
 from softmine.cli.main import main
-from softmine.errors import SoftmineWarning
+from softmine.errors import SoftmineWarning, warn_once
 from softmine.training import devices
 
 MODULE = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.82.01  Wed Oct 27 21:21:55 UTC 2021\nGCC version: 9.3.0\n"
@@ -22,14 +22,14 @@ TOO_OLD = (
 @pytest.fixture
 def _fresh(monkeypatch):
     """Nothing was found out or said yet, torch finds no GPU, and this machine has no driver."""
-    for cached in (devices.unused_gpu, devices._warn):
+    for cached in (devices.unused_gpu, warn_once):
         cached.cache_clear()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(devices, "DRIVER_FILE", Path("/no/such/file"))
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     yield
-    for cached in (devices.unused_gpu, devices._warn):
+    for cached in (devices.unused_gpu, warn_once):
         cached.cache_clear()
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
-import warnings
 
 import torch
 from torch import Tensor
 
-from softmine.errors import SoftmineError, SoftmineWarning
+from softmine.errors import SoftmineError, warn_once
 
 VARIABLE = "SOFTMINE_KERNELS"
 BACKENDS = ("torch", "numba", "triton")
@@ -46,7 +45,7 @@ def _choose(forced: str, device: str, coords: torch.dtype, table: torch.dtype, f
     # On a CPU, Triton only runs in its interpreter, which is for tests.
     fastest = "numba" if device == "cpu" else "triton"
     if device == "cuda" and not obstacles[fastest] and (reason := _no_launch()):
-        _warn(f"plain torch encodes on the GPU, which is slower: {reason}")
+        warn_once(f"plain torch encodes on the GPU, which is slower: {reason}")
         return "torch"
     return "torch" if obstacles[fastest] else fastest
 
@@ -63,11 +62,6 @@ def _no_launch() -> str:
 
 # A tracer does not look into it, but takes what it returns; ``torch.compiler.assume_constant_result`` would import the tracer.
 _no_launch._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
-
-
-@functools.cache
-def _warn(message: str) -> None:
-    warnings.warn(message, SoftmineWarning, stacklevel=4)
 
 
 def _no_numba(device: str, coords: torch.dtype, table: torch.dtype) -> str:

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 
 from softmine.checks import check_choice
-from softmine.errors import ArgumentError, SoftmineError, SoftmineWarning
+from softmine.errors import ArgumentError, SoftmineError, warn_once
 
 CHOICES = ("auto", "cpu", "cuda", "mps")
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
@@ -39,7 +38,7 @@ def choose(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
         if name == "cpu" and (reason := unused_gpu()):
-            _warn(f"the CPU is used: {reason}")
+            warn_once(f"the CPU is used: {reason}")
     if name.startswith("cuda") and not torch.cuda.is_available():
         if reason := unused_gpu():
             raise ArgumentError(
@@ -107,11 +106,6 @@ def _cuda_failure() -> str:
         text = str(error).strip().partition("\n")[0] or type(error).__name__
         return text.partition(". ")[0].rstrip(".")
     return "no GPU was found"
-
-
-@functools.cache
-def _warn(message: str) -> None:
-    warnings.warn(message, SoftmineWarning, stacklevel=4)
 
 
 def describe(device: torch.device) -> dict[str, Any]:
