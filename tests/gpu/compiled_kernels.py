@@ -18,14 +18,15 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
-from softmine.kernels.triton import kernels
+from softmine.kernels.triton import adam, kernels
 
-POINTERS = {
-    **dict.fromkeys(("coords", "table", "out", "grad", "sums", "records", "rate", "decays"), "*fp32"),
-    **dict.fromkeys(("resolutions", "offsets", "touched", "time"), "*i64"),
-    "flags": "*i32",
+TYPES = {
+    **dict.fromkeys(("coords", "table", "out", "grad", "sums", "records", "rate"), "*fp32"),
+    **{f"{name}{index}": "*fp32" for name in "pgmst" for index in range(8)},
+    **dict.fromkeys(("resolutions", "offsets", "time"), "*i64"),
+    **dict.fromkeys(("touched", "flags"), "*i32"),
+    **dict.fromkeys(("factor", "beta1", "beta2", "epsilon", "growth"), "fp32"),
 }
-NUMBERS = dict.fromkeys(("beta1", "beta2", "epsilon"), "fp32")
 """All other arguments are int32."""
 SHAPES = ((1, 1), (2, 2), (3, 2), (4, 8))
 """Axes and features of hash grids."""
@@ -74,18 +75,21 @@ def variants() -> Iterator[Variant]:
         yield Variant(kernels.encode, sizes, half)
         axes = 1 << (dim - 1).bit_length()
         yield Variant(kernels.gradient_of_coords, {**sizes, "AXES": axes}, usual=usual)
-        yield Variant(kernels.scatter, {**sizes, "TOUCH": True}, usual=usual)
-    yield Variant(kernels.scatter, {"DIM": 2, "WIDTH": 2, "BLOCK": 128, "TOUCH": False})
-    for adam, of in ((True, {}), (True, half), (False, {})):
+        rows = {"MARK": True, "LIST": True, "STRIDE": 1 << (3 * width + 1).bit_length(), "FIRST": 2 * width}
+        yield Variant(kernels.scatter, {**sizes, **rows}, usual=usual)
+    plain = {"MARK": False, "LIST": False, "STRIDE": 2, "FIRST": 0}
+    yield Variant(kernels.scatter, {"DIM": 2, "WIDTH": 2, "BLOCK": 128, **plain})
+    for steps, listed, of in ((True, True, {}), (True, False, {}), (True, True, half), (False, True, {})):
         stride = 1 << ((4 if of else 3) * 2 + 1).bit_length()
-        sizes = {"ADAM": adam, "HALF": bool(of), "WIDTH": 2, "STRIDE": stride, "BLOCK": 128}
-        yield Variant(kernels.update_rows, sizes, of, usual=adam and not of)
+        sizes = {"ADAM": steps, "LISTED": listed, "HALF": bool(of), "WIDTH": 2, "STRIDE": stride, "BLOCK": 128}
+        yield Variant(kernels.update_rows, sizes, of, usual=steps and listed and not of)
+    yield Variant(adam.adam, {"CLEAR": True, "BLOCK": 256}, usual=True)
 
 
 def code_of(variant: Variant, target: int) -> Code:
     """Compiles a kernel for ``sm_<target>``."""
     kernel, constants = variant.kernel, dict(variant.constants)
-    types = {**POINTERS, **NUMBERS, **variant.types}
+    types = {**TYPES, **variant.types}
     types = {name: types.get(name, "i32") for name in kernel.arg_names if name not in constants}
     aligned = [index for index, name in enumerate(kernel.arg_names) if types.get(name, "").startswith("*")]
     made = compile(_source(kernel, types, constants, aligned), target=GPUTarget("cuda", target, 32))

@@ -27,14 +27,15 @@ def gradient_of_coords(grad, coords, table, resolutions, offsets, out, table_siz
 
 
 def scatter(
-    grad, coords, resolutions, offsets, sums, flags, touched, points, levels, table_size, dense_levels, stride,
-    first, flag, TOUCH, WIDTH, **_,
+    grad, coords, resolutions, offsets, sums, flags, touched, points, levels, table_size, dense_levels,
+    MARK, LIST, STRIDE, FIRST, WIDTH, **_,
 ):  # fmt: skip
     rows, weights = _rows_and_weights(coords, Grid(resolutions, offsets, table_size, dense_levels))
     slope = grad.reshape(points, levels, 1, WIDTH) * weights.unsqueeze(-1)
-    sums.view(-1, stride)[:, first : first + WIDTH].index_add_(0, rows.flatten(), slope.reshape(-1, WIDTH))
-    if TOUCH:
-        flags.view(-1, stride)[rows.flatten(), flag] = 1
+    sums.view(-1, STRIDE)[:, FIRST : FIRST + WIDTH].index_add_(0, rows.flatten(), slope.reshape(-1, WIDTH))
+    if MARK:
+        flags.view(-1, STRIDE)[rows.flatten(), FIRST + WIDTH + 1] = 1
+    if LIST:
         touched.copy_(rows.permute(1, 2, 0).reshape(-1))
 
 
@@ -43,25 +44,27 @@ def nothing():
 
 
 def update_rows(
-    table, records, flags, touched, count, time, rate, decays, longest, beta1, beta2, epsilon, momentum_rows,
-    ADAM, HALF, WIDTH, **_,
+    table, records, flags, touched, count, time, rate, factor, beta1, beta2, epsilon, memory, growth, momentum_rows,
+    ADAM, LISTED, HALF, WIDTH, **_,
 ):  # fmt: skip
-    rows = touched[:count].long().unique()
+    rows = touched[:count].long().unique() if LISTED else torch.arange(count)
     rows = rows[flags[rows, 3 * WIDTH + 1] == 1]
     flags[rows, 3 * WIDTH + 1] = 0
     if ADAM:
-        gap = ((time - records[rows, 3 * WIDTH].long()) % STAMPS).clamp(max=longest)
+        now = time.double()
+        gap = ((time - records[rows, 3 * WIDTH].long()) % STAMPS).double().unsqueeze(1)
         records[rows, 3 * WIDTH] = (time % STAMPS).float()
-        age = time.clamp(max=longest)
+        first = _first_beta(beta1, now - 1, memory, growth)
+        ratio = first / beta2**0.5 if beta2 else 1.0
+        drift = (1 - ratio**gap) / (1 - ratio) if ratio < 1 else 1.0
         momentum = (rows < momentum_rows).unsqueeze(1)
-        size = rate * torch.where(momentum, (decays[0][age] * decays[4][gap]).unsqueeze(1), 1.0)
+        size = rate * factor * torch.where(momentum, drift / (1 - first**now), 1.0)
         gradient = records[rows, 2 * WIDTH : 3 * WIDTH]
-        mean = decays[2][gap].unsqueeze(1) * records[rows, :WIDTH] + (1 - beta1) * gradient
-        mean = torch.where(momentum, mean, gradient)
-        square = decays[3][gap].unsqueeze(1) * records[rows, WIDTH : 2 * WIDTH] + (1 - beta2) * gradient**2
-        records[rows, :WIDTH] = torch.where(momentum, mean, records[rows, :WIDTH])
-        records[rows, WIDTH : 2 * WIDTH] = square
-        change = size * mean / (square.sqrt() * decays[1][age] + epsilon)
+        mean = torch.where(momentum, first**gap * records[rows, :WIDTH] + (1 - first) * gradient, gradient)
+        square = beta2**gap * records[rows, WIDTH : 2 * WIDTH] + (1 - beta2) * gradient**2
+        records[rows, :WIDTH] = torch.where(momentum, mean, records[rows, :WIDTH]).float()
+        records[rows, WIDTH : 2 * WIDTH] = square.float()
+        change = (size * mean / ((square / (1 - beta2**now)).sqrt() + epsilon)).float()
         if HALF:
             place = slice(3 * WIDTH + 2, 4 * WIDTH + 2)
             master = records[rows, place]
@@ -71,6 +74,24 @@ def update_rows(
         else:
             table[rows] -= change
     records[rows, 2 * WIDTH : 3 * WIDTH] = 0
+
+
+def adam(rate, factor, beta1, beta2, epsilon, memory, growth, CLEAR, **given):
+    for index in range(8):
+        if not given[f"n{index}"]:
+            continue
+        parameter, gradient, mean, square, step = (given[f"{name}{index}"] for name in "pgmst")
+        first = _first_beta(beta1, step - 1, memory, growth)
+        mean.copy_(first * mean + (1 - first) * gradient)
+        square.copy_(beta2 * square + (1 - beta2) * gradient * gradient)
+        size = rate * factor / (1 - first**step)
+        parameter.sub_(size * mean / ((square / (1 - beta2**step)).sqrt() + epsilon))
+        if CLEAR:
+            gradient.zero_()
+
+
+def _first_beta(beta1, steps, memory, growth):
+    return 1 - 1 / (steps / growth).floor().clamp(1, memory) if memory else beta1
 
 
 def _rows_and_weights(coords, grid):
@@ -84,7 +105,8 @@ def _rows_and_weights(coords, grid):
 
 
 REFERENCES = {
-    function.__name__: function for function in (nothing, encode, gradient_of_coords, scatter, update_rows)
+    function.__name__: function
+    for function in (nothing, encode, gradient_of_coords, scatter, update_rows, adam)
 }
 """By the name of the kernel."""
 RADIANCE = {name: getattr(gpu_twins, name) for name in gpu_twins.KERNELS}

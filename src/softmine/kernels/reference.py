@@ -56,6 +56,7 @@ class Rows:
     """Adam's state of a table (R, F). The moments have the table's type, but at least float32."""
 
     fused = False
+    counts_on_device = False
     pending = False
 
     def __init__(self, table: Tensor) -> None:
@@ -94,6 +95,6 @@ class Rows:
         momentum = (rows < rule.momentum_rows).unsqueeze(1)
         step = torch.where(momentum, first * drift * means, grad)
         means = torch.where(momentum, means, self.means[rows])
-        change = rate * step / (squares.sqrt() * second + rule.epsilon)
+        change = rate * rule.factor * step / (squares.sqrt() * second + rule.epsilon)
         self.last[rows], self.means[rows], self.squares[rows] = (self.time % STAMPS).float(), means, squares
         table[rows] = (table[rows] - change).to(table.dtype)

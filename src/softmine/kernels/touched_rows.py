@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from softmine.kernels.cpu.backend import Rows as CpuRows
     from softmine.kernels.triton.backend import Rows as GpuRows
 
+GROWTH = 5
+"""Steps for each step of memory, where first moments come to remember more and more of them."""
+
 _rows: WeakValueDictionary[int, CpuRows | GpuRows] = WeakValueDictionary()
 _tables: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
 _handles = itertools.count()
@@ -67,6 +70,8 @@ class Records:
     """
 
     fused = True
+    counts_on_device = False
+    """Whether steps are counted, and rates read, by the kernels, so that recorded steps go on counting."""
 
     def __init__(self, features: int, records: Tensor) -> None:
         self.features, self.records = features, records
@@ -190,11 +195,16 @@ class AdamRule(NamedTuple):
         betas: decay of the two moments, each in [0, 1).
         epsilon: added to the root of the second moment.
         momentum_rows: rows of the table, from its first, that have a first moment; others follow their last gradient.
+        factor: on the rate.
+        memory: steps that first moments come to remember at most, where the first of ``betas`` grows; None where it does
+            not. A device that counts the steps itself lets it grow by itself; elsewhere ``betas`` are the present ones.
     """
 
     betas: tuple[float, float]
     epsilon: float
     momentum_rows: int
+    factor: float = 1.0
+    memory: int | None = None
 
 
 @functools.lru_cache(maxsize=64)

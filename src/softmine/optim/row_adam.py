@@ -14,8 +14,9 @@ from torch.optim.adam import adam
 
 from softmine.checks import check_not_negative, check_positive
 from softmine.errors import SoftmineError, SoftmineWarning
+from softmine.kernels.backends import backend_for
 from softmine.kernels.grid import levels_of
-from softmine.kernels.touched_rows import AdamRule, RowGradient, rows_for
+from softmine.kernels.touched_rows import GROWTH, AdamRule, RowGradient, rows_for
 
 # A row of a fine level is touched once in many steps, and momentum from so long ago points nowhere. Without it, at twice
 # the rate, uniform sampling ended 0 to 0.6 dB higher and soft mining 0.2 to 0.4 (Pluto after 1,500 steps, a Kodak photo
@@ -26,8 +27,6 @@ VISITS = 2.0
 # Coarse levels and MLP are touched at every step. Without momentum they come to oscillate together, by decibels: Adam is
 # stable up to a curvature that grows as (1 + beta1) / (1 - beta1) (Cohen et al., arXiv 2207.14484). With momentum that
 # remembers more steps than there have been, beginnings are slow (docs/evidence.md, research log, 36 to 40).
-GROWTH = 5
-"""Steps for each step of memory."""
 MEMORY = 100
 """Steps that first moments remember at most."""
 FIXED = ("row_wise", "row_gradients")
@@ -172,7 +171,7 @@ class RowAdam(torch.optim.Optimizer):
             return loss
         for group in self.param_groups:
             if self._rows and group["memory"] is not None:
-                _grow_momentum(group)
+                self._grow_momentum(group)
             group["steps"] += 1
             if group["row_wise"]:
                 self._step_rows(group)
@@ -239,7 +238,6 @@ class RowAdam(torch.optim.Optimizer):
         table.row_gradient = gradient  # pyright: ignore[reportAttributeAccessIssue]
 
     def _step_rows(self, group: dict[str, Any]) -> None:
-        rate = group["lr"] * group["table_rate"]
         for table in group["params"]:
             if getattr(table, "row_gradient", None) is not self._gradients.get(table):
                 raise SoftmineError(
@@ -247,22 +245,54 @@ class RowAdam(torch.optim.Optimizer):
                     "more: use the later one, or delete it and make a new one"
                 )
             momentum_rows = len(table) if group["momentum_rows"] is None else group["momentum_rows"]
-            rule = AdamRule(group["betas"], group["eps"], momentum_rows)
-            self._rows[table].update(table, rate, rule, table.grad)
+            rule = AdamRule(group["betas"], group["eps"], momentum_rows, group["table_rate"], group["memory"])
+            self._rows[table].update(table, group["lr"], rule, table.grad)
 
     def _step_dense(self, group: dict[str, Any]) -> None:
-        """A step of torch's fused Adam."""
+        """A step of Adam on ordinary parameters: one launch on a GPU that has Triton, torch's fused one elsewhere."""
         params = [parameter for parameter in group["params"] if parameter.grad is not None]
         if not params:
             return
         states = [self.state[parameter] or self._start(parameter) for parameter in params]
+        gradients = [parameter.grad for parameter in params]
         means, squares, steps = (
             [state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step")
         )
+        if self._counts_on_device(group):
+            from softmine.kernels.triton.adam import Moments, update
+
+            torch._foreach_add_(steps, 1)
+            rule = AdamRule(group["betas"], group["eps"], 0, memory=group["memory"] if self._rows else None)
+            update(
+                [Moments(*each) for each in zip(params, gradients, means, squares, steps, strict=True)],
+                group["lr"],
+                rule,
+            )
+            return
         beta1, beta2 = group["betas"]
         fixed = {"fused": True, "amsgrad": False, "weight_decay": 0.0, "maximize": False}
         rates = {"beta1": beta1, "beta2": beta2, "lr": group["lr"], "eps": group["eps"]}
-        adam(params, [parameter.grad for parameter in params], means, squares, [], steps, **rates, **fixed)
+        adam(params, gradients, means, squares, [], steps, **rates, **fixed)
+
+    def _grow_momentum(self, group: dict[str, Any]) -> None:
+        """Sets the first beta of a group's next step; a device that counts steps does so by itself, in recorded ones too."""
+        params = group["params"]
+        recording = params and params[0].is_cuda and torch.cuda.is_current_stream_capturing()
+        if recording and not self._counts_on_device(group):
+            raise SoftmineError(
+                "a CUDA graph would freeze the momentum that grows: make RowAdam with memory=None, which keeps betas"
+            )
+        memory = min(max(group["steps"] // GROWTH, 1), group["memory"])
+        group["betas"] = (1.0 - 1.0 / memory, group["betas"][1])
+
+    def _counts_on_device(self, group: dict[str, Any]) -> bool:
+        """Whether Triton's kernels step the parameters of a group: they read steps and rate where these are."""
+        params = group["params"]
+        if group["row_wise"]:
+            return all(self._rows[table].counts_on_device for table in params)
+        return backend_for(params[0], params[0]) == "triton" and all(
+            parameter.dtype == torch.float32 and parameter.is_contiguous() for parameter in params
+        )
 
     def _start(self, parameter: Tensor) -> dict[str, Tensor]:
         """The state of a parameter before its first step."""
@@ -338,17 +368,6 @@ def _momentum_rows(table: Tensor, group: dict[str, Any]) -> int | None:
     if "momentum_rows" in group or levels is None or batch_size is None:
         return group.get("momentum_rows")
     return levels.coarse_rows(batch_size, VISITS)
-
-
-def _grow_momentum(group: dict[str, Any]) -> None:
-    """Sets the first beta of a group's next step."""
-    params = group["params"]
-    if params and params[0].is_cuda and torch.cuda.is_current_stream_capturing():
-        raise SoftmineError(
-            "a CUDA graph would freeze the momentum that grows: make RowAdam with memory=None, which keeps betas"
-        )
-    memory = min(max(group["steps"] // GROWTH, 1), group["memory"])
-    group["betas"] = (1.0 - 1.0 / memory, group["betas"][1])
 
 
 def _check(group: dict[str, Any]) -> None:

@@ -129,7 +129,7 @@ class Rows(Records):
         if lists:
             self._time += 1
         for touched, counts, parts in lists:
-            self._adam(table, float(rate), rule, touched, counts, parts)
+            self._adam(table, float(rate * rule.factor), rule, touched, counts, parts)
         self.clear()
 
     def _adam(

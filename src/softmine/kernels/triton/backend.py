@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
 from softmine.errors import SoftmineError
 from softmine.kernels.grid import Grid
-from softmine.kernels.touched_rows import AdamRule, Records, decays
-from softmine.kernels.triton.launch import launch
+from softmine.kernels.touched_rows import GROWTH, AdamRule, Records
+from softmine.kernels.triton.launch import aligned, launch
 
 BLOCK = 128
-ALIGNMENT = 16
-"""Bytes."""
 
 
 def encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
@@ -25,7 +25,7 @@ def encode(coords: Tensor, table: Tensor, grid: Grid) -> Tensor:
     if points:
         launch(
             kernels.encode, (_blocks(points), levels),
-            _aligned(coords), table.contiguous(), grid.resolutions, grid.offsets, features,
+            aligned(coords), table.contiguous(), grid.resolutions, grid.offsets, features,
             points, levels, grid.table_size, grid.dense_levels, DIM=dim, WIDTH=width, BLOCK=BLOCK,
         )  # fmt: skip
     return features
@@ -41,7 +41,7 @@ def gradient_of_coords(grad: Tensor, coords: Tensor, table: Tensor, grid: Grid) 
     if points:
         launch(
             kernels.gradient_of_coords, (_blocks(points),),
-            grad.contiguous(), _aligned(coords), table.contiguous(), grid.resolutions, grid.offsets, result,
+            grad.contiguous(), aligned(coords), table.contiguous(), grid.resolutions, grid.offsets, result,
             points, levels, grid.table_size, grid.dense_levels,
             DIM=dim, AXES=1 << (dim - 1).bit_length(), WIDTH=width, BLOCK=BLOCK,
         )  # fmt: skip
@@ -62,6 +62,8 @@ class Rows(Records):
     in float32 too.
     """
 
+    counts_on_device = True
+
     def __init__(self, table: Tensor) -> None:
         width, self.half = table.shape[1], table.dtype == torch.float16
         if len(table) >= 1 << 31 or width & (width - 1):
@@ -72,10 +74,9 @@ class Rows(Records):
         stride = 1 << ((4 if self.half else 3) * width + 1).bit_length()
         super().__init__(width, torch.zeros(len(table), stride, device=table.device))
         self.flags = self.records.view(torch.int32)
-        self.rate = torch.zeros((), device=table.device)
         self._lists: list[Tensor] = []
         self._spare: list[Tensor] = []
-        self._decays: dict[tuple[float, float], Tensor] = {}
+        self._marked = False
 
     def state(self) -> dict[str, Tensor]:
         """As of all records; ``master`` (R, F) is a float16 table's rows in float32."""
@@ -86,16 +87,23 @@ class Rows(Records):
     @property
     def pending(self) -> bool:
         """Whether there is a gradient that no step has used."""
-        return bool(self._lists)
+        return bool(self._lists) or self._marked
 
     def clear(self) -> None:
         """Forgets the gradient."""
-        if self._lists:
+        if self.pending:
             self._update(None, 0.0, AdamRule((0.0, 0.0), 0.0, 0))
 
     def add(self, grad: Tensor, coords: Tensor, grid: Grid) -> None:
         """Adds the gradient of the table that follows from that of the features (N, L * F)."""
-        touched = self._list((len(coords) << coords.shape[1]) * len(grid.offsets))
+        entries = (len(coords) << coords.shape[1]) * len(grid.offsets)
+        if not entries:
+            return
+        touched = None
+        if entries < len(self.records):
+            touched = self._list(entries)
+        else:
+            self._marked = True
         _scatter(grad, coords, grid, self.records, self.features, 2 * self.features, self.flags, touched)
 
     def update(
@@ -103,41 +111,43 @@ class Rows(Records):
     ) -> None:
         """One step of Adam on the touched rows of the table (R, F), in place; forgets the gradient.
 
-        ``dense`` is an ordinary gradient (R, F) to be added; where it is zero it touches no row.
+        ``dense`` is an ordinary gradient (R, F) to be added; where it is zero it touches no row. A recorded graph sees the
+        steps and the rate change, where that is a tensor () on the device.
         """
         if dense is not None:
-            rows = (dense != 0).any(1).nonzero().squeeze(1)
             width = self.features
-            self.records[rows, 2 * width : 3 * width] += dense[rows].float()
-            self.flags[rows, 3 * width + 1] = 1
-            self._lists.append(rows)
-        if any(map(len, self._lists)):
+            touched = (dense != 0).any(1)
+            self.records[:, 2 * width : 3 * width] += dense
+            self.flags[:, 3 * width + 1] |= touched
+            self.time += 1 if self.pending else touched.any()
+            self._marked = True
+        elif self.pending:
             self.time += 1
+        if self.pending:
             self._update(table, rate, rule)
 
     def _update(self, table: Tensor | None, rate: float | Tensor, rule: AdamRule) -> None:
+        """A step on the rows listed, one after the other where few are, on all that are marked where many are."""
+        lists = [self.records] if self._marked else self._lists
+        for touched in lists:
+            self._update_some(touched, table, rate, rule)
+        self._spare, self._lists, self._marked = [] if self._recording else self._lists, [], False
+
+    def _update_some(
+        self, touched: Tensor, table: Tensor | None, rate: float | Tensor, rule: AdamRule
+    ) -> None:
         from softmine.kernels.triton import kernels
 
-        if isinstance(rate, Tensor):
-            self.rate.copy_(rate)
-        else:
-            self.rate.fill_(rate)
-        # Kept as long as the rows: a recorded step goes on using them.
-        if rule.betas not in self._decays:
-            self._decays[rule.betas] = _decays(rule.betas, self.records.device)
-        after = self._decays[rule.betas]
-        for touched in self._lists:
-            if not len(touched):
-                continue
-            launch(
-                kernels.update_rows, (_blocks(len(touched)),),
-                self.records if table is None else table, self.records, self.flags, touched, len(touched),
-                self.time, self.rate, after, after.shape[1] - 1, *map(float, rule.betas), float(rule.epsilon),
-                rule.momentum_rows,
-                ADAM=table is not None, HALF=self.half, WIDTH=self.features, STRIDE=self.records.shape[1],
-                BLOCK=BLOCK,
-            )  # fmt: skip
-        self._spare, self._lists = [] if self._recording else self._lists, []
+        rate, factor = rate_of(rate, rule.factor, self.records)
+        listed = touched is not self.records
+        launch(
+            kernels.update_rows, (_blocks(len(touched)),),
+            self.records if table is None else table, self.records, self.flags, touched if listed else self.flags,
+            len(touched), self.time, rate, factor, *map(float, rule.betas), float(rule.epsilon), rule.memory or 0,
+            float(GROWTH), rule.momentum_rows,
+            ADAM=table is not None, LISTED=listed, HALF=self.half, WIDTH=self.features,
+            STRIDE=self.records.shape[1], BLOCK=BLOCK,
+        )  # fmt: skip
 
     @property
     def _recording(self) -> bool:
@@ -150,7 +160,7 @@ class Rows(Records):
                 self._lists.append(self._spare.pop(index))
                 break
         else:
-            self._lists.append(torch.empty(length, dtype=torch.int64, device=self.records.device))
+            self._lists.append(torch.empty(length, dtype=torch.int32, device=self.records.device))
         return self._lists[-1]
 
 
@@ -172,22 +182,25 @@ def _scatter(
     if points:
         launch(
             kernels.scatter, (_blocks(points), len(offsets)),
-            _aligned(grad), _aligned(coords), resolutions, offsets, sums,
+            aligned(grad), aligned(coords), resolutions, offsets, sums,
             sums if flags is None else flags, sums if touched is None else touched,
-            points, len(offsets), table_size, dense_levels, sums.shape[1], first, 3 * width + 1,
-            TOUCH=touched is not None, DIM=dim, WIDTH=width, BLOCK=BLOCK,
+            points, len(offsets), table_size, dense_levels,
+            MARK=flags is not None, LIST=touched is not None, STRIDE=sums.shape[1], FIRST=first,
+            DIM=dim, WIDTH=width, BLOCK=BLOCK,
         )  # fmt: skip
 
 
-def _decays(betas: tuple[float, float], device: torch.device) -> Tensor:
-    """Copied to the device at the first step with these betas, which a CUDA graph cannot record."""
-    return torch.stack([torch.from_numpy(array) for array in decays(betas)]).to(device)
+def rate_of(rate: float | Tensor, factor: float, like: Tensor) -> tuple[Tensor, float]:
+    """A rate as kernels take it, without a launch: a float32 tensor () and a number, whose product it is."""
+    if isinstance(rate, Tensor):
+        return rate.to(like.device, torch.float32), float(factor)
+    return _one(like.device), float(rate * factor)
 
 
-def _aligned(tensor: Tensor) -> Tensor:
-    """Contiguous, and starting where Triton's one version for it expects: for a part that starts elsewhere it would compile another."""
-    tensor = tensor.contiguous()
-    return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
+@functools.cache
+def _one(device: torch.device) -> Tensor:
+    """Kept for good: a recorded step goes on using it."""
+    return torch.ones((), device=device)
 
 
 def _blocks(items: int) -> int:

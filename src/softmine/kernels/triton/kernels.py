@@ -15,7 +15,12 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 from softmine.kernels.touched_rows import STAMPS
 
-VARYING = frozenset(("points", "levels", "table_size", "dense_levels", "count", "longest", "momentum_rows"))
+VARYING = frozenset(
+    (
+        *("points", "levels", "table_size", "dense_levels", "count", "momentum_rows", "memory"),
+        *(f"n{index}" for index in range(8)),
+    )
+)
 """Numbers that differ between batches, fields and steps. Triton would compile a version for 1 and one for multiples of 16, in the middle of
 a run; no memory access here gains by them."""
 LAST_STAMP = tl.constexpr(STAMPS - 1)
@@ -142,11 +147,15 @@ def gradient_of_coords(
 @compiled
 def scatter(
     grad, coords, resolutions, offsets, sums, flags, touched, points, levels, table_size, dense_levels,
-    stride, first, flag, TOUCH: tl.constexpr, DIM: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+    MARK: tl.constexpr, LIST: tl.constexpr, STRIDE: tl.constexpr, FIRST: tl.constexpr,
+    DIM: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Adds the table's gradient to ``sums``, whose rows are ``stride`` apart and start with item ``first``.
+    """Adds the table's gradient to ``sums``, whose rows are STRIDE apart and start with item FIRST.
 
-    With TOUCH, also raises each row's flag and lists its row, once for every point and corner.
+    With MARK, also raises each row's flag, which lies behind the gradient and the row's last step; with LIST, lists
+    the row, once for every point and corner. Sums need no order among themselves, and the kernel's end is fence enough:
+    a fence at every sum would cost more than the sum. Strides are known to the compiler, so that a row's features are
+    added together where the device can (sm_90 on).
     """
     point = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     level = tl.program_id(1)
@@ -158,54 +167,77 @@ def scatter(
         row, weight = _corner(
             coords, point, inside, resolutions, offsets, level, table_size, level < dense_levels, corner, DIM
         )
-        target = sums + row[:, None] * stride + first + feature[None, :]
+        target = sums + row[:, None] * STRIDE + (FIRST + feature)[None, :]
         tl.atomic_add(target, weight[:, None] * slope, mask=inside[:, None], sem="relaxed")
-        if TOUCH:
-            tl.store(flags + row * stride + flag, tl.full((BLOCK,), 1, tl.int32), mask=inside)
-            # In 64 bits: a large batch has more than 2^31 corners on all levels.
-            tl.store(touched + (level * (1 << DIM) + corner).to(tl.int64) * points + point, row, mask=inside)
+        if MARK:
+            tl.store(flags + row * STRIDE + FIRST + WIDTH + 1, tl.full((BLOCK,), 1, tl.int32), mask=inside)
+        if LIST:
+            place = (level * (1 << DIM) + corner).to(tl.int64) * points + point
+            tl.store(touched + place, row.to(tl.int32), mask=inside)
+
+
+@compiled
+def _power(base, exponent):
+    """``base ** exponent`` for a base in [0, 1) and whole exponents from 1."""
+    return tl.where(base > 0.0, tl.exp2(exponent * tl.log2(base)), 0.0)
+
+
+@compiled
+def _first_beta(beta1, steps, memory, growth):
+    """Decay of the first moment after ``steps`` steps: ``beta1``, or where there is a memory, what has grown so far."""
+    remembered = tl.minimum(tl.maximum((steps / growth).to(tl.int32), 1), memory).to(tl.float32)
+    return tl.where(memory > 0, 1.0 - 1.0 / remembered, beta1)
 
 
 @compiled
 def update_rows(
-    table, records, flags, touched, count, time, rate, decays, longest, beta1, beta2, epsilon, momentum_rows,
-    ADAM: tl.constexpr, HALF: tl.constexpr, WIDTH: tl.constexpr, STRIDE: tl.constexpr, BLOCK: tl.constexpr,
+    table, records, flags, touched, count, time, rate, factor, beta1, beta2, epsilon, memory, growth, momentum_rows,
+    ADAM: tl.constexpr, LISTED: tl.constexpr, HALF: tl.constexpr, WIDTH: tl.constexpr, STRIDE: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One step of Adam (or with ADAM false, nothing) on the rows listed; their gradient is zero afterwards.
+    """One step of Adam (or with ADAM false, nothing) on touched rows; their gradient is zero afterwards.
 
-    A row listed twice belongs to the program that lowers its flag. With HALF the table is float16, and the record
-    keeps the row in float32; where the two disagree, something else wrote to the table, and the table counts. Only the first
-    ``momentum_rows`` rows have a first moment.
+    With LISTED on the ``count`` rows listed, where a row listed twice belongs to the program that lowers its flag; else
+    on all ``count`` rows of the table whose flag is up, in their order. Steps so far (``time``, this one counted) and
+    rate are the device's, the rate times ``factor``, and so a recorded graph sees them change; powers of the betas
+    follow from them here. With HALF the table is float16, and the record keeps the row in float32; where the two
+    disagree, something else wrote to the table, and the table counts. Only the first ``momentum_rows`` rows have a first
+    moment.
     """
     item = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = item < count
-    row = tl.load(touched + item, mask=inside, other=0)
-    flag = flags + row * STRIDE + 3 * WIDTH + 1
-    # Relaxed, as all atomics here: no program reads what another has written in the same launch.
-    mine = inside & (tl.atomic_xchg(flag, tl.zeros((BLOCK,), tl.int32), mask=inside, sem="relaxed") == 1)
+    if LISTED:
+        row = tl.load(touched + item, mask=inside, other=0).to(tl.int64)
+        flag = flags + row * STRIDE + 3 * WIDTH + 1
+        # Relaxed, as all atomics here: no program reads what another has written in the same launch.
+        mine = inside & (tl.atomic_xchg(flag, tl.zeros((BLOCK,), tl.int32), mask=inside, sem="relaxed") == 1)
+    else:
+        row = item
+        flag = flags + row * STRIDE + 3 * WIDTH + 1
+        mine = tl.load(flag, mask=inside, other=0) == 1
+        tl.store(flag, tl.zeros((BLOCK,), tl.int32), mask=mine)
     all_mine = mine[:, None]
     feature = tl.arange(0, WIDTH)
     record = records + row[:, None] * STRIDE + feature[None, :]
     if ADAM:
-        now = tl.load(time)
+        now = tl.load(time).to(tl.float32)
+        first = _first_beta(beta1, now - 1, memory, growth)
         last = records + row * STRIDE + 3 * WIDTH
         # A record holds the step modulo ``STAMPS``, which float32 holds exactly.
-        stamp = (now & LAST_STAMP).to(tl.int32)
+        stamp = (tl.load(time) & LAST_STAMP).to(tl.int32)
         gap = (stamp - tl.load(last, mask=mine, other=0.0).to(tl.int32)) & LAST_STAMP
+        gap = gap.to(tl.float32)
         tl.store(last, tl.zeros((BLOCK,), tl.float32) + stamp.to(tl.float32), mask=mine)
-        # Five arrays of the same length, one behind the other: see ``Decays``.
-        length = longest + 1
-        gap = tl.minimum(gap, longest)
-        age = tl.minimum(now, longest)
-        of_mean = tl.load(decays + 2 * length + gap)
-        of_square = tl.load(decays + 3 * length + gap)
+        # See ``Decays`` in ``touched_rows``.
+        of_mean, of_square = _power(first, gap), _power(beta2, gap)
+        ratio = first / tl.sqrt(beta2)
+        drift = tl.where(ratio < 1.0, (1.0 - _power(ratio, gap)) / (1.0 - ratio), 1.0)
         momentum = row < momentum_rows
-        size = tl.load(decays + age) * tl.load(decays + 4 * length + gap)
-        size = tl.load(rate) * tl.where(momentum, size, 1.0)
-        scale = tl.load(decays + length + age)
+        size = tl.load(rate) * factor * tl.where(momentum, drift / (1.0 - _power(first, now)), 1.0)
+        scale = 1.0 / tl.sqrt(1.0 - _power(beta2, now))
         gradient = tl.load(record + 2 * WIDTH, mask=all_mine, other=0.0)
         mean = tl.load(record, mask=all_mine, other=0.0)
-        mean = tl.where(momentum[:, None], of_mean[:, None] * mean + (1.0 - beta1) * gradient, gradient)
+        mean = tl.where(momentum[:, None], of_mean[:, None] * mean + (1.0 - first) * gradient, gradient)
         square = tl.load(record + WIDTH, mask=all_mine, other=0.0)
         square = of_square[:, None] * square + (1.0 - beta2) * gradient * gradient
         tl.store(record, mean, mask=all_mine & momentum[:, None])
