@@ -18,18 +18,30 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
-from softmine.kernels.triton import adam, kernels
+from softmine.kernels.triton import adam, field_kernels, kernels
 
+FLOATS = (
+    "coords table out grad sums records rate targets density limit weights w1 b1 w2 b2 w3 b3 of_w1 of_b1 of_w2 of_b2 of_w3 "
+    "of_b3 of_features of_values errors losses loss centers values"
+)
 TYPES = {
-    **dict.fromkeys(("coords", "table", "out", "grad", "sums", "records", "rate"), "*fp32"),
+    **dict.fromkeys(FLOATS.split(), "*fp32"),
     **{f"{name}{index}": "*fp32" for name in "pgmst" for index in range(8)},
-    **dict.fromkeys(("resolutions", "offsets", "time"), "*i64"),
+    **dict.fromkeys(("resolutions", "offsets", "time", "step", "first_bad"), "*i64"),
     **dict.fromkeys(("touched", "flags"), "*i32"),
+    **dict.fromkeys(("known", "stored"), "*u8"),
     **dict.fromkeys(("factor", "beta1", "beta2", "epsilon", "growth"), "fp32"),
+    **dict.fromkeys(("alpha", "warmup", "kept", "share", "zero", "span"), "fp32"),
 }
 """All other arguments are int32."""
 SHAPES = ((1, 1), (2, 2), (3, 2), (4, 8))
 """Axes and features of hash grids."""
+TARGETS = (80, 90, 100)
+"""An A100, H100, B200 and what is of their generation."""
+BLOCKS = {80: (32, 4, 40), 90: (128, 8, 0), 100: (128, 8, 0)}
+"""Points and warps of a program of ``field_step``, and instructions that it spills, on each."""
+OWN = ("MEMBAR.ALL.CTA", "FENCE.VIEW.ASYNC")
+"""Fences that wait for the program's own memory only, as matrix products need."""
 
 
 class Variant(NamedTuple):
@@ -38,13 +50,19 @@ class Variant(NamedTuple):
     Attributes:
         constants: its constants.
         types: of arguments that are not the usual ones.
-        usual: whether this stands for all variants of the kernel where time is short; of each kernel one does.
+        usual: whether this stands for all variants of the kernel where time is short; of each kernel one does for each target.
+        warps: of a program.
+        targets: GPUs that run it.
+        most_spilled: instructions that move registers to memory and back, at most.
     """
 
     kernel: Any
     constants: Mapping[str, Any]
     types: Mapping[str, str] = {}
     usual: bool = False
+    warps: int = 4
+    targets: tuple[int, ...] = TARGETS
+    most_spilled: int = 0
 
     def __str__(self) -> str:
         words = [f"{key}={value}" for key, value in (*self.constants.items(), *self.types.items())]
@@ -58,11 +76,15 @@ class Code(NamedTuple):
         spilled: instructions that move registers to memory and back.
         fences: instructions that wait for memory that other processors see.
         short: products with the number of points in 32 bits, which a large batch exceeds.
+        sums: features that one instruction adds to memory.
+        products: matrix products on tensor cores.
     """
 
     spilled: int
     fences: tuple[str, ...]
     short: tuple[str, ...]
+    sums: int
+    products: int
 
 
 def variants() -> Iterator[Variant]:
@@ -84,6 +106,15 @@ def variants() -> Iterator[Variant]:
         sizes = {"ADAM": steps, "LISTED": listed, "HALF": bool(of), "WIDTH": 2, "STRIDE": stride, "BLOCK": 128}
         yield Variant(kernels.update_rows, sizes, of, usual=steps and listed and not of)
     yield Variant(adam.adam, {"CLEAR": True, "BLOCK": 256}, usual=True)
+    yield Variant(field_kernels.finish, {"BLOCK": 256}, usual=True)
+    cells = {"DIM": 2, "CHANNELS": 3, "WIDTH": 4, "BLOCK": 128}
+    for known in (False, True):
+        yield Variant(field_kernels.take_cells, {"KNOWN": known, **cells}, usual=known)
+    shape = {"DIM": 2, "LEVELS": 16, "WIDTH": 2, "INPUTS": 32, "HIDDEN": 64, "CHANNELS": 3, "OUTPUTS": 16}
+    step = {"TRAIN": True, "WEIGHTS": 2, "LIMIT": True, "PRODUCT": "bf16", **shape}
+    for target, (block, warps, most) in BLOCKS.items():
+        sizes = {**step, "BLOCK": block}
+        yield Variant(field_kernels.field_step, sizes, {}, True, warps, (target,), most)
 
 
 def code_of(variant: Variant, target: int) -> Code:
@@ -92,17 +123,24 @@ def code_of(variant: Variant, target: int) -> Code:
     types = {**TYPES, **variant.types}
     types = {name: types.get(name, "i32") for name in kernel.arg_names if name not in constants}
     aligned = [index for index, name in enumerate(kernel.arg_names) if types.get(name, "").startswith("*")]
-    made = compile(_source(kernel, types, constants, aligned), target=GPUTarget("cuda", target, 32))
+    made = compile(
+        _source(kernel, types, constants, aligned),
+        target=GPUTarget("cuda", target, 32),
+        options={"num_warps": variant.warps},
+    )
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(made.asm["cubin"])
         file.flush()
         tool = Path(triton.__file__).parent / "backends/nvidia/bin/nvdisasm"
         ran = subprocess.run([tool, "-c", file.name], capture_output=True, text=True, check=True)
     spilled = len(re.findall(r"\b(?:STL|LDL)\b", ran.stdout))
-    fences = sorted(set(re.findall(r"\b(?:MEMBAR\S*|ERRBAR|CCTL\.IVALL|FENCE\S*)", ran.stdout)))
+    fences = sorted(set(re.findall(r"\b(?:MEMBAR|ERRBAR|CCTL\.IVALL|FENCE)[\w.]*", ran.stdout)))
+    fences = [fence for fence in fences if not fence.startswith(OWN)]
+    sums = max([1, *map(int, re.findall(r"\bREDG?\.\S*F32x(\d)", ran.stdout))])
+    products = len(re.findall(r"\b(?:HMMA|HGMMA|UTC\w*MMA)\b", ran.stdout))
     lines = made.asm["ttir"].splitlines()
     short = [line for line in lines if "muli" in line and "%points" in line and "i64" not in line]
-    return Code(spilled, tuple(fences), tuple(short))
+    return Code(spilled, tuple(fences), tuple(short), sums, products)
 
 
 def _source(kernel: Any, types: dict[str, str], constants: dict[str, Any], aligned: list[int]) -> ASTSource:
@@ -125,5 +163,5 @@ def _source(kernel: Any, types: dict[str, str], constants: dict[str, Any], align
 if __name__ == "__main__":
     print(f"Triton {triton.__version__}")
     for target in map(int, sys.argv[1:]):
-        for variant in variants():
+        for variant in (each for each in variants() if target in each.targets):
             print(f"sm_{target} {variant}: {code_of(variant, target)}", flush=True)

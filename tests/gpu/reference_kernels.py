@@ -1,12 +1,14 @@
 """What softmine's Triton kernels do, in plain torch: for a fake GPU, on which Triton's interpreter would take too long.
 
-Arguments have the names that the kernels give them. That a kernel does the same is tested in ``kernels/test_triton.py``.
+Arguments have the names that the kernels give them. That a kernel does the same is tested in ``kernels/test_triton.py`` and
+``test_fused_step.py``.
 """
 
 from __future__ import annotations
 
 import torch
 
+from gpu import fused_twins
 from softmine.kernels import reference
 from softmine.kernels.grid import Grid
 from softmine.kernels.touched_rows import STAMPS
@@ -107,7 +109,7 @@ def _rows_and_weights(coords, grid):
 REFERENCES = {
     function.__name__: function
     for function in (nothing, encode, gradient_of_coords, scatter, update_rows, adam)
-}
+} | fused_twins.TWINS
 """By the name of the kernel."""
 RADIANCE = {name: getattr(gpu_twins, name) for name in gpu_twins.KERNELS}
 """Those of a radiance field, which the library has itself."""

@@ -14,6 +14,7 @@ from softmine.domain import Coords, SoftmineError, Values
 from softmine.fields.mlp import evaluate, mlp
 from softmine.kernels import hash_encode
 from softmine.kernels.grid import Grid, TableLevels, mark_table
+from softmine.kernels.touched_rows import rows_of_handle
 
 MOST_CELLS = 2**30
 """Along an axis of a level: coordinates have fewer digits, and indices on every device 32 bits."""
@@ -85,6 +86,10 @@ class HashGrid(nn.Module):
     def forward(self, coords: Coords) -> Float[Tensor, "n f"]:
         """Features (N, L * F) at coordinates (N, D) in [0, 1]; differentiable in the table and the coordinates."""
         return hash_encode(coords, self.table, self.grid)
+
+    def add_gradient(self, of_features: Tensor, coords: Coords) -> None:
+        """Gives the table's gradient that follows from that of the features (N, L * F) to the ``RowAdam`` that holds it."""
+        rows_of_handle(self.table.row_gradient.handle).add(of_features, coords, self.grid)  # pyright: ignore[reportAttributeAccessIssue]
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """As of any module; marks the table as one."""

@@ -26,11 +26,11 @@ def evaluate(network: nn.Sequential, inputs: Tensor) -> Tensor:
     """
     if torch.compiler.is_compiling():  # the compiler fuses by itself
         return network(inputs)
-    layers = _layers(network)
+    layers = layers_of(network)
     return fused_mlp(inputs, layers) if layers and fits_fused_mlp(inputs, layers) else network(inputs)
 
 
-def _layers(network: nn.Sequential) -> list[Tensor]:
+def layers_of(network: nn.Sequential) -> list[Tensor]:
     """Weight and bias of each layer, or nothing unless it is linear layers with ReLU between them, and no more."""
     if type(network) is not nn.Sequential or _hooked(network) or len(network) % 2 == 0:
         return []

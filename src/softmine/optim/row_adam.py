@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -109,6 +109,7 @@ class RowAdam(torch.optim.Optimizer):
     ) -> None:
         self._rows: dict[Tensor, Any] = {}
         self._gradients: dict[Tensor, RowGradient] = {}
+        self._owned: dict[Tensor, Tensor] = {}
         self._waiting = []
         defaults = {"lr": lr, "betas": betas, "eps": eps, "batch_size": batch_size, "table_rate": table_rate}
         # "fused" is of torch's Adam: where torch keeps the step of a loaded state.
@@ -182,8 +183,32 @@ class RowAdam(torch.optim.Optimizer):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Discards the gradient of every parameter."""
         super().zero_grad(set_to_none)
+        if self._owned:
+            torch._foreach_zero_(list(self._owned.values()))  # pyright: ignore[reportPrivateImportUsage]
+        for parameter, gradient in self._owned.items():
+            parameter.grad = gradient
         for rows in self._rows.values():
             rows.clear()
+
+    def own_gradients(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """Gradients of ordinary parameters that stay where they are and are zero after each ``step``, for kernels that add to them.
+
+        Raises:
+            SoftmineError: not all of them are trained by this optimizer, on a GPU with Triton.
+        """
+        mine = [
+            group for group in self.param_groups if not group["row_wise"] and self._counts_on_device(group)
+        ]
+        known = {parameter for group in mine for parameter in group["params"]}
+        for parameter in parameters:
+            if parameter not in known:
+                raise SoftmineError(
+                    "only gradients of parameters that this RowAdam trains with Triton can be its own"
+                )
+            if parameter not in self._owned:
+                self._owned[parameter] = torch.zeros_like(parameter)
+            parameter.grad = self._owned[parameter]
+        return [self._owned[parameter] for parameter in parameters]
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -218,7 +243,7 @@ class RowAdam(torch.optim.Optimizer):
         super().__setstate__(state)
         if "_rows" in self.__dict__:
             return
-        self._rows, self._gradients = {}, {}
+        self._rows, self._gradients, self._owned = {}, {}, {}
         for group in self.param_groups:
             for table in group["params"] if group["row_wise"] else ():
                 saved = self.state.get(table, {})
@@ -261,13 +286,14 @@ class RowAdam(torch.optim.Optimizer):
         if self._counts_on_device(group):
             from softmine.kernels.triton.adam import Moments, update
 
-            torch._foreach_add_(steps, 1)
+            torch._foreach_add_(steps, 1)  # pyright: ignore[reportPrivateImportUsage]
             rule = AdamRule(group["betas"], group["eps"], 0, memory=group["memory"] if self._rows else None)
-            update(
-                [Moments(*each) for each in zip(params, gradients, means, squares, steps, strict=True)],
-                group["lr"],
-                rule,
-            )
+            each = [Moments(*item) for item in zip(params, gradients, means, squares, steps, strict=True)]
+            owned = [item.parameter in self._owned for item in each]
+            for clear in (True, False):
+                some = [item for item, mine in zip(each, owned, strict=True) if mine == clear]
+                if some:
+                    update(some, group["lr"], rule, clear)
             return
         beta1, beta2 = group["betas"]
         fixed = {"fused": True, "amsgrad": False, "weight_decay": 0.0, "maximize": False}

@@ -17,6 +17,7 @@ from torch.autograd import forward_ad
 
 from softmine.checks import out_of_range
 from softmine.domain import Box, Cells, Coords, SoftmineError, Values
+from softmine.kernels import backend_for
 
 G = TypeVar("G", bound="GridSignal")
 Number = int | float
@@ -130,6 +131,25 @@ class GridSignal(torch.nn.Module):
         """
         check_coords(coords, self.domain.dim, self.takes)
         return self._look_up(coords, torch.promote_types(coords.dtype, self._work)).to(coords.dtype)
+
+    def at_cells(self, coords: Coords) -> tuple[Coords, Values] | None:
+        """Centers (N, D) of the cells that hold coordinates (N, D), and the values there (N, C), in one launch on a GPU.
+
+        None where that is not possible: values that are not in memory or need float64, coordinates that want a gradient,
+        no Triton. Then ``domain.snap`` and a call give the same.
+        """
+        check_coords(coords, self.domain.dim, self.takes)
+        if coords.requires_grad or not self.in_memory or self._work != torch.float32:
+            return None
+        if type(coords) is not Tensor or backend_for(coords, coords) != "triton":
+            return None
+        from softmine.kernels.triton.cells import STORED, gather_cells
+
+        if self.stored.dtype not in STORED:
+            return None
+        known = None if self.valid is None else self.known
+        zero = self._zero - self._shift
+        return gather_cells(coords, self.domain.shape, self.stored, known, zero, self._span)
 
     def _look_up(self, coords: Coords, work: torch.dtype) -> Values:
         """Values in [0, 1] of type ``work``."""

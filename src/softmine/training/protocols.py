@@ -6,6 +6,8 @@ from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from torch import Tensor
 
+from softmine.domain import Coords, Values
+
 P = TypeVar("P")
 
 
@@ -24,6 +26,15 @@ class FollowsSteps(Protocol):
 
     def after_step(self, step: int) -> None:
         """Called after training step ``step``; the first is 1."""
+        ...
+
+
+@runtime_checkable
+class KnownAtCells(Protocol):
+    """A signal on a grid, which can look up the cells that hold coordinates without their neighbors."""
+
+    def at_cells(self, coords: Coords) -> tuple[Coords, Values] | None:
+        """Centers (N, D) of the cells that hold coordinates (N, D), and the values there (N, C); None where it cannot here."""
         ...
 
 

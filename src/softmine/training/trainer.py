@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import nn
 
-from softmine.domain import SoftmineError
+from softmine.domain import Coords, PerSample, SoftmineError, Values
+from softmine.fields import HashGridField
+from softmine.kernels import backend_for
 from softmine.optim import SCHEDULES, RowAdam
 from softmine.sampling import Sampler
+from softmine.sampling.base import Batch
 from softmine.signals import Signal
 from softmine.training.budget import Budget
+from softmine.training.fused_step import FusedStep, why_not_fused
 from softmine.training.probe import FieldProbe
-from softmine.training.protocols import FollowsSteps, Regularized, able
+from softmine.training.protocols import FollowsSteps, KnownAtCells, Regularized, able
 from softmine.training.record import SampleRecord
 from softmine.training.timing import StepTimer, TrainingClock
 
@@ -79,6 +83,13 @@ class Trainer:
         self._regularization = regularized.regularization if regularized else None
         self._after_step = follows.after_step if follows else None
         self._first_bad = torch.full((), torch.iinfo(torch.int64).max, device=device)
+        at_cells, like = able(signal, KnownAtCells), torch.empty(0, device=device)
+        by_cell = snap and at_cells is not None and backend_for(like, like) == "triton"
+        self._at_cells = at_cells.at_cells if at_cells is not None and by_cell else None
+        self.fused: FusedStep | None = None
+        if self._regularization is None and not why_not_fused(self.field):
+            self.fused = FusedStep(cast(HashGridField, self.field), self.optimizer)
+            self.loss, self._first_bad = self.fused.loss, self.fused.first_bad
         self._checked = False
 
     @property
@@ -108,22 +119,16 @@ class Trainer:
         batch = sampler.draw(self.probe if sampler.needs_probe else None)
         coords = batch.coords
         mark()
-        points = self.signal.domain.snap(coords) if self.snap else coords
-        target = self.signal(points if sampler.follows_signal else points.detach())
-        residual = self.field(points) - target
-        loss = residual.square().mean(-1)
+        points, target = self._look_up(coords)
+        if self.fused is None:
+            error, loss = self._forward_and_backward(batch, points, target)
+        else:
+            # It weighs in between.
+            mark()
+            mark()
+            error, loss = self.fused(sampler, batch, points, target)
         mark()
-        error = residual.detach().abs().mean(-1)
-        weights = sampler.weigh(batch, error)
-        mark()
-        objective = (weights * loss).mean()
-        extra = self._regularization() if self._regularization else None
-        if extra is not None:
-            objective = objective + extra
-        self.optimizer.zero_grad()
-        objective.backward()
-        mark()
-        sampler.update(batch, error, loss=loss.detach())
+        sampler.update(batch, error, loss=loss)
         if not self._checked:
             sampler.check()
             self._checked = True
@@ -133,12 +138,40 @@ class Trainer:
         if self._after_step:
             self._after_step(self.step)
         self.samples += len(coords)
-        self.loss = objective.detach()
-        # Without waiting for the device.
-        bad = torch.where(self.loss.isfinite(), self._first_bad, self.step)
-        self._first_bad = torch.minimum(self._first_bad, bad)
+        if self.fused is None:
+            # Without waiting for the device.
+            bad = torch.where(self.loss.isfinite(), self._first_bad, self.step)
+            self._first_bad = torch.minimum(self._first_bad, bad)
         self.record.add(coords.detach())
         mark()
+
+    def _look_up(self, coords: Coords) -> tuple[Coords, Values]:
+        """Where to train, (N, D), and the signal's values there, (N, C)."""
+        found = self._at_cells(coords) if self._at_cells else None
+        if found is not None:
+            return found
+        points = self.signal.domain.snap(coords) if self.snap else coords
+        return points, self.signal(points if self.sampler.follows_signal else points.detach())
+
+    def _forward_and_backward(
+        self, batch: Batch, points: Coords, target: Values
+    ) -> tuple[PerSample, PerSample]:
+        """Error and loss (N,) of a batch, whose gradient is left behind."""
+        mark = self.timer.mark
+        residual = self.field(points) - target
+        loss = residual.square().mean(-1)
+        mark()
+        error = residual.detach().abs().mean(-1)
+        weights = self.sampler.weigh(batch, error)
+        mark()
+        objective = (weights * loss).mean()
+        extra = self._regularization() if self._regularization else None
+        if extra is not None:
+            objective = objective + extra
+        self.optimizer.zero_grad()
+        objective.backward()
+        self.loss = objective.detach()
+        return error, loss.detach()
 
 
 @dataclass(frozen=True)
