@@ -18,16 +18,17 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
-from softmine.kernels.triton import adam, field_kernels, kernels
+from softmine.kernels.triton import adam, field_kernels, kernels, sampling_kernels
 
 FLOATS = (
     "coords table out grad sums records rate targets density limit weights w1 b1 w2 b2 w3 b3 of_w1 of_b1 of_w2 of_b2 of_w3 "
-    "of_b3 of_features of_values errors losses loss centers values"
+    "of_b3 of_features of_values errors losses loss centers values all_coords all_density all_limit seen counts"
 )
 TYPES = {
     **dict.fromkeys(FLOATS.split(), "*fp32"),
     **{f"{name}{index}": "*fp32" for name in "pgmst" for index in range(8)},
-    **dict.fromkeys(("resolutions", "offsets", "time", "step", "first_bad"), "*i64"),
+    **dict.fromkeys(("resolutions", "offsets", "time", "step", "first_bad", "first"), "*i64"),
+    **dict.fromkeys(("drawn", "key", "counter", "step_out"), "*i64"),
     **dict.fromkeys(("touched", "flags"), "*i32"),
     **dict.fromkeys(("known", "stored"), "*u8"),
     **dict.fromkeys(("factor", "beta1", "beta2", "epsilon", "growth"), "fp32"),
@@ -103,9 +104,26 @@ def variants() -> Iterator[Variant]:
     yield Variant(kernels.scatter, {"DIM": 2, "WIDTH": 2, "BLOCK": 128, **plain})
     for steps, listed, of in ((True, True, {}), (True, False, {}), (True, True, half), (False, True, {})):
         stride = 1 << ((4 if of else 3) * 2 + 1).bit_length()
-        sizes = {"ADAM": steps, "LISTED": listed, "HALF": bool(of), "WIDTH": 2, "STRIDE": stride, "BLOCK": 128}
+        sizes = {
+            "ADAM": steps,
+            "LISTED": listed,
+            "HALF": bool(of),
+            "WIDTH": 2,
+            "STRIDE": stride,
+            "BLOCK": 128,
+        }
         yield Variant(kernels.update_rows, sizes, of, usual=steps and listed and not of)
     yield Variant(adam.adam, {"CLEAR": True, "BLOCK": 256}, usual=True)
+    yield Variant(sampling_kernels.random_numbers, {"UNIFORM": True, "BLOCK": 256}, usual=True)
+    yield Variant(sampling_kernels.random_numbers, {"UNIFORM": False, "BLOCK": 256}, {"out": "*i64"})
+    for on_device in (False, True):
+        where = {"ON_DEVICE": on_device, "BLOCK": 256}
+        of = {"number": "*i64"} if on_device else {}
+        yield Variant(
+            sampling_kernels.take_batch, {"LIMIT": True, "DIM": 2, **where}, of, usual=not on_device
+        )
+        yield Variant(sampling_kernels.note_errors, where, of, usual=not on_device)
+    yield Variant(sampling_kernels.count_cells, {"DIM": 2, "BLOCK": 256}, usual=True)
     yield Variant(field_kernels.finish, {"BLOCK": 256}, usual=True)
     cells = {"DIM": 2, "CHANNELS": 3, "WIDTH": 4, "BLOCK": 128}
     for known in (False, True):

@@ -6,6 +6,7 @@ import torch
 
 from softmine.kernels import reference
 from softmine.kernels.grid import Grid
+from softmine.sampling.random import _STEP, _shift, mixed
 
 
 def rounded(values, product):
@@ -72,5 +73,47 @@ def take_cells(coords, stored, known, centers, values, n0, n1, n2, n3, zero, spa
     values.copy_(torch.where(known[flat].bool().unsqueeze(1), found, 0.0) if KNOWN else found)
 
 
-TWINS = {each.__name__: each for each in (field_step, finish, take_cells)}
+def random_numbers(key, counter, out, count, UNIFORM, **_):
+    bits = mixed(key + (counter + torch.arange(1, count + 1)) * _STEP)
+    out.copy_(_shift(bits, 40).float() * 2.0**-24 if UNIFORM else bits)
+
+
+def take_batch(
+    all_coords,
+    all_density,
+    all_limit,
+    first,
+    number,
+    step,
+    coords,
+    density,
+    limit,
+    step_out,
+    period,
+    LIMIT,
+    **_,
+):
+    turn = (first + number) % period
+    coords.copy_(all_coords[turn][0])
+    density.copy_(all_density[turn][0])
+    if LIMIT:
+        limit.copy_(all_limit[turn][0])
+    step_out.copy_(step)
+
+
+def note_errors(errors, seen, first, number, drawn, period, ON_DEVICE, **_):
+    if not ON_DEVICE or number >= drawn - period:
+        seen[(first + number) % period] = torch.where((errors >= 0) & errors.isfinite(), errors, 0.0)
+
+
+def count_cells(coords, counts, n0, n1, n2, n3, m0, m1, m2, m3, DIM, **_):
+    flat = torch.zeros(len(coords), dtype=torch.int64)
+    for axis, (fine, coarse) in enumerate(((n0, m0), (n1, m1), (n2, m2), (n3, m3))[:DIM]):
+        place = (coords[:, axis] * fine).long().clamp(0, fine - 1)
+        flat = flat * coarse + (2 * place + 1) * coarse // (2 * fine)
+    counts.scatter_add_(0, flat, torch.ones(len(coords)))
+
+
+_ALL = (field_step, finish, take_cells, random_numbers, take_batch, note_errors, count_cells)
+TWINS = {each.__name__: each for each in _ALL}
 """By the name of the kernel."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from softmine.errors import SoftmineError, warn_once
 
 VARIABLE = "SOFTMINE_KERNELS"
+_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 BACKENDS = ("torch", "numba", "triton")
 
 
@@ -26,6 +27,18 @@ def backend_for(coords: Tensor, table: Tensor, features: int = 1) -> str:
     # A tracer looks through a cache, and warns that it does; a graph chooses once anyhow.
     choose = _choose if torch.compiler.is_compiling() else _chosen
     return choose(os.environ.get(VARIABLE, ""), table.device.type, coords.dtype, table.dtype, features)
+
+
+def bookkeeping_on_device(like: Tensor) -> bool:
+    """Whether Triton's kernels do the small work beside a field on the device of ``like``, not traced.
+
+    Asked at every step: on a CPU it costs nothing, unless Triton's interpreter is to run there.
+    """
+    if not (like.is_cuda or _INTERPRETED) or torch.compiler.is_compiling():
+        return False
+    return (
+        _chosen(os.environ.get(VARIABLE, ""), like.device.type, torch.float32, torch.float32, 1) == "triton"
+    )
 
 
 def _choose(forced: str, device: str, coords: torch.dtype, table: torch.dtype, features: int) -> str:

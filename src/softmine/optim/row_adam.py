@@ -170,6 +170,7 @@ class RowAdam(torch.optim.Optimizer):
                 loss = closure()
         if hasattr(self, "found_inf") and not self._unscale():
             return loss
+        self._count_step()
         for group in self.param_groups:
             if self._rows and group["memory"] is not None:
                 self._grow_momentum(group)
@@ -286,7 +287,6 @@ class RowAdam(torch.optim.Optimizer):
         if self._counts_on_device(group):
             from softmine.kernels.triton.adam import Moments, update
 
-            torch._foreach_add_(steps, 1)  # pyright: ignore[reportPrivateImportUsage]
             rule = AdamRule(group["betas"], group["eps"], 0, memory=group["memory"] if self._rows else None)
             each = [Moments(*item) for item in zip(params, gradients, means, squares, steps, strict=True)]
             owned = [item.parameter in self._owned for item in each]
@@ -310,6 +310,19 @@ class RowAdam(torch.optim.Optimizer):
             )
         memory = min(max(group["steps"] // GROWTH, 1), group["memory"])
         group["betas"] = (1.0 - 1.0 / memory, group["betas"][1])
+
+    def _count_step(self) -> None:
+        """Counts this step of all that kernels step, in one launch."""
+        counts: list[Tensor] = []
+        for group in self.param_groups:
+            if group["row_wise"]:
+                rows = [self._rows[table] for table in group["params"]]
+                counts += [each.time for each in rows if each.counts_on_device and each.pending]
+            elif group["params"] and self._counts_on_device(group):
+                some = [parameter for parameter in group["params"] if parameter.grad is not None]
+                counts += [(self.state[parameter] or self._start(parameter))["step"] for parameter in some]
+        if counts:
+            torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateImportUsage]
 
     def _counts_on_device(self, group: dict[str, Any]) -> bool:
         """Whether Triton's kernels step the parameters of a group: they read steps and rate where these are."""

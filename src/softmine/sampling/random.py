@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from softmine.checks import out_of_range
 from softmine.domain import Coords
+from softmine.kernels import bookkeeping_on_device
 
 
 def _signed(value: int) -> int:
@@ -75,10 +76,20 @@ class RandomStream(nn.Module):
 
     def bits(self, count: int) -> Tensor:
         """The next ``count`` words of 64 random bits, int64 (count,)."""
+        if bookkeeping_on_device(self.key):
+            from softmine.kernels.triton.sampling import random_words
+
+            words = random_words(self.key, self.counter, count)
+            self.skip(count)
+            return words
         return mixed(self._places(count))
 
     def peek(self, count: int) -> Tensor:
         """What ``bits(count)`` would give, without taking it."""
+        if bookkeeping_on_device(self.key):
+            from softmine.kernels.triton.sampling import random_words
+
+            return random_words(self.key, self.counter, count)
         return mixed(self._ahead(count))
 
     def skip(self, count: int) -> None:
@@ -87,6 +98,12 @@ class RandomStream(nn.Module):
 
     def uniform(self, n: int, dim: int, dtype: torch.dtype = torch.float32) -> Coords:
         """Uniform numbers in [0, 1), shape (n, dim); 24 random bits each, 53 for float64."""
+        if dtype == torch.float32 and bookkeeping_on_device(self.key):
+            from softmine.kernels.triton.sampling import uniform_numbers
+
+            numbers = uniform_numbers(self.key, self.counter, n * dim).view(n, dim)
+            self.skip(n * dim)
+            return numbers
         digits = 53 if dtype == torch.float64 else 24
         places = self._places(n * dim)
         bits = _shift(mixed(places) if digits > 31 else _mix_upper(places), 64 - digits)

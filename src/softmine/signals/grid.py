@@ -17,7 +17,7 @@ from torch.autograd import forward_ad
 
 from softmine.checks import out_of_range
 from softmine.domain import Box, Cells, Coords, SoftmineError, Values
-from softmine.kernels import backend_for
+from softmine.kernels import bookkeeping_on_device
 
 G = TypeVar("G", bound="GridSignal")
 Number = int | float
@@ -141,7 +141,7 @@ class GridSignal(torch.nn.Module):
         check_coords(coords, self.domain.dim, self.takes)
         if coords.requires_grad or not self.in_memory or self._work != torch.float32:
             return None
-        if type(coords) is not Tensor or backend_for(coords, coords) != "triton":
+        if coords.dtype != torch.float32 or not bookkeeping_on_device(coords):
             return None
         from softmine.kernels.triton.cells import STORED, gather_cells
 

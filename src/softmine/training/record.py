@@ -11,6 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from softmine.domain import Box, Coords
+from softmine.kernels import bookkeeping_on_device
 
 MOST_CELLS = 96
 EVERY = 4
@@ -39,6 +40,11 @@ class SampleRecord:
         """Counts coordinates (N, D)."""
         self._drawn += 1
         if self._drawn % EVERY == 1:
+            if bookkeeping_on_device(coords):
+                from softmine.kernels.triton.sampling import count_cells
+
+                count_cells(coords, self.domain.shape, self.grid.shape, self.counts)
+                return
             cells = torch.zeros(len(coords), dtype=torch.int64, device=coords.device)
             for axis, (fine, size) in enumerate(zip(self.domain.shape, self.grid.shape, strict=True)):
                 place = (coords[:, axis] * fine).long().clamp_(0, fine - 1)

@@ -12,7 +12,7 @@ from torch import nn
 
 from softmine.domain import Coords, PerSample, SoftmineError, Values
 from softmine.fields import HashGridField
-from softmine.kernels import backend_for
+from softmine.kernels import bookkeeping_on_device
 from softmine.optim import SCHEDULES, RowAdam
 from softmine.sampling import Sampler
 from softmine.sampling.base import Batch
@@ -84,7 +84,7 @@ class Trainer:
         self._after_step = follows.after_step if follows else None
         self._first_bad = torch.full((), torch.iinfo(torch.int64).max, device=device)
         at_cells, like = able(signal, KnownAtCells), torch.empty(0, device=device)
-        by_cell = snap and at_cells is not None and backend_for(like, like) == "triton"
+        by_cell = snap and at_cells is not None and bookkeeping_on_device(like)
         self._at_cells = at_cells.at_cells if at_cells is not None and by_cell else None
         self.fused: FusedStep | None = None
         if self._regularization is None and not why_not_fused(self.field):

@@ -111,7 +111,8 @@ class Rows(Records):
     ) -> None:
         """One step of Adam on the touched rows of the table (R, F), in place; forgets the gradient.
 
-        ``dense`` is an ordinary gradient (R, F) to be added; where it is zero it touches no row. A recorded graph sees the
+        ``dense`` is an ordinary gradient (R, F) to be added; where it is zero it touches no row. Where a gradient is pending,
+        ``time`` counts this step already. A recorded graph sees the
         steps and the rate change, where that is a tensor () on the device.
         """
         if dense is not None:
@@ -119,10 +120,9 @@ class Rows(Records):
             touched = (dense != 0).any(1)
             self.records[:, 2 * width : 3 * width] += dense
             self.flags[:, 3 * width + 1] |= touched
-            self.time += 1 if self.pending else touched.any()
+            if not self.pending:
+                self.time += touched.any()
             self._marked = True
-        elif self.pending:
-            self.time += 1
         if self.pending:
             self._update(table, rate, rule)
 

@@ -17,8 +17,18 @@ from softmine.kernels.touched_rows import STAMPS
 
 VARYING = frozenset(
     (
-        *("points", "levels", "table_size", "dense_levels", "count", "momentum_rows", "memory"),
-        *(f"n{index}" for index in range(8)),
+        *(
+            "points",
+            "levels",
+            "table_size",
+            "dense_levels",
+            "count",
+            "momentum_rows",
+            "memory",
+            "number",
+            "period",
+        ),
+        *(f"{name}{index}" for name in "nm" for index in range(8)),
     )
 )
 """Numbers that differ between batches, fields and steps. Triton would compile a version for 1 and one for multiples of 16, in the middle of

@@ -72,6 +72,10 @@ class Supply(nn.Module):
         self._ask()
         return number >= self._drawn_on_host - period
 
+    def may_have(self, number: int | Tensor, period: int) -> bool:
+        """As ``has``, without a launch: true where only the device can tell."""
+        return isinstance(number, Tensor) or bool(self.has(number, period))
+
     def _ask(self) -> None:
         """Brings the host's counts up to date, where a device may know better."""
         if not in_graph(self.taken) and (self._graphed or self.taken.device.type == "cpu"):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from softmine.checks import check_count, check_not_negative, check_positive, check_share, check_truth
 from softmine.domain import Box, PerSample, SoftmineError
+from softmine.kernels import bookkeeping_on_device
 from softmine.sampling.base import Batch, Probe, Sampler, check_size
 from softmine.sampling.density.map_cells import MapCells, map_shape
 from softmine.sampling.density.piecewise import PiecewiseConstant
@@ -158,9 +159,20 @@ class QuotaMap(Sampler):
         """New samples, uniform within the map cells drawn unless ``snapped``; ``probe`` is not used."""
         if self.diffusion.supply.used_up:
             self._renew()
+        if bookkeeping_on_device(self.seen):
+            return self._take_in_one_launch()
         coords, density, number = self.diffusion.take()
         limit = None if self.limit is None else row(self.limit, self.diffusion.turn(number))
         return LimitedBatch(coords, self.step.clone(), density, number=number, limit=limit)
+
+    def _take_in_one_launch(self) -> LimitedBatch:
+        from softmine.kernels.triton.sampling import take_batch
+
+        ahead = self.diffusion
+        number = ahead.supply.take()
+        taken = take_batch(ahead.coords, ahead.density, self.limit, ahead.first, number, self.step)
+        coords, density, limit, step = taken
+        return LimitedBatch(coords, step, density, number=number, limit=limit)
 
     @torch.no_grad()
     def weigh(self, batch: Batch, error: PerSample) -> PerSample:
@@ -206,6 +218,11 @@ class QuotaMap(Sampler):
     ) -> None:
         """Notes the error for the map, which takes it up when the next batches are drawn."""
         check_size(batch, self.batch_size)
+        if bookkeeping_on_device(self.seen) and self.diffusion.supply.may_have(batch.number, self.period):
+            from softmine.kernels.triton.sampling import note_errors
+
+            note_errors(error, self.seen, self.diffusion.first, batch.number, self.diffusion.supply.drawn)
+            return
         # What is no number tells that nothing can be learned there.
         error = torch.where((error >= 0) & (error < math.inf), error, 0.0)
         current = self.diffusion.supply.has(batch.number, self.period)
