@@ -58,18 +58,14 @@ def note_errors(
 
     A number on the device may be that of a batch that was drawn before these: its errors are left out.
     """
-    if ON_DEVICE:
-        index = tl.load(number)
-        current = index >= tl.load(drawn) - period
-    else:
-        index = number
-        current = True
+    index = tl.load(number) if ON_DEVICE else number
+    oldest = tl.load(drawn) - period if ON_DEVICE else 0
     turn = (tl.load(first) + index) % period
     item = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = item < points
     error = tl.load(errors + item, mask=inside, other=0.0)
     error = tl.where((error >= 0.0) & (error < float("inf")), error, 0.0)
-    tl.store(seen + turn * points + item, error, mask=inside & current)
+    tl.store(seen + turn * points + item, error, mask=inside & (tl.zeros((BLOCK,), tl.int64) + index >= oldest))
 
 
 @compiled
