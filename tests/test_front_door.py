@@ -24,7 +24,7 @@ ALLOWED = {
     "masks": {"errors"},
     "domain": {"errors", "masks"},
     "kernels": {"errors"},
-    "sampling": GROUND,
+    "sampling": GROUND | {"kernels"},
     "optim": GROUND | {"kernels"},
     "fields": GROUND | {"kernels"},
     "signals": GROUND | {"kernels"},

@@ -74,7 +74,8 @@ class RowAdam(torch.optim.Optimizer):
             gives all levels momentum.
         table_rate: factor on the learning rate of tables, at least 0.
         memory: steps that first moments remember at most, at least 1, in a field with tables. None keeps ``betas`` as they
-            are, as a CUDA graph needs, which would freeze them.
+            are. In a recorded CUDA graph they grow where Triton's kernels step all parameters, from the steps that the device
+            counts, and nowhere else: there give None.
         row_gradients: take the gradient of tables from the encoding's backward, not from ``table.grad``.
 
     Raises:

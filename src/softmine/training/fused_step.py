@@ -51,7 +51,10 @@ class FusedStep:
     Attributes:
         loss: mean weighted loss of the last batch, ().
         first_bad: number of the first step whose loss was not finite, or the largest int64, ().
+        product: precision of matrix products: ``bf16``, ``tf32`` or ``ieee``; all are summed in float32.
     """
+
+    product = "bf16"
 
     def __init__(self, field: HashGridField, optimizer: RowAdam) -> None:
         self.field = field
@@ -81,9 +84,9 @@ class FusedStep:
         model = (at, values, encoding.table.detach(), encoding.grid, self.layers)
         weighting = _weighting(sampler, batch)
         if weighting is None:
-            seen = field_step(*model, weighting=Weighting(batch.step))
+            seen = field_step(*model, weighting=Weighting(batch.step), product=self.product)
             weighting = Weighting(batch.step, given=sampler.weigh(batch, seen.error))
-        found = field_step(*model, weighting=weighting, gradients=self.gradients)
+        found = field_step(*model, weighting=weighting, gradients=self.gradients, product=self.product)
         encoding.add_gradient(found.of_features, at)
         if points.requires_grad:
             points.backward(gradient_of_coords(found.of_features, at, encoding.table, encoding.grid))

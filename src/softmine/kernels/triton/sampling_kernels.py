@@ -65,7 +65,9 @@ def note_errors(
     inside = item < points
     error = tl.load(errors + item, mask=inside, other=0.0)
     error = tl.where((error >= 0.0) & (error < float("inf")), error, 0.0)
-    tl.store(seen + turn * points + item, error, mask=inside & (tl.zeros((BLOCK,), tl.int64) + index >= oldest))
+    tl.store(
+        seen + turn * points + item, error, mask=inside & (tl.zeros((BLOCK,), tl.int64) + index >= oldest)
+    )
 
 
 @compiled
