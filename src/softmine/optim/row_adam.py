@@ -313,7 +313,7 @@ class RowAdam(torch.optim.Optimizer):
         group["betas"] = (1.0 - 1.0 / memory, group["betas"][1])
 
     def _count_step(self) -> None:
-        """Counts this step of all that kernels step, in one launch."""
+        """Counts this step of all that kernels step, in one launch for each type of count."""
         counts: list[Tensor] = []
         for group in self.param_groups:
             if group["row_wise"]:
@@ -322,8 +322,10 @@ class RowAdam(torch.optim.Optimizer):
             elif group["params"] and self._counts_on_device(group):
                 some = [parameter for parameter in group["params"] if parameter.grad is not None]
                 counts += [(self.state[parameter] or self._start(parameter))["step"] for parameter in some]
-        if counts:
-            torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateImportUsage]
+        for kind in {count.dtype for count in counts}:
+            # Torch adds to tensors of different types one by one.
+            some = [count for count in counts if count.dtype == kind]
+            torch._foreach_add_(some, 1)  # pyright: ignore[reportPrivateImportUsage]
 
     def _counts_on_device(self, group: dict[str, Any]) -> bool:
         """Whether Triton's kernels step the parameters of a group: they read steps and rate where these are."""

@@ -59,7 +59,7 @@ def _adam(
     """One step of Adam on a block of one parameter."""
     item = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = item < count
-    now = tl.load(step)
+    now = tl.load(step).to(tl.float32)
     first = _first_beta(beta1, now - 1, memory, growth)
     slope = tl.load(gradient + item, mask=inside, other=0.0)
     smooth = first * tl.load(mean + item, mask=inside, other=0.0) + (1.0 - first) * slope
