@@ -9,10 +9,12 @@ pytest.importorskip("triton", reason="a step is fused only where triton is insta
 
 from gpu.fake_gpu import FakeGpu
 from gpu.training import field_of, image_of
+from softmine import Box
 from softmine.optim import CapturedStep
 from softmine.registry import create
 from softmine.training.budget import Budget
-from softmine.training.trainer import Trainer
+from softmine.training.record import SampleRecord
+from softmine.training.trainer import Diverged, Trainer
 
 EAGER = {"uniform": 12, "auto": 12, "shuffled": 14}
 """Most launches of a step, drawing ahead left out: raise none without a reason."""
@@ -73,3 +75,31 @@ def test_a_recorded_fused_step_learns_what_an_eager_one_does(name):
             if isinstance(call, CapturedStep):
                 assert len(call._graph.nodes) <= RECORDED[name]
     torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+def test_a_diverged_step_is_named_although_the_sampler_was_used_before():
+    with FakeGpu():
+        trainer = trainer_of("uniform")
+        for _ in range(5):
+            batch = trainer.sampler.draw()
+            trainer.sampler.update(batch, torch.zeros(64, device="cuda"))
+        trainer.advance(lambda: trainer.step >= 2)
+        with torch.no_grad():
+            trainer.fused.layers[-1].fill_(float("nan"))
+        with pytest.raises(Diverged) as found:
+            trainer.advance(lambda: trainer.step >= 4)
+    assert found.value.step == 3
+
+
+def test_samples_are_counted_as_on_the_cpu():
+    domain = Box((200, 130))
+    coords = torch.rand(500, 2, generator=torch.Generator().manual_seed(0))
+    wanted = SampleRecord(domain, torch.device("cpu"))
+    wanted.add(coords)
+    with FakeGpu() as gpu:
+        record = SampleRecord(domain, torch.device("cuda"))
+        record.add(coords.cuda())
+        assert gpu.launches["triton count_cells"] == 1
+        counts = record.counts.cpu()
+    assert torch.equal(counts, wanted.counts)
+    assert counts.max() > 1

@@ -50,7 +50,7 @@ class FusedStep:
 
     Attributes:
         loss: mean weighted loss of the last batch, ().
-        first_bad: number of the first step whose loss was not finite, or the largest int64, ().
+        first_bad: updates of the sampler with the first batch whose loss was not finite, or the largest int64, ().
         product: precision of matrix products: ``bf16``, ``tf32`` or ``ieee``; all are summed in float32.
     """
 
@@ -80,7 +80,7 @@ class FusedStep:
         from softmine.kernels.triton.field_step import Weighting, field_step, finish
 
         encoding = self.field.encoding
-        at, values = points.detach(), target.detach()
+        at, values = points.detach(), target.detach().float()
         model = (at, values, encoding.table.detach(), encoding.grid, self.layers)
         weighting = _weighting(sampler, batch)
         if weighting is None:
@@ -91,7 +91,7 @@ class FusedStep:
         if points.requires_grad:
             points.backward(gradient_of_coords(found.of_features, at, encoding.table, encoding.grid))
         if target.requires_grad:
-            target.backward(-found.of_values)
+            target.backward(-found.of_values.to(target.dtype))
         finish(found.sums, len(at), batch.step, self.loss, self.first_bad)
         return found.error, found.loss
 

@@ -109,6 +109,9 @@ class Trainer:
                 self._train_step()
         self.timer.read()
         first_bad = int(self._first_bad.item())
+        if self.fused is not None:
+            # It counts updates of the sampler, which may have seen some before.
+            first_bad += self.step - self.sampler.updates
         if first_bad <= self.step:
             raise Diverged(first_bad)
 
