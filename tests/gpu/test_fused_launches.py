@@ -9,7 +9,7 @@ pytest.importorskip("triton", reason="a step is fused only where triton is insta
 
 from gpu.fake_gpu import FakeGpu
 from gpu.training import field_of, image_of
-from softmine import Box
+from softmine import Box, Siren, fit
 from softmine.optim import CapturedStep
 from softmine.registry import create
 from softmine.training.budget import Budget
@@ -33,6 +33,7 @@ def test_a_fused_step_starts_few_kernels_and_never_waits(name):
     with FakeGpu() as gpu:
         trainer, each = trainer_of(name), []
         assert trainer.fused is not None
+        assert trainer.not_fused == ""
         with trainer.clock:
             for _ in range(5):
                 trainer._train_step()
@@ -75,6 +76,14 @@ def test_a_recorded_fused_step_learns_what_an_eager_one_does(name):
             if isinstance(call, CapturedStep):
                 assert len(call._graph.nodes) <= RECORDED[name]
     torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+def test_what_is_not_fused_says_why():
+    with FakeGpu():
+        fitted = fit(Siren(2, 3), image_of(), "uniform", steps=2, device="cuda")
+        assert "HashGridField" in fitted.not_fused
+        assert fit(field_of(), image_of(), "uniform", steps=2, device="cuda").not_fused == ""
+    assert "Triton" in fit(field_of(), image_of(), "uniform", steps=2, device="cpu").not_fused
 
 
 def test_a_diverged_step_is_named_although_the_sampler_was_used_before():

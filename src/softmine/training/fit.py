@@ -35,11 +35,13 @@ class Fitted:
         field: the trained field, on the device it was trained on.
         sampler: what chose the coordinates, as it is at the end.
         curve: points in order, the last at the end.
+        not_fused: why a step took many launches, not the few of ``training/fused_step.py``, as on every CPU; empty where it took few.
     """
 
     field: nn.Module
     sampler: Sampler
     curve: list[Point[float | None]] = dataclasses.field(default_factory=list)
+    not_fused: str = ""
 
     @property
     def device(self) -> torch.device:
@@ -145,7 +147,7 @@ def fit(
         snap=snap,
     )
     _check_field(trainer.field, source)
-    fitted = Fitted(trainer.field, chosen)
+    fitted = Fitted(trainer.field, chosen, not_fused=trainer.not_fused)
 
     def measure(field: nn.Module) -> float | None:
         return None if evaluate is None else _number(evaluate(field))

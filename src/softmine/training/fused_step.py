@@ -19,6 +19,8 @@ from softmine.sampling.quota_map.sampler import LimitedBatch
 def why_not_fused(field: nn.Module) -> str:
     """What keeps a field from ``FusedStep``, as the end of a sentence, or nothing: the one place where that is decided.
 
+    ``Trainer.not_fused`` and ``Fitted.not_fused`` say it of a run.
+
     Only the gradient, not the field, is another: matrix products of bfloat16, summed in float32.
     """
     if type(field) is not HashGridField or field._forward_hooks or field._forward_pre_hooks:

@@ -53,6 +53,10 @@ class Trainer:
             interpolation between them too.
 
     A field may be ``Regularized`` and ``FollowsSteps`` (``training/protocols.py``).
+
+    Attributes:
+        fused: makes forward and backward in a few launches (``training/fused_step.py``), or None.
+        not_fused: why there is none, which is what stands against the field; empty where there is.
     """
 
     def __init__(
@@ -87,7 +91,8 @@ class Trainer:
         by_cell = snap and at_cells is not None and bookkeeping_on_device(like)
         self._at_cells = at_cells.at_cells if at_cells is not None and by_cell else None
         self.fused: FusedStep | None = None
-        if self._regularization is None and not why_not_fused(self.field):
+        self.not_fused = "it regularizes itself" if self._regularization else why_not_fused(self.field)
+        if not self.not_fused:
             self.fused = FusedStep(cast(HashGridField, self.field), self.optimizer)
             self.loss, self._first_bad = self.fused.loss, self.fused.first_bad
         self._checked = False
