@@ -72,21 +72,22 @@ def note_errors(
 
 @compiled
 def count_cells(
-    coords, counts, points, n0, n1, n2, n3, m0, m1, m2, m3, DIM: tl.constexpr, BLOCK: tl.constexpr
-):
-    """Adds one to the count of the cell, of m along each axis, in which the center of that lies, of n, which holds each coordinate."""
+    coords, counts, points, fine0, fine1, fine2, fine3, coarse0, coarse1, coarse2, coarse3,
+    DIM: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Adds one to the count of the coarse cell in which the center of the fine one lies that holds each coordinate."""
     point = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = point < points
     flat = tl.zeros((BLOCK,), tl.int64)
     for axis in tl.static_range(DIM):
         if axis == 0:
-            fine, coarse = n0, m0
+            fine, coarse = fine0, coarse0
         elif axis == 1:
-            fine, coarse = n1, m1
+            fine, coarse = fine1, coarse1
         elif axis == 2:
-            fine, coarse = n2, m2
+            fine, coarse = fine2, coarse2
         else:
-            fine, coarse = n3, m3
+            fine, coarse = fine3, coarse3
         x = tl.load(coords + point * DIM + axis, mask=inside, other=0.0)
         place = tl.minimum(tl.maximum((x * fine.to(tl.float32)).to(tl.int64), 0), fine - 1)
         flat = flat * coarse + (2 * place + 1) * coarse // (2 * fine)
