@@ -39,8 +39,8 @@ SHAPES = ((1, 1), (2, 2), (3, 2), (4, 8))
 """Axes and features of hash grids."""
 TARGETS = (80, 90, 100)
 """An A100, H100, B200 and what is of their generation."""
-BLOCKS = {80: (32, 4, 40), 90: (128, 8, 0), 100: (128, 8, 0)}
-"""Points and warps of a program of ``field_step``, and instructions that it spills, on each."""
+BLOCKS = {80: (32, 4, 162), 90: (128, 8, 0), 100: (32, 4, 4)}
+"""Points and warps of a program of ``field_step``, and instructions that it spills, on each (the most of Triton 3.0, 3.7 and 3.9)."""
 OWN = ("MEMBAR.ALL.CTA", "FENCE.VIEW.ASYNC")
 """Fences that wait for the program's own memory only, as matrix products need."""
 

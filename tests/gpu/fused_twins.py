@@ -106,9 +106,10 @@ def note_errors(errors, seen, first, number, drawn, period, ON_DEVICE, **_):
         seen[(first + number) % period] = torch.where((errors >= 0) & errors.isfinite(), errors, 0.0)
 
 
-def count_cells(coords, counts, n0, n1, n2, n3, m0, m1, m2, m3, DIM, **_):
+def count_cells(coords, counts, DIM, **given):
     flat = torch.zeros(len(coords), dtype=torch.int64)
-    for axis, (fine, coarse) in enumerate(((n0, m0), (n1, m1), (n2, m2), (n3, m3))[:DIM]):
+    for axis in range(DIM):
+        fine, coarse = given[f"fine{axis}"], given[f"coarse{axis}"]
         place = (coords[:, axis] * fine).long().clamp(0, fine - 1)
         flat = flat * coarse + (2 * place + 1) * coarse // (2 * fine)
     counts.scatter_add_(0, flat, torch.ones(len(coords)))

@@ -104,9 +104,10 @@ def test_a_kernel_runs_on_the_gpu_of_its_memory(gpu):
     from softmine.kernels.triton import kernels
 
     rows = torch.zeros(4, 8, device="cuda:1")
-    arguments = (rows, rows, rows.view(torch.int32), torch.zeros(1, dtype=torch.int64, device="cuda:1"), 1)
-    numbers = (rows[0, 0], rows[0, 0], rows, 7, 0.0, 0.0, 0.0, 0)
-    constants = {"ADAM": False, "HALF": False, "WIDTH": 2, "STRIDE": 8, "BLOCK": 128}
+    time = torch.zeros(1, dtype=torch.int64, device="cuda:1")
+    arguments = (rows, rows, rows.view(torch.int32), time, 1, time, rows[0, 0])
+    numbers = (1.0, 0.0, 0.0, 1e-8, 0, 5.0, 0)
+    constants = {"ADAM": False, "LISTED": True, "HALF": False, "WIDTH": 2, "STRIDE": 8, "BLOCK": 128}
     with torch.cuda.device(1):
         kernels.update_rows[(1,)](*arguments, *numbers, **constants)
     with pytest.raises(WrongDevice, match="is launched on cuda:0"):

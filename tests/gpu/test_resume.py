@@ -2,6 +2,7 @@
 
 import numpy as np
 import PIL.Image
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -23,7 +24,9 @@ def resumed(path, out, devices):
     return load_file(max(out.rglob("*.safetensors")))
 
 
-def test_a_run_is_resumed_on_another_device(tmp_path):
+@pytest.mark.parametrize("kernels", ["torch", ""])
+def test_a_run_is_resumed_on_another_device(kernels, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTMINE_KERNELS", kernels)
     path = tmp_path / "p.png"
     pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
     PIL.Image.fromarray(pixels).save(path)
@@ -32,5 +35,10 @@ def test_a_run_is_resumed_on_another_device(tmp_path):
     assert moved.keys() == stayed.keys()
     assert moved["sampler.step"] == 13
     for name in moved:
-        if name.startswith(("field", "sampler")):
+        if not name.startswith(("field", "sampler")):
+            continue
+        if kernels:
             torch.testing.assert_close(moved[name], stayed[name], rtol=1e-2, atol=1e-4)
+        else:
+            # The fused step's products are of bfloat16.
+            assert (moved[name] - stayed[name]).norm() <= 0.15 * stayed[name].norm()

@@ -146,8 +146,8 @@ def finish(sums: Tensor, points: int, step: Tensor, loss: Tensor, first_bad: Ten
 
 
 def _shape(coords: Tensor) -> tuple[int, int]:
-    """Points of a program and its warps: as many as need no more registers than there are (docs: tests/gpu)."""
-    if coords.is_cuda and torch.cuda.get_device_capability(coords.device)[0] >= 9:
+    """Points of a program and its warps: as many as need hardly more registers than there are (docs: tests/gpu)."""
+    if coords.is_cuda and torch.cuda.get_device_capability(coords.device)[0] == 9:
         return 128, 8
-    # Before Hopper operands of matrix products are in registers.
+    # Elsewhere operands of matrix products are in registers; where they need not be, on Blackwell, Triton 3.7 cannot compile it.
     return 32, 4
