@@ -25,6 +25,7 @@ import contextlib
 import functools
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,7 @@ class FakeGpu:
     def __init__(self, count: int = 1) -> None:
         self.count, self.current = count, 0
         self.recording: Recording | None = None
+        self.wait_warns: str | int = 0
         self._lock = threading.RLock()
         self._stack = contextlib.ExitStack()
         self.reset()
@@ -292,6 +294,8 @@ class FakeGpu:
             "stream": lambda stream: contextlib.nullcontext(),
             "CUDAGraph": Graph,
             "graph": functools.partial(recorded, self),
+            "get_sync_debug_mode": lambda: self.wait_warns,
+            "set_sync_debug_mode": lambda mode: setattr(self, "wait_warns", mode if mode != "default" else 0),
             "is_current_stream_capturing": lambda: self.recording is not None,
         }
 
@@ -320,6 +324,8 @@ class FakeGpu:
         if self.recording is not None:
             raise RuntimeError(f"operation not permitted when stream is capturing: {what} at {place()}")
         self.waits[f"{what} at {place()}"] += 1
+        if self.wait_warns:
+            warnings.warn(f"called a synchronizing CUDA operation: {what} at {place()}", stacklevel=2)
 
     def launch(self, name: str, count: int = 1) -> None:
         """Notes that a kernel starts."""

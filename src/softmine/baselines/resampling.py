@@ -81,6 +81,7 @@ class Resampling(Sampler):
         (tensor(True), tensor(True))
     """
 
+    recordable = True
     needs_probe = True
     survivors: Tensor
     density: Tensor

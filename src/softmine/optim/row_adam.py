@@ -74,8 +74,8 @@ class RowAdam(torch.optim.Optimizer):
             gives all levels momentum.
         table_rate: factor on the learning rate of tables, at least 0.
         memory: steps that first moments remember at most, at least 1, in a field with tables. None keeps ``betas`` as they
-            are. In a recorded CUDA graph they grow where Triton's kernels step all parameters, from the steps that the device
-            counts, and nowhere else: there give None.
+            are. In a CUDA graph they grow by themselves where Triton's kernels step all parameters, from the steps that the
+            device counts; elsewhere ``CapturedStep`` records the step anew for each.
         row_gradients: take the gradient of tables from the encoding's backward, not from ``table.grad``.
 
     Raises:
@@ -93,6 +93,7 @@ class RowAdam(torch.optim.Optimizer):
 
     # So that a GradScaler calls ``step`` and lets it say what the scaler cannot see.
     _step_supports_amp_scaling = True
+    _followed = False
     _waiting: list[tuple[Tensor, Any, bool]] | None = None
     """Tables to be taken when all groups of a new optimizer are known to be good."""
 
@@ -111,6 +112,7 @@ class RowAdam(torch.optim.Optimizer):
         self._rows: dict[Tensor, Any] = {}
         self._gradients: dict[Tensor, RowGradient] = {}
         self._owned: dict[Tensor, Tensor] = {}
+        self._recorded_steps = 0
         self._waiting = []
         defaults = {"lr": lr, "betas": betas, "eps": eps, "batch_size": batch_size, "table_rate": table_rate}
         # "fused" is of torch's Adam: where torch keeps the step of a loaded state.
@@ -163,7 +165,8 @@ class RowAdam(torch.optim.Optimizer):
         """Updates the parameters and uses the gradient of tables up; returns what ``closure`` returned.
 
         Raises:
-            SoftmineError: a CUDA graph would freeze the momentum, or another RowAdam took a table over.
+            SoftmineError: a CUDA graph would freeze the momentum, as nobody has it recorded anew, or another RowAdam took a table
+                over.
         """
         loss = None
         if closure is not None:
@@ -172,15 +175,40 @@ class RowAdam(torch.optim.Optimizer):
         if hasattr(self, "found_inf") and not self._unscale():
             return loss
         self._count_step()
+        recording = self._recording
         for group in self.param_groups:
-            if self._rows and group["memory"] is not None:
-                self._grow_momentum(group)
-            group["steps"] += 1
+            if self._grows(group):
+                self._grow_momentum(group, recording)
+            # A recording does nothing yet: each replay of it is counted.
+            group["steps"] += not recording
             if group["row_wise"]:
                 self._step_rows(group)
             else:
                 self._step_dense(group)
+        self._recorded_steps += recording
         return loss
+
+    def recording_key(self) -> tuple[object, ...]:
+        """Numbers that a CUDA graph of the next step freezes: where they change, it must be recorded anew (``CapturedStep``)."""
+        return tuple(
+            (
+                self._frozen_betas(group),
+                *(group[name] for name in ("eps", "table_rate", "memory", "row_gradients")),
+                len(group["params"]),
+            )
+            for group in self.param_groups
+        )
+
+    def start_recording(self) -> None:
+        """A CUDA graph of a step is about to be recorded by who counts its replays and records it anew when ``recording_key`` changes."""
+        self._recorded_steps, self._followed = 0, True
+
+    def count_replay(self) -> None:
+        """Notes on the host what a replay of the recorded step does."""
+        for group in self.param_groups:
+            group["steps"] += self._recorded_steps
+            if self._grows(group):
+                group["betas"] = self._betas(group, -1)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Discards the gradient of every parameter."""
@@ -230,11 +258,16 @@ class RowAdam(torch.optim.Optimizer):
             if mine["row_wise"]
             for number, table in zip(saved["params"], mine["params"], strict=False)
         }
+        rates = [group["lr"] if isinstance(group["lr"], Tensor) else None for group in self.param_groups]
         # Torch would turn the moments of a float16 table into float16 and drop the views.
         dense = {number: state for number, state in state_dict["state"].items() if number not in numbers}
         super().load_state_dict({**state_dict, "state": dense, "param_groups": groups})
-        for group in self.param_groups:
+        for group, rate in zip(self.param_groups, rates, strict=True):
             group["betas"] = tuple(group["betas"])
+            if rate is not None:
+                # Where a recorded step looks.
+                rate.fill_(float(group["lr"]))
+                group["lr"] = rate
         for number, table in numbers.items():
             self._load_rows(table, number, state_dict["state"].get(number, {}))
         order = [p for group in self.param_groups for p in group["params"] if p in self.state]
@@ -245,7 +278,7 @@ class RowAdam(torch.optim.Optimizer):
         super().__setstate__(state)
         if "_rows" in self.__dict__:
             return
-        self._rows, self._gradients, self._owned = {}, {}, {}
+        self._rows, self._gradients, self._owned, self._recorded_steps = {}, {}, {}, 0
         for group in self.param_groups:
             for table in group["params"] if group["row_wise"] else ():
                 saved = self.state.get(table, {})
@@ -301,17 +334,6 @@ class RowAdam(torch.optim.Optimizer):
         rates = {"beta1": beta1, "beta2": beta2, "lr": group["lr"], "eps": group["eps"]}
         adam(params, gradients, means, squares, [], steps, **rates, **fixed)
 
-    def _grow_momentum(self, group: dict[str, Any]) -> None:
-        """Sets the first beta of a group's next step; a device that counts steps does so by itself, in recorded ones too."""
-        params = group["params"]
-        recording = params and params[0].is_cuda and torch.cuda.is_current_stream_capturing()
-        if recording and not self._counts_on_device(group):
-            raise SoftmineError(
-                "a CUDA graph would freeze the momentum that grows: make RowAdam with memory=None, which keeps betas"
-            )
-        memory = min(max(group["steps"] // GROWTH, 1), group["memory"])
-        group["betas"] = (1.0 - 1.0 / memory, group["betas"][1])
-
     def _count_step(self) -> None:
         """Counts this step of all that kernels step, in one launch for each type of count."""
         counts: list[Tensor] = []
@@ -330,11 +352,42 @@ class RowAdam(torch.optim.Optimizer):
     def _counts_on_device(self, group: dict[str, Any]) -> bool:
         """Whether Triton's kernels step the parameters of a group: they read steps and rate where these are."""
         params = group["params"]
-        if group["row_wise"]:
+        if group["row_wise"] or not params:
             return all(self._rows[table].counts_on_device for table in params)
         return backend_for(params[0], params[0]) == "triton" and all(
             parameter.dtype == torch.float32 and parameter.is_contiguous() for parameter in params
         )
+
+    @property
+    def _recording(self) -> bool:
+        first = next((parameter for group in self.param_groups for parameter in group["params"]), None)
+        return first is not None and first.is_cuda and torch.cuda.is_current_stream_capturing()
+
+    def _grows(self, group: dict[str, Any]) -> bool:
+        """Whether the first beta of a group grows with the steps."""
+        return bool(self._rows) and group["memory"] is not None
+
+    def _betas(self, group: dict[str, Any], ahead: int) -> tuple[float, float]:
+        """Betas of a group's step that comes after so many others."""
+        memory = min(max((group["steps"] + ahead) // GROWTH, 1), group["memory"])
+        return 1.0 - 1.0 / memory, group["betas"][1]
+
+    def _frozen_betas(self, group: dict[str, Any]) -> object:
+        """Betas that a recording of a group's next steps freezes."""
+        if not self._grows(group):
+            return group["betas"]
+        if self._counts_on_device(group):
+            return group["betas"][1]
+        return [self._betas(group, ahead) for ahead in range(max(1, self._recorded_steps))]
+
+    def _grow_momentum(self, group: dict[str, Any], recording: bool) -> None:
+        """Sets the first beta of a group's next step; a device that counts steps does so by itself, in recorded ones too."""
+        if recording and not self._followed and not self._counts_on_device(group):
+            raise SoftmineError(
+                "a CUDA graph would freeze the momentum that grows: record the step with CapturedStep(step, [field, sampler, "
+                "optimizer]), or make RowAdam with memory=None, which keeps betas"
+            )
+        group["betas"] = self._betas(group, self._recorded_steps if recording else 0)
 
     def _start(self, parameter: Tensor) -> dict[str, Tensor]:
         """The state of a parameter before its first step."""

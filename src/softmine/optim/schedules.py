@@ -15,8 +15,7 @@ from softmine.errors import SoftmineError
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Sets the rate of all groups: in place where it is a tensor, so that a recorded CUDA graph sees it."""
-    for group in optimizer.param_groups:
-        _set_rate(group, rate)
+    _set_rates(optimizer, [rate] * len(optimizer.param_groups))
 
 
 def cosine_decay(progress: float, final: float = 0.05) -> float:
@@ -69,9 +68,12 @@ class Schedule(abc.ABC):
                 )
             progress = min(1.0, self.done / self.steps)
         factor = self.factor(check_share("progress", progress))
-        for group in self.optimizer.param_groups:
-            # A group that was added or loaded since starts from the rate it came with.
-            _set_rate(group, group.setdefault("initial_lr", float(group["lr"])) * factor)
+        # A group that was added or loaded since starts from the rate it came with.
+        first = [
+            group["initial_lr"] if "initial_lr" in group else group.setdefault("initial_lr", float(group["lr"]))
+            for group in self.optimizer.param_groups
+        ]
+        _set_rates(self.optimizer, [rate * factor for rate in first])
 
     def state_dict(self) -> dict[str, Any]:
         """Steps done; the rates are in the optimizer's own ``state_dict``."""
@@ -129,8 +131,13 @@ SCHEDULES: dict[str, type[Schedule]] = {"cosine": CosineSchedule, "constant": Co
 """Schedules by name."""
 
 
-def _set_rate(group: dict[str, Any], rate: float) -> None:
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)
-    else:
-        group["lr"] = rate
+def _set_rates(optimizer: torch.optim.Optimizer, rates: list[float]) -> None:
+    """Sets the rate of each group; a tensor that several groups share is filled once, by the last of them."""
+    shared: dict[int, tuple[Tensor, float]] = {}
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if isinstance(group["lr"], Tensor):
+            shared[id(group["lr"])] = group["lr"], rate
+        else:
+            group["lr"] = rate
+    for tensor, rate in shared.values():
+        tensor.fill_(rate)

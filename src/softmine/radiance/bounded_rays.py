@@ -145,9 +145,13 @@ class BoundedRays(nn.Module):
         """Room for points in training on a GPU, before and after what is hidden is dropped, for the batch of the last forward.
 
         None where there is no such thing. It changes only in ``after_step``: a CUDA graph of a step is then to be
-        recorded anew.
+        recorded anew, as ``softmine.optim.CapturedStep`` does.
         """
         return self.room and self.room.capacity
+
+    def recording_key(self) -> tuple[object, ...]:
+        """What a CUDA graph of a step freezes."""
+        return (self.capacity,)
 
     @property
     def dropped(self) -> int:

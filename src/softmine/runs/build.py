@@ -8,11 +8,16 @@ from dataclasses import replace
 import torch
 
 from softmine import fields
+from softmine.optim.cuda_graph import EAGER
 from softmine.runs.task import Task, batch_size_for
 from softmine.training.sampler import make_sampler
 from softmine.training.settings import FitSettings
 from softmine.training.trainer import Diverged, Trainer
 
+WARM = 2
+"""Steps after which everything is compiled and loaded,"""
+RECORDED = EAGER + 2
+"""and after which a graph was recorded and replayed too."""
 _warm: set[tuple] = set()
 
 
@@ -28,8 +33,9 @@ def build_run(task: Task, settings: FitSettings, device: torch.device) -> Traine
     if (*kind, device) not in _warm:
         warm = _build(task, settings, device)
         # The real run will say so in its own time.
+        steps = RECORDED if device.type == "cuda" else WARM
         with contextlib.suppress(Diverged):
-            warm.advance(lambda: warm.step >= 2)
+            warm.advance(lambda: warm.step >= steps)
         _warm.add((*kind, device))
     return _build(task, settings, device)
 

@@ -62,7 +62,7 @@ def save(path: Path, trainer: Trainer) -> None:
         "step": trainer.step,
         "samples": trainer.samples,
         "seconds": trainer.clock.seconds,
-        "optimizer": optimizer["param_groups"],
+        "optimizer": [{**group, "lr": float(group["lr"])} for group in optimizer["param_groups"]],
     }
     # Contiguous copies of their own, because safetensors refuses tensors that share memory.
     own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from softmine.checks import check_count, check_not_negative
 from softmine.domain import Box, Cells, Coords, PerSample, SoftmineError
-from softmine.sampling.drawing.supply import in_graph
+from softmine.sampling.drawing.supply import Supply, in_graph
 from softmine.sampling.random import RandomStream
 
 Probe = Callable[[Coords], PerSample]
@@ -80,6 +80,9 @@ class Sampler(nn.Module, abc.ABC):
     """Whether ``draw`` must be given a probe."""
     follows_signal = False
     """Whether the signal's own gradient at the drawn coordinates should reach them."""
+    recordable = False
+    """Whether a CUDA graph can repeat ``draw``, ``weigh`` and ``update``: nothing in them depends on what the host counts or waits for the
+    device. ``softmine.fit`` and the commands record steps of samplers whose own class says so; a subclass says it anew."""
     step: Tensor
 
     def __init__(
@@ -93,6 +96,8 @@ class Sampler(nn.Module, abc.ABC):
         self.random = RandomStream(seed)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._host_step = 0
+        # Of a recorded step.
+        self._recorded_updates = 0
 
     @abc.abstractmethod
     def draw(self, probe: Probe | None = None) -> Batch:
@@ -142,6 +147,8 @@ class Sampler(nn.Module, abc.ABC):
         self.step.add_(1)
         if not in_graph(self.step):
             self._host_step += 1
+        elif not torch.compiler.is_compiling():
+            self._recorded_updates += 1
 
     def _learn(
         self, batch: Batch, error: PerSample, loss: PerSample | None, loss_scale: float | Tensor
@@ -173,6 +180,31 @@ class Sampler(nn.Module, abc.ABC):
     def remark(self) -> str:
         """What whoever reads the results should know of what was drawn, in a sentence, if anything; waits for a device."""
         return ""
+
+    def recording_key(self) -> tuple[object, ...]:
+        """Numbers that a CUDA graph of a step freezes (``softmine.optim.CapturedStep``)."""
+        return self.batch_size, self.target_alpha, self.warmup
+
+    def start_recording(self) -> None:
+        """A CUDA graph of a step is about to be recorded."""
+        self._recorded_updates = 0
+
+    def count_replay(self) -> None:
+        """Notes on the host what a replay of the recorded step does."""
+        self._host_step += self._recorded_updates
+
+    @property
+    def short(self) -> bool:
+        """Whether ``refresh()`` must come before the next replay, because the batches that were drawn ahead are too few for it."""
+        return any(supply.short for supply in self._supplies())
+
+    def count_refresh(self) -> None:
+        """Notes on the host what a replay of a recorded ``refresh()`` drew."""
+        for supply in self._supplies():
+            supply.count_added(getattr(self, "period", 1))
+
+    def _supplies(self) -> list[Supply]:
+        return [part for part in self.modules() if isinstance(part, Supply)]
 
     def extra_repr(self) -> str:
         """Domain and batch size, for ``print``."""

@@ -48,6 +48,8 @@ class Edges(Sampler):
         torch.Size([256, 1])
     """
 
+    recordable = True
+
     def __init__(
         self,
         domain: Box,

@@ -56,6 +56,7 @@ class ErrorMap(Sampler):
         tensor([1.3333, 0.6667])
     """
 
+    recordable = True
     error: Tensor
     total: Tensor
     count: Tensor

@@ -47,6 +47,7 @@ class Shuffled(Sampler):
         16
     """
 
+    recordable = True
     ahead: Tensor
     place: Tensor
 

@@ -27,6 +27,7 @@ class Uniform(Sampler):
         torch.Size([2048, 2])
     """
 
+    recordable = True
     strata: Tensor
     corners: Tensor
 

@@ -38,6 +38,20 @@ class KnownAtCells(Protocol):
         ...
 
 
+@runtime_checkable
+class Recordable(Protocol):
+    """A field that says whether CUDA graphs can repeat what it does.
+
+    They can where it decides nothing by numbers that the host holds and changes. One that consists of torch's and
+    softmine's modules alone need not say so.
+
+    Attributes:
+        recordable: whether they can.
+    """
+
+    recordable: bool
+
+
 def able(thing: object, ability: type[P]) -> P | None:
     """``thing`` if it has what a Protocol declares, else None.
 

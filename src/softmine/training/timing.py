@@ -6,6 +6,7 @@ import itertools
 import statistics
 import time
 from array import array
+from collections import deque
 
 import torch
 
@@ -15,23 +16,39 @@ EVERY = 17
 """On a GPU one step in so many is timed: a prime, so that what a sampler does every few steps is not in all of them."""
 MARKS = 7
 """Of a step."""
+AHEAD = 16
+"""Steps."""
 
 
 class StepTimer:
     """Times whole steps and the sampler's part of them.
 
     On a CPU every step is timed. On a GPU, where the host runs ahead, one step in seventeen is timed by events
-    that are read when the clock stops, so that no step waits for the device.
+    that are read when the clock stops, so that no step waits for the device. Of a replayed CUDA graph only the whole is timed:
+    from the first one on, only replays count.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.on_gpu = device, device.type == "cuda"
         self.step_ms, self.sampler_ms = array("d"), array("d")
         self._marks: list = []
+        self._replays: list = []
         self._count = 0
+
+    def start_replay(self) -> torch.cuda.Event | None:
+        """The beginning of a step that may be a replay, if it is to be timed."""
+        return self._event() if self._count // MARKS % EVERY == 0 else None
+
+    def end_replay(self, start: torch.cuda.Event | None) -> None:
+        """The end of a step that was a replay."""
+        self._count += MARKS
+        if start is not None:
+            self._replays.append((start, self._event()))
 
     def mark(self) -> None:
         """Notes the time, seven times a step: before draw, after it, around weigh, around update, and at the end."""
+        if self.on_gpu and torch.cuda.is_current_stream_capturing():
+            return
         step = self._count // MARKS
         self._count += 1
         if not self.on_gpu:
@@ -39,9 +56,7 @@ class StepTimer:
             if len(self._marks) == MARKS:
                 self.read()
         elif step % EVERY == 0:
-            event = torch.cuda.Event(enable_timing=True)
-            event.record(torch.cuda.current_stream(self.device))
-            self._marks.append(event)
+            self._marks.append(self._event())
 
     def read(self) -> None:
         """Turns the marks of whole steps into durations; on a GPU call it after synchronizing."""
@@ -51,12 +66,44 @@ class StepTimer:
             self.step_ms.append(sum(spans))
             self.sampler_ms.append(spans[0] + spans[2] + spans[4])
         self._marks = []
+        if self._replays and self.sampler_ms:
+            self.step_ms, self.sampler_ms = array("d"), array("d")
+        self.step_ms.extend(_milliseconds(*pair) for pair in self._replays)
+        self._replays = []
+
+    def _event(self) -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
 
     def medians(self) -> tuple[float | None, float | None]:
-        """Median milliseconds of a step and of the sampler in it; None before the first step."""
-        if not self.step_ms:
-            return None, None
-        return statistics.median(self.step_ms), statistics.median(self.sampler_ms)
+        """Median milliseconds of a step and of the sampler in it; None before the first step, and where it is not told apart."""
+        step, sampler = (statistics.median(each) if each else None for each in (self.step_ms, self.sampler_ms))
+        return step, sampler
+
+
+class Pace:
+    """Keeps the host a few steps ahead of a GPU, which is busy all the same.
+
+    A replay costs the host less than the device: without this, a budget of seconds would be spent when many times as
+    many steps were started as are done.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._steps = 0
+        self._events: deque[torch.cuda.Event] = deque()
+
+    def step(self) -> None:
+        """After each step: waits until the device has done those before the last ``AHEAD``, or up to twice as many."""
+        self._steps += 1
+        if self._steps % AHEAD:
+            return
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self.device))
+        self._events.append(event)
+        if len(self._events) > 1:
+            self._events.popleft().synchronize()
 
 
 class TrainingClock:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from softmine.domain import Coords, PerSample, SoftmineError, Values
 from softmine.fields import HashGridField
 from softmine.kernels import bookkeeping_on_device
-from softmine.optim import SCHEDULES, RowAdam
+from softmine.optim import SCHEDULES, CapturedStep, RowAdam
+from softmine.optim.cuda_graph import warn_eager
 from softmine.sampling import Sampler
 from softmine.sampling.base import Batch
 from softmine.signals import Signal
@@ -22,7 +23,8 @@ from softmine.training.fused_step import FusedStep, why_not_fused
 from softmine.training.probe import FieldProbe
 from softmine.training.protocols import FollowsSteps, KnownAtCells, Regularized, able
 from softmine.training.record import SampleRecord
-from softmine.training.timing import StepTimer, TrainingClock
+from softmine.training.recordable import why_not_recorded
+from softmine.training.timing import Pace, StepTimer, TrainingClock
 
 V = TypeVar("V")
 
@@ -52,7 +54,10 @@ class Trainer:
         snap: train at the centers of cells (pixels) only, where the signal is known, instead of on the
             interpolation between them too.
 
-    A field may be ``Regularized`` and ``FollowsSteps`` (``training/protocols.py``).
+    On an NVIDIA GPU steps are recorded as a CUDA graph and replayed (``softmine.optim.CapturedStep``), where ``why_not_recorded``
+    finds nothing against it; where it does, a warning says what, once.
+
+    A field may be ``Regularized``, ``FollowsSteps`` and ``Recordable`` (``training/protocols.py``).
 
     Attributes:
         fused: makes forward and backward in a few launches (``training/fused_step.py``), or None.
@@ -73,7 +78,11 @@ class Trainer:
     ) -> None:
         self.field, self.signal, self.sampler = field.to(device), signal, sampler.to(device)
         self.budget, self.device, self.snap = budget, device, snap
-        self.optimizer = RowAdam(field.parameters(), lr=learning_rate, batch_size=sampler.batch_size)
+        on_gpu = device.type == "cuda"
+        rate = torch.tensor(learning_rate, device=device) if on_gpu else learning_rate
+        self.optimizer = RowAdam(field.parameters(), lr=rate, batch_size=sampler.batch_size)
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] = learning_rate
         self.schedule = SCHEDULES[schedule](self.optimizer)
         self.probe = FieldProbe(field, signal, signal.domain if snap else None)
         self.step = 0
@@ -94,8 +103,20 @@ class Trainer:
         self.not_fused = "it regularizes itself" if self._regularization else why_not_fused(self.field)
         if not self.not_fused:
             self.fused = FusedStep(cast(HashGridField, self.field), self.optimizer)
-            self.loss, self._first_bad = self.fused.loss, self.fused.first_bad
+            self._first_bad = self.fused.first_bad
         self._checked = False
+        self._coords: Tensor | None = None
+        self._pace = Pace(device)
+        self._captured: CapturedStep | None = None
+        if on_gpu:
+            reason = why_not_recorded(self.field, sampler)
+            if reason:
+                warn_eager(reason)
+            else:
+                signal_parts = [signal] if isinstance(signal, nn.Module) else []
+                self._captured = CapturedStep(
+                    self._compute, [self.field, *signal_parts, sampler, self.optimizer]
+                )
 
     @property
     def progress(self) -> float:
@@ -113,15 +134,32 @@ class Trainer:
             while self.progress < 1.0 and not pause():
                 self._train_step()
         self.timer.read()
+        # It is counted in updates of the sampler, which may have been used before.
         first_bad = int(self._first_bad.item())
-        if self.fused is not None:
-            # It counts updates of the sampler, which may have seen some before.
-            first_bad += self.step - self.sampler.updates
-        if first_bad <= self.step:
-            raise Diverged(first_bad)
+        if first_bad <= (updates := self.sampler.updates):
+            raise Diverged(first_bad + self.step - updates)
 
     def _train_step(self) -> None:
         self.schedule.step(self.progress)
+        if self._captured is None:
+            replayed, self.loss = False, self._compute()
+        else:
+            start = self.timer.start_replay()
+            self.loss = self._captured()
+            if replayed := self._captured.replayed:
+                self.timer.end_replay(start)
+            self._pace.step()
+        assert self._coords is not None
+        self.step += 1
+        if self._after_step:
+            self._after_step(self.step)
+        self.samples += len(self._coords)
+        self.record.add(self._coords)
+        if not replayed:
+            self.timer.mark()
+
+    def _compute(self) -> Tensor:
+        """A step up to new parameters, all of it on the device; returns the weighted loss ()."""
         sampler, mark = self.sampler, self.timer.mark
         mark()
         batch = sampler.draw(self.probe if sampler.needs_probe else None)
@@ -129,12 +167,13 @@ class Trainer:
         mark()
         points, target = self._look_up(coords)
         if self.fused is None:
-            error, loss = self._forward_and_backward(batch, points, target)
+            error, loss, objective = self._forward_and_backward(batch, points, target)
         else:
             # It weighs in between.
             mark()
             mark()
             error, loss = self.fused(sampler, batch, points, target)
+            objective = self.fused.loss
         mark()
         sampler.update(batch, error, loss=loss)
         if not self._checked:
@@ -142,16 +181,12 @@ class Trainer:
             self._checked = True
         mark()
         self.optimizer.step()
-        self.step += 1
-        if self._after_step:
-            self._after_step(self.step)
-        self.samples += len(coords)
         if self.fused is None:
-            # Without waiting for the device.
-            bad = torch.where(self.loss.isfinite(), self._first_bad, self.step)
-            self._first_bad = torch.minimum(self._first_bad, bad)
-        self.record.add(coords.detach())
-        mark()
+            # Without waiting for the device, and in place, where a replay finds it.
+            bad = torch.where(objective.isfinite(), self._first_bad, sampler.step)
+            torch.minimum(self._first_bad, bad, out=self._first_bad)
+        self._coords = coords.detach()
+        return objective
 
     def _look_up(self, coords: Coords) -> tuple[Coords, Values]:
         """Where to train, (N, D), and the signal's values there, (N, C)."""
@@ -163,8 +198,8 @@ class Trainer:
 
     def _forward_and_backward(
         self, batch: Batch, points: Coords, target: Values
-    ) -> tuple[PerSample, PerSample]:
-        """Error and loss (N,) of a batch, whose gradient is left behind."""
+    ) -> tuple[PerSample, PerSample, Tensor]:
+        """Error and loss (N,) of a batch, and its weighted loss (), whose gradient is left behind."""
         mark = self.timer.mark
         residual = self.field(points) - target
         loss = residual.square().mean(-1)
@@ -178,8 +213,7 @@ class Trainer:
             objective = objective + extra
         self.optimizer.zero_grad()
         objective.backward()
-        self.loss = objective.detach()
-        return error, loss.detach()
+        return error, loss.detach(), objective.detach()
 
 
 @dataclass(frozen=True)

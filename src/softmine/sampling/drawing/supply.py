@@ -18,7 +18,8 @@ class Supply(nn.Module):
 
     On a CPU the buffers tell. A GPU's are not asked: the host counts too. Inside a compiled graph or a recording only the
     device counts, and nothing can be drawn there; that too many are taken is an error then, and not a repetition. Where
-    graphs have taken batches, a GPU is asked after all, and waited for, at each draw outside of them.
+    graphs have taken batches that the host was not told of (``count_replay``), a GPU is asked after all, and waited for, at each
+    draw outside of them.
 
     Whoever takes batches does so outside of ``no_grad``, which the error would leave in force where a graph runs eagerly.
     """
@@ -32,6 +33,8 @@ class Supply(nn.Module):
         self.register_buffer("drawn", torch.zeros((), dtype=torch.int64))
         self._taken_on_host = self._drawn_on_host = 0
         self._graphed = False
+        # Of the recorded step: the batches that it takes, whether it also draws them, and whether the host is told of its replays.
+        self._recorded, self._draws_itself, self._followed = 0, False, False
 
     @property
     def used_up(self) -> bool:
@@ -49,12 +52,37 @@ class Supply(nn.Module):
         """Notes that ``period`` batches were drawn; any that were left are dropped."""
         self._ask()
         self.drawn.copy_(self.taken + period)
-        self._drawn_on_host = self._taken_on_host + period
+        if in_graph(self.taken):
+            self._draws_itself = True
+        else:
+            self._drawn_on_host = self._taken_on_host + period
+
+    def start_recording(self) -> None:
+        """A step that takes batches is about to be recorded; ``count_replay`` will tell of each replay."""
+        self._recorded, self._draws_itself, self._followed = 0, False, True
+
+    @property
+    def short(self) -> bool:
+        """Whether batches must be drawn before the recorded step is replayed, as the host knows it."""
+        self._ask()
+        missing = self._taken_on_host + self._recorded > self._drawn_on_host
+        return missing and not self._draws_itself
+
+    def count_replay(self) -> None:
+        """Notes on the host what a replay of the recorded step takes."""
+        self._taken_on_host += self._recorded
+
+    def count_added(self, period: int) -> None:
+        """Notes on the host that a replay of another graph than the step's drew ``period`` batches."""
+        self._drawn_on_host, self._draws_itself = self._taken_on_host + period, False
 
     def take(self) -> int | Tensor:
         """The number of the next batch: on the host, or in a graph a scalar tensor."""
         if in_graph(self.taken):
-            self._graphed = True
+            if self._followed and not torch.compiler.is_compiling():
+                self._recorded += 1
+            else:
+                self._graphed = True
             torch._assert_async(self.taken < self.drawn, USED_UP)  # pyright: ignore[reportPrivateImportUsage]
             number = self.taken.clone()
             self.taken.add_(1)

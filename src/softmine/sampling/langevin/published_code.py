@@ -54,6 +54,7 @@ class PublishedLangevin(Langevin):
         torch.Size([256, 2])
     """
 
+    recordable = True
     follows_signal = False  # the released code holds the target constant
 
     def __init__(

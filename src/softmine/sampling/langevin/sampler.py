@@ -105,6 +105,7 @@ class Langevin(Sampler):
         >>> sampler.update(batch, error)
     """
 
+    recordable = True
     follows_signal = True
     particles: Tensor
     sharpness: Tensor
@@ -151,7 +152,7 @@ class Langevin(Sampler):
         self.register_buffer("weighted", torch.zeros((), dtype=torch.float32))
         # The chains whose batches are in flight, oldest first: the number of the draw, and whether another was updated since.
         self._in_flight: dict[int, tuple[int, bool]] = {}
-        self._drawn = 0
+        self._drawn = self._recorded_draws = 0
         self._lay_out()
 
     def draw(self, probe: Probe | None = None) -> ChainBatch:
@@ -164,6 +165,8 @@ class Langevin(Sampler):
         if not in_graph(self.particles):
             self._drawn += 1
             number = self._drawn
+        elif not torch.compiler.is_compiling():
+            self._recorded_draws += 1
         self._in_flight[chain] = (number, False)
         with torch.no_grad():
             coords = self._visible(self.particles[chain])
@@ -446,6 +449,16 @@ class Langevin(Sampler):
         super()._apply(fn, recurse)
         self._lay_out()
         return self
+
+    def start_recording(self) -> None:
+        """A CUDA graph of a step is about to be recorded."""
+        super().start_recording()
+        self._recorded_draws = 0
+
+    def count_replay(self) -> None:
+        """Notes on the host what a replay of the recorded step does."""
+        super().count_replay()
+        self._drawn += self._recorded_draws
 
     def get_extra_state(self) -> Tensor:
         """Batches drawn so far, then for each in flight, oldest first, its chain, its number and whether another was updated since."""

@@ -96,6 +96,7 @@ class QuotaMap(Sampler):
         >>> sampler.update(batch, error)
     """
 
+    recordable = True
     seen: Tensor
     limit: Tensor | None
 
