@@ -7,7 +7,9 @@ import torch
 
 from gpu.fake_gpu import FakeGpu
 from gpu.training import loop_of
-from softmine.optim import CapturedStep, set_learning_rate
+from softmine import SoftmineError
+from softmine.errors import SoftmineWarning
+from softmine.optim import CapturedStep, CosineSchedule, RowAdam, cuda_graph, set_learning_rate
 
 RECORDABLE = ("uniform", "shuffled", "langevin", "auto", "error-map", "edges", "resampling")
 
@@ -73,3 +75,130 @@ def test_eager_steps_use_no_memory_of_a_recording():
         field(torch.rand(8, 2, device="cuda")).sum().backward()
         assert rows._lists
         assert all(id(touched.memory) not in recorded for touched in rows._lists)
+
+
+def own_loop(name, steps, record, *, draws=1, change=None):
+    """A loop as the documentation has it: parameters and losses, and what recorded."""
+    field, sampler, _, step = loop_of(name)
+    optimizer = RowAdam(field.parameters(), lr=1e-2, batch_size=64)
+    for group in optimizer.param_groups:
+        # Which stops to grow after ten steps.
+        group["memory"] = 2
+    image = step.__closure__ and next(
+        cell.cell_contents for cell in step.__closure__ if type(cell.cell_contents).__name__ == "Image"
+    )
+
+    def own_step():
+        optimizer.zero_grad()
+        total = torch.zeros((), device="cuda")
+        for _ in range(draws):
+            batch = sampler.draw()
+            residual = field(batch.coords) - image(batch.coords)
+            error = residual.detach().abs().mean(-1)
+            loss = (sampler.weigh(batch, error) * residual.square().mean(-1)).mean() / draws
+            loss.backward()
+            sampler.update(batch, error, loss_scale=1 / draws)
+            total = total + loss.detach()
+        optimizer.step()
+        return total
+
+    captured = CapturedStep(own_step, [field, sampler, optimizer]) if record else None
+    schedule, losses = CosineSchedule(optimizer, steps=steps), []
+    for index in range(steps):
+        losses.append((captured or own_step)().clone())
+        schedule.step()
+        if change is not None and index == 23:
+            change(field, optimizer)
+    return torch.stack(losses).cpu(), [each.detach().cpu() for each in field.parameters()], captured
+
+
+def compare_loops(name, steps=30, **options):
+    with FakeGpu():
+        losses, parameters, _ = own_loop(name, steps, False, **options)
+        recorded, others, captured = own_loop(name, steps, True, **options)
+    assert captured._graph.replays > 5
+    assert captured.replayed
+    # Rates are float32 in a tensor.
+    torch.testing.assert_close(recorded, losses, rtol=1e-4, atol=1e-6)
+    for one, other in zip(parameters, others, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["auto", "langevin", "shuffled"])
+def test_a_loop_of_two_lines_learns_the_same(name):
+    compare_loops(name)
+
+
+def test_a_step_that_draws_twice_learns_the_same():
+    compare_loops("auto", draws=2)
+
+
+def frozen_layer(field, optimizer):
+    next(field.network.parameters()).requires_grad_(False)
+
+
+def other_betas(field, optimizer):
+    for group in optimizer.param_groups:
+        group["memory"] = 1
+
+
+@pytest.mark.parametrize("change", [frozen_layer, other_betas])
+def test_what_changes_is_recorded_anew(change):
+    compare_loops("uniform", 36, change=change)
+
+
+def test_a_rate_set_as_a_number_is_followed():
+    with FakeGpu():
+        field, sampler, optimizer, step = loop_of("uniform", memory=None)
+        captured = CapturedStep(step, [field, sampler, optimizer])
+        for _ in range(6):
+            captured()
+        assert captured.replayed
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+        before = [parameter.detach().cpu() for parameter in field.parameters()]
+        captured()
+        assert captured.replayed
+        assert all(torch.equal(a, b.detach().cpu()) for a, b in zip(before, field.parameters(), strict=True))
+
+
+def test_what_the_host_counts_goes_on():
+    with FakeGpu() as gpu:
+        field, sampler, optimizer, step = loop_of("auto", memory=None)
+        captured = CapturedStep(step, [field, sampler, optimizer])
+        for _ in range(11):
+            captured()
+        assert sampler.updates == 11
+        assert {group["steps"] for group in optimizer.param_groups} == {11}
+        gpu.reset()
+        # Outside of the graph nobody has to ask the device.
+        step()
+        assert not gpu.waits
+        assert int(sampler.step) == sampler.updates == 12
+
+
+def test_a_step_that_waits_runs_as_it_is():
+    cuda_graph.warn_eager.cache_clear()
+    with FakeGpu():
+        field, sampler, optimizer, step = loop_of("uniform", memory=None)
+        seen = []
+
+        def printing():
+            loss = step()
+            seen.append(loss.item())
+            return loss
+
+        captured = CapturedStep(printing, [field, sampler, optimizer])
+        with pytest.warns(SoftmineWarning, match="the host waits for the GPU"):
+            for _ in range(3):
+                captured()
+        for _ in range(4):
+            captured()
+        assert len(set(seen)) == 7
+        assert captured.refusal
+        assert not captured.replayed
+
+
+def test_a_part_must_be_one():
+    with FakeGpu(), pytest.raises(SoftmineError, match="a part of the step is a Tensor"):
+        CapturedStep(lambda: torch.zeros(()), [torch.zeros(2)])

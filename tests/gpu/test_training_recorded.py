@@ -1,5 +1,6 @@
 """What the commands and ``softmine.fit`` train by replays of a recorded step, on a fake GPU: the same as by eager steps."""
 
+import gc
 import json
 import warnings
 
@@ -9,10 +10,12 @@ import torch
 from torch import nn
 
 from gpu.fake_gpu import FakeGpu
+from gpu.recording import FreedMemory
 from gpu.test_radiance import field_of as radiance_field_of
 from gpu.test_radiance import task_of
 from gpu.training import field_of, image_of, trainer_of
-from softmine import Box, Image, Shape, SoftmineWarning, Uniform, fit
+from softmine import Box, Image, Shape, Uniform, fit
+from softmine.errors import SoftmineWarning
 from softmine.optim import cuda_graph
 from softmine.radiance import bounded_rays
 from softmine.registry import create
@@ -108,7 +111,10 @@ def radiance_of(monkeypatch, kind, record, steps):
     monkeypatch.setattr(bounded_rays, "FIRST_LOOK", 8)
     with FakeGpu() as gpu:
         task.signal.to("cuda")
-        field, sampler = radiance_field_of(task, monkeypatch), create("uniform", task.signal.domain, 32, seed=0)
+        field, sampler = (
+            radiance_field_of(task, monkeypatch),
+            create("uniform", task.signal.domain, 32, seed=0),
+        )
         options = {"budget": Budget(steps=1000), "learning_rate": 1e-2, "device": torch.device("cuda")}
         trainer = Trainer(field, task.signal, sampler, snap=True, **options)
         for group in trainer.optimizer.param_groups:
@@ -129,7 +135,7 @@ def radiance_of(monkeypatch, kind, record, steps):
 
 @pytest.mark.parametrize("kind", ["box", "unbounded"])
 def test_replayed_radiance_equals_eager(kind, monkeypatch):
-    steps = 60 if kind == "box" else 12
+    steps = 44 if kind == "box" else 8
     eager, rooms, _, _ = radiance_of(monkeypatch, kind, False, steps)
     recorded, same, waits, replays = radiance_of(monkeypatch, kind, True, steps)
     assert same == rooms
@@ -167,6 +173,10 @@ def test_a_checkpoint_loaded_after_a_recording_is_trained_on(tmp_path):
         checkpoint.save(path, trainer)
         trainer.advance(lambda: trainer.step >= 20)
         wanted = state_of(trainer)
+        checkpoint.load(path, trainer)
+        gc.collect()
+        with pytest.raises(FreedMemory):
+            trainer._captured._graph.replay()
         checkpoint.load(path, trainer)
         trainer.advance(lambda: trainer.step >= 20)
         assert_alike(state_of(trainer), wanted)
@@ -275,7 +285,7 @@ def test_a_field_that_may_be_recorded_is():
 def test_an_image_that_stays_in_its_file_is_trained_eagerly(tmp_path):
     path = tmp_path / "large.npy"
     np.save(path, np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8))
-    image = Image.open(path, in_memory=False)
+    image = Image.read(path, in_memory=False)
 
     def train():
         options = {"budget": Budget(steps=99), "learning_rate": 1e-2, "device": torch.device("cuda")}
@@ -296,7 +306,13 @@ def test_fit_records():
     with FakeGpu() as gpu:
         assert not refused(
             lambda: fit(
-                "hashgrid", waves, domain=Box((20, 30)), sampler="uniform", steps=12, batch_size=32, device="cuda"
+                "hashgrid",
+                waves,
+                domain=Box((20, 30)),
+                sampler="uniform",
+                steps=12,
+                batch_size=32,
+                device="cuda",
             )
         )
         # Three eager steps and one recorded.

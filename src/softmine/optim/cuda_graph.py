@@ -158,17 +158,13 @@ class CapturedStep:
             self._refreshes.clear()
         if self._eager_left > 0:
             return self._run_eagerly()
+        self._draw_ahead()
         if self._graph is None or self._stale:
             self._record()
             if self.refusal:
                 return self._step()
-        for sampler in self._watched.ahead:
-            if sampler.short:
-                self._refreshes.setdefault(sampler, _Refresh(sampler))()
-                if sampler.short:
-                    raise SoftmineError(
-                        f"a step takes more batches of {type(sampler).__name__} than it draws at once, {getattr(sampler, 'period', 1)}"
-                    )
+            # Now it is known how many batches a step takes.
+            self._draw_ahead()
         for part in self._watched.counting:
             part.count_replay()
         assert self._graph is not None and self._loss is not None
@@ -190,6 +186,16 @@ class CapturedStep:
             self._refuse(f"the host waits for the GPU in it ({waits[0]})")
         self._watched.look()
         return loss
+
+    def _draw_ahead(self) -> None:
+        for sampler in self._watched.ahead:
+            if not sampler.short:
+                continue
+            self._refreshes.setdefault(sampler, _Refresh(sampler))()
+            if sampler.short:
+                raise SoftmineError(
+                    f"a step draws more batches from its {type(sampler).__name__} than that draws at once: choose a longer period"
+                )
 
     def _record(self) -> None:
         for part in self._watched.counting:

@@ -70,7 +70,9 @@ class Schedule(abc.ABC):
         factor = self.factor(check_share("progress", progress))
         # A group that was added or loaded since starts from the rate it came with.
         first = [
-            group["initial_lr"] if "initial_lr" in group else group.setdefault("initial_lr", float(group["lr"]))
+            group["initial_lr"]
+            if "initial_lr" in group
+            else group.setdefault("initial_lr", float(group["lr"]))
             for group in self.optimizer.param_groups
         ]
         _set_rates(self.optimizer, [rate * factor for rate in first])

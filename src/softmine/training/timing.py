@@ -7,6 +7,7 @@ import statistics
 import time
 from array import array
 from collections import deque
+from typing import Any
 
 import torch
 
@@ -35,11 +36,11 @@ class StepTimer:
         self._replays: list = []
         self._count = 0
 
-    def start_replay(self) -> torch.cuda.Event | None:
-        """The beginning of a step that may be a replay, if it is to be timed."""
+    def start_replay(self) -> Any:
+        """The beginning of a step that may be a replay, for ``end_replay``; None if it is not to be timed."""
         return self._event() if self._count // MARKS % EVERY == 0 else None
 
-    def end_replay(self, start: torch.cuda.Event | None) -> None:
+    def end_replay(self, start: Any) -> None:
         """The end of a step that was a replay."""
         self._count += MARKS
         if start is not None:
@@ -71,14 +72,16 @@ class StepTimer:
         self.step_ms.extend(_milliseconds(*pair) for pair in self._replays)
         self._replays = []
 
-    def _event(self) -> torch.cuda.Event:
+    def _event(self) -> Any:
         event = torch.cuda.Event(enable_timing=True)
         event.record(torch.cuda.current_stream(self.device))
         return event
 
     def medians(self) -> tuple[float | None, float | None]:
         """Median milliseconds of a step and of the sampler in it; None before the first step, and where it is not told apart."""
-        step, sampler = (statistics.median(each) if each else None for each in (self.step_ms, self.sampler_ms))
+        step, sampler = (
+            statistics.median(each) if each else None for each in (self.step_ms, self.sampler_ms)
+        )
         return step, sampler
 
 

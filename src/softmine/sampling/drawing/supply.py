@@ -65,7 +65,8 @@ class Supply(nn.Module):
     def short(self) -> bool:
         """Whether batches must be drawn before the recorded step is replayed, as the host knows it."""
         self._ask()
-        missing = self._taken_on_host + self._recorded > self._drawn_on_host
+        # What a step takes is known when it is recorded: one, as far as is known before.
+        missing = self._taken_on_host + max(1, self._recorded) > self._drawn_on_host
         return missing and not self._draws_itself
 
     def count_replay(self) -> None:
