@@ -72,7 +72,7 @@ class Run:
                 self.optimizer = RowAdam(self.field.parameters(), **settings, table_rate=1.0, memory=None)
         self.train = self.train_eagerly
         if kind == "graph":
-            self.train = CapturedStep(self.train_eagerly, [self.field, self.sampler])
+            self.train = CapturedStep(self.train_eagerly, [self.field, self.sampler, self.optimizer])
         self.seconds: list[float] = []
         self.stages: list[list[float]] = []
 

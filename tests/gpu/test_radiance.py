@@ -66,6 +66,7 @@ def test_a_run_never_waits(kind, sampler, monkeypatch):
         field, chosen = field_of(task, monkeypatch), create(sampler, task.signal.domain, 32, seed=0)
         options = {"budget": Budget(steps=1000), "learning_rate": 1e-2, "device": torch.device("cuda")}
         trainer = Trainer(field, task.signal, chosen, snap=True, **options)
+        trainer._captured = None
         with trainer.clock:
             for _ in range(3):
                 trainer._train_step()

@@ -189,14 +189,23 @@ def test_a_step_that_waits_runs_as_it_is():
             return loss
 
         captured = CapturedStep(printing, [field, sampler, optimizer])
+        for _ in range(2):
+            captured()
         with pytest.warns(SoftmineWarning, match="the host waits for the GPU"):
-            for _ in range(3):
-                captured()
+            captured()
         for _ in range(4):
             captured()
         assert len(set(seen)) == 7
         assert captured.refusal
         assert not captured.replayed
+
+
+def test_an_optimizer_that_counts_on_the_host_is_refused():
+    with FakeGpu():
+        field, sampler, _, step = loop_of("uniform")
+        optimizer = torch.optim.Adam(field.parameters())
+        with pytest.raises(SoftmineError, match="capturable=True"):
+            CapturedStep(step, [field, sampler, optimizer])
 
 
 def test_a_part_must_be_one():

@@ -24,7 +24,8 @@ ON_CPU = "signals/shape/signal.py"
 
 
 def waits_of(gpu, trainer, steps=3):
-    """Waits of a few steps after the first."""
+    """Waits of a few eager steps after the first."""
+    trainer._captured = None
     with trainer.clock:
         for _ in range(3):
             trainer._train_step()

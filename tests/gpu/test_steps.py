@@ -15,7 +15,8 @@ MOST_LAUNCHES = {"uniform": 13, "shuffled": 15, "auto": 102, "quota-map": 50, "l
 
 
 def steps_of(gpu, trainer):
-    """Four steps after the first few, which make an optimizer's state."""
+    """Four eager steps after the first few, which make an optimizer's state; replays are in ``test_training_recorded.py``."""
+    trainer._captured = None
     with trainer.clock:
         for _ in range(5):
             trainer._train_step()

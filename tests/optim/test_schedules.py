@@ -29,6 +29,15 @@ def test_a_constant_schedule_keeps_the_rate():
     assert {ConstantSchedule(optimizer_of(1.0)).factor(p / 10) for p in range(11)} == {1.0}
 
 
+def test_groups_that_share_a_rate_share_it_on():
+    shared = torch.tensor(1e-2)
+    optimizer = torch.optim.SGD([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)]}], lr=shared)
+    schedule = CosineSchedule(optimizer, steps=4)
+    schedule.step()
+    assert all(group["lr"] is shared for group in optimizer.param_groups)
+    assert float(shared) == pytest.approx(1e-2 * cosine_decay(0.25))
+
+
 def test_steps_are_counted():
     optimizer = optimizer_of(1e-2, 3.0)
     schedule = CosineSchedule(optimizer, steps=4)

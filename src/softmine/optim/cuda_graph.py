@@ -89,7 +89,8 @@ class CapturedStep:
         parts: whatever the step changes: field, sampler and optimizer.
 
     Raises:
-        SoftmineError: there is no NVIDIA GPU, or, when called, a step puts a new tensor in the place of a buffer.
+        SoftmineError: there is no NVIDIA GPU, a part is neither module nor optimizer, an optimizer of torch is not ``capturable``; or,
+            when called, a step puts a new tensor in the place of a buffer.
 
     Attributes:
         refusal: why the step runs as it is and is not recorded; empty where it is, or will be.
@@ -122,6 +123,11 @@ class CapturedStep:
                 raise SoftmineError(
                     f"a part of the step is a {type(part).__name__}, but it must be a module or an optimizer: "
                     "CapturedStep(step, [field, sampler, optimizer])"
+                )
+            if any(group.get("capturable") is False for group in getattr(part, "param_groups", ())):
+                raise SoftmineError(
+                    f"a CUDA graph cannot record this {type(part).__name__}, which counts on the host: make it with capturable=True, or "
+                    "take softmine.optim.RowAdam"
                 )
         self._step = step
         self._modules = [part for part in parts if isinstance(part, nn.Module)]
@@ -167,7 +173,8 @@ class CapturedStep:
             self._draw_ahead()
         for part in self._watched.counting:
             part.count_replay()
-        assert self._graph is not None and self._loss is not None
+        assert self._graph is not None
+        assert self._loss is not None
         self._graph.replay()
         self.replayed = True
         return self._loss

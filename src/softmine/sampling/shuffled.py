@@ -31,7 +31,7 @@ class Shuffled(Sampler):
     whose turn it is.
 
     Batches are drawn ``period`` at a time. A compiled or recorded ``draw`` cannot do that: call ``refresh()`` outside of it, before the
-    first step and then every ``period`` draws; one too many is an error.
+    first step and then every ``period`` draws; one too many is an error. (``CapturedStep`` does it.)
 
     Args:
         domain: where coordinates live; a mask's empty cells are left out.

@@ -60,7 +60,7 @@ class QuotaMap(Sampler):
     of the domain, unless these alone are more than ``cells``; then neighbors share one.
 
     A compiled or recorded ``draw`` cannot make a new density: call ``refresh()`` outside of it, before the first step and then every
-    ``period`` draws; one too many is an error.
+    ``period`` draws; one too many is an error. (``CapturedStep`` does it.)
 
     Args:
         domain: where coordinates live.
