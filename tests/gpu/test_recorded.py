@@ -11,6 +11,8 @@ from softmine import SoftmineError
 from softmine.errors import SoftmineWarning
 from softmine.optim import CapturedStep, CosineSchedule, RowAdam, cuda_graph, set_learning_rate
 
+from helpers import unchecked_types
+
 RECORDABLE = ("uniform", "shuffled", "langevin", "auto", "error-map", "edges", "resampling")
 
 
@@ -80,10 +82,12 @@ def test_eager_steps_use_no_memory_of_a_recording():
 def own_loop(name, steps, record, *, draws=1, change=None):
     """A loop as the documentation has it: parameters and losses, and what recorded."""
     field, sampler, _, step = loop_of(name)
-    optimizer = RowAdam(field.parameters(), lr=1e-2, batch_size=64)
+    # A recorded loop moves the number to the device by itself.
+    rate = 1e-2 if record else torch.tensor(1e-2, device="cuda")
+    optimizer = RowAdam(field.parameters(), lr=rate, batch_size=64)
     for group in optimizer.param_groups:
         # Which stops to grow after ten steps.
-        group["memory"] = 2
+        group["memory"], group["initial_lr"] = 2, 1e-2
     image = step.__closure__ and next(
         cell.cell_contents for cell in step.__closure__ if type(cell.cell_contents).__name__ == "Image"
     )
@@ -116,12 +120,10 @@ def compare_loops(name, steps=30, **options):
     with FakeGpu():
         losses, parameters, _ = own_loop(name, steps, False, **options)
         recorded, others, captured = own_loop(name, steps, True, **options)
-    assert captured._graph.replays > 5
+    assert captured._graph.replays > 2
     assert captured.replayed
-    # Rates are float32 in a tensor.
-    torch.testing.assert_close(recorded, losses, rtol=1e-4, atol=1e-6)
-    for one, other in zip(parameters, others, strict=True):
-        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5)
+    assert torch.equal(recorded, losses)
+    assert all(torch.equal(other, one) for one, other in zip(parameters, others, strict=True))
 
 
 @pytest.mark.parametrize("name", ["auto", "langevin", "shuffled"])
@@ -209,5 +211,9 @@ def test_an_optimizer_that_counts_on_the_host_is_refused():
 
 
 def test_a_part_must_be_one():
-    with FakeGpu(), pytest.raises(SoftmineError, match="a part of the step is a Tensor"):
+    with (
+        FakeGpu(),
+        unchecked_types(),
+        pytest.raises(SoftmineError, match="a part of the step is a Tensor"),
+    ):
         CapturedStep(lambda: torch.zeros(()), [torch.zeros(2)])
