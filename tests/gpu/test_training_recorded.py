@@ -167,7 +167,7 @@ def test_a_run_is_resumed_exactly(tmp_path):
 def test_a_checkpoint_loaded_after_a_recording_is_trained_on(tmp_path):
     """The optimizer's state lies elsewhere then: a graph would use memory that is gone."""
     with FakeGpu():
-        trainer = made("auto", memory=None)
+        trainer = made("uniform", memory=None)
         trainer.advance(lambda: trainer.step >= 8)
         path = tmp_path / "c.safetensors"
         checkpoint.save(path, trainer)
