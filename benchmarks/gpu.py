@@ -161,12 +161,10 @@ class Loop:
         self.grid = {**size.grid, **grid}
         self.image, self.field, self.sampler = subject(sampler, samples, size, grid)
         rate = torch.tensor(1e-2, device="cuda")
-        self.optimizer = RowAdam(self.field.parameters(), lr=rate, batch_size=samples, memory=None)
+        self.optimizer = RowAdam(self.field.parameters(), lr=rate, batch_size=samples)
         self.probe = softmine.FieldProbe(self.field, self.image)
-        self.step = CapturedStep(self.train, [self.field, self.sampler]) if record else self.train
-        # A graph draws, but does not draw ahead.
-        self.period = getattr(self.sampler, "period", 0) if record else 0
-        self.done = 0
+        parts = [self.field, self.sampler, self.optimizer]
+        self.step = CapturedStep(self.train, parts) if record else self.train
 
     def train(self) -> Tensor:
         batch = self.sampler.draw(self.probe if self.sampler.needs_probe else None)
@@ -181,10 +179,7 @@ class Loop:
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
-            if self.period and self.done % self.period == 0:
-                self.sampler.refresh()
             self.step()
-            self.done += 1
 
 
 class Commands:

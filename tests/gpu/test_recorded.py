@@ -7,9 +7,9 @@ import torch
 
 from gpu.fake_gpu import FakeGpu
 from gpu.training import loop_of
-from softmine import SoftmineError
+from softmine import SoftmineError, errors
 from softmine.errors import SoftmineWarning
-from softmine.optim import CapturedStep, CosineSchedule, RowAdam, cuda_graph, set_learning_rate
+from softmine.optim import CapturedStep, CosineSchedule, RowAdam, set_learning_rate
 
 from helpers import unchecked_types
 
@@ -180,7 +180,7 @@ def test_what_the_host_counts_goes_on():
 
 
 def test_a_step_that_waits_runs_as_it_is():
-    cuda_graph.warn_eager.cache_clear()
+    errors.warn_once.cache_clear()
     with FakeGpu():
         field, sampler, optimizer, step = loop_of("uniform", memory=None)
         seen = []

@@ -9,6 +9,8 @@ from softmine import SoftmineError, fit
 from softmine.optim import CapturedStep
 from softmine.training import devices
 
+pytestmark = pytest.mark.filterwarnings("ignore:training steps are not recorded")
+
 
 @pytest.mark.parametrize("name", ["auto", "langevin", "nint"])
 def test_training_stays_on_the_second_gpu(name):

@@ -7,6 +7,7 @@ from gpu.fake_gpu import FakeGpu
 from gpu.training import trainer_of
 from softmine.registry import SAMPLERS
 
+pytestmark = pytest.mark.filterwarnings("ignore:training steps are not recorded")
 VARIANTS = ("uniform:stratified=True", "langevin:prior=uniform", "error-map:cells=20", "quota-map:cells=20")
 STEPS = 4
 """A period of the samplers that draw ahead, of this image."""

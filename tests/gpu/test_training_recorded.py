@@ -14,9 +14,8 @@ from gpu.recording import FreedMemory
 from gpu.test_radiance import field_of as radiance_field_of
 from gpu.test_radiance import task_of
 from gpu.training import field_of, image_of, trainer_of
-from softmine import Box, Image, Shape, Uniform, fit
+from softmine import Box, Image, Shape, Uniform, errors, fit
 from softmine.errors import SoftmineWarning
-from softmine.optim import cuda_graph
 from softmine.radiance import bounded_rays
 from softmine.registry import create
 from softmine.runs import checkpoint
@@ -34,7 +33,7 @@ MOST_LAUNCHES = 7
 
 @pytest.fixture(autouse=True)
 def warned_anew():
-    cuda_graph.warn_eager.cache_clear()
+    errors.warn_once.cache_clear()
 
 
 def made(name, *, record=True, memory=2):

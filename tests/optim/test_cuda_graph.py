@@ -116,7 +116,7 @@ def test_replays_equal_eager_steps(sampler):
     losses, tables = [], []
     for recorded in (False, True):
         field, chosen, optimizer, step = training("cuda", sampler)
-        run = CapturedStep(step, [field, chosen]) if recorded else step
+        run = CapturedStep(step, [field, chosen, optimizer]) if recorded else step
         found = []
         for rate in torch.linspace(1e-2, 0, 8).tolist():  # three eager, then five replays
             set_learning_rate(optimizer, rate)

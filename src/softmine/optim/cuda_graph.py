@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from softmine.errors import SoftmineError, SoftmineWarning
+from softmine.errors import SoftmineError, warn_once
 
 EAGER = 3
 """Steps before the first recording: kernels are compiled in them, and optimizers make their state."""
@@ -332,14 +331,9 @@ class _Watched:
         return states, groups, numbers
 
 
-@functools.cache
 def warn_eager(reason: str) -> None:
     """Says once why steps are not recorded as a CUDA graph."""
-    warnings.warn(
-        f"training steps are not recorded as a CUDA graph, and so take longer: {reason}",
-        SoftmineWarning,
-        stacklevel=6,
-    )
+    warn_once(f"training steps are not recorded as a CUDA graph, and so take longer: {reason}")
 
 
 @contextmanager

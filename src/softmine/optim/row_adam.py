@@ -270,6 +270,8 @@ class RowAdam(torch.optim.Optimizer):
                 group["lr"] = rate
         for number, table in numbers.items():
             self._load_rows(table, number, state_dict["state"].get(number, {}))
+        for gradient in self._owned.values():
+            gradient.zero_()
         order = [p for group in self.param_groups for p in group["params"] if p in self.state]
         self.state = defaultdict(dict, {parameter: self.state[parameter] for parameter in order})
 
