@@ -114,7 +114,8 @@ def host_state(sampler):
         for name, module in sampler.named_modules()
         for kept in (vars(module), module._buffers)
         for key, value in kept.items()
-        if not key.startswith(("_parameters", "_buffers", "_modules"))
+        # What a recording holds is counted for its replays.
+        if not key.startswith(("_parameters", "_buffers", "_modules", "_recorded_updates"))
     }
 
 
