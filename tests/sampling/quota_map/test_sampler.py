@@ -221,7 +221,7 @@ def test_snapped_samples_lie_at_the_centers_of_cells(cells, mask):
         ((512, 768), 8192, 8, 0.7),  # a visit in 48 steps
         ((128, 192), 2048, 4, 0.3),  # in 12: an average over some visits
         ((128, 192), 12288, 4, 0.1),  # in 2, of which a period sees four as one
-        ((4000, 4000), 32768, 4, 0.34),  # a coarse map, of 667 x 667 cells
+        ((4000, 4000), 32768, 4, 0.7),  # a coarse map: in 488, of a pixel
     ],
 )
 def test_periods_and_what_is_remembered_suit_the_batch(shape, batch_size, period, rate):

@@ -81,8 +81,9 @@ class Allocation(nn.Module):
         With ``turns``, from visit to visit of a cell the next point of a sequence that fills it evenly (the R sequence
         of M. Roberts, 2018, from a start of its own in each cell), so that what a cell holds is not visited at random either. Its next
         place is then not independent of what the last ones told a map: where errors within one cell differ much, those that are large
-        weigh too much, a mean of squared errors by a fifth where a map follows slowly, and up to twice where each visit is most of what it
-        remembers (tests/sampling/quota_map/test_weights.py). Places at random weigh right and cost 0.6 to 1.5 dB (docs/evidence.md, research log, 49).
+        weigh too much: where one cell of four has all of the error and each visit is most of what the map remembers, a mean of squared
+        errors is up to two and a half times too large, and that of the weights an eighth; less where a map follows slowly
+        (tests/sampling/quota_map/test_weights.py). Places at random weigh right and cost 0.6 to 1.5 dB (docs/evidence.md, research log, 49).
         """
         total = len(cells)
         if self.visits is None:

@@ -25,10 +25,13 @@ LITTLE, MUCH = 0.65, 0.85
 SOME_LEFT, MOST_LEFT = 0.6, 0.75
 """Shares of the large errors that are left: up to the first no doubt comes, from the second on as much as stands alone."""
 NEARLY_ALL_LEFT, ALL_LEFT = 0.9, 0.98
-"""Shares of the large errors that are left: up to the first doubt goes freely, from the second on it stays."""
+"""Shares of the large errors that are left: up to the first doubt goes freely, from the second on it stays where some are huge."""
 LARGE_ENOUGH = 0.1
 """Share of the squared error in large errors that tells how many of them are left."""
-FASTEST, SLOWLY = 0.5, 0.1
+HUGE, SOME_HUGE, MUCH_HUGE = 16.0, 0.02, 0.08
+"""Huge errors are sixteen times the usual one, as those of defects soon are; shares of the squared error in them up to which what is left
+holds no doubt, and from which on it does."""
+FASTEST, SLOWLY = 0.5, 0.2
 """What a period adds to the doubt, at most, and what it takes from it."""
 FALLEN, EARLIER = 5.0, 0.25
 """Before the usual error has fallen to a fifth of the first none could stand out, and that none does counts a fourth."""
@@ -52,9 +55,9 @@ class Outliers(nn.Module):
     A defect (a black or white pixel, a click, a wrong voxel) keeps an error that its neighbors have not, until the field has learned it by heart
     and spoiled what lies around it. Samples in proportion to the error make it do just that. But a detail that is only just
     being learned may stand alone as well. So there is a *doubt*, from 0 to 1, that follows the share of the squared error of new samples that
-    stands alone, and stays while all that is large is left behind by what falls around it. Without doubt, errors count as they are. In doubt
-    none counts more than its neighbors make plausible, and samples whose error stands alone keep a fiftieth of their weight. At the start,
-    where nothing was seen twice, everything is doubted.
+    stands alone, and stays while all that is large is left behind by what falls around it, and some of it is huge. Without doubt, errors
+    count as they are. In doubt none counts more than its neighbors make plausible, and samples whose error stands alone keep a fiftieth of
+    their weight. At the start, where nothing was seen twice, everything is doubted.
 
     A signal most of whose error is in single cells, such as stars that are one pixel wide, looks the same and is learned late.
 
@@ -137,11 +140,13 @@ class Outliers(nn.Module):
         alone = (squared * (seen > torch.maximum(STRICT * second, level))).sum()
         left = (squared * (seen > torch.maximum(LEFT * fallen * largest, level))).sum()
         left = left / (squared * (seen > level)).sum().clamp_min(LARGE_ENOUGH)
+        huge = (squared * (seen > HUGE * self.usual)).sum()
         target = _between(alone, LITTLE, MUCH) * _between(left, SOME_LEFT, MOST_LEFT)
         rate = ((again > 0).sum() * (stride / len(self.known))).clamp(max=FASTEST)
         # A field may learn a defect by heart before it is seen twice: doubt goes more slowly than it comes.
         sure = torch.where(self.usual * FALLEN < self.first, 1.0, EARLIER)
-        slowly = rate.clamp(max=SLOWLY) * sure * (1 - _between(left, NEARLY_ALL_LEFT, ALL_LEFT))
+        held = _between(left, NEARLY_ALL_LEFT, ALL_LEFT) * _between(huge, SOME_HUGE, MUCH_HUGE)
+        slowly = rate.clamp(max=SLOWLY) * sure * (1 - held)
         self.doubt.lerp_(target, torch.where(target > self.doubt, rate, slowly))
 
     def importance(self, error: PerSample, room: PerSample) -> PerSample:

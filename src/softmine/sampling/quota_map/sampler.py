@@ -75,8 +75,8 @@ class QuotaMap(Sampler):
             signal, more would be wasted.
         period: batches from one density to the next. None is as many as visit a sixth of the map, from 4 to 32.
         rate: what all that a period sees of a cell changes of what the map remembers of it, from 0 to 1. None is a fortieth of the steps
-            from one visit of a cell to the next, or of a period if that is longer, at most 0.7: errors oscillate from step to step, and
-            where batches visit the map often, it should not follow every one.
+            from one visit of a cell of the domain to the next, or of a period if that is longer, at most 0.7: errors oscillate from step to
+            step, and where batches visit the domain often, the map should not follow every one.
         alpha: softness of the weights; 0 is none, 1 importance sampling of the uniform loss: exactly so where a map cell is a cell of the
             domain, and too much of what is large within a block of several (``Allocation.offsets``).
         warmup: updates over which alpha grows from 0 to its target.
@@ -132,7 +132,7 @@ class QuotaMap(Sampler):
                 "choose a shorter one"
             )
         # What a period sees of a cell is taken up as one.
-        seldom = max(self.cells.count / batch_size, self.period)
+        seldom = max(domain.valid / batch_size, self.period)
         self.rate = min(0.7, seldom / MEMORY) if rate is None else check_share("rate", rate)
         if prior is not None:
             check_axes(prior, domain)
