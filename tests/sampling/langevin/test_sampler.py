@@ -451,7 +451,8 @@ def drift_of(loss_of, settings, told):
     box = Box((SIZE, SIZE))
     sampler = Langevin(box, COUNT, noise=0.0, alpha=1.0, warmup=0, seed=0, **{**PLAIN, **settings})
     center = torch.tensor([[250.0, 260.0]])
-    sampler.particles[0].copy_(box.to_unit(center + 8 * (torch.rand(COUNT, 2) - 0.5)))
+    spread = torch.rand(COUNT, 2, generator=torch.Generator().manual_seed(0)) - 0.5
+    sampler.particles[0].copy_(box.to_unit(center + 8 * spread))
     before, batch = box.to_native(sampler.particles[0].clone()), sampler.draw()
     residual = 0.025 * bumps(box.to_native(batch.coords), center, 4.0).unsqueeze(-1).expand(-1, 3)
     error = residual.detach().abs().mean(-1)
