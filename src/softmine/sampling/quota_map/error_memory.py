@@ -10,6 +10,7 @@ from softmine.sampling.density.importance import known_errors
 from softmine.sampling.density.map_cells import MapCells
 from softmine.sampling.density.piecewise import PiecewiseConstant
 from softmine.sampling.quota_map.outliers import Outliers
+from softmine.sampling.quota_map.views import Views
 
 LEAST = 1e-30
 """Errors below are alike, so that ratios of them stay finite in float32."""
@@ -43,7 +44,7 @@ class ErrorMemory(nn.Module):
         prior: where the error is expected; None is everywhere alike.
         power: of the error that densities are proportional to.
         rate: what an error that is seen changes of what is remembered, from 0 to 1.
-        robust: whether errors that stand alone are doubted.
+        robust: whether errors that stand alone are doubted, and views that are unlike the others.
         shrinks: whether densities shrink with the reliability; not where one cell holds many places, whose errors differ anyway.
     """
 
@@ -66,6 +67,7 @@ class ErrorMemory(nn.Module):
         self.power, self.rate, self.shrinks = power, rate, shrinks
         self.register_buffer("error", expected(prior, cells, power))
         self.outliers = Outliers(cells, self.error) if robust else None
+        self.views = Views(cells) if robust and cells.domain.discrete else None
         self.register_buffer("scaled", torch.tensor(False))
         self.register_buffer("reliability", torch.ones((), dtype=torch.float32))
         # To allocate it again and again takes longer than what is then done in it.
@@ -115,6 +117,8 @@ class ErrorMemory(nn.Module):
             self.outliers.importance(self.error, self._room)
         wanted = self._room.clamp_min_(LEAST)
         wanted.div_(wanted.max()).pow_(self.power)
+        if self.views is not None:
+            self.views.even_out(wanted)
         # However little error it has, a cell that is owed a visit has a weight.
         share = (1 - max(uniform_share, LEAST_SHARE)) * self.reliability
         density = wanted.mul_(share / cells.mean(wanted)).add_(1 - share)

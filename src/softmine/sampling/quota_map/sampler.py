@@ -25,6 +25,8 @@ MEMORY = 40
 UNSEEN = -1.0
 DOUBTED = 0.5
 """Doubt from which on what stands alone is wholly left to itself."""
+NAMED = 8
+"""Views that a remark names, at most."""
 
 
 @dataclass(eq=False)
@@ -51,7 +53,8 @@ class QuotaMap(Sampler):
     ``period``-th of the samples, so that it is spread evenly over the density.
 
     With ``robust``, errors that stand alone are doubted, and left to themselves where they hold most of all error: those of noise
-    and defects, which would draw most samples and teach nothing (``Outliers``).
+    and defects, which would draw most samples and teach nothing (``Outliers``). Along a discrete axis, views that hold far more error
+    than the others are drawn evenly (``Views``).
 
     The density is known, and the loss is weighted by ``(u / q)^alpha`` as in soft mining (arXiv 2312.00075). Its source is
     this project; error maps are those of instant-ngp, and error diffusion does for a density what shuffling does for a data set.
@@ -238,13 +241,23 @@ class QuotaMap(Sampler):
             self.seen.index_copy_(0, turn, error.unsqueeze(0))
 
     def remark(self) -> str:
-        """Says so where errors that stand alone are left to themselves."""
-        if self.memory.outliers is None or float(self.memory.outliers.doubt) < DOUBTED:
-            return ""
-        return (
-            "samples whose error stands alone were hardly drawn and weighed a fiftieth: defects or noise, as a rule; where single cells "
-            "matter, train with robust=False"
-        )
+        """Says so where errors that stand alone are left to themselves, or views are drawn evenly."""
+        found = []
+        if self.memory.outliers is not None and float(self.memory.outliers.doubt) >= DOUBTED:
+            found.append(
+                "samples whose error stands alone were hardly drawn and weighed a fiftieth: defects or noise, as a rule; where single cells "
+                "matter, train with robust=False"
+            )
+        views = [] if self.memory.views is None else self.memory.views.named()
+        if views:
+            shown = "; ".join(views[:NAMED]) + (
+                f" and {len(views) - NAMED} more" if len(views) > NAMED else ""
+            )
+            found.append(
+                f"of {len(self.memory.views.sizes)} views {shown} (counted from 0) had far more error than the others and were drawn "
+                "evenly: something that only they show, or another exposure"
+            )
+        return "; and ".join(found)
 
     def extra_repr(self) -> str:
         """Domain, batch size and the map's shape, for ``print``."""
