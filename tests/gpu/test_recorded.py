@@ -164,6 +164,104 @@ def test_a_rate_set_as_a_number_is_followed():
         assert all(torch.equal(a, b.detach().cpu()) for a, b in zip(before, field.parameters(), strict=True))
 
 
+def test_a_rate_set_for_one_group_stays_its_own():
+    with FakeGpu():
+        field, sampler, optimizer, step = loop_of("uniform", memory=None)
+        captured = CapturedStep(step, [field, sampler, optimizer])
+        for _ in range(6):
+            captured()
+        optimizer.param_groups[0]["lr"] = 0.0
+        table, layer = field.encoding.table, field.network[0].weight
+        before = [each.detach().cpu() for each in (table, layer)]
+        for _ in range(12):
+            captured()
+        assert captured.replayed
+        assert [float(group["lr"]) for group in optimizer.param_groups] == pytest.approx([0.0, 1e-2])
+        assert torch.equal(before[0], table.detach().cpu())
+        assert not torch.equal(before[1], layer.detach().cpu())
+
+
+def test_a_rate_in_a_tensor_of_the_host_is_followed():
+    with FakeGpu():
+        field, sampler, optimizer, step = loop_of("uniform", memory=None)
+        rate = torch.tensor(1e-2)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        captured = CapturedStep(step, [field, sampler, optimizer])
+        for _ in range(6):
+            captured()
+        rate.fill_(0.0)
+        before = [parameter.detach().cpu() for parameter in field.parameters()]
+        captured()
+        assert captured.replayed
+        assert all(torch.equal(a, b.detach().cpu()) for a, b in zip(before, field.parameters(), strict=True))
+
+
+def test_a_group_that_was_added_is_trained_and_replayed():
+    with FakeGpu():
+        field, sampler, optimizer, step = loop_of("uniform", memory=None)
+        captured = CapturedStep(step, [field, sampler, optimizer])
+        for _ in range(6):
+            captured()
+        optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(2, device="cuda"))], "lr": 5e-3})
+        replays = 0
+        for index in range(30):
+            set_learning_rate(optimizer, 1e-3 * (1 + index))
+            captured()
+            replays += captured.replayed
+        assert replays > 15
+        assert [float(group["lr"]) for group in optimizer.param_groups] == pytest.approx([3e-2] * 3)
+
+
+def test_two_steps_of_the_same_parts_count_what_each_does():
+    with FakeGpu():
+        field, sampler, optimizer, step = loop_of("auto", memory=None)
+        twice = CapturedStep(lambda: (step(), step())[1], [field, sampler, optimizer])
+        once = CapturedStep(step, [field, sampler, optimizer])
+        for captured, times in ((once, 6), (twice, 6), (once, 3)):
+            for _ in range(times):
+                captured()
+        assert sampler.updates == 21 == int(sampler.step)
+        assert {group["steps"] for group in optimizer.param_groups} == {21}
+
+
+def test_modes_and_hooks_of_every_module_are_seen():
+    with FakeGpu():
+        field, sampler, optimizer, step = loop_of("uniform", memory=None)
+        captured, called = CapturedStep(step, [field, sampler, optimizer]), []
+        for change in (
+            lambda: field.network[1].eval(),
+            lambda: field.network[1].register_forward_hook(lambda *given: called.append(1)),
+        ):
+            for _ in range(12):
+                captured()
+            assert captured.replayed
+            change()
+            captured()
+            assert not captured.replayed
+        assert called
+
+
+def test_what_a_map_draws_by_is_seen():
+    with FakeGpu():
+        field, sampler, optimizer, step = loop_of("auto", memory=None)
+        captured = CapturedStep(step, [field, sampler, optimizer])
+        for _ in range(20):
+            captured()
+        sampler.uniform_share = 1.0
+        for _ in range(3 * sampler.period):
+            captured()
+        density = sampler.diffusion.density.cpu()
+    torch.testing.assert_close(density, torch.ones_like(density), rtol=0, atol=1e-3)
+
+
+def test_an_optimizer_of_rates_on_the_host_is_refused():
+    with FakeGpu():
+        field, sampler, _, step = loop_of("uniform")
+        with pytest.raises(SoftmineError, match="would freeze the rate and the steps of this SGD"):
+            CapturedStep(step, [field, sampler, torch.optim.SGD(field.parameters(), lr=0.1)])
+
+
 def test_what_the_host_counts_goes_on():
     with FakeGpu() as gpu:
         field, sampler, optimizer, step = loop_of("auto", memory=None)

@@ -26,7 +26,7 @@ def test_a_subclass_of_a_sampler_says_it_anew():
         recordable = True
 
     field = HashGridField(2, 3, levels=2, log2_table_size=4)
-    assert "the sampler Counting" in why_not_recorded(field, Counting(Box((8, 8)), 4, seed=0))
+    assert "a class of its own, Counting" in why_not_recorded(field, Counting(Box((8, 8)), 4, seed=0))
     assert not why_not_recorded(field, Checked(Box((8, 8)), 4, seed=0))
 
 
@@ -40,9 +40,19 @@ def test_fields_of_known_modules_can_be_recorded():
             super().__init__()
             self.inner = known
 
-    assert "a Annealed" in why_not_recorded(nn.Sequential(Annealed()), sampler)
+    assert "a module of the class Annealed" in why_not_recorded(nn.Sequential(Annealed()), sampler)
     field = Annealed()
     field.recordable = True
     assert not why_not_recorded(field, sampler)
     field.recordable = False
     assert why_not_recorded(field, sampler)
+
+
+@pytest.mark.parametrize("kind", ["a hook", "a forward of its own"])
+def test_a_field_that_was_altered_is_not_known(kind):
+    field = HashGridField(2, 1, levels=2, log2_table_size=6, finest_resolution=16)
+    if kind == "a hook":
+        field.encoding.register_forward_hook(lambda module, given, found: found)
+    else:
+        field.encoding.forward = lambda coords: coords
+    assert "hooks on a HashGrid" in why_not_recorded(field, Uniform(Box((8, 8)), 4, seed=0))

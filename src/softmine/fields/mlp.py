@@ -32,12 +32,12 @@ def evaluate(network: nn.Sequential, inputs: Tensor) -> Tensor:
 
 def layers_of(network: nn.Sequential) -> list[Tensor]:
     """Weight and bias of each layer, or nothing unless it is linear layers with ReLU between them, and no more."""
-    if type(network) is not nn.Sequential or _hooked(network) or len(network) % 2 == 0:
+    if type(network) is not nn.Sequential or altered(network) or len(network) % 2 == 0:
         return []
     found: list[Tensor] = []
     for index, module in enumerate(network):
         # Parametrizations and quantization change the type.
-        if type(module) is not (nn.ReLU if index % 2 else nn.Linear) or _hooked(module):
+        if type(module) is not (nn.ReLU if index % 2 else nn.Linear) or altered(module):
             return []
         if isinstance(module, nn.Linear):
             if module.bias is None:
@@ -46,10 +46,12 @@ def layers_of(network: nn.Sequential) -> list[Tensor]:
     return found
 
 
-def _hooked(module: nn.Module) -> bool:
+def altered(module: nn.Module) -> bool:
+    """Whether a module has hooks or a ``forward`` of its own, and so may do something else than its class."""
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
+        or "forward" in vars(module)
     )

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ AGAIN = 8
 
 Part = nn.Module | torch.optim.Optimizer
 """What a step changes."""
+_recorders: WeakKeyDictionary[Any, object] = WeakKeyDictionary()
+"""By parts that count: which step was recorded with them last."""
 
 
 @runtime_checkable
@@ -123,10 +126,10 @@ class CapturedStep:
                     f"a part of the step is a {type(part).__name__}, but it must be a module or an optimizer: "
                     "CapturedStep(step, [field, sampler, optimizer])"
                 )
-            if any(group.get("capturable") is False for group in getattr(part, "param_groups", ())):
+            if not all(_recordable(group) for group in getattr(part, "param_groups", ())):
                 raise SoftmineError(
-                    f"a CUDA graph cannot record this {type(part).__name__}, which counts on the host: make it with capturable=True, or "
-                    "take softmine.optim.RowAdam"
+                    f"a CUDA graph would freeze the rate and the steps of this {type(part).__name__}, which are numbers of the host: make it "
+                    "with capturable=True, or if it has no such option with fused=True, or take softmine.optim.RowAdam"
                 )
         self._step = step
         self._modules = [part for part in parts if isinstance(part, nn.Module)]
@@ -137,6 +140,7 @@ class CapturedStep:
         self._refreshes: dict[Any, _Refresh] = {}
         self.refusal = ""
         self.replayed = False
+        self._token = object()
         self._eager_left = EAGER
         self._key: object = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -161,6 +165,8 @@ class CapturedStep:
             # The old graph is kept until the next is there, which takes its memory over.
             self._key, self._stale = key, True
             self._refreshes.clear()
+        elif self._graph is not None and not self._stale and self._recorded_by_another():
+            self._eager_left, self._stale = AGAIN, True
         if self._eager_left > 0:
             return self._run_eagerly()
         self._draw_ahead()
@@ -203,9 +209,14 @@ class CapturedStep:
                     f"a step draws more batches from its {type(sampler).__name__} than that draws at once: choose a longer period"
                 )
 
+    def _recorded_by_another(self) -> bool:
+        """Whether another step was recorded since with one of these parts, which now count what that one does."""
+        return any(_recorders.get(part) is not self._token for part in self._watched.counting)
+
     def _record(self) -> None:
         for part in self._watched.counting:
             part.start_recording()
+            _recorders[part] = self._token
         graph = torch.cuda.CUDAGraph()
         pool = None if self._graph is None else self._graph.pool()
         try:
@@ -253,25 +264,55 @@ class _Refresh:
 
 
 class _Rates:
-    """Keeps the learning rates of optimizers in tensors on the device, one for each rate that groups share at the start."""
+    """Keeps the learning rates of optimizers in tensors on the device, one for all groups whose rate is the same."""
 
     def __init__(self, optimizers: Sequence[torch.optim.Optimizer], device: torch.device) -> None:
-        self._groups: list[tuple[dict[str, Any], Tensor]] = []
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                rate = group["lr"]
-                if not (isinstance(rate, Tensor) and rate.device.type == "cuda"):
-                    rate = torch.tensor(float(rate), device=device)
-                    group.setdefault("initial_lr", float(group["lr"]))
-                    group["lr"] = rate
-                self._groups.append((group, rate))
+        self._optimizers, self._device = optimizers, device
+        self._held: dict[int, Tensor] = {}
+        # Tensors of the host that somebody may go on to fill, and what was last in them.
+        self._sources: dict[int, tuple[Tensor, float]] = {}
+        self.follow()
 
     def follow(self) -> None:
-        """Takes up rates that were set as numbers since."""
-        for group, rate in self._groups:
-            if group["lr"] is not rate:
-                rate.copy_(group["lr"]) if isinstance(group["lr"], Tensor) else rate.fill_(group["lr"])
-                group["lr"] = rate
+        """Takes up rates that were set since, as numbers or tensors, and those of groups that were added."""
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        given, made = {id(group): group["lr"] for group in groups}, {}
+        for group in groups:
+            key, rate = id(group), group["lr"]
+            held = self._held.get(key)
+            if held is None or rate is not held:
+                self._sources.pop(key, None)
+                group["lr"] = self._held[key] = self._taken(key, rate, given, made)
+                group.setdefault("initial_lr", float(rate) if held is None else group["lr"])
+            elif key in self._sources:
+                source, last = self._sources[key]
+                if float(source) != last:
+                    self._sources[key] = source, float(source)
+                    held.fill_(float(source))
+
+    def _taken(self, key: int, rate: Any, given: dict[int, Any], made: dict[float, Tensor]) -> Tensor:
+        """The tensor for the rate of a group: the one that it had, unless another group is to have another rate in it."""
+        if isinstance(rate, Tensor) and rate.device.type == "cuda":
+            return rate
+        held, number = self._held.get(key), float(rate)
+        if isinstance(rate, Tensor):
+            self._sources[key] = rate, number
+        sharing = [other for other, tensor in self._held.items() if tensor is held and other != key]
+        if held is not None and all(_same(given.get(other), rate) for other in sharing):
+            return held.fill_(number)
+        if number not in made:
+            made[number] = torch.tensor(number, device=self._device)
+        return made[number]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two rates are the same tensor, or numbers that are equal."""
+    return one is other or (not isinstance(one, Tensor) and not isinstance(other, Tensor) and one == other)
+
+
+def _recordable(group: dict[str, Any]) -> bool:
+    """Whether an optimizer's group takes its rate from, and counts its steps on, the device."""
+    return "row_wise" in group or bool(group.get("capturable") or group.get("fused"))
 
 
 class _Watched:
@@ -289,6 +330,7 @@ class _Watched:
     def look(self) -> None:
         """Looks what there is, which takes longer than to see whether it has changed."""
         modules = {id(module): module for top in self._tops for module in top.modules()}.values()
+        self._modules = list(modules)
         parts = [*modules, *self._optimizers]
         self._keyed = [part for part in parts if isinstance(part, HasKey)]
         self.counting = [part for part in parts if isinstance(part, CountsReplays)]
@@ -301,13 +343,13 @@ class _Watched:
         """Equal to what it was as long as a recording is right."""
         return (
             [
-                (tensor.data_ptr(), tensor.requires_grad)
+                (tensor.data_ptr(), tensor.requires_grad, tensor.grad is None)
                 for store in self._tensors
                 for tensor in store.values()
                 if tensor is not None
             ],
             [id(child) for children in self._children for child in children.values()],
-            [top.training for top in self._tops],
+            [(module.training, _hooks_of(module)) for module in self._modules],
             [part.recording_key() for part in self._keyed],
             [self._of_optimizer(optimizer) for optimizer in self._optimizers],
         )
@@ -334,6 +376,21 @@ class _Watched:
 def warn_eager(reason: str) -> None:
     """Says once why steps are not recorded as a CUDA graph."""
     warn_once(f"training steps are not recorded as a CUDA graph, and so take longer: {reason}")
+
+
+def _hooks_of(module: nn.Module) -> int:
+    """How many hooks a module has."""
+    return sum(
+        map(
+            len,
+            (
+                module._forward_hooks,
+                module._forward_pre_hooks,
+                module._backward_hooks,
+                module._backward_pre_hooks,
+            ),
+        )
+    )
 
 
 @contextmanager

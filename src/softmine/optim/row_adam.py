@@ -240,6 +240,12 @@ class RowAdam(torch.optim.Optimizer):
             parameter.grad = self._owned[parameter]
         return [self._owned[parameter] for parameter in parameters]
 
+    def release_gradients(self) -> None:
+        """Forgets those of ``own_gradients``: the next backward makes ordinary ones."""
+        for parameter in self._owned:
+            parameter.grad = None
+        self._owned.clear()
+
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resumes from a ``state_dict``, exactly.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from softmine.domain import Coords, PerSample, Values
+from softmine.domain import Coords, PerSample, SoftmineError, Values
 from softmine.fields import HashGridField
-from softmine.fields.mlp import layers_of
+from softmine.fields.hash_grid import HashGrid
+from softmine.fields.mlp import altered, layers_of
 from softmine.kernels import backend_for
 from softmine.optim import RowAdam
 from softmine.sampling import QuotaMap, Sampler
@@ -23,20 +24,26 @@ def why_not_fused(field: nn.Module) -> str:
 
     Only the gradient, not the field, is another: matrix products of bfloat16, summed in float32.
     """
-    if type(field) is not HashGridField or field._forward_hooks or field._forward_pre_hooks:
+    if type(field) is not HashGridField or type(field.encoding) is not HashGrid:
         return "only a HashGridField, as it is, has a fused step"
+    if altered(field) or altered(field.encoding):
+        return "it has hooks or a forward of its own"
     table = field.encoding.table
+    if table.dtype not in (torch.float32, torch.float16) or table.shape[1] & (table.shape[1] - 1):
+        return f"its table is of {table.dtype} and {table.shape[1]} features a level, not of float32 or float16 and a power of two"
     if backend_for(table[:0].float(), table, table.shape[1]) != "triton":
         return "Triton does not run on its device"
-    if field.encoding._forward_hooks or field.encoding._forward_pre_hooks:
-        return "its encoding has hooks"
-    if getattr(table, "row_gradient", None) is None or not table.requires_grad:
+    if not all(parameter.requires_grad for parameter in field.parameters()):
+        return "not all of it is trained"
+    if any(parameter._backward_hooks for parameter in field.parameters()):
+        return "its parameters have hooks"
+    if getattr(table, "row_gradient", None) is None:
         return "its table's gradient does not go to a RowAdam"
     from softmine.kernels.triton.field_step import fits_field_step
 
     layers = layers_of(field.network)
-    if not layers or not all(layer.requires_grad for layer in layers):
-        return "its MLP is not layers with ReLU between them, all of them trained"
+    if not layers:
+        return "its MLP is not layers with ReLU between them"
     return fits_field_step(table, field.encoding.levels, layers)
 
 
@@ -59,12 +66,16 @@ class FusedStep:
     product = "bf16"
 
     def __init__(self, field: HashGridField, optimizer: RowAdam) -> None:
-        self.field = field
+        self.field, self.optimizer = field, optimizer
         self.layers = layers_of(field.network)
         self.gradients = optimizer.own_gradients(self.layers)
         device = field.encoding.table.device
         self.loss = torch.zeros((), device=device)
         self.first_bad = torch.full((), torch.iinfo(torch.int64).max, device=device)
+
+    def end(self) -> None:
+        """Leaves the gradients to the field's own backward."""
+        self.optimizer.release_gradients()
 
     @torch.no_grad()
     def __call__(
@@ -82,6 +93,10 @@ class FusedStep:
         from softmine.kernels.triton.field_step import Weighting, field_step, finish
 
         encoding = self.field.encoding
+        if target.shape != (len(points), len(self.layers[-1])):
+            raise SoftmineError(
+                f"the signal has values of the shape {tuple(target.shape)}, but the field {tuple([len(points), len(self.layers[-1])])}"
+            )
         at, values = points.detach(), target.detach().float()
         model = (at, values, encoding.table.detach(), encoding.grid, self.layers)
         weighting = _weighting(sampler, batch)
@@ -103,6 +118,8 @@ def _weighting(sampler: Sampler, batch: Batch):
     from softmine.kernels.triton.field_step import Weighting
 
     weigh = type(sampler).weigh
+    if type(sampler).alpha_at is not Sampler.alpha_at:
+        return None
     limit: Tensor | None = None
     if weigh is QuotaMap.weigh and isinstance(batch, LimitedBatch):
         limit = batch.limit

@@ -113,7 +113,8 @@ class Trainer:
             if reason:
                 warn_eager(reason)
             else:
-                signal_parts = [signal] if isinstance(signal, nn.Module) else []
+                given = getattr(signal, "signal", signal)  # as it was before training wrapped it
+                signal_parts = [given] if isinstance(given, nn.Module) else []
                 self._captured = CapturedStep(
                     self._compute, [self.field, *signal_parts, sampler, self.optimizer]
                 )
@@ -160,6 +161,18 @@ class Trainer:
 
     def _compute(self) -> Tensor:
         """A step up to new parameters, all of it on the device; returns the weighted loss ()."""
+        # What is frozen or hooked on the way is no field for it any more.
+        if self.fused is not None and (reason := why_not_fused(self.field)):
+            self.fused.end()
+            self.fused, self.not_fused = None, reason
+        try:
+            return self._compute_as_it_is()
+        except BaseException:
+            # Kernels may have begun to add up gradients of a step that is never made.
+            self.optimizer.zero_grad()
+            raise
+
+    def _compute_as_it_is(self) -> Tensor:
         sampler, mark = self.sampler, self.timer.mark
         mark()
         batch = sampler.draw(self.probe if sampler.needs_probe else None)

@@ -149,6 +149,11 @@ class QuotaMap(Sampler):
         self.register_buffer("limit", limit)
         self._draw_ahead()
 
+    def recording_key(self) -> tuple[object, ...]:
+        """Numbers that a CUDA graph of a step, or of ``refresh()``, freezes."""
+        own = (self.power, self.uniform_share, self.repeats, self.period, self.memory.power, self.memory.rate)
+        return (*super().recording_key(), *own)
+
     @property
     def map(self) -> Box:
         """The grid of the map."""
@@ -248,14 +253,12 @@ class QuotaMap(Sampler):
                 "samples whose error stands alone were hardly drawn and weighed a fiftieth: defects or noise, as a rule; where single cells "
                 "matter, train with robust=False"
             )
-        views = [] if self.memory.views is None else self.memory.views.named()
-        if views:
-            shown = "; ".join(views[:NAMED]) + (
-                f" and {len(views) - NAMED} more" if len(views) > NAMED else ""
-            )
+        views = self.memory.views
+        if views is not None and (named := views.named()):
+            more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
             found.append(
-                f"of {len(self.memory.views.sizes)} views {shown} (counted from 0) had far more error than the others and were drawn "
-                "evenly: something that only they show, or another exposure"
+                f"of {len(views.sizes)} views {'; '.join(named[:NAMED])}{more} (counted from 0) had far more error than the others and were "
+                "drawn evenly: something that only they show, or another exposure"
             )
         return "; and ".join(found)
 
