@@ -243,6 +243,10 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=4, help="turns each")
     parser.add_argument("--seconds", type=float, default=0.7, help="length of a turn")
     asked = parser.parse_args()
+    if asked.device == "cuda" and not torch.cuda.is_available():
+        parser.error(
+            "--device cuda needs an NVIDIA GPU and a CUDA build of torch, and torch finds none here: leave the flag out"
+        )
     set_threads(THREADS)  # whatever torch's number is
     rate = random_access_rate() if asked.device == "cpu" else 0.0
     about = machine(asked.device)

@@ -139,7 +139,7 @@ def test_a_field_that_changes_is_trained_as_it_is(kind, recorded):
         (lambda field: field.encoding.register_forward_hook(lambda *given: None), "hooks"),
         (lambda field: setattr(field, "forward", lambda coords: coords), "a forward of its own"),
         (lambda field: field.encoding.requires_grad_(False), "not all of it is trained"),
-        (lambda field: setattr(field.encoding, "__class__", type("Own", (HashGrid,), {})), "as it is"),
+        (lambda field: setattr(field.encoding, "__class__", type("Own", (HashGrid,), {})), "no subclass"),
     ],
 )
 def test_reasons_are_true(change, reason):

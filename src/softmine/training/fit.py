@@ -35,7 +35,7 @@ class Fitted:
         field: the trained field, on the device it was trained on.
         sampler: what chose the coordinates, as it is at the end.
         curve: points in order, the last at the end.
-        not_fused: why a step took many launches, not the few of ``training/fused_step.py``, as on every CPU; empty where it took few.
+        not_fused: why the parts of a step ran as kernels of their own, as on every CPU; empty where they ran as one on a GPU.
     """
 
     field: nn.Module

@@ -25,14 +25,14 @@ def why_not_fused(field: nn.Module) -> str:
     Only the gradient, not the field, is another: matrix products of bfloat16, summed in float32.
     """
     if type(field) is not HashGridField or type(field.encoding) is not HashGrid:
-        return "only a HashGridField, as it is, has a fused step"
+        return "only an unchanged HashGridField (no subclass of it or of its encoding) has a fused step"
     if altered(field) or altered(field.encoding):
         return "it has hooks or a forward of its own"
     table = field.encoding.table
     if table.dtype not in (torch.float32, torch.float16) or table.shape[1] & (table.shape[1] - 1):
         return f"its table is of {table.dtype} and {table.shape[1]} features a level, not of float32 or float16 and a power of two"
     if backend_for(table[:0].float(), table, table.shape[1]) != "triton":
-        return "Triton does not run on its device"
+        return "the field is on a CPU, or Triton cannot be used"
     if not all(parameter.requires_grad for parameter in field.parameters()):
         return "not all of it is trained"
     if any(parameter._backward_hooks for parameter in field.parameters()):
