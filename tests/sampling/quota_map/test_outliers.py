@@ -184,18 +184,36 @@ def test_doubt_stays_while_what_is_large_is_left_by_all_that_falls():
     assert found.doubt < 0.6
 
 
-@pytest.mark.parametrize(("times", "least", "most"), [(10.0, 0.0, 0.3), (40.0, 0.9, 1.0)])
+@pytest.mark.parametrize(("times", "least", "most"), [(10.0, 0.0, 0.5), (40.0, 0.9, 1.0)])
 def test_doubt_stays_only_while_some_of_what_is_left_is_huge(times, least, most):
     single = torch.zeros(64, 64, dtype=torch.bool)
     single[4:60:11, 4:60:11] = True
     found, cells = outliers_of((64, 64)), torch.arange(64 * 64)
-    for step in range(12):
+    for step in range(30):
         # All alike falls, and the single ones with it, from the second time on.
         before, after = (torch.full((64 * 64,), 0.4 * 0.7**each) for each in (step, step + 1))
         found.importance(before, torch.empty_like(before))
         seen = torch.where(single.flatten() & (step > 0), times * after, after)
         found.learn(cells, before, seen, torch.ones(len(after)))
     assert least <= found.doubt <= most
+
+
+@pytest.mark.parametrize("large", [0.1, 0.5])
+def test_doubt_goes_three_times_as_fast_where_what_is_large_is_structure(large):
+    """An edge stays behind, as that of a field which learns slowly; with little in it nothing is told."""
+    error = torch.full((64, 64), 0.1)
+    side = round((large / (1 - large) * 64**2 * 0.1**2 / 0.6**2) ** 0.5)
+    error[20 : 20 + side, 20 : 20 + side] = 0.6
+    found = outliers_of((64, 64))
+    # The usual error is far from a fifth of what it was.
+    found.first.fill_(0.2)
+    learn(found, error.flatten(), times=2)
+    found.first.fill_(0.2)
+    before = found.doubt.item()
+    cells = torch.arange(64 * 64)
+    found.learn(cells, error.flatten(), error.flatten(), torch.ones(64 * 64))
+    kept = 1 - 0.1 * 3 if large == 0.5 else 1 - 0.1 / 4
+    assert found.doubt.item() == pytest.approx(before * kept, rel=1e-3)
 
 
 def test_doubt_goes_where_too_little_is_large_to_tell():
@@ -229,13 +247,13 @@ def test_doubt_comes_within_two_passes_and_goes_in_many():
     learn(found, defects.flatten(), times=3)
     assert found.doubt > 0.8
     learn(found, error.flatten(), times=5)
-    assert 0.2 < found.doubt < 0.4, "a fifth at a time"
+    assert 0.4 < found.doubt < 0.7, "a tenth at a time"
     # Nothing could stand out before the usual error had fallen: then a fourth of that.
     found.first.fill_(0.02)
     before = found.doubt.item()
     cells = torch.arange(32 * 32)
     found.learn(cells, error.flatten(), error.flatten(), torch.ones(32 * 32))
-    assert found.doubt.item() == pytest.approx(before * 0.95, rel=1e-3)
+    assert found.doubt.item() == pytest.approx(before * 0.975, rel=1e-3)
 
 
 @pytest.mark.parametrize(("doubt", "part"), [(1.0, 1.0), (0.5, 1.0), (0.25, 0.5)])

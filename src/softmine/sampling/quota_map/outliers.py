@@ -29,9 +29,12 @@ NEARLY_ALL_LEFT, ALL_LEFT = 0.9, 0.98
 LARGE_ENOUGH = 0.1
 """Share of the squared error in large errors that tells how many of them are left."""
 HUGE, SOME_HUGE, MUCH_HUGE = 16.0, 0.02, 0.08
-"""Huge errors are sixteen times the usual one, as those of defects soon are; shares of the squared error in them up to which what is left
-holds no doubt, and from which on it does."""
-FASTEST, SLOWLY = 0.5, 0.2
+"""A huge error is sixteen times the usual one, or as ``HALF`` and ``LEAST_LEVEL`` say, as those of defects soon are; shares of the squared error in
+them up to which what is left holds no doubt, and from which on it does."""
+FEW_LEFT, MANY_LEFT, SOME_LARGE, MUCH_LARGE, QUICKLY = 0.4, 0.6, 0.2, 0.3, 3.0
+"""Large errors are structure where few of them are left, up to the first share wholly and from the second on not, and where they hold much of the
+squared error, up to the third share not and from the fourth on wholly: then doubt goes three times as fast."""
+FASTEST, SLOWLY = 0.5, 0.1
 """What a period adds to the doubt, at most, and what it takes from it."""
 FALLEN, EARLIER = 5.0, 0.25
 """Before the usual error has fallen to a fifth of the first none could stand out, and that none does counts a fourth."""
@@ -139,12 +142,15 @@ class Outliers(nn.Module):
         fallen = (usual / usual_error(remembered, share).clamp_min(TINY)).clamp(max=1)
         alone = (squared * (seen > torch.maximum(STRICT * second, level))).sum()
         left = (squared * (seen > torch.maximum(LEFT * fallen * largest, level))).sum()
-        left = left / (squared * (seen > level)).sum().clamp_min(LARGE_ENOUGH)
-        huge = (squared * (seen > HUGE * self.usual)).sum()
+        large = (squared * (seen > level)).sum()
+        left = left / large.clamp_min(LARGE_ENOUGH)
+        huge = (squared * (seen > self._above(HUGE))).sum()
         target = _between(alone, LITTLE, MUCH) * _between(left, SOME_LEFT, MOST_LEFT)
         rate = ((again > 0).sum() * (stride / len(self.known))).clamp(max=FASTEST)
         # A field may learn a defect by heart before it is seen twice: doubt goes more slowly than it comes.
         sure = torch.where(self.usual * FALLEN < self.first, 1.0, EARLIER)
+        structure = _between(large, SOME_LARGE, MUCH_LARGE) * (1 - _between(left, FEW_LEFT, MANY_LEFT))
+        sure = torch.maximum(sure, QUICKLY * structure)
         held = _between(left, NEARLY_ALL_LEFT, ALL_LEFT) * _between(huge, SOME_HUGE, MUCH_HUGE)
         slowly = rate.clamp(max=SLOWLY) * sure * (1 - held)
         self.doubt.lerp_(target, torch.where(target > self.doubt, rate, slowly))
@@ -167,8 +173,12 @@ class Outliers(nn.Module):
 
     def _large(self) -> Tensor:
         """From where on an error is large, a scalar tensor."""
-        large = torch.minimum(LEVEL * self.usual, HALF * self.first).maximum(LEAST_LEVEL * self.usual)
-        return torch.where(self.first > 0, large, LEVEL * self.usual)
+        return self._above(LEVEL)
+
+    def _above(self, times: float) -> Tensor:
+        """So many times the usual error; half of what was usual at first, where that is less, but at least three times what is: a scalar tensor."""
+        level = torch.minimum(times * self.usual, HALF * self.first).maximum(LEAST_LEVEL * self.usual)
+        return torch.where(self.first > 0, level, times * self.usual)
 
     def _neighbors(self, error: PerSample) -> list[Tensor]:
         """For each cell the second, third and fourth largest error of it and its neighbors, (count,); along a single axis the second twice
