@@ -145,13 +145,13 @@ class Outliers(nn.Module):
         large = (squared * (seen > level)).sum()
         left = left / large.clamp_min(LARGE_ENOUGH)
         huge = (squared * (seen > self._above(HUGE))).sum()
-        target = _between(alone, LITTLE, MUCH) * _between(left, SOME_LEFT, MOST_LEFT)
+        target = between(alone, LITTLE, MUCH) * between(left, SOME_LEFT, MOST_LEFT)
         rate = ((again > 0).sum() * (stride / len(self.known))).clamp(max=FASTEST)
         # A field may learn a defect by heart before it is seen twice: doubt goes more slowly than it comes.
         sure = torch.where(self.usual * FALLEN < self.first, 1.0, EARLIER)
-        structure = _between(large, SOME_LARGE, MUCH_LARGE) * (1 - _between(left, FEW_LEFT, MANY_LEFT))
+        structure = between(large, SOME_LARGE, MUCH_LARGE) * (1 - between(left, FEW_LEFT, MANY_LEFT))
         sure = torch.maximum(sure, QUICKLY * structure)
-        held = _between(left, NEARLY_ALL_LEFT, ALL_LEFT) * _between(huge, SOME_HUGE, MUCH_HUGE)
+        held = between(left, NEARLY_ALL_LEFT, ALL_LEFT) * between(huge, SOME_HUGE, MUCH_HUGE)
         slowly = rate.clamp(max=SLOWLY) * sure * (1 - held)
         self.doubt.lerp_(target, torch.where(target > self.doubt, rate, slowly))
 
@@ -234,7 +234,7 @@ def _bits(values: Tensor) -> Tensor:
     return values.view(torch.int32) >> DIGITS
 
 
-def _between(value: Tensor, low: float, high: float) -> Tensor:
+def between(value: Tensor, low: float, high: float) -> Tensor:
     """0 up to ``low``, 1 from ``high`` on, and linear between."""
     return ((value - low) / (high - low)).clamp(0, 1)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from softmine.domain import PerSample
 from softmine.sampling.density.map_cells import MapCells
+from softmine.sampling.quota_map.outliers import between
 
 FEWEST = 8
 """Views, at least, of which one can be unlike the others."""
@@ -58,7 +59,7 @@ class Views(nn.Module):
         # A view of which a mask leaves nothing has no mean.
         means = torch.zeros_like(self.sizes).index_add_(0, self.view, importance) / self.sizes
         usual = means.nanmedian().clamp_min(TINY)
-        self.unlike.copy_(((means / usual - SOME) / (MUCH - SOME)).clamp(0, 1).nan_to_num(0))
+        self.unlike.copy_(between(means / usual, SOME, MUCH).nan_to_num(0))
         # A device would have to be waited for.
         on_host = importance.device.type == "cpu" and not torch.compiler.is_compiling()
         if on_host and not self.unlike.any():
